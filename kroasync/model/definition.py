@@ -1,0 +1,495 @@
+"""The definition an author writes, as one model for both kinds.
+
+`parse_definition` makes the structural checks the definition CRDs make at admission (presence, types,
+patterns, exclusive fields), all of them at once; what an expression or a name means is checked when the graph
+is built.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from kroasync.model import legacy, names
+from kroasync.model.objects import Obj
+from kroasync.model.paths import Path, nests_deeper
+from kroasync.model.problems import Problem, Severity, has_errors
+from kroasync.model.suggest import did_you_mean
+
+KINDS: Final = (names.RESOURCE_GROUP, names.RESOURCE_GRAPH_DEFINITION)
+NAMESPACED: Final = "Namespaced"
+CLUSTER: Final = "Cluster"
+SCOPES: Final = (NAMESPACED, CLUSTER)
+
+MAX_DEPTH: Final = 200
+MAX_NAMES: Final = 32
+"""Most entries of `shortNames` and of `categories`."""
+
+_KIND: Final = re.compile(r"[A-Z][a-zA-Z0-9]{0,62}", re.ASCII)
+_VERSION: Final = re.compile(r"v[0-9]+(alpha[0-9]+|beta[0-9]+)?", re.ASCII)
+_SHORT_NAME: Final = re.compile(r"[a-z](?:[-a-z0-9]*[a-z0-9])?", re.ASCII)
+_SUBDOMAIN: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceSpec:
+    """One entry of `spec.resources`: exactly one of `template` and `external_ref` is set."""
+
+    id: str
+    index: int
+    template: Obj | None = None
+    external_ref: Obj | None = None
+    ready_when: tuple[str, ...] = ()
+    include_when: tuple[str, ...] = ()
+    for_each: tuple[tuple[str, str], ...] = ()
+    """(iterator name, expression) in declared order."""
+
+    @property
+    def path(self) -> Path:
+        """Where this entry stands in the definition."""
+        return ("spec", "resources", self.index)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """A structurally valid definition; `api_kind` tells which of the two kinds it was."""
+
+    api_kind: str
+    name: str
+    kind: str
+    api_version: str
+    namespace: str = ""
+    uid: str = ""
+    generation: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    group: str = names.KRO_GROUP
+    scope: str = NAMESPACED
+    spec: Obj = field(default_factory=dict)
+    """`schema.spec`: SimpleSchema as written."""
+    types: Obj = field(default_factory=dict)
+    status: Obj = field(default_factory=dict)
+    printer_columns: tuple[Obj, ...] = ()
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    metadata_labels: Mapping[str, str] = field(default_factory=dict)
+    metadata_annotations: Mapping[str, str] = field(default_factory=dict)
+    resources: tuple[ResourceSpec, ...] = ()
+    source_spec: Obj = field(default_factory=dict)
+    """The whole `spec` in today's shape: what a revision snapshots and hashes."""
+
+    @property
+    def namespaced(self) -> bool:
+        """True if instances live in a namespace."""
+        return self.scope == NAMESPACED
+
+    @property
+    def allow_breaking_changes(self) -> bool:
+        """True if the author's annotation lets a CRD update break existing instances."""
+        return self.annotations.get(names.ANNOTATION_ALLOW_BREAKING) == "true"
+
+    @property
+    def hash(self) -> str:
+        """The hash by which revisions are told apart."""
+        return spec_hash(self.source_spec)
+
+
+def is_definition(obj: Mapping[str, Any]) -> bool:
+    """True if apiVersion and kind name one of the definition kinds, in today's form or an older one."""
+    if obj.get("apiVersion") == legacy.SYMPHONY_API_VERSION:
+        return obj.get("kind") == names.RESOURCE_GROUP
+    return obj.get("apiVersion") == names.KRO_API_VERSION and obj.get("kind") in KINDS
+
+
+def parse_definition(obj: Obj) -> tuple[Definition | None, list[Problem]]:
+    """The definition in a manifest and everything found; None if any of it is an error."""
+    problems: list[Problem] = []
+    if nests_deeper(obj, MAX_DEPTH):
+        return None, [Problem(code="definition-depth", message=f"nested more than {MAX_DEPTH} levels")]
+    _check_type_meta(obj, problems)
+    if has_errors(problems):
+        return None, problems
+    obj = legacy.convert(obj)
+    root = _Fields(obj, (), problems)
+    root.warn_unknown(("apiVersion", "kind", "metadata", "spec", "status"))
+    meta = _metadata(root)
+    spec = root.fields("spec", required=True)
+    if spec is None:
+        return None, problems
+    ignored = ("defaultServiceAccounts",) if obj["kind"] == names.RESOURCE_GROUP else ()
+    spec.warn_unknown(("schema", "resources"), ignored=ignored)
+    schema = spec.fields("schema", required=True)
+    head = _schema(schema) if schema else {}
+    resources = _resources(spec)
+    if has_errors(problems):
+        return None, problems
+    source = {"schema": {k: v for k, v in spec.obj["schema"].items() if k not in _IGNORED_SCHEMA_FIELDS}}
+    if spec.obj.get("resources") is not None:
+        source["resources"] = spec.obj["resources"]
+    return Definition(**meta, **head, resources=resources, source_spec=source), problems
+
+
+def _check_type_meta(obj: Obj, problems: list[Problem]) -> None:
+    if is_definition(obj):
+        return
+    kind, api_version = obj.get("kind"), obj.get("apiVersion")
+    if kind not in KINDS:
+        problems.append(
+            Problem(
+                code="definition-kind",
+                path=("kind",),
+                message=f"expected kind {' or '.join(KINDS)}, found {_show(kind)}",
+                suggestion=did_you_mean(kind, KINDS) if isinstance(kind, str) else None,
+            )
+        )
+    if kind in KINDS or api_version != names.KRO_API_VERSION:
+        problems.append(
+            Problem(
+                code="definition-kind",
+                path=("apiVersion",),
+                message=f"expected apiVersion {names.KRO_API_VERSION}, found {_show(api_version)}",
+            )
+        )
+
+
+def _metadata(root: "_Fields") -> dict[str, Any]:
+    kind = root.obj["kind"]
+    meta = root.fields("metadata", required=True) or _Fields({}, ("metadata",), [])
+    name = meta.text("name", required=True) or ""
+    if name and (len(name) > 253 or not _SUBDOMAIN.fullmatch(name)):
+        meta.error("name", "definition-name", f"name {_show(name)} is not a lowercase RFC 1123 subdomain")
+    namespace = meta.text("namespace") or ""
+    if kind == names.RESOURCE_GRAPH_DEFINITION and namespace:
+        meta.warn("namespace", "definition-namespace", f"{kind} is cluster-scoped: the namespace is ignored")
+        namespace = ""
+    generation = meta.obj.get("generation")
+    return {
+        "api_kind": kind,
+        "name": name,
+        "namespace": namespace,
+        "uid": meta.text("uid") or "",
+        "generation": generation if isinstance(generation, int) else 0,
+        "labels": meta.texts_by_key("labels"),
+        "annotations": meta.texts_by_key("annotations"),
+    }
+
+
+_SCHEMA_FIELDS: Final = (
+    "kind",
+    "apiVersion",
+    "group",
+    "scope",
+    "spec",
+    "types",
+    "status",
+    "additionalPrinterColumns",
+    "shortNames",
+    "categories",
+    "metadata",
+)
+_IGNORED_SCHEMA_FIELDS: Final = ("validation",)
+
+
+def _schema(schema: "_Fields") -> dict[str, Any]:
+    schema.warn_unknown(_SCHEMA_FIELDS, ignored=_IGNORED_SCHEMA_FIELDS)
+    kind = schema.text("kind", required=True)
+    if kind is not None and not _KIND.fullmatch(kind):
+        schema.error(
+            "kind",
+            "definition-kind-name",
+            f"naming convention violation: kind '{kind}' is not a valid KRO kind name: "
+            "must be UpperCamelCase, letters and digits only, at most 63",
+        )
+    version = schema.text("apiVersion", required=True)
+    if version is not None and not _VERSION.fullmatch(version):
+        schema.error(
+            "apiVersion",
+            "definition-version",
+            f"apiVersion {_show(version)} is not a version like v1, v1beta1 or v1alpha1",
+        )
+    group = schema.text("group")
+    if group is not None and (len(group) > 200 or not _SUBDOMAIN.fullmatch(group)):
+        schema.error("group", "definition-group", f"group {_show(group)} is not a lowercase RFC 1123 subdomain")
+    scope = schema.text("scope")
+    if scope is not None and scope not in SCOPES:
+        message = f"expected {' or '.join(SCOPES)}, found {_show(scope)}"
+        schema.error("scope", "definition-scope", message, suggestion=did_you_mean(scope, SCOPES))
+    extra = schema.fields("metadata")
+    if extra:
+        extra.warn_unknown(("labels", "annotations"))
+    return {
+        "kind": kind or "",
+        "api_version": version or "",
+        "group": names.KRO_GROUP if group is None else group,
+        "scope": scope or NAMESPACED,
+        "spec": _tree(schema, "spec"),
+        "types": _tree(schema, "types"),
+        "status": _tree(schema, "status"),
+        "printer_columns": _printer_columns(schema),
+        "short_names": _name_set(schema, "shortNames"),
+        "categories": _name_set(schema, "categories"),
+        "metadata_labels": extra.texts_by_key("labels") if extra else {},
+        "metadata_annotations": extra.texts_by_key("annotations") if extra else {},
+    }
+
+
+def _tree(schema: "_Fields", key: str) -> Obj:
+    found = schema.fields(key)
+    return found.obj if found else {}
+
+
+def _printer_columns(schema: "_Fields") -> tuple[Obj, ...]:
+    columns = []
+    for item in schema.items("additionalPrinterColumns"):
+        item.warn_unknown(("name", "type", "jsonPath", "description", "format", "priority"))
+        for key in ("name", "type", "jsonPath"):
+            item.text(key, required=True)
+        for key in ("description", "format"):
+            item.text(key)
+        priority = item.obj.get("priority", 0)
+        if isinstance(priority, bool) or not isinstance(priority, int) or not -(2**31) <= priority < 2**31:
+            item.error("priority", "definition-type", f"expected a 32-bit integer, found {_show(priority)}")
+        columns.append(item.obj)
+    return tuple(columns)
+
+
+def _name_set(schema: "_Fields", key: str) -> tuple[str, ...]:
+    found = schema.texts(key)
+    if len(found) > MAX_NAMES:
+        schema.error(key, "definition-names", f"expected at most {MAX_NAMES} entries, found {len(found)}")
+    for index, name in enumerate(found):
+        if name in found[:index]:
+            schema.error((key, index), "definition-names", f"duplicate entry {_show(name)}")
+        elif len(name) > 63 or not _SHORT_NAME.fullmatch(name):
+            message = f"{_show(name)} is not lower-case letters, digits and -, at most 63, a letter first"
+            schema.error((key, index), "definition-names", message)
+    return found
+
+
+_RESOURCE_FIELDS: Final = ("id", "template", "externalRef", "readyWhen", "includeWhen", "forEach")
+
+
+def _resources(spec: "_Fields") -> tuple[ResourceSpec, ...]:
+    resources = []
+    for index, item in spec.indexed("resources"):
+        item.warn_unknown(_RESOURCE_FIELDS)
+        template, external = item.fields("template"), item.fields("externalRef")
+        if (template is None) == (external is None) and not item.has_wrong("template", "externalRef"):
+            item.error((), "resource-fields", "exactly one of template or externalRef must be provided")
+        if external:
+            _check_external(external)
+        resources.append(
+            ResourceSpec(
+                id=item.text("id", required=True) or "",
+                index=index,
+                template=template.obj if template else None,
+                external_ref=external.obj if external else None,
+                ready_when=item.texts("readyWhen"),
+                include_when=item.texts("includeWhen"),
+                for_each=_for_each(item),
+            )
+        )
+    return tuple(resources)
+
+
+def _for_each(resource: "_Fields") -> tuple[tuple[str, str], ...]:
+    iterators: list[tuple[str, str]] = []
+    for item in resource.items("forEach"):
+        if len(item.obj) != 1:
+            message = f"expected exactly one iterator, found {len(item.obj)}"
+            item.error((), "resource-for-each", message)
+            continue
+        name = next(iter(item.obj))
+        expression = item.text(name, required=True)
+        if expression is not None:
+            iterators.append((name, expression))
+    return tuple(iterators)
+
+
+def _check_external(external: "_Fields") -> None:
+    external.warn_unknown(("apiVersion", "kind", "metadata"))
+    external.text("apiVersion", required=True)
+    external.text("kind", required=True)
+    meta = external.fields("metadata", required=True)
+    if meta is None:
+        return
+    meta.warn_unknown(("name", "namespace", "selector"))
+    if (meta.obj.get("name") is None) == (meta.obj.get("selector") is None):
+        meta.error((), "external-ref-fields", "exactly one of name or selector must be provided")
+    if meta.text("name") == "":
+        meta.error("name", "external-ref-fields", "name must not be empty")
+    meta.text("namespace")
+    if selector := meta.fields("selector"):
+        _check_selector(selector)
+
+
+def _check_selector(selector: "_Fields") -> None:
+    selector.warn_unknown(("matchLabels", "matchExpressions"))
+    selector.texts_by_key("matchLabels")
+    for item in selector.items("matchExpressions"):
+        item.warn_unknown(("key", "operator", "values"))
+        item.text("key", required=True)
+        item.text("operator", required=True)
+        item.texts("values")
+
+
+class _Fields:
+    """One object of the manifest, read field by field; faults go to the shared list with their path."""
+
+    def __init__(self, obj: Obj, path: Path, problems: list[Problem]) -> None:
+        self.obj = obj
+        self._path = path
+        self._problems = problems
+
+    def error(self, key: str | Path, code: str, message: str, *, suggestion: str | None = None) -> None:
+        self._report(key, code, message, Severity.ERROR, suggestion)
+
+    def warn(self, key: str | Path, code: str, message: str, *, suggestion: str | None = None) -> None:
+        self._report(key, code, message, Severity.WARNING, suggestion)
+
+    def _report(self, key: str | Path, code: str, message: str, severity: Severity, suggestion: str | None) -> None:
+        path = (*self._path, *((key,) if isinstance(key, str) else key))
+        self._problems.append(Problem(code=code, message=message, path=path, severity=severity, suggestion=suggestion))
+
+    def warn_unknown(self, known: tuple[str, ...], *, ignored: tuple[str, ...] = ()) -> None:
+        for key in self.obj:
+            if key in ignored:
+                self.warn(key, "ignored-field", f"field {_show(key)} is accepted for compatibility, and ignored")
+            elif key not in known:
+                absent = [name for name in known if name not in self.obj]
+                self.warn(
+                    key,
+                    "unknown-field",
+                    f"unknown field {_show(key)}",
+                    suggestion=did_you_mean(key, absent),
+                )
+
+    def _value(self, key: str, kind: type, *, required: bool = False) -> Any:
+        """The value of a field if it is there (null counts as absent) and of the type."""
+        value = self.obj.get(key)
+        if value is None:
+            if required:
+                self.error(key, "required-field", "required field is missing")
+            return None
+        if not isinstance(value, kind):
+            self.error(key, "definition-type", f"expected {_TYPE_NAMES[kind]}, found {type_name(value)}")
+            return None
+        return value
+
+    def has_wrong(self, *keys: str) -> bool:
+        """Whether one of the object fields is there with another type (which is reported already)."""
+        return any(not isinstance(self.obj.get(key), dict | None) for key in keys)
+
+    def text(self, key: str, *, required: bool = False) -> str | None:
+        value: str | None = self._value(key, str, required=required)
+        return value
+
+    def fields(self, key: str, *, required: bool = False) -> "_Fields | None":
+        value = self._value(key, dict, required=required)
+        return None if value is None else _Fields(value, (*self._path, key), self._problems)
+
+    def indexed(self, key: str) -> "list[tuple[int, _Fields]]":
+        """The objects of a list with their positions, other items reported."""
+        found = []
+        for index, item in enumerate(self._value(key, list) or ()):
+            if isinstance(item, dict):
+                found.append((index, _Fields(item, (*self._path, key, index), self._problems)))
+            else:
+                self.error((key, index), "definition-type", f"expected an object, found {type_name(item)}")
+        return found
+
+    def items(self, key: str) -> "list[_Fields]":
+        return [item for _, item in self.indexed(key)]
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        found = []
+        for index, item in enumerate(self._value(key, list) or ()):
+            if isinstance(item, str):
+                found.append(item)
+            else:
+                self.error((key, index), "definition-type", f"expected a string, found {type_name(item)}")
+        return tuple(found)
+
+    def texts_by_key(self, key: str) -> dict[str, str]:
+        found = {}
+        for name, value in (self._value(key, dict) or {}).items():
+            if isinstance(value, str):
+                found[name] = value
+            else:
+                self.error((key, name), "definition-type", f"expected a string, found {type_name(value)}")
+        return found
+
+
+_TYPE_NAMES: Final = {
+    str: "a string",
+    dict: "an object",
+    list: "a list",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    type(None): "null",
+}
+
+
+def type_name(value: Any) -> str:
+    """What a JSON value is, in words: `a string`, `an object`, `null`…"""
+    return _TYPE_NAMES.get(type(value), type(value).__name__)
+
+
+def _show(value: Any) -> str:
+    """A value in a message: JSON, cut short."""
+    if isinstance(value, dict | list):
+        return type_name(value)
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def spec_hash(definition_spec: Mapping[str, Any]) -> str:
+    """16 hex digits that differ iff two definition specs mean something different (order and defaults aside).
+
+    Not part of it: formatting, key order, the order of resources and of conditions in one resource.
+    """
+    schema = _present(definition_spec.get("schema") or {})
+    schema.setdefault("group", names.KRO_GROUP)
+    schema.setdefault("scope", NAMESPACED)
+    if isinstance(schema.get("metadata"), dict):
+        schema["metadata"] = _present(schema["metadata"])
+    resources = [_canonical_resource(r) for r in definition_spec.get("resources") or ()]
+    resources.sort(key=lambda r: (str(r.get("id")), _canonical(r)))
+    return f"{_fnv1a(_canonical(_present({'schema': _present(schema), 'resources': resources})), 64):016x}"
+
+
+def _canonical_resource(resource: Mapping[str, Any]) -> Obj:
+    kept = _present(resource)
+    for key in ("readyWhen", "includeWhen"):
+        if key in kept:
+            kept[key] = sorted(kept[key], key=str)
+    return kept
+
+
+def _present(fields: Mapping[str, Any]) -> Obj:
+    """A copy without fields that are null or empty; what is inside the fields is not looked at."""
+    return {key: value for key, value in fields.items() if value is not None and value != {} and value != []}
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _fnv1a(text: str, bits: int) -> int:
+    """Fowler-Noll-Vo 1a over UTF-8 (http://www.isthe.com/chongo/tech/comp/fnv/)."""
+    value, prime = (0xCBF29CE484222325, 0x100000001B3) if bits == 64 else (0x811C9DC5, 0x01000193)
+    mask = (1 << bits) - 1
+    for byte in text.encode("utf-8", "surrogatepass"):
+        value = ((value ^ byte) * prime) & mask
+    return value
+
+
+def revision_name(definition_name: str, revision: int) -> str:
+    """The name of a revision object, at most 253 characters: a name that is cut gets its hash appended."""
+    name = f"{definition_name}-r{revision:05d}"
+    if len(name) <= 253:
+        return name
+    suffix = f"-r{revision:05d}-{_fnv1a(definition_name, 32):x}"
+    return (definition_name[: 253 - len(suffix)].rstrip(".-") or "gr") + suffix

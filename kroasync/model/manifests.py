@@ -1,0 +1,574 @@
+"""YAML and JSON text to objects with positions, and back: the only door to PyYAML.
+
+Scalars mean what they mean to kubectl (sigs.k8s.io/yaml: YAML 1.1 booleans, `0777` octal) except that nothing
+becomes a date and a mapping key has to be a string. Every fault is a Problem on the document it belongs to;
+no text, however deep, large or self-referring, costs more than the bounds below.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, TypeAlias
+
+import yaml
+
+from kroasync.model.objects import Obj
+from kroasync.model.paths import Path
+from kroasync.model.problems import Problem
+
+try:
+    from yaml import CSafeDumper as _SafeDumper
+    from yaml import CSafeLoader as _SafeLoader
+except ImportError:  # PyYAML built without libyaml: slower, same result
+    from yaml import SafeDumper as _SafeDumper  # type: ignore[assignment]
+    from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
+
+Place: TypeAlias = tuple[int, int]
+"""Line and column, both 1-based."""
+
+MAX_BYTES: Final = 16 * 1024 * 1024
+MAX_DEPTH: Final = 200
+MAX_NODES: Final = 1_000_000
+MAX_ALIASED_NODES: Final = 100_000
+"""Nodes that aliases and merge keys may add to those written out."""
+
+_MAX_PROBLEMS: Final = 100
+_TAG: Final = "tag:yaml.org,2002:"
+_MERGE: Final = "<<"
+
+
+@dataclass(slots=True, eq=False)
+class _Node:
+    """One composed YAML node; `children` of a mapping alternate key, value."""
+
+    kind: str  # "scalar", "map" or "list"
+    line: int
+    column: int
+    tag: str | None = None
+    text: str = ""
+    plain: bool = False
+    children: "list[_Node]" = field(default_factory=list)
+    is_open: bool = False
+
+    @property
+    def place(self) -> Place:
+        return self.line, self.column
+
+    def pairs(self) -> "Iterator[tuple[_Node, _Node]]":
+        return zip(self.children[::2], self.children[1::2], strict=True)
+
+    @property
+    def is_merge_key(self) -> bool:
+        return self.kind == "scalar" and self.plain and self.text == _MERGE
+
+
+class Positions:
+    """Where the values and keys of one document stand; what an alias brings in stands at its anchor."""
+
+    __slots__ = ("_root",)
+
+    def __init__(self, root: _Node | None = None) -> None:
+        self._root = root
+
+    def value(self, path: Path) -> Place | None:
+        """The place of the value at a path, None if there is none."""
+        found = self._walk(path)
+        return found[1].place if found else None
+
+    def key(self, path: Path) -> Place | None:
+        """The place of the key at the end of a path (of the item itself in a list)."""
+        found = self._walk(path)
+        return (found[0] or found[1]).place if found else None
+
+    def nearest(self, path: Path) -> Place | None:
+        """The place to show for a path: a scalar's value, a container's key, else its closest parent's."""
+        for length in range(len(path), -1, -1):
+            if found := self._walk(path[:length]):
+                key, value = found
+                return value.place if key is None or value.kind == "scalar" else key.place
+        return None
+
+    def _walk(self, path: Path) -> tuple[_Node | None, _Node] | None:
+        if self._root is None:
+            return None
+        key: _Node | None = None
+        node = self._root
+        for part in path:
+            found = _child(node, part)
+            if found is None:
+                return None
+            key, node = found
+        return key, node
+
+
+def _child(node: _Node, part: str | int) -> tuple[_Node | None, _Node] | None:
+    if node.kind == "list" and isinstance(part, int):
+        return (None, node.children[part]) if 0 <= part < len(node.children) else None
+    if node.kind != "map":
+        return None
+    for key, value in node.pairs():
+        if key.kind == "scalar" and key.text == part:
+            return key, value
+    for key, value in node.pairs():
+        if key.is_merge_key:
+            for source in value.children if value.kind == "list" else [value]:
+                if found := _child(source, part):
+                    return found
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One object of a text; with errors among `problems`, `obj` is incomplete or empty."""
+
+    obj: Obj
+    positions: Positions
+    source: str
+    line: int = 1
+    problems: tuple[Problem, ...] = ()
+
+    def locate(self, problem: Problem) -> Problem:
+        """The problem with the file, line and column its path has in this document."""
+        line, column = self.positions.nearest(problem.path) or (self.line, 1)
+        return problem.at(source=self.source, line=line, column=column)
+
+
+def load(text: str, source: str = "<text>") -> list[Document]:
+    """Every object of a YAML (or JSON) text in order; empty documents are left out.
+
+    A document that can't be read is still in the list, with its problems, and does not hide those after it.
+    """
+    if problems := _refuse(text, source):
+        return [Document(obj={}, positions=Positions(), source=source, problems=tuple(problems))]
+    documents: list[Document] = []
+    for part in _parts(_join_surrogates(text)):
+        documents += part.read(source)
+    return documents
+
+
+def _refuse(text: str, source: str) -> list[Problem]:
+    """Faults of the raw text that make parsing pointless."""
+    if len(text) > MAX_BYTES:
+        size = f"text of {len(text)} characters is larger than {MAX_BYTES}"
+        return [Problem(code="yaml-limit", message=size, source=source, line=1, column=1)]
+    problems = []
+    for match in _UNPRINTABLE.finditer(text):
+        line = text.count("\n", 0, match.start())
+        column = match.start() - (text.rfind("\n", 0, match.start()) + 1)
+        message = f"character U+{ord(match.group()):04X} is not allowed"
+        problems.append(Problem(code="yaml-syntax", message=message, source=source, line=line + 1, column=column + 1))
+        if len(problems) == _MAX_PROBLEMS:
+            break
+    return problems
+
+
+# YAML 1.1 section 4.1.1: what is not in c-printable.
+_UNPRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_PAIR: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+
+
+def _join_surrogates(text: str) -> str:
+    r"""JSON writes characters beyond U+FFFF as two `\u` escapes, which YAML does not know."""
+    if not text.lstrip().startswith(("{", "[")):
+        return text
+    return _PAIR.sub(
+        lambda m: f"{m[1]}\\U{0x10000 + ((int(m[2], 16) & 0x3FF) << 10) + (int(m[3], 16) & 0x3FF):08X}", text
+    )
+
+
+@dataclass(slots=True)
+class _Part:
+    """A stretch of text that starts at a document; it ends at the end of the text or at a syntax error."""
+
+    roots: list[_Node]
+    written: list[int]
+    problems: list[list[Problem]]
+
+    def read(self, source: str) -> list[Document]:
+        documents = []
+        for root, written, problems in zip(self.roots, self.written, self.problems, strict=True):
+            if document := _document(root, written, problems, source):
+                documents.append(document)
+        return documents
+
+
+def _parts(text: str) -> Iterator[_Part]:
+    """The documents of a text; after a syntax error reading goes on at the next `---`."""
+    offset = line = nodes = 0
+    while offset <= len(text):
+        composer = _Composer(line, MAX_NODES - nodes)
+        error_line = composer.run(text[offset:] if offset else text)
+        nodes += sum(composer.part.written)
+        yield composer.part
+        if error_line is None or nodes >= MAX_NODES:
+            return
+        # The error may be noticed at the `---` of the next document, never before that of its own.
+        resume = max(error_line, composer.start_line + 1)
+        while line < resume and offset <= len(text):
+            end = text.find("\n", offset)
+            offset, line = (end + 1, line + 1) if end >= 0 else (len(text) + 1, line + 1)
+        found = _SEPARATOR.search(text, offset)
+        if found is None:
+            return
+        line += text.count("\n", offset, found.start())
+        offset = found.start()
+
+
+_SEPARATOR: Final = re.compile(r"^---(?=\s|$)", re.MULTILINE)
+
+
+class _Composer:
+    """Builds node trees from parser events without recursion, so that depth is a problem and not a crash."""
+
+    def __init__(self, first_line: int, max_nodes: int) -> None:
+        self.part = _Part([], [], [])
+        self.start_line = first_line
+        self._first_line = first_line
+        self._max_nodes = max_nodes
+        self._nodes = 0
+        self._root: _Node | None = None
+        self._stack: list[_Node] = []
+        self._anchors: dict[str, _Node] = {}
+        self._problems: list[Problem] = []
+
+    def run(self, text: str) -> int | None:
+        """Read to the end (None), or to an error: the 0-based line from where to look for a next document."""
+        try:
+            for event in yaml.parse(text, Loader=_SafeLoader):
+                if not self._take(event):
+                    return self._close(self._line(event))
+        except yaml.MarkedYAMLError as err:
+            mark = err.problem_mark or err.context_mark
+            line, column = (self._first_line + mark.line, mark.column) if mark else (self.start_line, 0)
+            message = ", ".join(text for text in (err.problem, err.context) if text)
+            self._add("yaml-syntax", message or "not YAML", line, column)
+            return self._close(line)
+        except yaml.YAMLError as err:
+            self._add("yaml-syntax", str(err).splitlines()[0], self.start_line, 0)
+            return self._close(self.start_line)
+        return None
+
+    def _take(self, event: yaml.Event) -> bool:
+        """Add one event to the tree; False when a bound is passed."""
+        match event:
+            case yaml.ScalarEvent():
+                node = self._node(event, "scalar")
+                node.text, node.plain = event.value, event.implicit[0] and not event.style
+                return self._add_node(node, event.anchor)
+            case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
+                node = self._node(event, "map" if isinstance(event, yaml.MappingStartEvent) else "list")
+                node.is_open = True
+                if not self._add_node(node, event.anchor):
+                    return False
+                self._stack.append(node)
+                if len(self._stack) > MAX_DEPTH:
+                    self._add("yaml-limit", f"nested more than {MAX_DEPTH} levels", node.line - 1, node.column - 1)
+                    return False
+            case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
+                self._stack.pop().is_open = False
+            case yaml.AliasEvent():
+                self._add_alias(event)
+            case yaml.DocumentStartEvent():
+                self.start_line = self._line(event)
+            case yaml.DocumentEndEvent():
+                self._close(self.start_line)
+            case _:
+                pass
+        return True
+
+    def _node(self, event: Any, kind: str) -> _Node:
+        mark = event.start_mark
+        return _Node(kind=kind, line=self._first_line + mark.line + 1, column=mark.column + 1, tag=event.tag)
+
+    def _add_node(self, node: _Node, anchor: str | None) -> bool:
+        self._nodes += 1
+        if self._nodes > self._max_nodes:
+            self._add("yaml-limit", f"more than {MAX_NODES} values", node.line - 1, node.column - 1)
+            return False
+        if anchor:
+            self._anchors[anchor] = node
+        self._attach(node)
+        return True
+
+    def _attach(self, node: _Node) -> None:
+        if self._stack:
+            self._stack[-1].children.append(node)
+        else:
+            self._root = node
+
+    def _add_alias(self, event: yaml.AliasEvent) -> None:
+        target = self._anchors.get(event.anchor or "")
+        line, column = self._line(event), self._column(event)
+        if target is None or target.is_open:
+            fault = "is not defined before" if target is None else "contains itself"
+            self._add("yaml-syntax", f"alias *{event.anchor} {fault}", line, column)
+            target = _Node(kind="scalar", line=line + 1, column=column + 1, plain=True)
+        self._attach(target)
+
+    def _line(self, event: Any) -> int:
+        return self._first_line + int(event.start_mark.line)
+
+    @staticmethod
+    def _column(event: Any) -> int:
+        return int(event.start_mark.column)
+
+    def _add(self, code: str, message: str, line: int, column: int) -> None:
+        self._problems.append(Problem(code=code, message=message, line=line + 1, column=column + 1))
+
+    def _close(self, resume_line: int) -> int:
+        """End the current document, complete or not."""
+        if self._problems or self._root is not None:
+            start = _Node(kind="scalar", line=self.start_line + 1, column=1, plain=True)
+            # An error leaves containers half read (a mapping may lack its last value): nothing of it is kept.
+            broken = self._root is None or bool(self._stack)
+            self.part.roots.append(start if broken or self._root is None else self._root)
+            self.part.written.append(self._nodes)
+            self.part.problems.append(self._problems)
+        self._max_nodes -= self._nodes
+        self._nodes = 0
+        self._root, self._stack, self._anchors, self._problems = None, [], {}, []
+        return resume_line
+
+
+def _document(root: _Node, written: int, problems: list[Problem], source: str) -> Document | None:
+    """The constructed document; None for an empty one without problems."""
+    builder = _Builder(written + MAX_ALIASED_NODES)
+    try:
+        value = builder.build(root, 0)
+    except _TooManyNodesError:
+        builder.at_root().add(root, "yaml-limit", f"aliases expand to more than {MAX_ALIASED_NODES} values")
+        value = {}
+    found = problems + builder.problems
+    if value is None and not found:
+        return None
+    if not isinstance(value, dict):
+        if value is not None:
+            name = _JSON_NAMES[type(value)]
+            found.append(
+                Problem(
+                    code="yaml-document",
+                    message=f"expected an object, found {name}",
+                    line=root.line,
+                    column=1,
+                )
+            )
+        value = {}
+    return Document(
+        obj=value,
+        positions=Positions(root),
+        source=source,
+        line=root.line,
+        problems=tuple(replace(problem, source=source) for problem in found[:_MAX_PROBLEMS]),
+    )
+
+
+_JSON_NAMES: Final = {
+    dict: "an object",
+    list: "a list",
+    str: "a string",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    type(None): "null",
+}
+
+
+class _TooManyNodesError(Exception):
+    """The alias budget is used up."""
+
+
+class _Builder:
+    """Turns nodes into JSON values; recursion is at most MAX_DEPTH deep."""
+
+    def __init__(self, budget: int) -> None:
+        self.problems: list[Problem] = []
+        self._budget = budget
+        self._path: list[str | int] = []
+
+    def add(self, node: _Node, code: str, message: str) -> None:
+        if len(self.problems) < _MAX_PROBLEMS:
+            self.problems.append(
+                Problem(code=code, message=message, path=tuple(self._path), line=node.line, column=node.column)
+            )
+
+    def at_root(self) -> "_Builder":
+        self._path.clear()
+        return self
+
+    def build(self, node: _Node, depth: int) -> Any:
+        self._budget -= 1
+        if self._budget < 0:
+            raise _TooManyNodesError
+        if node.kind == "scalar":
+            return self._scalar(node)
+        if node.tag not in (None, "!", _TAG + ("map" if node.kind == "map" else "seq")):
+            self.add(node, "yaml-tag", f"tag {_short_tag(node.tag)} is not supported")
+            return None
+        if depth >= MAX_DEPTH:
+            self.add(node, "yaml-limit", f"nested more than {MAX_DEPTH} levels")
+            return None
+        return self._map(node, depth + 1) if node.kind == "map" else self._list(node, depth + 1)
+
+    def _list(self, node: _Node, depth: int) -> list[Any]:
+        items = []
+        for index, child in enumerate(node.children):
+            self._path.append(index)
+            items.append(self.build(child, depth))
+            self._path.pop()
+        return items
+
+    def _map(self, node: _Node, depth: int) -> dict[str, Any]:
+        own: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
+        lines: dict[str, int] = {}
+        for key_node, value_node in node.pairs():
+            if key_node.is_merge_key:
+                self._merge(value_node, merged, depth)
+                continue
+            key = self._key(key_node)
+            if key is None:
+                continue
+            self._path.append(key)
+            if key in own:
+                self.add(key_node, "yaml-duplicate-key", f'duplicate key "{key}", first in line {lines[key]}')
+            lines.setdefault(key, key_node.line)
+            own[key] = self.build(value_node, depth)
+            self._path.pop()
+        return {**merged, **own} if merged else own
+
+    def _merge(self, node: _Node, into: dict[str, Any], depth: int) -> None:
+        """YAML 1.1 merge key: own keys win, then the sources in order."""
+        for source in node.children if node.kind == "list" else [node]:
+            value = self.build(source, depth)
+            if not isinstance(value, dict):
+                self.add(source, "yaml-value", "merge key << needs an object or a list of objects")
+                continue
+            for key, item in value.items():
+                into.setdefault(key, item)
+
+    def _key(self, node: _Node) -> str | None:
+        if node.kind != "scalar":
+            self.add(node, "yaml-key", "a key must be a string, found a list or an object")
+            return None
+        key = self._scalar(node)
+        if isinstance(key, str):
+            return key
+        self.add(node, "yaml-key", f"key {node.text or 'null'} is {_JSON_NAMES[type(key)]}: quote it")
+        return None
+
+    def _scalar(self, node: _Node) -> Any:
+        if node.tag in (None, "!"):
+            value = resolve_plain(node.text) if node.plain else node.text
+        elif node.tag in _STRING_TAGS:
+            value = node.text
+        else:
+            value = resolve_plain(node.text)
+            if (types := _TAGGED.get(node.tag or "")) is None:
+                self.add(node, "yaml-tag", f"tag {_short_tag(node.tag)} is not supported")
+                return None
+            if type(value) not in types:
+                self.add(node, "yaml-value", f"expected {_short_tag(node.tag)}, found {node.text[:40]!r}")
+                return None
+        if isinstance(value, float) and not math.isfinite(value):
+            self.add(node, "yaml-value", f"{node.text[:40]} is not a number JSON can hold")
+            return None
+        return value
+
+
+_STRING_TAGS: Final = frozenset({_TAG + "str", _TAG + "timestamp"})
+_TAGGED: Final[dict[str, tuple[type, ...]]] = {
+    _TAG + "bool": (bool,),
+    _TAG + "int": (int,),
+    _TAG + "float": (float, int),
+    _TAG + "null": (type(None),),
+}
+
+
+def _short_tag(tag: str | None) -> str:
+    text = tag or ""
+    return "!!" + text.removeprefix(_TAG) if text.startswith(_TAG) else text
+
+
+_WORDS: Final[dict[str, bool | float | None]] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
+    **dict.fromkeys(("true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON"), True),
+    **dict.fromkeys(("false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF"), False),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
+    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), float("inf")),
+    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
+}
+_DECIMAL: Final = re.compile(r"[-+]?(?:0|[1-9][0-9_]*)", re.ASCII)
+_BASED: Final = re.compile(r"[-+]?0(?:b[01_]+|x[0-9a-fA-F_]+|o?[0-7_]+)")
+_FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.ASCII)
+
+
+def resolve_plain(text: str) -> str | bool | int | float | None:
+    """The value of an unquoted scalar; whole floats become integers, as they do in Go's JSON."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[0] not in "+-.0123456789":
+        return text
+    if _DECIMAL.fullmatch(text) and len(text) < 40:
+        number = int(text.replace("_", ""))
+        return number if _fits(number) else float(number)
+    if _BASED.fullmatch(text) and len(text) < 80 and (based := _based(text.replace("_", ""))) is not None:
+        return based
+    if _FLOAT.fullmatch(text):
+        real = float(text)
+        return int(real) if abs(real) < 2**53 and real == int(real) else real
+    return text
+
+
+def _based(text: str) -> int | None:
+    sign = -1 if text.startswith("-") else 1
+    digits = text.lstrip("+-")
+    # Go's strconv.ParseInt with base 0: a leading zero alone means octal.
+    base = {"x": 16, "b": 2, "o": 8}.get(digits[1:2], 0)
+    digits = digits[2:] if base else digits[1:]
+    number = sign * int(digits, base or 8) if digits else None
+    return number if number is not None and _fits(number) else None
+
+
+def _fits(number: int) -> bool:
+    """Within int64 or uint64."""
+    return -(2**63) <= number < 2**64
+
+
+class _Dumper(_SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+# Words other YAML readers (go-yaml v2, YAML 1.1 and 1.2 core) take for something else than text.
+_AMBIGUOUS: Final = re.compile(
+    r"[yYnN]|=|<<|[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?|[-+]?[0-9._]+(?:[eE][-+]?[0-9_]*)?"
+)
+# Literal blocks only where all readers agree: no blank at a line's end, no odd first character.
+_LITERAL: Final = re.compile(r"[!-~\xa1-\u2027](?:[^\r\x85\u2028\u2029\ufeff\U00010000-\U0010ffff])*")
+_BLANK_END: Final = re.compile(r"[ \t](?:\n|\Z)")
+
+
+def _represent_text(dumper: Any, text: str) -> yaml.ScalarNode:
+    style = None
+    if "\n" in text:
+        style = "|" if _LITERAL.fullmatch(text) and not _BLANK_END.search(text) else '"'
+    elif text and (not isinstance(resolve_plain(text), str) or _AMBIGUOUS.fullmatch(text)):
+        style = '"'
+    return yaml.ScalarNode(_TAG + "str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def dump(obj: Any) -> str:
+    """Block-style YAML of a JSON value, keys in their order, multi-line text as literal blocks."""
+    text: str = yaml.dump(
+        obj, Dumper=_Dumper, sort_keys=False, default_flow_style=False, allow_unicode=True, width=2**20
+    )
+    return text
+
+
+def dump_all(objs: Iterable[Any]) -> str:
+    """Several objects as one stream, separated by `---`."""
+    return "---\n".join(dump(obj) for obj in objs)

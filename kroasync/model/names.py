@@ -1,0 +1,73 @@
+"""Every name the cluster sees: labels, annotations, finalizers, field managers, groups.
+
+One place, because a client of kro reads these names; the values are contracts (kro's, and KEP-3659 for ApplySets).
+"""
+
+from typing import Final
+
+KRO_GROUP: Final = "kro.run"
+KRO_VERSION: Final = "v1alpha1"
+KRO_API_VERSION: Final = f"{KRO_GROUP}/{KRO_VERSION}"
+INTERNAL_GROUP: Final = "internal.kro.run"
+RESOURCE_GROUP: Final = "ResourceGroup"
+RESOURCE_GRAPH_DEFINITION: Final = "ResourceGraphDefinition"
+GRAPH_REVISION: Final = "GraphRevision"
+
+FINALIZER: Final = "kro.run/finalizer"
+# Early kro (v0.1.0) used one finalizer per object: "<uid>.kro.run/finalizer".
+LEGACY_FINALIZER_SUFFIX: Final = ".kro.run/finalizer"
+
+# Templates may not set labels or annotations under these prefixes.
+RESERVED_PREFIXES: Final = ("kro.run/", "internal.kro.run/")
+
+LABEL_OWNED: Final = "kro.run/owned"
+LABEL_KRO_VERSION: Final = "kro.run/kro-version"
+LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+MANAGED_BY: Final = "kro"
+LABEL_DEFINITION_ID: Final = "kro.run/resource-graph-definition-id"
+LABEL_DEFINITION_NAME: Final = "kro.run/resource-graph-definition-name"
+LABEL_INSTANCE_ID: Final = "kro.run/instance-id"
+LABEL_INSTANCE_NAME: Final = "kro.run/instance-name"
+LABEL_INSTANCE_NAMESPACE: Final = "kro.run/instance-namespace"
+LABEL_INSTANCE_GROUP: Final = "kro.run/instance-group"
+LABEL_INSTANCE_VERSION: Final = "kro.run/instance-version"
+LABEL_INSTANCE_KIND: Final = "kro.run/instance-kind"
+LABEL_NODE_ID: Final = "kro.run/node-id"
+LABEL_COLLECTION_INDEX: Final = "kro.run/collection-index"
+LABEL_COLLECTION_SIZE: Final = "kro.run/collection-size"
+LABEL_REVISION_HASH: Final = "kro.run/graph-revision-hash"
+
+ANNOTATION_APPLY_ORDER: Final = "internal.kro.run/apply-order"
+ANNOTATION_INVENTORY_HASH: Final = "internal.kro.run/applyset-inventory-hash"
+ANNOTATION_ALLOW_BREAKING: Final = "kro.run/allow-breaking-changes"
+ANNOTATION_RECONCILE: Final = "kro.run/reconcile"
+RECONCILE_SUSPENDED: Final = ("suspended", "disabled")
+
+# KEP-3659 (ApplySet: kubectl apply --prune redesign).
+APPLYSET_PREFIX: Final = "applyset.kubernetes.io/"
+LABEL_APPLYSET_ID: Final = "applyset.kubernetes.io/id"
+LABEL_APPLYSET_PART_OF: Final = "applyset.kubernetes.io/part-of"
+ANNOTATION_APPLYSET_TOOLING: Final = "applyset.kubernetes.io/tooling"
+ANNOTATION_APPLYSET_GROUP_KINDS: Final = "applyset.kubernetes.io/contains-group-kinds"
+ANNOTATION_APPLYSET_NAMESPACES: Final = "applyset.kubernetes.io/additional-namespaces"
+
+MANAGER_CHILDREN: Final = "kro.run/applyset"
+MANAGER_PARENT: Final = "kro.run/applyset-parent"
+MANAGER_LABELLER: Final = "kro.run/labeller"
+MANAGER_STATUS: Final = "kro.run/status"
+
+LEASE_NAME: Final = "controller.kroasync"
+KRO_LEASE_NAME: Final = "controller.kro.run"
+
+# Labels by which other tools claim objects: copied onto a child they would make those tools prune or adopt it.
+UNPROPAGATED_LABELS: Final = (
+    "kro.run/",
+    "internal.kro.run/",
+    APPLYSET_PREFIX,
+    "argocd.argoproj.io/",
+    "app.kubernetes.io/instance",
+    "app.kubernetes.io/managed-by",
+    "kustomize.toolkit.fluxcd.io/",
+    "helm.toolkit.fluxcd.io/",
+    "helm.sh/",
+)

@@ -1,0 +1,128 @@
+"""Kubernetes objects are plain dicts; this module names the few facts about them that every layer needs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+Obj: TypeAlias = dict[str, Any]
+"""A Kubernetes object as JSON: never mutated by who did not make it."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class GVK:
+    """Group, version and kind of an API type; the core group is the empty string."""
+
+    group: str
+    version: str
+    kind: str
+
+    @property
+    def api_version(self) -> str:
+        """`group/version`, or the bare version for the core group."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def group_kind(self) -> str:
+        """`Kind.group`, or `Kind` for the core group (the form of the ApplySet annotations)."""
+        return f"{self.kind}.{self.group}" if self.group else self.kind
+
+    def __str__(self) -> str:
+        return f"{self.api_version}, Kind={self.kind}"
+
+    @staticmethod
+    def of(obj: Mapping[str, Any]) -> "GVK":
+        """The type of an object that has `apiVersion` and `kind`; raises KeyError without them."""
+        return GVK.parse(obj["apiVersion"], obj["kind"])
+
+    @staticmethod
+    def parse(api_version: str, kind: str) -> "GVK":
+        """From the two strings of a manifest."""
+        group, _, version = api_version.rpartition("/")
+        return GVK(group, version, kind)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Resource:
+    """How the API server serves a kind: its plural name and its scope (discovery's APIResource)."""
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    namespaced: bool = True
+
+    @property
+    def gvk(self) -> GVK:
+        return GVK(self.group, self.version, self.kind)
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def group_kind(self) -> str:
+        return f"{self.kind}.{self.group}" if self.group else self.kind
+
+    def path(
+        self, namespace: str | None = None, name: str | None = None, subresource: str | None = None
+    ) -> str:
+        """The REST path below the server's address, for one object, one namespace, or the whole cluster."""
+        parts = [f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"]
+        if namespace and self.namespaced:
+            parts += ["namespaces", namespace]
+        parts.append(self.plural)
+        if name:
+            parts.append(name)
+        if subresource:
+            parts.append(subresource)
+        return "/".join(parts)
+
+    def __str__(self) -> str:
+        """The form of kro's messages: `group/version, Resource=plural`."""
+        return f"{self.api_version}, Resource={self.plural}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """Identity of one object of a known resource; `namespace` is empty for cluster-scoped ones."""
+
+    resource: Resource
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        place = f"{self.namespace}/{self.name}" if self.namespace else self.name
+        return f"{self.resource.kind} {place}"
+
+
+def metadata(obj: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`metadata`, or an empty mapping."""
+    found = obj.get("metadata")
+    return found if isinstance(found, dict) else {}
+
+
+def name_of(obj: Mapping[str, Any]) -> str:
+    return str(metadata(obj).get("name") or "")
+
+
+def namespace_of(obj: Mapping[str, Any]) -> str:
+    return str(metadata(obj).get("namespace") or "")
+
+
+def uid_of(obj: Mapping[str, Any]) -> str:
+    return str(metadata(obj).get("uid") or "")
+
+
+def labels_of(obj: Mapping[str, Any]) -> Mapping[str, str]:
+    found = metadata(obj).get("labels")
+    return found if isinstance(found, dict) else {}
+
+
+def annotations_of(obj: Mapping[str, Any]) -> Mapping[str, str]:
+    found = metadata(obj).get("annotations")
+    return found if isinstance(found, dict) else {}
+
+
+def is_deleting(obj: Mapping[str, Any]) -> bool:
+    """True once `metadata.deletionTimestamp` is set."""
+    return bool(metadata(obj).get("deletionTimestamp"))

@@ -1,0 +1,59 @@
+"""What is wrong with an author's input: collected, located, coded; never only the first.
+
+A Problem is a value, not an exception: whoever finds one records it and goes on. `code` is stable and documented
+in docs/problems.md; `path` is the field path in the object; `line`/`column` (1-based) exist when it came from a file.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import Enum
+
+
+class Severity(str, Enum):
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One located fault. `message` holds the whole text (expected and found included), lower case, no full stop."""
+
+    code: str
+    message: str
+    path: tuple[str | int, ...] = ()
+    severity: Severity = Severity.ERROR
+    suggestion: str | None = None
+    source: str | None = None
+    line: int | None = None
+    column: int | None = None
+
+    def at(self, *, source: str | None, line: int | None, column: int | None) -> "Problem":
+        """The same problem with its place in a file."""
+        return replace(self, source=source, line=line, column=column)
+
+    @property
+    def where(self) -> str:
+        """The field path in text: `spec.resources[2].template`; empty for the whole object."""
+        text = ""
+        for part in self.path:
+            if isinstance(part, int):
+                text += f"[{part}]"
+            elif part == "" or "." in part:
+                text += f'["{part}"]'
+            else:
+                text += f".{part}" if text else part
+        return text
+
+    def __str__(self) -> str:
+        """`file:line:column: severity: path: message (did you mean "x"?) [code]`, parts left out where unknown."""
+        place = ""
+        if self.source is not None:
+            place = self.source + (f":{self.line}:{self.column}" if self.line is not None else "") + ": "
+        where = f"{self.where}: " if self.path else ""
+        hint = f' (did you mean "{self.suggestion}"?)' if self.suggestion else ""
+        return f"{place}{self.severity.value}: {where}{self.message}{hint} [{self.code}]"
+
+
+def has_errors(problems: Iterable[Problem]) -> bool:
+    """True if any problem is an error (warnings alone do not refuse an input)."""
+    return any(p.severity is Severity.ERROR for p in problems)

@@ -1,0 +1,50 @@
+"""The known word an author probably meant. Work is bounded: long words and long lists are not searched."""
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import Final
+
+MAX_WORD: Final = 64
+MAX_CANDIDATES: Final = 2000
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str | None:
+    """The candidate closest to `word`, None if none is close.
+
+    Close is an edit distance of at most a third of the word's length (at least 1); a difference in case alone
+    always is. Of equally close ones the first in alphabetical order wins.
+    """
+    if not word or len(word) > MAX_WORD:
+        return None
+    best: tuple[int, str] | None = None
+    for candidate in sorted(islice(candidates, MAX_CANDIDATES)):
+        if candidate == word or not candidate or len(candidate) > MAX_WORD:
+            continue
+        limit = max(1, len(word) // 3)
+        if best is not None:
+            limit = min(limit, best[0] - 1)
+        distance = 0 if candidate.lower() == word.lower() else _distance(word.lower(), candidate.lower(), limit)
+        if distance <= limit:
+            best = (distance, candidate)
+        if best is not None and best[0] == 0:
+            break
+    return best[1] if best else None
+
+
+def _distance(left: str, right: str, limit: int) -> int:
+    """Edit distance, swapped neighbours counting one; anything above `limit` comes back as `limit + 1`."""
+    if abs(len(left) - len(right)) > limit:
+        return limit + 1
+    before: list[int] = []
+    row = list(range(len(right) + 1))
+    for i, a in enumerate(left, 1):
+        above, row = row, [i]
+        for j, b in enumerate(right, 1):
+            cost = min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (a != b))
+            if i > 1 and j > 1 and a == right[j - 2] and left[i - 2] == b:
+                cost = min(cost, before[j - 2] + 1)
+            row.append(cost)
+        if min(row) > limit:
+            return limit + 1
+        before = above
+    return min(row[-1], limit + 1)

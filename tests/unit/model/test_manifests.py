@@ -1,0 +1,226 @@
+"""YAML text to objects with positions, faults as problems, and back."""
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kroasync.model import manifests
+from kroasync.model.problems import Problem
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False).filter(lambda x: x != int(x) or abs(x) >= 2**53)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+YAML_ISH = st.text(alphabet=" \n-:{}[],&*!|>'\"#%@abx01?<~.\t\\", max_size=120) | st.text(max_size=80)
+
+
+def codes(text: str) -> list[str]:
+    return [p.code for d in manifests.load(text) for p in d.problems]
+
+
+def value(text: str) -> object:
+    (document,) = manifests.load(f"x: {text}")
+    assert document.problems == ()
+    return document.obj["x"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1", 1),
+        ("-7", -7),
+        ("0777", 511),
+        ("0x1F", 31),
+        ("0b11", 3),
+        ("0o17", 15),
+        ("1_000", 1000),
+        ("08", 8),
+        ("1.5", 1.5),
+        ("1.0", 1),
+        ("1e3", 1000),
+        (".5", 0.5),
+        ("yes", True),
+        ("Off", False),
+        ("true", True),
+        ("y", "y"),
+        ("~", None),
+        ("", None),
+        ("null", None),
+        ("2001-01-01", "2001-01-01"),
+        ("2001-01-01T00:00:00Z", "2001-01-01T00:00:00Z"),
+        ("22:22", "22:22"),
+        ("1.2.3", "1.2.3"),
+        ("'1'", "1"),
+        ('"yes"', "yes"),
+        ("!!str 5", "5"),
+        ('!!int "5"', 5),
+        ("!!float 1.5", 1.5),
+        ("${schema.spec.x}", "${schema.spec.x}"),
+        ("18446744073709551615", 2**64 - 1),
+        ("18446744073709551616", float(2**64)),
+        ("0xfffffffffffffffffffff", "0xfffffffffffffffffffff"),
+        ("|\n  a\n  b\n", "a\nb\n"),
+    ],
+)
+def test_scalar_means_what_it_means_to_kubectl(text: str, expected: object) -> None:
+    found = value(text)
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+def test_positions_are_one_based_lines_and_columns_of_keys_and_values() -> None:
+    (doc,) = manifests.load("a:\n  b: 1\n  c:\n  - x\n  - {y: 2}\n", "f.yaml")
+    where = doc.positions
+    assert where.value(("a", "b")) == (2, 6)
+    assert where.key(("a", "b")) == (2, 3)
+    assert where.value(("a", "c", 0)) == (4, 5)
+    assert where.key(("a", "c", 1, "y")) == (5, 6)
+    assert where.value(("a", "nope")) is None
+    assert where.key(("a", "c", 9)) is None
+
+
+def test_nearest_position_is_the_value_of_a_scalar_and_the_key_of_a_container() -> None:
+    (doc,) = manifests.load("a:\n  b: 1\n  c: [1]\n")
+    assert doc.positions.nearest(("a", "b")) == (2, 6)
+    assert doc.positions.nearest(("a", "c")) == (3, 3)
+    assert doc.positions.nearest(("a", "missing", 3)) == (1, 1)
+
+
+def test_locate_adds_file_line_and_column() -> None:
+    doc = manifests.load("---\nkind: X\n---\nspec:\n  a: 1\n", "f.yaml")[1]
+    found = doc.locate(Problem(code="c", message="m", path=("spec", "a")))
+    assert (found.source, found.line, found.column) == ("f.yaml", 5, 6)
+
+
+def test_empty_documents_are_left_out() -> None:
+    docs = manifests.load("---\n---\n# nothing\n---\na: 1\n---\n")
+    assert [d.obj for d in docs] == [{"a": 1}]
+    assert manifests.load("") == []
+
+
+def test_a_syntax_error_does_not_hide_the_documents_around_it() -> None:
+    docs = manifests.load("a: 1\n---\nb: [1\n---\nc: 1\n---\n\td: 1\n---\ne: 5\n", "f.yaml")
+    assert [d.obj for d in docs] == [{"a": 1}, {}, {"c": 1}, {}, {"e": 5}]
+    assert [len(d.problems) for d in docs] == [0, 1, 0, 1, 0]
+    assert docs[1].problems[0].line == 4
+    assert docs[3].problems[0].line == 7
+    assert docs[4].positions.value(("e",)) == (9, 4)
+
+
+def test_every_fault_of_one_document_is_reported_with_its_place() -> None:
+    text = "a: 1\na: 2\nb: !foo x\n5: c\nd: .nan\n? [k]\n: v\n"
+    (doc,) = manifests.load(text, "f.yaml")
+    assert [(p.code, p.line) for p in doc.problems] == [
+        ("yaml-duplicate-key", 2),
+        ("yaml-tag", 3),
+        ("yaml-key", 4),
+        ("yaml-value", 5),
+        ("yaml-key", 6),
+    ]
+    assert str(doc.problems[0]) == 'f.yaml:2:1: error: a: duplicate key "a", first in line 1 [yaml-duplicate-key]'
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("a: \x00", "yaml-syntax"),
+        ("a: \x1b[0m", "yaml-syntax"),
+        ("a: \ud800", "yaml-syntax"),
+        ("- 1", "yaml-document"),
+        ("just text", "yaml-document"),
+        ("on: 1", "yaml-key"),
+        ("~: 1", "yaml-key"),
+        ("a: *b", "yaml-syntax"),
+        ("a: &a {b: *a}", "yaml-syntax"),
+        ("<<: 1", "yaml-value"),
+        ("a: !!python/object:x {}", "yaml-tag"),
+        ("a: !!set {}", "yaml-tag"),
+        ("a: !!int x", "yaml-value"),
+        ("a: 1e999", "yaml-value"),
+        ("a: " + "9" * 5000, "yaml-value"),
+        ("%YAML 3.0\n---\na: 1", "yaml-syntax"),
+        ("a: " + "x" * (manifests.MAX_BYTES + 1), "yaml-limit"),
+        ("a: " + "[" * 100_000, "yaml-limit"),
+        ("a: " + "{a: " * 10_000, "yaml-limit"),
+        ("- " * 10_000, "yaml-limit"),
+        ("? " * 10_000, "yaml-limit"),
+        ("a: &b " + "[" * 150 + "]" * 150 + "\nc: " + "[" * 150 + "*b" + "]" * 150, "yaml-limit"),
+    ],
+)
+def test_bad_text_is_a_problem(text: str, code: str) -> None:
+    assert code in codes(text)
+
+
+def test_alias_bomb_is_refused() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 20)]
+    assert codes("\n".join(lines)) == ["yaml-limit"]
+
+
+def test_aliases_and_merge_keys_expand_and_own_keys_win() -> None:
+    (doc,) = manifests.load("base: &b {x: 1, y: 2}\nc: {<<: *b, y: 3}\nd: *b\ne: {<<: [{z: 0}, *b], x: 9}\n")
+    assert doc.problems == ()
+    assert doc.obj["c"] == {"x": 1, "y": 3}
+    assert doc.obj["d"] == {"x": 1, "y": 2}
+    assert doc.obj["e"] == {"z": 0, "x": 9, "y": 2}
+    assert doc.positions.value(("c", "x")) == (1, 14)
+
+
+def test_json_with_surrogate_pairs_and_tabs_is_read() -> None:
+    (doc,) = manifests.load('{\n\t"a": "\\ud83d\\ude00",\n\t"b": [1.5, null]\n}')
+    assert doc.problems == ()
+    assert doc.obj == {"a": "\N{GRINNING FACE}", "b": [1.5, None]}
+
+
+def test_large_texts_are_fine() -> None:
+    (doc,) = manifests.load("a: |\n" + "  some text\n" * 100_000)
+    assert doc.problems == ()
+    assert len(doc.obj["a"]) == 1_000_000
+
+
+def test_dump_keeps_order_and_writes_text_as_blocks() -> None:
+    obj = {"b": "x\ny\n", "a": ["1", 1, None, True], "c": {}, "d": "yes", "e": "${a.b}"}
+    assert manifests.dump(obj) == ('b: |\n  x\n  y\na:\n- "1"\n- 1\n- null\n- true\nc: {}\nd: "yes"\ne: ${a.b}\n')
+
+
+@pytest.mark.parametrize("text", ["y", "N", "on", "0777", "1e3", "1_0", "1:30", "2001-01-01", "~", "=", "<<", "0o7"])
+def test_dump_quotes_what_any_yaml_reader_could_misread(text: str) -> None:
+    assert manifests.dump({"a": text}).strip() in (f'a: "{text}"', f"a: '{text}'")
+
+
+def test_dump_all_separates_documents() -> None:
+    text = manifests.dump_all([{"a": 1}, {"b": 2}])
+    assert [d.obj for d in manifests.load(text)] == [{"a": 1}, {"b": 2}]
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=5))
+@settings(max_examples=150, deadline=None)
+def test_what_is_dumped_loads_as_the_same(obj: dict[str, object]) -> None:
+    (doc,) = manifests.load(manifests.dump(obj))
+    assert doc.problems == ()
+    assert doc.obj == obj
+
+
+@given(YAML_ISH)
+@settings(max_examples=400, deadline=None)
+def test_any_text_gives_objects_or_located_problems(text: str) -> None:
+    for doc in manifests.load(text, "f"):
+        assert isinstance(doc.obj, dict)
+        for problem in doc.problems:
+            assert problem.source == "f"
+            assert problem.line is not None
+            assert problem.line >= 1
+
+
+def test_numbers_of_plain_text_are_finite_or_refused() -> None:
+    infinite = manifests.resolve_plain(".inf")
+    assert isinstance(infinite, float)
+    assert math.isinf(infinite)
+    assert codes("a: .inf") == ["yaml-value"]
