@@ -1,0 +1,300 @@
+"""SimpleSchema to OpenAPI v3 structural schema.
+
+A field is a text (`type | markers`) or an object of fields; `types` holds named ones, which may use others.
+Every fault becomes a Problem at its field, and building goes on with a permissive stand-in. Result size and
+depth are bounded: types that use each other twice would otherwise grow without limit.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from kroasync.model.objects import Obj
+from kroasync.model.paths import Path, nests_deeper
+from kroasync.model.problems import Problem, Severity
+from kroasync.model.suggest import did_you_mean
+from kroasync.schema import defaults, markers
+
+MAX_WRAPPERS: Final = 16
+"""Most `[]` and `map[string]` around one type."""
+MAX_DEPTH: Final = 100
+"""Deepest nesting of a built schema."""
+MAX_FIELDS: Final = 20_000
+"""Most schema nodes of one definition, custom types counted at each use."""
+
+MAX_CYCLES: Final = 20
+"""Most cycles of types that are reported."""
+
+SPEC_PATH: Final[Path] = ("spec", "schema", "spec")
+TYPES_PATH: Final[Path] = ("spec", "schema", "types")
+
+_ATOMIC: Final = {"string": "string", "integer": "integer", "boolean": "boolean", "float": "number"}
+BUILT_IN: Final = (*_ATOMIC, "object")
+_SYNONYMS: Final = {
+    "int": "integer",
+    "int32": "integer",
+    "int64": "integer",
+    "bool": "boolean",
+    "number": "float",
+    "double": "float",
+    "str": "string",
+    "text": "string",
+    "any": "object",
+    "map": "object",
+    "dict": "object",
+}
+_MAP: Final = "map[string]"
+_GO_TYPES: Final = {bool: "bool", int: "int64", float: "float64", list: "[]interface {}", type(None): "<nil>"}
+
+
+class TypeSyntaxError(ValueError):
+    """A type text that does not follow the grammar."""
+
+
+@dataclass(frozen=True, slots=True)
+class TypeText:
+    """A parsed type: what wraps it from the outside in ("array" or "map"), and the name inside."""
+
+    wrappers: tuple[str, ...]
+    name: str
+
+
+def parse_type(text: str) -> TypeText:
+    """The type a text in front of the markers names; raises TypeSyntaxError."""
+    wrappers: list[str] = []
+    rest = text.strip()
+    missing = "empty type"
+    while True:
+        if not rest:
+            raise TypeSyntaxError(missing)
+        if rest.startswith("[]"):
+            wrapper, length, missing = "array", 2, "empty slice element type"
+        elif rest.startswith("map["):
+            if not rest.startswith(_MAP):
+                raise TypeSyntaxError("map key must be string")
+            wrapper, length, missing = "map", len(_MAP), "map value type is required"
+        else:
+            return TypeText(tuple(wrappers), rest)
+        if len(wrappers) == MAX_WRAPPERS:
+            raise TypeSyntaxError(f'type nesting too deep (max {MAX_WRAPPERS}): "{rest[:100]}"')
+        wrappers.append(wrapper)
+        rest = rest[length:].strip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Built:
+    """A finished schema: its size in nodes, its depth, whether it makes its field required.
+
+    Where a type could not be read `known` is False: what depends on it is not checked, one problem is enough.
+    """
+
+    schema: Obj
+    size: int = 1
+    depth: int = 1
+    required: bool = False
+    known: bool = True
+
+
+_ANYTHING: Final = _Built(schema={"type": "object", defaults.PRESERVE: True})
+_UNKNOWN: Final = replace(_ANYTHING, known=False)
+
+
+def build(spec: Mapping[str, Any], types: Mapping[str, Any]) -> tuple[Obj, list[Problem]]:
+    """The schema of the instance's `spec`, and every problem of it and of `types`, in declared order."""
+    builder = _Builder()
+    for tree, path in ((spec, SPEC_PATH), (types, TYPES_PATH)):
+        if nests_deeper(tree, MAX_DEPTH):
+            builder.add(path, "schema-limit", f"nested more than {MAX_DEPTH} levels")
+            return dict(_ANYTHING.schema), builder.problems
+    builder.build_types(types)
+    return builder.struct(spec, SPEC_PATH).schema, builder.problems
+
+
+class _Builder:
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self._types: dict[str, _Built] = {}
+
+    def add(self, path: Path, code: str, message: str, suggestion: str | None = None) -> None:
+        self.problems.append(Problem(code=code, message=message, path=path, suggestion=suggestion))
+
+    def warn(self, path: Path, code: str, message: str) -> None:
+        self.problems.append(Problem(code=code, message=message, path=path, severity=Severity.WARNING))
+
+    def build_types(self, types: Mapping[str, Any]) -> None:
+        """Every named type, those it uses first."""
+        for name in types:
+            if name in BUILT_IN:
+                self.warn((*TYPES_PATH, name), "schema-type", f"type {name} is hidden by the built-in type")
+        order, cycles = _order({name: _references(spec) for name, spec in types.items()})
+        cyclic = {name for cycle in cycles for name in cycle}
+        self._types.update(dict.fromkeys(cyclic, _UNKNOWN))
+        for cycle in cycles[:MAX_CYCLES]:
+            self.add((*TYPES_PATH, cycle[0]), "schema-cycle", _cycle_text(cycle))
+        for name in order:
+            built = self.field(types[name], (*TYPES_PATH, name))
+            if name not in cyclic:
+                self._types[name] = built
+
+    def struct(self, fields: Mapping[str, Any], path: Path) -> _Built:
+        properties: dict[str, Obj] = {}
+        required: list[str] = []
+        size = depth = 1
+        known = True
+        for name, value in fields.items():
+            built = self.field(value, (*path, name))
+            properties[name] = built.schema
+            size += built.size
+            depth = max(depth, built.depth + 1)
+            known = known and built.known
+            if built.required:
+                required.append(name)
+        schema: Obj = {"type": "object"}
+        if properties:
+            schema["properties"] = properties
+        if required:
+            schema["required"] = sorted(required)
+        elif any("default" in prop for prop in properties.values()):
+            # With it the API server fills in the defaults below even where an instance leaves this out.
+            schema["default"] = {}
+        return self._within_limits(_Built(schema=schema, size=size, depth=depth, known=known), path)
+
+    def field(self, value: Any, path: Path) -> _Built:
+        if isinstance(value, Mapping):
+            return self.struct(value, path)
+        if not isinstance(value, str):
+            go_type = _GO_TYPES.get(type(value), type(value).__name__)
+            self.add(path, "schema-field", f"unexpected type: {go_type}")
+            return _UNKNOWN
+        type_text, bar, marker_text = value.partition("|")
+        built = self._type(type_text, path)
+        return self._marked(built, marker_text, path) if bar else built
+
+    def _type(self, text: str, path: Path) -> _Built:
+        try:
+            parsed = parse_type(text)
+        except TypeSyntaxError as err:
+            self.add(path, "schema-type", str(err))
+            return _UNKNOWN
+        built = self._named(parsed.name, path)
+        for wrapper in reversed(parsed.wrappers):
+            inner = {"items": built.schema} if wrapper == "array" else {"additionalProperties": built.schema}
+            built = _Built(
+                schema={"type": "array" if wrapper == "array" else "object", **inner},
+                size=built.size + 1,
+                depth=built.depth + 1,
+                known=built.known,
+            )
+        return self._within_limits(built, path)
+
+    def _named(self, name: str, path: Path) -> _Built:
+        if name in _ATOMIC:
+            return _Built(schema={"type": _ATOMIC[name]})
+        if name == "object":
+            return _ANYTHING
+        found = self._types.get(name)
+        if found is None:
+            suggestion = _SYNONYMS.get(name.lower()) or did_you_mean(name, (*BUILT_IN, *self._types))
+            self.add(path, "schema-unknown-type", f"unknown type: {name[:200]}", suggestion)
+            return _UNKNOWN
+        return found
+
+    def _marked(self, built: _Built, text: str, path: Path) -> _Built:
+        found, errors = markers.lex(text)
+        schema, required, faults = markers.apply(built.schema, found)
+        for message in errors:
+            key = message.partition('"')[2].partition('"')[0]
+            self.add(path, "schema-marker", message, did_you_mean(key, markers.APPLIERS))
+        if not built.known:
+            return replace(built, required=required or built.required)
+        for message in faults:
+            self.add(path, "schema-marker", message)
+        if not errors and not faults:
+            self._check(schema, found, path)
+        return replace(built, schema=schema, required=required or built.required)
+
+    def _check(self, schema: Obj, found: list[markers.Marker], path: Path) -> None:
+        if "default" in schema:
+            for fault in defaults.check(schema["default"], schema):
+                self.add(path, "schema-default", fault)
+        if schema.get("type") == "integer":
+            for keyword in ("minimum", "maximum"):
+                if isinstance(schema.get(keyword), float):
+                    self.warn(path, "schema-bound", f"the API server will refuse a fractional {keyword} here")
+        if any(marker.key in ("listType", "listMapKey", "uniqueItems") for marker in found):
+            for fault in _list_faults(schema):
+                self.warn(path, "schema-list-type", f"the API server will refuse this: {fault}")
+
+    def _within_limits(self, built: _Built, path: Path) -> _Built:
+        if built.depth > MAX_DEPTH:
+            self.add(path, "schema-limit", f"nested more than {MAX_DEPTH} levels")
+        elif built.size > MAX_FIELDS:
+            self.add(path, "schema-limit", f"more than {MAX_FIELDS} fields, those of custom types counted per use")
+        else:
+            return built
+        return _UNKNOWN
+
+
+def _list_faults(schema: Obj) -> Iterator[str]:
+    """What apiextensions-apiserver asks of list types (KEP-1523 and KEP-555)."""
+    items: Obj = schema.get("items", {})
+    list_type = schema.get(markers.LIST_TYPE)
+    if list_type == "set":
+        if items.get("type") == "object" or items.get(markers.LIST_TYPE, "atomic") != "atomic":
+            yield "items of a set must be scalars or atomic lists"
+    elif list_type == "map":
+        keys = schema.get(markers.LIST_MAP_KEYS, ())
+        if not keys:
+            yield "listType map needs at least one listMapKey"
+        properties: Obj = items.get("properties", {})
+        for key in keys:
+            if properties.get(key, {}).get("type") not in ("string", "integer", "number", "boolean"):
+                yield f"listMapKey {key} is not a scalar field of the items"
+            elif key not in items.get("required", ()) and "default" not in properties[key]:
+                yield f"listMapKey {key} must be required or have a default"
+
+
+def _references(spec: Any) -> list[str]:
+    """The custom type names a type's text uses, in order; unreadable ones are reported when built."""
+    if isinstance(spec, Mapping):
+        return [name for value in spec.values() for name in _references(value)]
+    if not isinstance(spec, str):
+        return []
+    try:
+        name = parse_type(spec.partition("|")[0]).name
+    except TypeSyntaxError:
+        return []
+    return [] if name in BUILT_IN else [name]
+
+
+def _order(graph: Mapping[str, list[str]]) -> tuple[list[str], list[list[str]]]:
+    """Names so that what one uses comes before it; the cycles met, each from a name to the same name."""
+    order: list[str] = []
+    cycles: list[list[str]] = []
+    done: set[str] = set()
+    for start in graph:
+        stack = [(start, iter(graph[start]))] if start not in done else []
+        trail = {start: 0}
+        while stack:
+            name, uses = stack[-1]
+            used = next((u for u in uses if u in graph and u not in done), None)
+            if used is None:
+                stack.pop()
+                trail.pop(name, None)
+                done.add(name)
+                order.append(name)
+            elif used in trail:
+                # Only as many cycles are spelled out as are reported.
+                members = [entry[0] for entry in stack[trail[used] :]] if len(cycles) < MAX_CYCLES else []
+                cycles.append([*members, used])
+            else:
+                trail[used] = len(stack)
+                stack.append((used, iter(graph[used])))
+    return order, cycles
+
+
+def _cycle_text(cycle: list[str]) -> str:
+    if len(cycle) == 2:
+        return f"cyclic dependency in type {cycle[0]}: self references are not allowed"
+    shown = cycle if len(cycle) <= 12 else [*cycle[:6], "...", *cycle[-5:]]
+    return f"cyclic dependency in type {cycle[0]}: graph contains a cycle: {' -> '.join(shown)}"
