@@ -1,0 +1,49 @@
+"""Run kubectl or helm against one playground, with caches and settings apart from the user's own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from kroasync.playground.errors import CommandError
+
+
+def run_client(
+    program: Path,
+    arguments: Sequence[str],
+    *,
+    kubeconfig: Path,
+    scratch: Path,
+    stdin: str | None,
+    timeout_s: float,
+) -> str:
+    """Standard output of the program. Raises CommandError when it fails or does not end in time."""
+    own = {
+        "KUBECONFIG": str(kubeconfig),
+        "KUBECACHEDIR": str(scratch / "kubectl"),
+        "HELM_CACHE_HOME": str(scratch / "helm-cache"),
+        "HELM_CONFIG_HOME": str(scratch / "helm-config"),
+        "HELM_DATA_HOME": str(scratch / "helm-data"),
+    }
+    command = [str(program), *arguments]
+    shown = f"{program.name} {' '.join(command[1:])}"
+    try:
+        done = subprocess.run(
+            command,
+            input=stdin or "",
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            env=os.environ | own,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise CommandError(f"{shown}: no end after {timeout_s:.0f} s", returncode=-1, stderr="") from error
+    if done.returncode != 0:
+        raise CommandError(
+            f"{shown}: {done.stderr.strip() or done.stdout.strip()}",
+            returncode=done.returncode,
+            stderr=done.stderr,
+        )
+    return done.stdout

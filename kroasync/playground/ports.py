@@ -1,0 +1,32 @@
+"""Free TCP ports of the loopback interface, below the range from which the kernel takes ports of outgoing
+connections: a component that is stopped and started again must find its port free."""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Iterable
+from contextlib import ExitStack
+
+from kroasync.playground.errors import PlaygroundError
+
+CANDIDATES = range(20000, 32000)
+
+
+def free_ports(count: int, *, candidates: Iterable[int] | None = None) -> list[int]:
+    """`count` different ports that nobody listens on. Raises PlaygroundError when there are not that many."""
+    tried = random.sample(CANDIDATES, len(CANDIDATES)) if candidates is None else candidates
+    found: list[int] = []
+    with ExitStack() as held:
+        for port in tried:
+            if len(found) == count:
+                break
+            probe = held.enter_context(socket.socket())
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            found.append(port)
+    if len(found) < count:
+        raise PlaygroundError(f"found {len(found)} free TCP ports on 127.0.0.1, {count} are needed")
+    return found

@@ -1,0 +1,26 @@
+"""Ends a playground when the process that started it is gone: waits for the end of standard input, then takes
+the playground in the directory named by the only argument down. Run as `python -m kroasync.playground.tether
+DIRECTORY`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from kroasync.playground.errors import NotUpError
+from kroasync.playground.plane import Playground
+
+
+def main(directory: Path) -> None:
+    """Return when the playground is gone; the usual case is that its owner took it down already."""
+    sys.stdin.buffer.read()
+    try:
+        playground = Playground.load(directory=directory)
+    except NotUpError:
+        return
+    playground.down()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,78 @@
+"""A process is known by pid and start, so a pid that was given to someone else is left alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kroasync.playground.processes import Identity, await_end, identify, send, spawn, state_of, tail
+
+SLEEP = ["/bin/sleep", "60"]
+
+
+@pytest.fixture
+def sleeper(tmp_path: Path) -> Iterator[Identity]:
+    process = spawn(SLEEP, log=tmp_path / "log", environment={})
+    yield process
+    send(process, signal.SIGKILL)
+    assert await_end(process, timeout_s=5)
+
+
+def test_process_runs_pauses_and_ends(sleeper: Identity) -> None:
+    assert state_of(sleeper) == "running"
+    assert send(sleeper, signal.SIGSTOP)
+    while state_of(sleeper) == "running":
+        pass
+    assert state_of(sleeper) == "paused"
+    assert send(sleeper, signal.SIGKILL)
+    assert await_end(sleeper, timeout_s=5)
+    assert state_of(sleeper) == "gone"
+    assert not send(sleeper, signal.SIGTERM)
+    assert identify(sleeper.pid) is None  # reaped, no zombie is left
+
+
+def test_innocent_process_with_a_remembered_pid_is_never_signalled(sleeper: Identity) -> None:
+    stale = replace(sleeper, started="another time")
+    assert state_of(stale) == "gone"
+    assert not send(stale, signal.SIGKILL)
+    assert state_of(sleeper) == "running"
+
+
+def test_process_has_a_session_of_its_own(sleeper: Identity) -> None:
+    assert os.getsid(sleeper.pid) == sleeper.pid
+
+
+def test_waiting_for_the_end_is_bounded(sleeper: Identity) -> None:
+    assert not await_end(sleeper, timeout_s=0.05)
+
+
+def test_identity_is_the_same_each_time_and_differs_between_processes(sleeper: Identity) -> None:
+    assert identify(sleeper.pid) == sleeper
+    own = identify(os.getpid())
+    assert own is not None
+    assert own != sleeper
+
+
+def test_output_of_both_streams_goes_to_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("before\n")
+    process = spawn(["/bin/sh", "-c", "echo out; echo err >&2"], log=log, environment={})
+    assert await_end(process, timeout_s=5)
+    assert log.read_text() == "before\nout\nerr\n"
+
+
+def test_missing_program_raises(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        spawn([str(tmp_path / "none")], log=tmp_path / "log", environment={})
+
+
+def test_tail_is_the_last_lines(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert tail(log) == ""
+    log.write_bytes(b"\xff" * 40000 + b"\n" + b"".join(b"line %d\n" % n for n in range(100)))
+    assert tail(log, lines=2) == "line 98\nline 99"
