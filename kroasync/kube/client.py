@@ -1,0 +1,390 @@
+"""Raw JSON requests to the API server, on plain dicts.
+
+One call costs one aiohttp request and two orjson calls: no models, no discovery. Every refusal is an
+ApiError. Repeated here are only requests the server said it did not process (429 and 503 with Retry-After),
+reads whose connection failed, and one request after a 401 when there is a newer credential. All else is the
+caller's decision.
+"""
+
+import asyncio
+import builtins
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from kroasync.kube.config import ConfigError, Connection
+from kroasync.kube.errors import (
+    ApiError,
+    GoneError,
+    InvalidError,
+    NotFoundError,
+    ServerError,
+    ThrottledError,
+    UnauthorizedError,
+    UnreachableError,
+    error_of,
+)
+from kroasync.metrics import Metrics
+from kroasync.model.objects import Key, Obj, Resource
+
+log = logging.getLogger("kube.client")
+
+JSON: Final = "application/json"
+MERGE_PATCH: Final = "application/merge-patch+json"
+JSON_PATCH: Final = "application/json-patch+json"
+# JSON is YAML, so an apply needs no YAML writer.
+APPLY_PATCH: Final = "application/apply-patch+yaml"
+
+_ATTEMPTS: Final = 4
+_RETRY_AFTER_LIMIT_S: Final = 30.0
+_GET_RETRY_S: Final = 0.1
+_WARNINGS_KEPT: Final = 256
+_DEFAULT_TIMEOUT_S: Final = 30.0
+_SAFE: Final = "/:@!$&'()*+,;=-._~"
+
+
+class Client:
+    """Calls over one Connection, at most `concurrency` at a time (watches do not count)."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        metrics: Metrics | None = None,
+        concurrency: int = 32,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.connection = connection
+        self.metrics = metrics
+        self._slots = asyncio.Semaphore(concurrency)
+        self._sleep = sleep
+        self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
+        self._warned: OrderedDict[str, None] = OrderedDict()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Obj | Sequence[Any] | bytes | None = None,
+        content_type: str = JSON,
+        timeout_s: float = _DEFAULT_TIMEOUT_S,
+    ) -> Obj:
+        """The JSON object the server answers; raises ApiError. `path` may carry a query of its own."""
+        content = await self.raw(method, path, query=query, body=body, content_type=content_type, timeout_s=timeout_s)
+        try:
+            answer = orjson.loads(content)
+        except orjson.JSONDecodeError as error:
+            raise ServerError(
+                f"{method} {path}: the answer is not JSON: {content[:200]!r}", reason="NotJSON"
+            ) from error
+        if not isinstance(answer, dict):
+            raise ServerError(f"{method} {path}: the answer is not a JSON object", reason="NotJSON")
+        return answer
+
+    async def raw(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Obj | Sequence[Any] | bytes | None = None,
+        content_type: str = JSON,
+        timeout_s: float = _DEFAULT_TIMEOUT_S,
+    ) -> bytes:
+        """The body of a successful answer as it came."""
+        url = self._url(path, query)
+        data = _encoded(body)
+        renewed = False
+        for attempt in range(1, _ATTEMPTS + 1):
+            headers = await self._headers()
+            try:
+                return await self._send(method, url, headers, data, content_type, timeout_s)
+            except UnauthorizedError:
+                if renewed or not await self.connection.renew(headers):
+                    raise
+                renewed = True
+            except (ThrottledError, ServerError, UnreachableError) as error:
+                delay_s = _retry_delay_s(method, error)
+                if delay_s is None or attempt == _ATTEMPTS:
+                    raise
+                if self.metrics:
+                    self.metrics.rest_client_request_retries_total.inc(str(error.status), method)
+                await self._sleep(delay_s)
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _send(
+        self,
+        method: str,
+        url: URL,
+        headers: Mapping[str, str],
+        data: bytes | None,
+        content_type: str,
+        timeout_s: float,
+    ) -> bytes:
+        if data is not None:
+            headers = {**headers, "Content-Type": content_type}
+        async with self._slots:
+            started = time.perf_counter()
+            status = 0
+            content = b""
+            try:
+                async with self.connection.requests.request(
+                    method,
+                    url,
+                    headers=headers,
+                    data=data,
+                    timeout=self._timeout(timeout_s),
+                    allow_redirects=False,
+                    **self.connection.options,
+                ) as response:
+                    status = response.status
+                    content = await response.read()
+                    if "Warning" in response.headers:
+                        self._warn(response.headers.getall("Warning"))
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                raise unreachable(method, url, error) from error
+            finally:
+                if self.metrics:
+                    seconds = time.perf_counter() - started
+                    self.metrics.request_done(method, status, seconds, len(data or b""), len(content))
+        if 200 <= status < 300:
+            return content
+        raise error_of(status, content, response.headers)
+
+    @asynccontextmanager
+    async def stream(self, path: str, query: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A GET whose answer is read as it comes (a watch), over the session of its own; raises ApiError."""
+        url = self._url(path, query)
+        headers = await self._headers()
+        try:
+            response = await self.connection.watches.get(
+                url, headers=headers, allow_redirects=False, **self.connection.options
+            )
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise unreachable("GET", url, error) from error
+        try:
+            if response.status != 200:
+                if response.status == 401:
+                    await self.connection.renew(headers)
+                raise error_of(response.status, await response.read(), response.headers)
+            yield response
+        finally:
+            # An unfinished answer cannot be reused: closing ends the connection, and with it the watch.
+            response.close()
+
+    async def get(self, key: Key) -> Obj:
+        return await self.request("GET", path_of(key))
+
+    async def list(
+        self,
+        resource: Resource,
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        limit: int = 500,
+    ) -> tuple[list[Obj], str]:
+        """Every object, with `apiVersion` and `kind` filled in, and the resourceVersion of the whole list.
+
+        Read in pages of `limit`. When the snapshot expires between two pages, it is read again in one piece.
+        """
+        query = _selectors(label_selector, field_selector)
+        path = path_of(Key(resource, namespace, ""))
+        try:
+            return await self._pages(resource, path, query, limit)
+        except GoneError:
+            return await self._pages(resource, path, query, 0)
+
+    async def _pages(
+        self, resource: Resource, path: str, query: Mapping[str, str], limit: int
+    ) -> tuple[builtins.list[Obj], str]:
+        items: list[Obj] = []
+        api_version, kind = resource.api_version, resource.kind
+        page_query = {**query, "limit": str(limit)} if limit else dict(query)
+        while True:
+            page = await self.request("GET", path, query=page_query)
+            for item in page.get("items") or ():
+                # A list's items come without their type.
+                item.setdefault("apiVersion", api_version)
+                item.setdefault("kind", kind)
+                items.append(item)
+            meta = page.get("metadata") or {}
+            token = meta.get("continue")
+            if not token:
+                return items, str(meta.get("resourceVersion") or "")
+            page_query["continue"] = token
+
+    async def create(self, key: Key, obj: Obj, *, manager: str = "") -> Obj:
+        return await self.request(
+            "POST",
+            path_of(Key(key.resource, key.namespace, "")),
+            query={"fieldManager": manager} if manager else None,
+            body=obj,
+        )
+
+    async def apply(self, key: Key, obj: Obj, *, manager: str, force: bool, subresource: str | None = None) -> Obj:
+        """Server-side apply; raises ConflictError naming the managers when `force` is False."""
+        query = {"fieldManager": manager, "force": "true" if force else "false"}
+        return await self.request("PATCH", path_of(key, subresource), query=query, body=obj, content_type=APPLY_PATCH)
+
+    async def merge_patch(self, key: Key, patch: Obj, *, manager: str, subresource: str | None = None) -> Obj:
+        """A JSON merge patch (RFC 7386); `metadata.resourceVersion` in the patch makes it conditional."""
+        return await self.request(
+            "PATCH",
+            path_of(key, subresource),
+            query={"fieldManager": manager},
+            body=patch,
+            content_type=MERGE_PATCH,
+        )
+
+    async def json_patch(
+        self,
+        key: Key,
+        operations: Sequence[Mapping[str, Any]],
+        *,
+        manager: str,
+        subresource: str | None = None,
+    ) -> Obj:
+        """A JSON patch (RFC 6902); a `test` operation makes it conditional (InvalidError when it fails)."""
+        return await self.request(
+            "PATCH",
+            path_of(key, subresource),
+            query={"fieldManager": manager},
+            body=list(operations),
+            content_type=JSON_PATCH,
+        )
+
+    async def put(self, key: Key, obj: Obj, *, manager: str, subresource: str | None = None) -> Obj:
+        """Replace the object; raises ConflictError if its resourceVersion is not the current one."""
+        return await self.request("PUT", path_of(key, subresource), query={"fieldManager": manager}, body=obj)
+
+    async def put_status(self, key: Key, obj: Obj, *, manager: str) -> Obj:
+        return await self.put(key, obj, manager=manager, subresource="status")
+
+    async def delete(
+        self,
+        key: Key,
+        *,
+        uid: str | None = None,
+        resource_version: str | None = None,
+        propagation: str | None = None,
+    ) -> Obj | None:
+        """Ask for a deletion; None if the object is gone, else the object as it waits for its finalizers.
+
+        Raises NotFoundError when there is none, and ConflictError when `uid` or `resource_version` is
+        another.
+        """
+        options: Obj = {"apiVersion": "v1", "kind": "DeleteOptions"}
+        preconditions = {name: value for name, value in (("uid", uid), ("resourceVersion", resource_version)) if value}
+        if preconditions:
+            options["preconditions"] = preconditions
+        if propagation:
+            options["propagationPolicy"] = propagation
+        answer = await self.request("DELETE", path_of(key), body=options)
+        return None if answer.get("kind") == "Status" else answer
+
+    async def server_version(self) -> str:
+        """The server's `gitVersion`, for example `v1.36.3`."""
+        return str((await self.request("GET", "/version")).get("gitVersion") or "")
+
+    async def ready(self) -> bool:
+        """Whether the server says it is ready; raises ApiError only when it cannot be asked (401, 403, no
+        answer).
+        """
+        try:
+            await self.raw("GET", "/readyz", timeout_s=5.0)
+        except (ServerError, NotFoundError):
+            return False
+        return True
+
+    async def _headers(self) -> Mapping[str, str]:
+        try:
+            return await self.connection.headers()
+        except ConfigError as error:
+            raise UnauthorizedError(str(error), reason="NoCredential") from error
+
+    def _url(self, path: str, query: Mapping[str, str] | None) -> URL:
+        text = self.connection.base_url + path
+        if query:
+            text += ("&" if "?" in path else "?") + urlencode(query)
+        return URL(text, encoded=True)
+
+    def _timeout(self, seconds: float) -> aiohttp.ClientTimeout:
+        found = self._timeouts.get(seconds)
+        if found is None:
+            found = aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds, 10.0))
+            if len(self._timeouts) < 16:
+                self._timeouts[seconds] = found
+        return found
+
+    def _warn(self, warnings: Sequence[str]) -> None:
+        """Each text of a Warning header is logged once, until 256 others came."""
+        for warning in warnings:
+            if warning in self._warned:
+                continue
+            self._warned[warning] = None
+            if len(self._warned) > _WARNINGS_KEPT:
+                self._warned.popitem(last=False)
+            log.info("the API server warns: %s", warning[:1024])
+
+
+def path_of(key: Key, subresource: str | None = None) -> str:
+    """The REST path of an object, or of the collection when the name is empty.
+
+    Raises InvalidError for a name that would lead to another path: the API refuses `.`, `..`, `/` and `%` too
+    (path segment names of apimachinery), but only if asked at the right place.
+    """
+    for part in (key.namespace, key.name):
+        if part in (".", "..") or "/" in part or "%" in part:
+            raise InvalidError(
+                f'{key.resource.kind}: the name "{part}" may not be ".", "..", nor contain "/" or "%"',
+                status=422,
+                reason="Invalid",
+            )
+    return quote(key.resource.path(key.namespace, key.name, subresource), safe=_SAFE)
+
+
+def unreachable(method: str, url: URL, error: BaseException) -> UnreachableError:
+    """What a failed exchange means; only a failure to connect is certain to have changed nothing."""
+    connecting = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+    timeout = isinstance(error, TimeoutError)
+    detail = "the deadline passed" if timeout and not str(error) else f"{error}" or type(error).__name__
+    return UnreachableError(
+        f"{method} {url.path}: no answer from the API server: {detail}",
+        reason="Timeout" if timeout else "Unreachable",
+        maybe_done=method != "GET" and not connecting,
+    )
+
+
+def _retry_delay_s(method: str, error: ApiError) -> float | None:
+    if isinstance(error, UnreachableError):
+        # A deadline is the caller's patience: it is not stretched.
+        return _GET_RETRY_S if method == "GET" and error.reason != "Timeout" else None
+    if error.status in (429, 503) and error.retry_after_s is not None:
+        return min(error.retry_after_s, _RETRY_AFTER_LIMIT_S)
+    return None
+
+
+def _selectors(label_selector: str, field_selector: str) -> dict[str, str]:
+    pairs = (("labelSelector", label_selector), ("fieldSelector", field_selector))
+    return {name: value for name, value in pairs if value}
+
+
+def _encoded(body: Obj | Sequence[Any] | bytes | None) -> bytes | None:
+    if body is None or isinstance(body, bytes):
+        return body
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError as error:
+        # Integers beyond 64 bits and unpaired surrogates have no JSON the server would take.
+        raise InvalidError(f"the request is not JSON: {error}", status=400, reason="BadRequest") from error

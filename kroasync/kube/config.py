@@ -1,0 +1,364 @@
+"""The way to the API server: address, TLS and credentials, from a kubeconfig or a pod's service account.
+
+kubernetes_asyncio reads kubeconfigs and runs credential plugins. It is imported only then, because it costs
+40 MB and half a second, and a pod's service account is two files. Requests and watches have an aiohttp
+session each: a watch holds its connection for minutes, and with one bounded pool the watch that fills it
+would stop every request.
+"""
+
+import asyncio
+import ipaddress
+import logging
+import os
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+
+log = logging.getLogger("kube.config")
+
+SERVICE_ACCOUNT_DIRECTORY: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+CREDENTIAL_CHECK_S: Final = 30.0
+_KEEPALIVE_S: Final = 60.0
+_CONNECT_S: Final = 10.0
+_READ_BUFFER: Final = 1 << 20
+
+Refresh = Callable[[bool], Awaitable[str | None]]
+"""Returns the Authorization header's value; the flag asks for a new credential even if the old one looks
+valid.
+"""
+
+
+class ConfigError(Exception):
+    """The configuration is missing or cannot be used; the text says which file and why."""
+
+
+class Connection:
+    """An API server's address with two sessions to it; `close()` ends both.
+
+    `requests` and `watches` have no limit of connections: the client bounds what it sends, and there is one
+    watch per kind. `options` are the keyword arguments every request over a session needs (proxy, TLS
+    server name).
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        refresh: Refresh | None = None,
+        tls: ssl.SSLContext | None = None,
+        proxy: str | None = None,
+        server_name: str | None = None,
+        user_agent: str = "kroasync",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.options: dict[str, Any] = {}
+        if proxy:
+            self.options["proxy"] = proxy
+        if server_name:
+            self.options["server_hostname"] = server_name
+        self.requests = _session(tls, user_agent)
+        self.watches = _session(tls, user_agent)
+        self._refresh = refresh
+        self._clock = clock
+        self._check_at = -float("inf")
+        self._lock = asyncio.Lock()
+        self._headers: dict[str, str] = {}
+
+    async def headers(self) -> Mapping[str, str]:
+        """The authentication headers of a request sent now; costs a comparison while the credential is
+        fresh.
+        """
+        if self._refresh is not None and self._clock() >= self._check_at:
+            await self._check(force=False)
+        return self._headers
+
+    async def renew(self, stale: Mapping[str, str]) -> bool:
+        """After a 401 for `stale` headers: get a new credential; True if there is now a different one."""
+        if self._refresh is None:
+            return False
+        if self._headers == stale:
+            await self._check(force=True)
+        return self._headers != stale
+
+    async def _check(self, *, force: bool) -> None:
+        async with self._lock:
+            if self._refresh is None or (not force and self._clock() < self._check_at):
+                return
+            first = self._check_at == -float("inf")
+            # Set before the attempt: a broken credential plugin is not started again for every request.
+            self._check_at = self._clock() + CREDENTIAL_CHECK_S
+            try:
+                value = await self._refresh(force)
+                self._headers = {"Authorization": _header_value(value)} if value else {}
+            except Exception as error:
+                if first:
+                    raise ConfigError(f"no credential for {self.base_url}: {error}") from error
+                log.warning("the credential could not be renewed, going on with the old one: %s", error)
+
+    async def close(self) -> None:
+        await self.requests.close()
+        await self.watches.close()
+
+
+async def connect(
+    *,
+    kubeconfig: str | None = None,
+    context: str | None = None,
+    in_cluster: bool | None = None,
+    user_agent: str = "kroasync",
+    environ: Mapping[str, str] = os.environ,
+    service_account: Path = SERVICE_ACCOUNT_DIRECTORY,
+) -> Connection:
+    """A connection by the first of: `kubeconfig`, `$KUBECONFIG`, the pod's service account, `~/.kube/config`.
+
+    `in_cluster` True takes the service account whatever else is there, False leaves it out, None follows
+    the order. A named `context` means a kubeconfig, so the service account is left out. Raises ConfigError.
+    """
+    explicit = kubeconfig or environ.get("KUBECONFIG") or None
+    in_pod = bool(environ.get("KUBERNETES_SERVICE_HOST")) and (service_account / "token").is_file()
+    if in_cluster or (in_cluster is None and not explicit and not context and in_pod):
+        access = _from_service_account(service_account, environ)
+    else:
+        home = os.path.join(environ.get("HOME") or "~", ".kube", "config")
+        access = await _from_kubeconfig(explicit or home, context, found=explicit is not None)
+    connection = Connection(
+        access.server,
+        refresh=access.refresh,
+        tls=access.tls,
+        proxy=access.proxy or _proxy_of(access.server, environ),
+        server_name=access.server_name,
+        user_agent=user_agent,
+    )
+    try:
+        await connection.headers()
+    except ConfigError:
+        await connection.close()
+        raise
+    return connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Access:
+    """What a configuration says."""
+
+    server: str
+    tls: ssl.SSLContext | None
+    refresh: Refresh | None
+    proxy: str | None = None
+    server_name: str | None = None
+
+
+def _from_service_account(directory: Path, environ: Mapping[str, str]) -> _Access:
+    """The token and CA that kubelet mounts, and the address it puts in the environment."""
+    host = environ.get("KUBERNETES_SERVICE_HOST") or ""
+    port = environ.get("KUBERNETES_SERVICE_PORT") or "443"
+    token = directory / "token"
+    if not host:
+        raise ConfigError("KUBERNETES_SERVICE_HOST is not set: this is no pod")
+    if not token.is_file():
+        raise ConfigError(f"{token} does not exist: the pod has no service account token")
+    server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+    return _Access(server=server, tls=_tls_context(server, ca=str(directory / "ca.crt")), refresh=_token_file(token))
+
+
+def _token_file(path: Path) -> Refresh:
+    """Kubelet replaces a projected token long before it expires: reading the file again is all that is
+    needed.
+    """
+
+    async def refresh(_force: bool) -> str:
+        token = path.read_text(encoding="utf-8").strip()  # noqa: ASYNC240  (a small file on a local disk)
+        if not token:
+            raise ConfigError(f"{path} is empty")
+        return f"Bearer {token}"
+
+    return refresh
+
+
+async def _from_kubeconfig(paths: str, context: str | None, *, found: bool) -> _Access:
+    from kubernetes_asyncio.client import Configuration
+    from kubernetes_asyncio.config.kube_config import ConfigNode, KubeConfigLoader, KubeConfigMerger
+
+    existing = [p for p in _files(paths) if os.path.isfile(p)]  # noqa: ASYNC240  (once, at start)
+    if not existing:
+        absent = ", $KUBECONFIG is not set and this is no pod with a service account: use --kubeconfig"
+        hint = "" if found else absent
+        raise ConfigError(f"no kubeconfig at {paths}{hint}")
+    configuration = Configuration()
+    try:
+        merger = KubeConfigMerger(os.pathsep.join(existing))
+        writable = all(os.access(p, os.W_OK) for p in existing)
+        loader = KubeConfigLoader(
+            config_dict=merger.config,
+            config_base_path=None,
+            active_context=context,
+            # A single-use refresh token must be written back, or the user's own kubectl is logged out.
+            config_persister=(lambda _config: merger.save_changes()) if writable else None,
+        )
+        if loader._user is None:
+            # A context without a user is anonymous; over https the library would look into None.
+            loader._user = ConfigNode("user", {})
+        await loader.load_and_set(configuration)
+    except Exception as error:
+        # The library raises whatever a malformed file makes it run into.
+        detail = str(error)
+        if isinstance(error, AttributeError | KeyError | TypeError | AssertionError):
+            detail = f"it is malformed ({type(error).__name__}: {error})"
+        raise ConfigError(f"kubeconfig {paths} cannot be used: {detail}") from error
+    if not hasattr(loader, "host"):
+        raise ConfigError(f"kubeconfig {paths} cannot be used: its cluster has no server")
+    server = str(configuration.host)
+    tls = _tls_context(
+        server,
+        ca=configuration.ssl_ca_cert,
+        certificate=configuration.cert_file,
+        key=configuration.key_file,
+        verify=bool(configuration.verify_ssl),
+    )
+    return _Access(
+        server=server,
+        tls=tls,
+        refresh=_kubeconfig_refresh(loader),
+        proxy=configuration.proxy,
+        server_name=configuration.tls_server_name,
+    )
+
+
+def _files(paths: str) -> list[str]:
+    return [os.path.expanduser(p) for p in paths.split(os.pathsep) if p]
+
+
+def _kubeconfig_refresh(loader: Any) -> Refresh | None:
+    """How the credential of the loaded user stays valid; None for client certificates and no credential."""
+    user = loader._user
+    loaded = getattr(loader, "token", None)
+    if user is not None and "exec" in user:
+        return _exec_refresh(loader)
+    if loader.provider in ("gcp", "oidc"):
+        renew = loader.load_gcp_token if loader.provider == "gcp" else loader._load_oid_token
+
+        async def by_provider(_force: bool) -> str | None:
+            await renew()
+            return str(loader.token)
+
+        return by_provider
+    if user is not None and "tokenFile" in user and "token" not in user:
+        base = Path(user.path).parent if user.path else Path()
+        return _token_file(base / Path(str(user["tokenFile"])).expanduser())
+    if loaded is None:
+        return None
+
+    async def constant(_force: bool) -> str | None:
+        return str(loaded)
+
+    return constant
+
+
+def _exec_refresh(loader: Any) -> Refresh:
+    """The plugin runs again when its credential is about to expire, and when the server no longer takes it.
+
+    A plugin that gave a client certificate is not run again: the certificate is part of the TLS context.
+    """
+
+    async def refresh(force: bool) -> str | None:
+        if not hasattr(loader, "token"):
+            return None
+        if force:
+            loader.__dict__.pop("exec_plugin_expiry", None)
+        # Without an expiry the plugin's answer holds until the server refuses it.
+        if force or hasattr(loader, "exec_plugin_expiry"):
+            await loader.load_from_exec_plugin()
+        return str(loader.token)
+
+    return refresh
+
+
+def _header_value(value: str) -> str:
+    """The value fit for a header; raises ConfigError rather than letting the request fail without a place."""
+    value = value.strip()
+    if not value.isascii() or not value.isprintable():
+        raise ConfigError("the token contains characters that no HTTP header may have")
+    return value
+
+
+def _tls_context(
+    server: str,
+    *,
+    ca: str | None,
+    certificate: str | None = None,
+    key: str | None = None,
+    verify: bool = True,
+) -> ssl.SSLContext | None:
+    if not server.startswith("https"):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=ca)
+        if certificate:
+            context.load_cert_chain(certificate, keyfile=key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"the certificates for {server} cannot be loaded: {error}") from error
+    # Python 3.13 turned this on; the CAs of many clusters lack the key identifiers it asks for, and Go's
+    # clients, by which a kubeconfig is judged, do not ask.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _proxy_of(base_url: str, environ: Mapping[str, str]) -> str | None:
+    """The proxy the environment names for this address, decided once; NO_PROXY knows names and networks, as
+    in Go.
+    """
+    address = urlsplit(base_url)
+    host = address.hostname or ""
+    proxy = environ.get(f"{address.scheme}_proxy") or environ.get(f"{address.scheme.upper()}_PROXY")
+    if not proxy:
+        return None
+    excluded = (environ.get("no_proxy") or environ.get("NO_PROXY") or "").split(",")
+    if host == "localhost" or any(_covers(entry.strip(), host) for entry in excluded) or _is_loopback(host):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def _covers(entry: str, host: str) -> bool:
+    """Whether an entry of NO_PROXY means this host: `*`, an address, a network, a name or a suffix."""
+    if not entry:
+        return False
+    try:
+        return ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        suffix = entry.lower().lstrip("*").lstrip(".")
+        return entry == "*" or host == suffix or host.endswith(f".{suffix}")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _session(tls: ssl.SSLContext | None, user_agent: str) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            limit=0,
+            ssl=tls if tls is not None else True,
+            keepalive_timeout=_KEEPALIVE_S,
+            ttl_dns_cache=30,
+        ),
+        headers={"User-Agent": user_agent, "Accept": "application/json"},
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S),
+        read_bufsize=_READ_BUFFER,
+        # A Warning header may quote a long field list.
+        max_field_size=1 << 16,
+        max_line_size=1 << 16,
+    )

@@ -1,0 +1,175 @@
+"""What the API server, or the way to it, can answer instead of a result.
+
+    ApiError
+      UnauthorizedError  401            ForbiddenError    403           NotFoundError   404
+      AlreadyExistsError 409, reason AlreadyExists      ConflictError   409, any other reason
+      GoneError          410, or reason Expired         InvalidError    400, 413, 422
+      ThrottledError     429            ServerError       5xx, or an answer that is no JSON
+      UnreachableError   no answer at all
+
+Callers branch on the type, `status` and `reason`, never on the text.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+MESSAGE_LIMIT: Final = 1024
+_MANAGER = re.compile(r'conflict with "((?:[^"\\]|\\.)*)"')
+
+
+class ApiError(Exception):
+    """A refused or failed call. `status` is the HTTP status, 0 when there was no answer.
+
+    `reason` is the machine-readable reason of the API (`metav1.StatusReason`), `details` its
+    `status.details`; `retry_after_s` is how long the server asked to wait, if it did.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 0,
+        reason: str = "",
+        details: Mapping[str, Any] | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        self.message = capped(message)
+        self.status = status
+        self.reason = reason
+        self.details: dict[str, Any] = dict(details or {})
+        self.retry_after_s = retry_after_s
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.status} {self.reason})" if self.status else self.message
+
+    @property
+    def causes(self) -> list[Mapping[str, Any]]:
+        """`details.causes`, each with `reason`, `message` and `field` where the server gave them."""
+        causes = self.details.get("causes")
+        return [c for c in causes if isinstance(c, dict)] if isinstance(causes, list) else []
+
+    def has_cause(self, reason: str) -> bool:
+        """Whether one of the causes has this reason, for example `NamespaceTerminating`."""
+        return any(c.get("reason") == reason for c in self.causes)
+
+
+class UnauthorizedError(ApiError):
+    """The credentials are missing, expired or wrong."""
+
+
+class ForbiddenError(ApiError):
+    """Access control or an admission plugin says no."""
+
+
+class NotFoundError(ApiError):
+    """No such object, or no such kind."""
+
+
+class AlreadyExistsError(ApiError):
+    """A creation found the name taken."""
+
+
+class ConflictError(ApiError):
+    """The object changed since it was read, or another field manager owns what was applied."""
+
+    @property
+    def managers(self) -> tuple[str, ...]:
+        """The field managers a server-side apply conflicts with, sorted; empty for other conflicts."""
+        found = (_MANAGER.search(str(c.get("message") or "")) for c in self.causes)
+        return tuple(sorted({m.group(1).replace('\\"', '"') for m in found if m}))
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The field paths in conflict (`.spec.replicas`), in the server's order without repetition."""
+        named = (str(c.get("field") or "") for c in self.causes)
+        return tuple(dict.fromkeys(field for field in named if field))
+
+
+class GoneError(ApiError):
+    """The resourceVersion or continue token is too old: list again."""
+
+
+class InvalidError(ApiError):
+    """The request or the object can never be accepted as it is."""
+
+
+class ThrottledError(ApiError):
+    """The server has too much to do and asks to come back later."""
+
+
+class ServerError(ApiError):
+    """The server failed, or something in between answered in its place."""
+
+
+class UnreachableError(ApiError):
+    """No answer: connection refused or lost, TLS not agreed, or a deadline passed.
+
+    `maybe_done` is True when the request may have reached the server and changed something.
+    """
+
+    def __init__(self, message: str, *, reason: str = "Unreachable", maybe_done: bool = False) -> None:
+        super().__init__(message, reason=reason)
+        self.maybe_done = maybe_done
+
+
+_BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
+    400: InvalidError,
+    401: UnauthorizedError,
+    403: ForbiddenError,
+    404: NotFoundError,
+    409: ConflictError,
+    410: GoneError,
+    413: InvalidError,
+    422: InvalidError,
+    429: ThrottledError,
+}
+_BY_REASON: Final[Mapping[str, type[ApiError]]] = {"AlreadyExists": AlreadyExistsError, "Expired": GoneError}
+
+
+def error_of(status: int, body: bytes, headers: Mapping[str, str]) -> ApiError:
+    """The typed error of an answer that is no success; `body` need not be a Status, nor JSON."""
+    answer = _status_of(body)
+    reason = str(answer.get("reason") or "")
+    details = answer.get("details")
+    details = details if isinstance(details, dict) else {}
+    message = answer.get("message")
+    if not isinstance(message, str) or not message:
+        text = body[: MESSAGE_LIMIT * 4].decode(errors="replace").strip()
+        message = text or f"the API server answered {status} without a message"
+    kind = _BY_REASON.get(reason) or _BY_STATUS.get(status) or (ServerError if status >= 500 else ApiError)
+    retry_after_s = _seconds(headers.get("Retry-After"))
+    if retry_after_s is None:
+        retry_after_s = _seconds(details.get("retryAfterSeconds") or None)
+    return kind(message, status=status, reason=reason, details=details, retry_after_s=retry_after_s)
+
+
+def error_of_status(answer: Mapping[str, Any]) -> ApiError:
+    """The typed error of a `Status` object, as an ERROR event of a watch carries it."""
+    code = answer.get("code")
+    return error_of(code if isinstance(code, int) else 500, orjson.dumps(answer), {})
+
+
+def capped(text: str) -> str:
+    """At most `MESSAGE_LIMIT` characters of the text, ending in an ellipsis when cut."""
+    return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - 1] + "…"
+
+
+def _status_of(body: bytes) -> Mapping[str, Any]:
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return answer if isinstance(answer, dict) and answer.get("kind") == "Status" else {}
+
+
+def _seconds(text: object) -> float | None:
+    """A delay in seconds; the date form of Retry-After is not used by the API server and counts as absent."""
+    try:
+        value = float(str(text))
+    except ValueError:
+        return None
+    return value if 0 <= value < float("inf") else None

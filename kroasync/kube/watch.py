@@ -1,0 +1,339 @@
+"""List, then watch, one kind for ever, and say what changed to a sink.
+
+A watch must not die, nor fall silent unnoticed: the server ends each one after a few minutes, bookmarks
+keep the resourceVersion young, a connection without a byte for the idle deadline is dropped, an expired
+version means a new list, and every failure is followed by a capped and jittered pause. Only a failing sink,
+which is a bug of its own, ends `run()`.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+import aiohttp
+import orjson
+
+from kroasync.kube.client import Client, path_of
+from kroasync.kube.errors import (
+    ApiError,
+    ForbiddenError,
+    GoneError,
+    NotFoundError,
+    UnauthorizedError,
+    UnreachableError,
+    error_of_status,
+)
+from kroasync.model.objects import Key, Obj, Resource
+
+log = logging.getLogger("watch-manager")
+
+LINE_LIMIT: Final = 64 << 20
+SERVER_TIMEOUT_S: Final = (240.0, 300.0)
+IDLE_DEADLINE_S: Final = 150.0
+BACKOFF_S: Final = (0.2, 30.0)
+# A watch that the server ends sooner than this counts as a failure, or two sides in a hurry would spin.
+_SHORTEST_S: Final = 1.0
+_LINES_PER_TURN: Final = 256
+_EVENTS: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})
+
+
+class Sink(Protocol):
+    """Where a watch delivers; both methods are synchronous, and what they raise ends the watch."""
+
+    def replace(self, items: list[Obj]) -> None:
+        """The full state, after a list: what is missing from it is gone."""
+
+    def event(self, type: str, obj: Obj) -> None:
+        """One change: `ADDED`, `MODIFIED` or `DELETED`, with the object as it is, or last was."""
+
+
+class BadEventError(Exception):
+    """The stream carries something that is no watch event."""
+
+
+class Lines:
+    """Cuts a stream of chunks into lines of any length, in time linear in its size."""
+
+    def __init__(self, limit: int = LINE_LIMIT) -> None:
+        self._limit = limit
+        self._parts: list[bytes] = []
+        self._held = 0
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The lines this chunk completes, empty ones left out; raises BadEventError on a line over the
+        limit.
+        """
+        if b"\n" not in chunk:
+            self._hold(chunk)
+            return []
+        lines = b"".join((*self._parts, chunk)).split(b"\n")
+        self._parts.clear()
+        self._held = 0
+        self._hold(lines.pop())
+        return [line for line in lines if line]
+
+    def _hold(self, part: bytes) -> None:
+        if part:
+            self._parts.append(part)
+            self._held += len(part)
+        if self._held > self._limit:
+            raise BadEventError(f"an event is longer than {self._limit} bytes")
+
+
+class Watch:
+    """The state of one kind, kept current in a sink. Attributes are statistics, to be read only.
+
+    `synced` is set once a first list was delivered and stays set. `missing` is True while the server does
+    not serve the kind. `error` is the last failure while there is no connection. Times are of the injected
+    `clock`.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        resource: Resource,
+        *,
+        namespace: str = "",
+        label_selector: str = "",
+        field_selector: str = "",
+        sink: Sink,
+        clock: Callable[[], float] = time.monotonic,
+        rng: random.Random | None = None,
+        server_timeout_s: tuple[float, float] = SERVER_TIMEOUT_S,
+        idle_deadline_s: float = IDLE_DEADLINE_S,
+        backoff_s: tuple[float, float] = BACKOFF_S,
+        page_size: int = 500,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.resource = resource
+        self.synced = asyncio.Event()
+        self.relists = 0
+        self.errors = 0
+        self.connected = False
+        self.missing = False
+        self.error: str | None = None
+        self._client = client
+        self._namespace = namespace
+        self._selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
+        self._sink = sink
+        self._clock = clock
+        self._rng = rng if rng is not None else random.Random()
+        self._server_timeout_s = server_timeout_s
+        self._idle_deadline_s = idle_deadline_s
+        self._backoff_s = backoff_s
+        self._page_size = page_size
+        self._sleep = sleep
+        self._failures = 0
+        self._refused: str | None = None
+        self._heard_at = clock()
+        self._version: str | None = None
+        self._gvr = str(resource)
+
+    def last_event_age_s(self, now: float) -> float:
+        """Seconds since the server last said anything about this kind; bookmarks and lists count."""
+        return max(0.0, now - self._heard_at)
+
+    async def run(self) -> None:
+        """Never returns; raises only what the sink raises."""
+        try:
+            while True:
+                delay_s = await self._round()
+                self.connected = False
+                if delay_s > 0:
+                    await self._sleep(delay_s)
+        except _SinkError as failure:
+            raise failure.cause from None
+        finally:
+            self.connected = False
+
+    async def _round(self) -> float:
+        """One list (if needed) and one watch; the seconds to wait before the next."""
+        try:
+            if self._version is None:
+                await self._list()
+            await self._follow()
+        except NotFoundError as error:
+            return self._on_missing(error)
+        except GoneError as error:
+            self._version = None
+            # Usual after a long silence: the first one is answered by a list at once.
+            self._failures += 1
+            self.error = str(error)
+            log.debug("%s: the version is too old, listing again", self._gvr)
+            return 0.0 if self._failures == 1 else self._pause_s()
+        except (UnauthorizedError, ForbiddenError) as error:
+            return self._on_refused(error)
+        except (ApiError, BadEventError) as error:
+            if not isinstance(error, UnreachableError):
+                self._version = None
+            return self._on_failure(error)
+        except _SinkError:
+            raise
+        except Exception as error:
+            log.exception("%s: unexpected failure of the watch, listing again", self._gvr)
+            self._version = None
+            return self._on_failure(error)
+        return 0.0
+
+    async def _list(self) -> None:
+        started = time.perf_counter()
+        items, version = await self._client.list(
+            self.resource,
+            self._namespace,
+            label_selector=self._selectors["labelSelector"],
+            field_selector=self._selectors["fieldSelector"],
+            limit=self._page_size,
+        )
+        first = not self.synced.is_set()
+        self._deliver(items)
+        self._version = version
+        self._heard_at = self._clock()
+        self.missing = False
+        metrics = self._client.metrics
+        if first:
+            self.synced.set()
+            if metrics:
+                took_s = time.perf_counter() - started
+                metrics.dynamic_controller_informer_sync_duration_seconds.observe(took_s, self._gvr)
+        else:
+            self.relists += 1
+            if metrics:
+                metrics.kroasync_watch_relists_total.inc(self._gvr)
+
+    async def _follow(self) -> None:
+        """One watch from the known version until the server ends it; raises for every other end."""
+        timeout_s = self._rng.uniform(*self._server_timeout_s)
+        query = {name: value for name, value in self._selectors.items() if value}
+        query |= {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": self._version or "",
+            "timeoutSeconds": str(max(1, round(timeout_s))),
+        }
+        path = path_of(Key(self.resource, self._namespace, ""))
+        loop = asyncio.get_running_loop()
+        opened_at = self._clock()
+        lines = Lines()
+        heard = False
+        try:
+            async with (
+                asyncio.timeout(self._idle_deadline_s) as deadline,
+                self._client.stream(path, query) as response,
+            ):
+                self._on_connected()
+                async for chunk in response.content.iter_any():
+                    deadline.reschedule(loop.time() + self._idle_deadline_s)
+                    ready = lines.feed(chunk)
+                    if ready:
+                        await self._take(ready)
+                        heard = True
+        except TimeoutError as error:
+            raise UnreachableError(
+                f"{self._gvr}: not a byte from the server for {self._idle_deadline_s:g} s", reason="Silent"
+            ) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise UnreachableError(f"{self._gvr}: the watch was cut off: {error!r}") from error
+        if not heard and self._clock() - opened_at < _SHORTEST_S:
+            raise UnreachableError(f"{self._gvr}: the server ended the watch at once")
+
+    async def _take(self, lines: list[bytes]) -> None:
+        for number, line in enumerate(lines, 1):
+            self._line(line)
+            if number % _LINES_PER_TURN == 0:
+                await asyncio.sleep(0)
+        self._heard_at = self._clock()
+
+    def _line(self, line: bytes) -> None:
+        try:
+            change = orjson.loads(line)
+            kind, obj = change["type"], change["object"]
+            if not isinstance(obj, dict) or not isinstance(kind, str):
+                raise TypeError
+            if kind == "ERROR":
+                raise error_of_status(obj)
+            version = obj["metadata"]["resourceVersion"]
+        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+            raise BadEventError(f"not a watch event: {line[:200]!r}") from error
+        if kind in _EVENTS:
+            obj.setdefault("apiVersion", self.resource.api_version)
+            obj.setdefault("kind", self.resource.kind)
+            try:
+                self._sink.event(kind, obj)
+            except Exception as error:
+                raise _SinkError(error) from error
+        elif kind != "BOOKMARK":
+            raise BadEventError(f"unknown type of event {str(kind)[:40]!r}")
+        self._version = version
+        self._failures = 0
+
+    def _deliver(self, items: list[Obj]) -> None:
+        try:
+            self._sink.replace(items)
+        except Exception as error:
+            raise _SinkError(error) from error
+
+    def _on_connected(self) -> None:
+        self.connected = True
+        self.error = None
+        self.missing = False
+        self._refused = None
+
+    def _on_missing(self, error: ApiError) -> float:
+        self._version = None
+        if not self.missing:
+            log.info("%s: the server does not serve this kind (any more), waiting for it", self._gvr)
+            self._deliver([])
+            self.missing = True
+        # The state "there are none" is known, and nobody waits for a kind that may never come.
+        self.synced.set()
+        self._heard_at = self._clock()
+        return self._count(error)
+
+    def _on_refused(self, error: ApiError) -> float:
+        if self._refused != error.reason:
+            self._refused = error.reason
+            where = f" in namespace {self._namespace}" if self._namespace else ""
+            advice = (
+                f"grant the controller's account the verbs list and watch on {self.resource.plural}"
+                f' of group "{self.resource.group}"{where}'
+                if isinstance(error, ForbiddenError)
+                else "check the controller's token or kubeconfig"
+            )
+            log.error("%s: %s; %s (trying again in silence)", self._gvr, error, advice)
+        return self._count(error)
+
+    def _on_failure(self, error: Exception) -> float:
+        delay_s = self._count(error)
+        log.log(
+            logging.DEBUG if self._failures == 1 else logging.WARNING,
+            "%s: %s; trying again in %.1f s",
+            self._gvr,
+            error,
+            delay_s,
+        )
+        return delay_s
+
+    def _count(self, error: Exception) -> float:
+        self._failures += 1
+        self.errors += 1
+        self.error = str(error)
+        if self._client.metrics:
+            self._client.metrics.kroasync_watch_errors_total.inc(self._gvr)
+        return self._pause_s()
+
+    def _pause_s(self) -> float:
+        """Exponential in the failures since the last event, between half and all of it at random, capped."""
+        shortest, longest = self._backoff_s
+        full = min(longest, shortest * 2.0 ** min(self._failures - 1, 32))
+        return full * self._rng.uniform(0.5, 1.0)
+
+
+class _SinkError(Exception):
+    """Carries a sink's failure past the handlers of the watch's own."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause

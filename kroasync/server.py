@@ -1,0 +1,177 @@
+"""The process's own HTTP server: liveness, readiness and metrics, read by kubelet and Prometheus.
+
+Read only: GET and HEAD, no bodies, small headers. Both addresses may be one. The answers have the API
+server's format, so its documentation of `?verbose` and `?exclude` holds.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final
+
+from aiohttp import web
+
+from kroasync.metrics import CONTENT_TYPE, Metrics
+
+log = logging.getLogger("server")
+
+DISABLED: Final = ("0", "")
+_HEADER_LIMIT: Final = 8190
+_BODY_LIMIT: Final = 1024
+
+
+class AddressError(ValueError):
+    """Text that is no address to listen on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where to listen; an empty host means every interface, port 0 any free one."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """A named condition of health: `probe` says what is wrong, or None. It must not block."""
+
+    name: str
+    probe: Callable[[], str | None]
+
+
+def parse_address(text: str) -> Address | None:
+    """`:8079`, `127.0.0.1:8079`, `[::1]:8079`; `0` or nothing means disabled. Raises AddressError."""
+    if text.strip() in DISABLED:
+        return None
+    host, colon, port = text.strip().rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host or not colon:
+        raise AddressError(f'"{text}" is no address: expected ":port", "host:port", "[IPv6]:port", or "0"')
+    if not (port.isascii() and port.isdigit() and int(port) <= 65535):
+        raise AddressError(f'"{text}" is no address: the port must be a number from 0 to 65535')
+    return Address(host=host, port=int(port))
+
+
+class Server:
+    """Serves until closed. `ports` tells, after the start, which ports were bound: `health`, `metrics`.
+
+    `live` answers `/healthz` and `/livez`, `ready` answers `/readyz`; each check also under its own path. A
+    probe that raises is a failed check. Without metrics, or with a disabled address, that part is left out.
+    """
+
+    def __init__(
+        self,
+        *,
+        health_address: Address | None,
+        metrics_address: Address | None,
+        live: Sequence[Check] = (),
+        ready: Sequence[Check] = (),
+        metrics: Metrics | None = None,
+    ) -> None:
+        self.ports: Mapping[str, int] = {}
+        self._health_address = health_address
+        self._metrics_address = metrics_address if metrics is not None else None
+        self._live = (Check(name="ping", probe=lambda: None), *live)
+        self._ready = (Check(name="ping", probe=lambda: None), *ready)
+        self._metrics = metrics
+        self._runners: list[web.AppRunner] = []
+
+    async def start(self) -> None:
+        """Listen; raises OSError naming the address when it cannot be bound, with nothing left open."""
+        ports: dict[str, int] = {}
+        try:
+            for address, parts in self._sites().items():
+                port = await self._listen(address, parts)
+                ports.update(dict.fromkeys(parts, port))
+        except OSError:
+            await self.close()
+            raise
+        self.ports = ports
+
+    async def close(self) -> None:
+        runners, self._runners = self._runners, []
+        for runner in runners:
+            await runner.cleanup()
+
+    async def __aenter__(self) -> "Server":
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def _sites(self) -> dict[Address, tuple[str, ...]]:
+        """Address to what is served there: one listener when both parts have the same address."""
+        sites: dict[Address, tuple[str, ...]] = {}
+        for part, address in (("health", self._health_address), ("metrics", self._metrics_address)):
+            if address is not None:
+                sites[address] = (*sites.get(address, ()), part)
+        return sites
+
+    async def _listen(self, address: Address, parts: Sequence[str]) -> int:
+        app = web.Application(client_max_size=_BODY_LIMIT)
+        if "health" in parts:
+            for path in ("/healthz", "/livez"):
+                app.router.add_get(path, _answer(path[1:], self._live))
+                app.router.add_get(path + "/{name}", _answer(path[1:], self._live))
+            app.router.add_get("/readyz", _answer("readyz", self._ready))
+            app.router.add_get("/readyz/{name}", _answer("readyz", self._ready))
+        if "metrics" in parts:
+            app.router.add_get("/metrics", self._render)
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            max_line_size=_HEADER_LIMIT,
+            max_field_size=_HEADER_LIMIT,
+            keepalive_timeout=75.0,
+            lingering_time=1.0,
+        )
+        await runner.setup()
+        self._runners.append(runner)
+        site = web.TCPSite(runner, address.host or None, address.port, shutdown_timeout=1.0)
+        await site.start()
+        port = int(runner.addresses[0][1])
+        log.info("serving %s on port %d", " and ".join(parts), port)
+        return port
+
+    async def _render(self, _request: web.Request) -> web.Response:
+        if self._metrics is None:
+            raise web.HTTPNotFound
+        return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+
+
+def _answer(title: str, checks: Sequence[Check]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """A handler in the format of the API server's health endpoints, 200 or 500."""
+
+    async def handle(request: web.Request) -> web.Response:
+        name = request.match_info.get("name")
+        chosen = [check for check in checks if name is None or check.name == name]
+        if not chosen:
+            raise web.HTTPNotFound(text=f'no check "{name}"\n')
+        excluded = set(request.query.getall("exclude", []))
+        results = [(c.name, _probe(c)) for c in chosen if c.name not in excluded]
+        failed = any(wrong is not None for _, wrong in results)
+        if not failed and "verbose" not in request.query:
+            return web.Response(text="ok")
+        lines = [f"[+]{n} ok" if wrong is None else f"[-]{n} failed: {wrong}" for n, wrong in results]
+        lines += [f"[+]{c.name} excluded: ok" for c in chosen if c.name in excluded]
+        lines.append(f"{title} check {'failed' if failed else 'passed'}")
+        return web.Response(text="\n".join(lines) + "\n", status=500 if failed else 200)
+
+    return handle
+
+
+def _probe(check: Check) -> str | None:
+    try:
+        return check.probe()
+    except Exception as error:
+        log.exception("the check %s failed to run", check.name)
+        return f"the check failed to run: {error!r}"
