@@ -1,0 +1,295 @@
+"""The process: settings in, one event loop with server, client and controller, until a signal or a bug ends it.
+
+Exit codes: 0 stopped on request, 1 a bug or an unusable configuration, 3 leadership lost (start again).
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kroasync import __version__, logs
+from kroasync.controller.runtime import Runtime, RuntimeOptions
+from kroasync.engine.plan import Options
+from kroasync.graph.build import Limits
+from kroasync.kube.client import Client
+from kroasync.kube.config import ConfigError, Connection, connect
+from kroasync.kube.lease import Elector, LeaseLostError
+from kroasync.metrics import Metrics
+from kroasync.model import names
+from kroasync.server import Check, Server, parse_address
+from kroasync.settings import Settings
+
+log = logging.getLogger("setup")
+
+STOPPED, FAILED, DEPOSED = 0, 1, 3
+# A loop that did not turn for this long is not alive.
+_STUCK_S = 10.0
+_BEAT_S = 0.5
+_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+def main(settings: Settings, warnings: Sequence[str] = ()) -> int:
+    """Run until stopped; returns the exit code."""
+    logs.setup(
+        devel=settings.zap_devel,
+        encoder=settings.zap_encoder,
+        level=settings.zap_log_level,
+        stacktrace_level=settings.zap_stacktrace_level,
+        time_encoding=settings.zap_time_encoding,
+    )
+    for warning in warnings:
+        log.warning("%s", warning)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(Process(settings).run())
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop
+    except ImportError:  # a platform without it
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+def runtime_options(settings: Settings, *, identity: str) -> RuntimeOptions:
+    """The part of the settings that the controller reads."""
+    version = settings.version_label or _version()
+    return RuntimeOptions(
+        version=version,
+        identity=identity,
+        workers=settings.workers,
+        definition_workers=max(4, settings.resource_graph_definition_concurrent_reconciles),
+        min_delay_s=settings.dynamic_controller_rate_limiter_min_delay_s,
+        max_delay_s=settings.dynamic_controller_rate_limiter_max_delay_s,
+        resync_s=settings.dynamic_controller_default_resync_period_s,
+        stop_after_s=settings.graceful_shutdown_timeout_s,
+        idle_deadline_s=settings.idle_watch_deadline_s,
+        events=settings.events,
+        allow_crd_deletion=settings.allow_crd_deletion,
+        max_revisions=settings.rgd_max_graph_revisions,
+        limits=Limits(max_dimensions=settings.rgd_max_collection_dimension_size),
+        engine=Options(
+            version=version,
+            max_collection_size=settings.rgd_max_collection_size,
+            unpropagated_labels=(*names.UNPROPAGATED_LABELS, *settings.label_propagation_exclude),
+        ),
+        features=settings.feature_gates,
+    )
+
+
+def _version() -> str:
+    """The version reported in labels; `devel` when the program runs from a source checkout."""
+    is_checkout = (Path(__file__).parent.parent / "pyproject.toml").exists()
+    return "devel" if is_checkout else __version__
+
+
+class Process:
+    """One run of the program."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stop = asyncio.Event()
+        self._metrics = Metrics()
+        self._beat = time.monotonic()
+        self._runtime: Runtime | None = None
+        self._leads = not settings.leader_elect
+
+    async def run(self) -> int:
+        """Serve health at once, then connect and control; returns the exit code."""
+        self._handle_signals()
+        settings = self._settings
+        server = Server(
+            health_address=parse_address(settings.health_probe_bind_address),
+            metrics_address=parse_address(settings.metrics_bind_address),
+            live=(
+                Check(name="event-loop", probe=self._loop_check),
+                Check(name="tasks", probe=self._task_check),
+            ),
+            ready=(
+                Check(name="api-server", probe=self._api_check),
+                Check(name="definitions", probe=self._definitions_check),
+                Check(name="kinds", probe=self._kinds_check),
+            ),
+            metrics=self._metrics,
+        )
+        try:
+            await server.start()
+        except OSError as error:
+            log.error("cannot serve health and metrics: %s", error)
+            return FAILED
+        log.info("serving", extra={"ports": dict(server.ports), "version": __version__})
+        try:
+            return await self._connected()
+        finally:
+            await server.close()
+
+    async def _connected(self) -> int:
+        settings = self._settings
+        try:
+            connection = await connect(
+                kubeconfig=settings.kubeconfig or None,
+                context=settings.context or None,
+                in_cluster=None,
+                user_agent=f"kroasync/{__version__}",
+            )
+        except ConfigError as error:
+            log.error("no way to reach a cluster: %s", error)
+            return FAILED
+        try:
+            return await self._controlled(connection)
+        finally:
+            await connection.close()
+
+    async def _controlled(self, connection: Connection) -> int:
+        settings = self._settings
+        client = Client(connection, metrics=self._metrics, concurrency=settings.request_concurrency)
+        identity = f"{socket.gethostname()}_{os.getpid()}"
+        runtime = Runtime(
+            client,
+            options=runtime_options(settings, identity=identity),
+            metrics=self._metrics,
+            clock=time.monotonic,
+            now=lambda: datetime.now(UTC),
+            rng=random.Random(),
+        )
+        self._runtime = runtime
+        self._probe_metrics(runtime)
+        log.info("connecting", extra={"server": connection.base_url})
+        code = STOPPED
+        try:
+            async with asyncio.TaskGroup() as group:
+                pulse = group.create_task(self._pulse(), name="pulse")
+                if settings.leader_elect:
+                    await self._lead(client, runtime, identity)
+                else:
+                    await runtime.run(self._stop)
+                pulse.cancel()
+        except* LeaseLostError:
+            log.error("leadership lost, ending")
+            code = DEPOSED
+        except* Exception as failures:
+            for failure in _leaves(failures):
+                log.error("a long-lived task failed, ending", exc_info=failure)
+            code = FAILED
+        log.info("stopped", extra={"code": code})
+        return code
+
+    async def _lead(self, client: Client, runtime: Runtime, identity: str) -> None:
+        """Be a warm or cold standby until the lease is ours, control while it is, hand it over at the end."""
+        settings = self._settings
+        elector = Elector(
+            client,
+            settings.leader_election_namespace or _own_namespace(),
+            names.LEASE_NAME,
+            identity,
+            lease_duration_s=settings.leader_election_lease_duration_s,
+            renew_deadline_s=settings.leader_election_renew_deadline_s,
+            retry_period_s=settings.leader_election_retry_period_s,
+        )
+        lead = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            if settings.enable_controller_warmup:
+                running = group.create_task(runtime.run(self._stop, lead=lead), name="standby")
+            else:
+                running = None
+            acquiring = group.create_task(elector.acquire(), name="acquire")
+            stopping = group.create_task(self._stop.wait(), name="stop")
+            await asyncio.wait((acquiring, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if not acquiring.done():
+                acquiring.cancel()
+                return
+            self._leads = True
+            self._metrics.leader_election_master_status.set(1, names.LEASE_NAME)
+            log.info("leading", extra={"lease": names.LEASE_NAME})
+            lead.set()
+            holding = group.create_task(elector.hold(), name="lease")
+            await (running if running is not None else runtime.run(self._stop, lead=lead))
+            stopping.cancel()
+            holding.cancel()
+        await elector.release()
+
+    async def _pulse(self) -> None:
+        """Note how late the event loop turns."""
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(_BEAT_S)
+            self._beat = time.monotonic()
+            self._metrics.kroasync_event_loop_lag_seconds.set(max(0.0, self._beat - before - _BEAT_S))
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(NotImplementedError):  # a platform without signal handlers
+                loop.add_signal_handler(number, self._stop.set)
+
+    def _probe_metrics(self, runtime: Runtime) -> None:
+        metrics = self._metrics
+        metrics.dynamic_controller_queue_length.probe(lambda: len(runtime.queue))
+        metrics.dynamic_controller_gvr_count.probe(lambda: len(runtime.kinds))
+        metrics.dynamic_controller_watch_count.probe(lambda: len(list(runtime.watch_states())))
+        metrics.workqueue_depth.probe(lambda: len(runtime.queue), "instances")
+        metrics.workqueue_depth.probe(lambda: len(runtime.definition_queue), "definitions")
+        metrics.kroasync_workqueue_depth.probe(lambda: len(runtime.queue), "ready")
+        metrics.kroasync_workqueue_depth.probe(lambda: runtime.queue.in_work, "in-work")
+        metrics.kroasync_workqueue_depth.probe(lambda: runtime.queue.delayed, "delayed")
+
+    # Checks
+
+    def _loop_check(self) -> str | None:
+        late = time.monotonic() - self._beat
+        return None if self._runtime is None or late < _STUCK_S else f"the event loop has not turned for {late:.0f} s"
+
+    def _task_check(self) -> str | None:
+        dead = self._runtime.dead_tasks() if self._runtime is not None else []
+        return f"ended: {', '.join(dead)}" if dead and not self._stop.is_set() else None
+
+    def _api_check(self) -> str | None:
+        if self._runtime is None:
+            return "not connected yet"
+        watches = list(self._runtime.core_watches())
+        if not watches and not self._leads:
+            return None  # a cold standby is ready to take over
+        broken = [f"{name}: {watch.error}" for name, watch in watches if watch.error is not None]
+        return "; ".join(broken) or None
+
+    def _definitions_check(self) -> str | None:
+        if self._runtime is None:
+            return "not connected yet"
+        waiting = [name for name, watch in self._runtime.core_watches() if not watch.synced.is_set()]
+        return f"not synced: {', '.join(waiting)}" if waiting else None
+
+    def _kinds_check(self) -> str | None:
+        if self._runtime is None:
+            return "not connected yet"
+        now = time.monotonic()
+        limit = 2 * self._settings.idle_watch_deadline_s
+        wrong = []
+        for name, watch in self._runtime.watch_states():
+            if not watch.synced.is_set():
+                wrong.append(f"{name} not synced" + (f" ({watch.error})" if watch.error else ""))
+            elif watch.last_event_age_s(now) > limit:
+                wrong.append(f"{name} silent for {watch.last_event_age_s(now):.0f} s")
+        return "; ".join(wrong) or None
+
+
+def _own_namespace() -> str:
+    try:
+        return _NAMESPACE_FILE.read_text().strip() or "default"
+    except OSError:
+        return os.environ.get("POD_NAMESPACE", "default")
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for failure in group.exceptions:
+        if isinstance(failure, BaseExceptionGroup):
+            yield from _leaves(failure)
+        else:
+            yield failure

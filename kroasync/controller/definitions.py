@@ -1,0 +1,441 @@
+"""Reconcile definitions: check, record the revision, bring the CRD up to date, serve the kind, report.
+
+Level-triggered: `reconcile(key)` looks at what is there now. A definition that is refused, or waits for a kind, leaves
+what it served before as it was; only the conditions say so.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from kroasync.controller.crds import CRDS, CrdStore, SeenCrd, is_established
+from kroasync.controller.events import Recorder
+from kroasync.controller.kinds import ClusterKinds
+from kroasync.controller.outcomes import Done, RetryAfter, Verdict
+from kroasync.controller.revisions import (
+    REVISIONS,
+    RevisionStore,
+    adopted,
+    definition_of,
+    hash_of,
+    identity_of,
+    new_revision,
+    number_of,
+    verified_status,
+)
+from kroasync.controller.serving import Serving
+from kroasync.controller.statuses import write_status
+from kroasync.controller.store import InstanceStore
+from kroasync.graph.build import Built, Limits, build, needed_kinds
+from kroasync.graph.nodes import Graph
+from kroasync.graph.report import condition_message
+from kroasync.kube.client import Client
+from kroasync.kube.errors import AlreadyExistsError, ApiError, NotFoundError
+from kroasync.metrics import Metrics
+from kroasync.model import names
+from kroasync.model.conditions import FALSE, TRUE, Conditions, ConditionSet, Subject, conditions_of, is_true
+from kroasync.model.definition import Definition, parse_definition
+from kroasync.model.objects import GVK, Key, Obj, Resource, is_deleting, labels_of, metadata, name_of
+from kroasync.model.problems import Problem
+from kroasync.schema.crd import Create, Patch, Unchanged, crd_name, ensure_crd_patch
+
+log = logging.getLogger("kroasync.definitions")
+
+GROUPS = Resource(names.KRO_GROUP, names.KRO_VERSION, names.RESOURCE_GROUP, "resourcegroups", True)
+GRAPH_DEFINITIONS = Resource(
+    names.KRO_GROUP, names.KRO_VERSION, names.RESOURCE_GRAPH_DEFINITION, "resourcegraphdefinitions", False
+)
+CONDITIONS = ConditionSet(
+    root="Ready",
+    dependents=("GraphRevisionsResolved", "GraphAccepted", "KindReady", "ControllerReady"),
+    pruned=("ResourceGraphAccepted",),
+)
+_ESTABLISHED_S = 120.0
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is remembered of a definition between passes."""
+
+    uid: str = ""
+    generation: int = 0
+    built: Built | None = None
+    graph: Graph | None = None
+    waits_for: tuple[GVK, ...] = ()
+    issued: int = 0
+
+
+@dataclass(slots=True)
+class Definitions:
+    """The controller of both definition kinds. `stores` caches the definitions themselves, by resource."""
+
+    client: Client
+    kinds: ClusterKinds
+    stores: dict[Resource, InstanceStore]
+    revisions: RevisionStore
+    crds: CrdStore
+    serving: Serving
+    recorder: Recorder
+    metrics: Metrics
+    now: Callable[[], datetime]
+    version: str
+    limits: Limits
+    features: frozenset[str]
+    max_revisions: int
+    allow_crd_deletion: bool
+    _known: dict[Key, _Known] = field(default_factory=dict)
+    _crd_changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def waiting_for(self, group_kind: tuple[str, str]) -> list[Key]:
+        """The definitions that wait for a kind to appear."""
+        return [
+            key
+            for key, known in self._known.items()
+            if any((gvk.group, gvk.kind) == group_kind for gvk in known.waits_for)
+        ]
+
+    def owner_of(self, crd: SeenCrd) -> Key | None:
+        """The definition whose labels a generated CRD carries."""
+        uid = crd.labels.get(names.LABEL_DEFINITION_ID, "")
+        name = crd.labels.get(names.LABEL_DEFINITION_NAME, "")
+        for store in self.stores.values():
+            key = store.key_by_uid(uid)
+            if key is not None:
+                return key
+        by_name = Key(GRAPH_DEFINITIONS, "", name)
+        return by_name if self.stores[GRAPH_DEFINITIONS].get(by_name) else None
+
+    def crd_event(self) -> None:
+        """A CRD changed: whoever waits for `Established` looks again."""
+        self._crd_changed.set()
+        self._crd_changed = asyncio.Event()
+
+    async def reconcile(self, key: Key) -> Verdict:
+        """Bring one definition and what it generates up to date."""
+        obj = self.stores[key.resource].get(key)
+        if obj is None:
+            self._known.pop(key, None)
+            await self.serving.retire(key)
+            return Done()
+        if is_deleting(obj):
+            return await self._delete(key, obj)
+        if names.FINALIZER not in metadata(obj).get("finalizers", ()):
+            obj = await self._patch_finalizers(key, obj, [*metadata(obj).get("finalizers", ()), names.FINALIZER])
+        return await _Pass(self, key, obj).run()
+
+    async def _delete(self, key: Key, obj: Obj) -> Verdict:
+        if names.FINALIZER not in metadata(obj).get("finalizers", ()):
+            return Done()
+        served = self.serving.kinds.of_definition(key)
+        await self.serving.retire(key)
+        if self.allow_crd_deletion:
+            for kind in served:
+                await self._delete_crd(obj, kind.name)
+        if key.resource.namespaced:
+            # No owner reference can do it: the revisions are cluster-scoped, their definition is not.
+            for revision in self.revisions.of(f"{key.namespace}/{key.name}"):
+                await self._delete_revision(name_of(revision))
+        others = [f for f in metadata(obj).get("finalizers", ()) if f != names.FINALIZER]
+        await self._patch_finalizers(key, obj, others)
+        self._known.pop(key, None)
+        return Done()
+
+    async def _delete_crd(self, obj: Obj, name: str) -> None:
+        seen = self.crds.get(name)
+        if seen is None or seen.labels.get(names.LABEL_DEFINITION_NAME) != name_of(obj):
+            return
+        try:
+            await self.client.delete(Key(CRDS, "", name), uid=seen.uid)
+        except NotFoundError:
+            return
+
+    async def _delete_revision(self, name: str) -> None:
+        try:
+            await self.client.delete(Key(REVISIONS, "", name))
+        except NotFoundError:
+            return
+
+    async def _patch_finalizers(self, key: Key, obj: Obj, finalizers: list[str]) -> Obj:
+        body = {"metadata": {"resourceVersion": metadata(obj)["resourceVersion"], "finalizers": finalizers}}
+        answer = await self.client.merge_patch(key, body, manager=names.MANAGER_LABELLER)
+        if not is_deleting(obj):
+            self.stores[key.resource].wrote(answer)
+        return answer
+
+    async def release_revisions(self) -> None:
+        """Take our finalizer off revisions that are being deleted."""
+        for identity in self.revisions.identities():
+            for revision in self.revisions.terminating(identity):
+                others = [f for f in metadata(revision).get("finalizers", ()) if f != names.FINALIZER]
+                body = {
+                    "metadata": {
+                        "resourceVersion": metadata(revision)["resourceVersion"],
+                        "finalizers": others,
+                    }
+                }
+                try:
+                    await self.client.merge_patch(
+                        Key(REVISIONS, "", name_of(revision)), body, manager=names.MANAGER_LABELLER
+                    )
+                except NotFoundError:
+                    continue
+
+
+class _Pass:
+    """One pass over one definition: each step sets conditions and says whether the next one makes sense."""
+
+    def __init__(self, owner: Definitions, key: Key, obj: Obj) -> None:
+        self.owner = owner
+        self.key = key
+        self.obj = obj
+        self.known = owner._known.setdefault(key, _Known())
+        self.subject = Subject.of(obj)
+        self.stamp = owner.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self.conditions: Conditions = CONDITIONS.initialise(conditions_of(obj), self.subject, now=self.stamp)
+        status = obj.get("status") or {}
+        self.order: list[str] = status.get("topologicalOrder") or []
+        self.resources: list[Obj] = status.get("resources") or []
+        self.issued: int = max(status.get("lastIssuedRevision") or 0, self.known.issued)
+        self.verdict: Verdict = Done()
+
+    async def run(self) -> Verdict:
+        try:
+            await self._steps()
+        except ApiError as error:
+            self.verdict = RetryAfter(reason=error.message)
+            log.warning("definition not reconciled", extra={"definition": str(self.key), "error": error.message})
+        await self._report()
+        return self.verdict
+
+    def set(self, type_: str, status: str, reason: str, message: str) -> None:
+        self.conditions = CONDITIONS.set(
+            self.conditions, self.subject, type_, status, reason=reason, message=message, now=self.stamp
+        )
+
+    async def _steps(self) -> None:
+        definition, problems = parse_definition(self.obj)
+        if definition is None:
+            await self._refused(problems)
+            return
+        built = await self._built(definition)
+        self.known.waits_for = built.waiting_for
+        if built.graph is None:
+            await self._refused(built.problems, waiting=built.waiting_for if built.is_waiting else ())
+            return
+        graph = built.graph
+        self.set("GraphAccepted", TRUE, "Valid", "resource graph and schema are valid")
+        self.order = list(graph.order)
+        self.resources = [
+            {"id": i, "dependencies": [{"id": d} for d in graph.nodes[i].dependencies]}
+            for i in graph.order
+            if graph.nodes[i].dependencies
+        ]
+        await self._issue(definition)
+        if not await self._crd(definition, graph):
+            return
+        await self._serve(graph)
+        await self._collect_garbage(definition)
+
+    async def _built(self, definition: Definition) -> Built:
+        """The compiled definition; compiled again only for a new generation or while it waits or fails."""
+        known = self.known
+        fresh = known.uid == definition.uid and known.generation == definition.generation
+        if fresh and known.built is not None and known.built.graph is not None:
+            return known.built
+        started = self.owner.now()
+        kinds = await self.owner.kinds.load(needed_kinds(definition))
+        built = build(definition, kinds, limits=self.owner.limits, features=self.owner.features)
+        metrics = self.owner.metrics
+        metrics.rgd_graph_build_total.inc(definition.name)
+        metrics.rgd_graph_build_duration_seconds.observe((self.owner.now() - started).total_seconds(), definition.name)
+        if built.graph is None:
+            metrics.rgd_graph_build_errors_total.inc(definition.name)
+        known.uid, known.generation, known.built = definition.uid, definition.generation, built
+        return built
+
+    async def _refused(self, problems: Sequence[Problem], *, waiting: tuple[GVK, ...] = ()) -> None:
+        message = condition_message(problems)
+        self.set("GraphAccepted", FALSE, "WaitingForKind" if waiting else "InvalidResourceGraph", message)
+        self.order, self.resources = [], []
+        if waiting:
+            # The CRD watch wakes this definition; the delay is only a safety net.
+            self.verdict = RetryAfter(delay_s=60.0, reason=message)
+        newest = self._newest_revision()
+        if newest is not None:
+            number = number_of(newest)
+            self.set("GraphRevisionsResolved", TRUE, "Resolved", f"revision {number} compiled and active")
+            await self._serve_revision(newest)
+
+    def _newest_revision(self) -> Obj | None:
+        identity = f"{self.key.namespace}/{self.key.name}" if self.key.namespace else self.key.name
+        live = self.owner.revisions.of(identity)
+        return live[-1] if live else None
+
+    async def _serve_revision(self, revision: Obj) -> None:
+        """After a restart, follow the last good revision while the current spec is refused."""
+        if self.owner.serving.kinds.of_definition(self.key):
+            return
+        definition, _ = parse_definition(definition_of(revision, self.obj))
+        if definition is None:
+            return
+        kinds = await self.owner.kinds.load(needed_kinds(definition))
+        built = build(definition, kinds, limits=self.owner.limits, features=self.owner.features)
+        seen = self.owner.crds.get(crd_name(definition))
+        if built.graph is not None and seen is not None and seen.established:
+            await self.owner.serving.serve(self.key, built.graph)
+
+    async def _issue(self, definition: Definition) -> None:
+        """Record the accepted spec as a revision, if the newest one is of another spec."""
+        owner, identity = self.owner, identity_of(definition)
+        live = owner.revisions.of(identity)
+        newest = live[-1] if live else None
+        if newest is not None and hash_of(newest) == definition.hash:
+            self.issued = max(self.issued, number_of(newest))
+            patch = adopted(newest, definition)
+            if patch is not None:
+                newest = await owner.client.merge_patch(
+                    Key(REVISIONS, "", name_of(newest)), patch, manager=names.MANAGER_LABELLER
+                )
+                owner.revisions.event("MODIFIED", newest)
+        else:
+            number = max([self.issued, *map(number_of, live)]) + 1
+            wanted = new_revision(definition, number, version=owner.version)
+            try:
+                newest = await owner.client.create(Key(REVISIONS, "", name_of(wanted)), wanted)
+            except AlreadyExistsError:
+                newest = await owner.client.get(Key(REVISIONS, "", name_of(wanted)))
+            owner.revisions.event("ADDED", newest)
+            self.issued = number
+            self.known.issued = number
+            owner.metrics.rgd_graph_revision_issue_total.inc("no_revision" if not live else "spec_changed")
+        status = verified_status(newest, order=self.order, resources=self.resources, now=self.stamp)
+        answer = await write_status(owner.client, Key(REVISIONS, "", name_of(newest)), newest, status)
+        if answer is not None:
+            owner.revisions.event("MODIFIED", answer)
+        number = number_of(newest)
+        self.set("GraphRevisionsResolved", TRUE, "Resolved", f"revision {number} compiled and active")
+
+    async def _crd(self, definition: Definition, graph: Graph) -> bool:
+        """Bring the generated CRD up to date and wait until it is established."""
+        owner = self.owner
+        desired = self._labelled(graph.crd, definition)
+        name = crd_name(definition)
+        key = Key(CRDS, "", name)
+        try:
+            try:
+                existing: Obj | None = await owner.client.get(key)
+            except NotFoundError:
+                existing = None
+            match ensure_crd_patch(existing, desired, allow_breaking=definition.allow_breaking_changes):
+                case Create():
+                    existing = await owner.client.create(key, desired, manager=names.MANAGER_LABELLER)
+                case Patch(patch=patch):
+                    existing = await owner.client.merge_patch(key, patch, manager=names.MANAGER_LABELLER)
+                case Unchanged():
+                    pass
+                case refusal:
+                    # A CRD event or an edit of the definition wakes it; nothing else can help.
+                    self.set("KindReady", FALSE, "Failed", refusal.message)
+                    return False
+            assert existing is not None
+            if is_deleting(existing):
+                self.set(
+                    "KindReady",
+                    FALSE,
+                    "Failed",
+                    f"CRD {name} is being deleted; it is created again when it is gone",
+                )
+                return False
+            if not is_established(existing):
+                existing = await self._established(key)
+        except TimeoutError:
+            self.set("KindReady", FALSE, "Failed", f"CRD {name} was not established within {_ESTABLISHED_S:.0f} s")
+            self.verdict = RetryAfter(reason="CRD not established")
+            return False
+        except ApiError as error:
+            self.set("KindReady", FALSE, "Failed", f"failed to update CRD {name}: {error.message}")
+            raise
+        kind = existing.get("status", {}).get("acceptedNames", {}).get("kind", graph.resource.kind)
+        self.set("KindReady", TRUE, "Ready", f"kind {kind} has been accepted and ready")
+        return True
+
+    async def _established(self, key: Key) -> Obj:
+        async with asyncio.timeout(_ESTABLISHED_S):
+            while True:
+                changed = self.owner._crd_changed
+                crd = await self.owner.client.get(key)
+                if is_established(crd):
+                    return crd
+                await changed.wait()
+
+    def _labelled(self, crd: Obj, definition: Definition) -> Obj:
+        """The CRD with the labels that say whose it is."""
+        labels = {
+            **labels_of(crd),
+            names.LABEL_OWNED: "true",
+            names.LABEL_KRO_VERSION: self.owner.version,
+            names.LABEL_DEFINITION_ID: definition.uid,
+            names.LABEL_DEFINITION_NAME: definition.name,
+        }
+        return {**crd, "metadata": {**crd["metadata"], "labels": labels}}
+
+    async def _serve(self, graph: Graph) -> None:
+        try:
+            await self.owner.serving.serve(self.key, graph)
+        except (ApiError, TimeoutError) as error:
+            self.set("ControllerReady", FALSE, "FailedToStart", str(error) or "the watches were not synced in time")
+            self.verdict = RetryAfter(reason="watches not synced")
+            return
+        self.known.graph = graph
+        self.set("ControllerReady", TRUE, "Running", "controller is running")
+
+    async def _collect_garbage(self, definition: Definition) -> None:
+        """Keep the newest revisions; best effort."""
+        if self.owner.max_revisions <= 0:
+            return
+        for revision in self.owner.revisions.of(identity_of(definition))[: -self.owner.max_revisions]:
+            try:
+                await self.owner.client.delete(Key(REVISIONS, "", name_of(revision)))
+            except ApiError as error:
+                log.info("revision not deleted", extra={"revision": name_of(revision), "error": error.message})
+
+    async def _report(self) -> None:
+        """Write the status if it changed, and an Event when the state did."""
+        generation = None  # as in kro, the state does not ask of which generation a condition speaks
+        parts = ("GraphAccepted", "KindReady", "ControllerReady")
+        active = all(is_true(self.conditions, part, generation) for part in parts)
+        before = (self.obj.get("status") or {}).get("state")
+        status: Obj = {"state": "Active" if active else "Inactive", "conditions": self.conditions}
+        status["topologicalOrder"] = self.order
+        status["resources"] = self.resources
+        if self.issued:
+            status["lastIssuedRevision"] = self.issued
+        try:
+            answer = await write_status(self.owner.client, self.key, self.obj, status)
+        except NotFoundError:
+            return
+        except ApiError as error:
+            self.verdict = RetryAfter(reason=error.message)
+            return
+        if answer is not None:
+            self.owner.stores[self.key.resource].wrote(answer)
+        if before != status["state"]:
+            self._record(before, status["state"])
+
+    def _record(self, before: str | None, state: str) -> None:
+        if before:
+            self.owner.metrics.rgd_state_transitions_total.inc(self.key.name, before, state)
+        failed = next((c for c in self.conditions if c["type"] != "Ready" and c["status"] == FALSE), None)
+        if state == "Active":
+            self.owner.recorder.record(
+                self.obj,
+                reason="Active",
+                note="the definition is valid and its kind is served",
+                action="Reconcile",
+            )
+        elif failed is not None:
+            self.owner.recorder.record(
+                self.obj, reason=failed["reason"], note=failed["message"], action="Reconcile", warning=True
+            )

@@ -1,0 +1,115 @@
+"""Kubernetes Events on instances and definitions: transitions only, written behind the passes.
+
+Writing an Event never delays or fails a pass. What one pass changed is one Event per reason; equal Events in a row
+are counted up locally and sent once. The API is events.k8s.io/v1 (KEP-383).
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from kroasync.kube.client import Client
+from kroasync.kube.errors import ApiError, NotFoundError
+from kroasync.model.objects import Key, Obj, Resource, metadata, name_of, namespace_of, uid_of
+
+log = logging.getLogger("kroasync.events")
+
+EVENTS = Resource("events.k8s.io", "v1", "Event", "events", True)
+_NOTE_CHARACTERS = 1024  # the API server's limit of `note`
+_WAITING = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class _Id:
+    regarding: str
+    reason: str
+    note: str
+    warning: bool
+
+
+class Recorder:
+    """Takes Events from passes (`record`) and writes them one after the other (`run`)."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        reporter: str,
+        instance: str,
+        now: Callable[[], datetime],
+        enabled: bool = True,
+    ) -> None:
+        self._client = client
+        self._reporter = reporter
+        self._instance = instance
+        self._now = now
+        self._enabled = enabled
+        self._waiting: OrderedDict[_Id, Obj] = OrderedDict()
+        self._some = asyncio.Event()
+        self._serial = 0
+        self.dropped = 0
+
+    def record(self, obj: Obj, *, reason: str, note: str, action: str, warning: bool = False) -> None:
+        """An Event on `obj`: `reason` in CamelCase, `note` for people, `action` what was done or tried."""
+        if not self._enabled:
+            return
+        if len(note) > _NOTE_CHARACTERS:
+            note = note[: _NOTE_CHARACTERS - 3] + "..."
+        event_id = _Id(uid_of(obj), reason, note, warning)
+        if event_id in self._waiting:
+            return
+        if len(self._waiting) >= _WAITING:
+            self._waiting.popitem(last=False)
+            self.dropped += 1
+        self._waiting[event_id] = self._event(obj, reason=reason, note=note, action=action, warning=warning)
+        self._some.set()
+
+    async def run(self) -> None:
+        """Write Events until cancelled."""
+        while True:
+            await self._some.wait()
+            await self.flush()
+            if not self._waiting:
+                self._some.clear()
+
+    async def flush(self) -> None:
+        """Write what is waiting now."""
+        while self._waiting:
+            _, event = self._waiting.popitem(last=False)
+            try:
+                await self._client.create(Key(EVENTS, namespace_of(event), name_of(event)), event)
+            except NotFoundError:
+                continue  # the namespace is gone, and with it whoever would read this
+            except ApiError as error:
+                log.info("event not written", extra={"reason": event["reason"], "error": error.message})
+
+    def _event(self, obj: Obj, *, reason: str, note: str, action: str, warning: bool) -> Obj:
+        now = self._now().astimezone(UTC)
+        self._serial += 1
+        namespace = namespace_of(obj) or "default"
+        return {
+            "apiVersion": EVENTS.api_version,
+            "kind": EVENTS.kind,
+            "metadata": {
+                "name": f"{name_of(obj)[:220]}.{int(now.timestamp() * 1e6):x}{self._serial % 4096:03x}",
+                "namespace": namespace,
+            },
+            "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "reportingController": self._reporter,
+            "reportingInstance": self._instance,
+            "action": action,
+            "reason": reason,
+            "note": note,
+            "type": "Warning" if warning else "Normal",
+            "regarding": {
+                "apiVersion": obj.get("apiVersion", ""),
+                "kind": obj.get("kind", ""),
+                "name": name_of(obj),
+                "namespace": namespace_of(obj),
+                "uid": uid_of(obj),
+                "resourceVersion": str(metadata(obj).get("resourceVersion") or ""),
+            },
+        }

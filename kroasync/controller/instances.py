@@ -1,0 +1,296 @@
+"""Reconcile instances: observe from the caches, let the engine compare, act on what it asks for, report.
+
+`reconcile(key)` is level-triggered and safe to run twice. All decisions are the engine's; this module waits.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from kroasync.controller.events import Recorder
+from kroasync.controller.kinds import ClusterKinds
+from kroasync.controller.outcomes import Done, RetryAfter, Verdict
+from kroasync.controller.perform import Performer
+from kroasync.controller.served import Served
+from kroasync.controller.serving import Serving
+from kroasync.controller.statuses import write_status
+from kroasync.controller.store import ChildStore
+from kroasync.controller.watches import Watches
+from kroasync.engine.actions import Need, Observed, Watch
+from kroasync.engine.outcome import ChangeKind, Outcome, Retry
+from kroasync.engine.status import compose, compose_release_failed, compose_teardown, compose_unresolved
+from kroasync.engine.teardown import Teardown, after, blocked, own_finalizers, plan_teardown
+from kroasync.engine.walk import Walk
+from kroasync.kube.client import Client
+from kroasync.kube.errors import ApiError, ConflictError, NotFoundError
+from kroasync.metrics import Metrics
+from kroasync.model import applyset
+from kroasync.model.applyset import InventoryError
+from kroasync.model.names import MANAGER_LABELLER
+from kroasync.model.objects import (
+    Key,
+    Obj,
+    Resource,
+    annotations_of,
+    is_deleting,
+    metadata,
+    namespace_of,
+    uid_of,
+)
+
+log = logging.getLogger("kroasync.instances")
+
+# A pass that waits for an event looks again after this time, should the event have been missed.
+SAFETY_NET_S = 600.0
+_STATUS_ATTEMPTS = 5
+
+
+@dataclass(slots=True)
+class InstanceWorld:
+    """The caches as one instance sees them (engine's World)."""
+
+    children: ChildStore
+    watches: Watches
+    instance: Key
+    uid: str
+    resources: dict[str, Resource]
+
+    def find(self, key: Key) -> Observed | None:
+        return self.children.find(key)
+
+    def members(self) -> Sequence[Observed]:
+        return self.children.members(self.uid)
+
+    def compare(self, key: Key, desired: Obj) -> Need | None:
+        return self.children.compare(key, desired)
+
+    def external(self, watch: Watch) -> Sequence[Obj] | None:
+        return self.watches.external(watch, holder=self.instance)
+
+    def resource_of(self, group_kind: str) -> Resource | None:
+        return self.resources.get(group_kind)
+
+
+@dataclass(slots=True)
+class Instances:
+    """The controller of all generated kinds."""
+
+    client: Client
+    serving: Serving
+    children: ChildStore
+    watches: Watches
+    cluster: ClusterKinds
+    recorder: Recorder
+    metrics: Metrics
+    now: Callable[[], datetime]
+    requeue_s: float
+
+    async def reconcile(self, key: Key) -> Verdict:
+        """Bring one instance up to date, or its deletion one step further."""
+        served = self.serving.kinds.get(key.resource)
+        instance = served.instances.get(key) if served else None
+        if served is None or instance is None:
+            self.watches.release(key)
+            return Done()
+        resources = await self._hold_inventory(key, instance)
+        world = InstanceWorld(self.children, self.watches, key, uid_of(instance), resources)
+        if is_deleting(instance):
+            return await self._tear_down(key, served, instance, world)
+        if served.plan is None:
+            return await self._unresolved(key, served, instance)
+        performer = Performer(self.client, self.children, served.instances, key, self.watches.hold_external)
+        walk = Walk(served.plan, instance, world)
+        while actions := walk.next_actions():
+            walk.feed(await performer.perform_all(actions))
+        outcome = walk.outcome
+        self.watches.keep_externals(key, outcome.watches)
+        # The freshest instance: a status write is bound to the version its difference was taken from.
+        status = compose(served.plan, outcome, now=self._stamp())
+        wrote = await self._report(key, served, instance, status)
+        self._record(served, outcome, performer.taken_over, before=instance.get("status") or {}, status=status)
+        return self._verdict(outcome) if wrote else RetryAfter(reason="status not written")
+
+    async def _unresolved(self, key: Key, served: Served, instance: Obj) -> Verdict:
+        if served.definition is None:
+            # Nobody defines the kind any more; what is there stays, and can be deleted.
+            return Done()
+        await self._report(key, served, instance, compose_unresolved(instance, served.unresolved, now=self._stamp()))
+        return Done()
+
+    async def _hold_inventory(self, key: Key, instance: Obj) -> dict[str, Resource]:
+        """Watch every kind the instance's inventory names, so that no member of it is out of sight."""
+        served = self.serving.kinds.get(key.resource)
+        graph = served.graph if served else None
+        known = {n.resource.group_kind: n.resource for n in graph.nodes.values() if not n.is_external} if graph else {}
+        try:
+            recorded = applyset.parse(annotations_of(instance), namespace_of(instance))
+        except InventoryError:
+            return known
+        missing: list[Resource] = []
+        for group_kind in sorted(recorded.group_kinds - known.keys()):
+            kind, _, group = group_kind.partition(".")
+            resource = await self.cluster.resource_of_group_kind(group, kind)
+            if resource is not None:
+                known[group_kind] = resource
+                missing.append(resource)
+        for watch in self.serving.hold_inventory(key, missing):
+            await watch.synced.wait()
+        return known
+
+    # Deletion
+
+    async def _tear_down(self, key: Key, served: Served, instance: Obj, world: InstanceWorld) -> Verdict:
+        if not own_finalizers(instance):
+            return Done()
+        try:
+            plan = plan_teardown(instance, world.members())
+        except ApiError as error:
+            plan = blocked(f"list deletion inventory: {error.message}")
+        if plan.finalizer_removal:
+            return await self._release(key, served, instance, plan)
+        if plan.deletes:
+            performer = Performer(self.client, self.children, served.instances, key, self.watches.hold_external)
+            results = await performer.perform_all(plan.deletes)
+            plan = after(plan, results)
+            self._record_deletes(instance, plan)
+        if plan.deletes and plan.retry is Retry.EVENT and not any(m.deleting for m in world.members()):
+            # The whole wave is gone already: go on with the next one.
+            return await self._tear_down(key, served, instance, world)
+        status = compose_teardown(instance, plan, now=self._stamp())
+        await self._report(key, served, instance, status)
+        return RetryAfter(reason=plan.message) if plan.retry is Retry.BACKOFF else RetryAfter(delay_s=SAFETY_NET_S)
+
+    async def _release(self, key: Key, served: Served, instance: Obj, plan: Teardown) -> Verdict:
+        """Nothing is left: take our finalizers off."""
+        others = [f for f in metadata(instance).get("finalizers", ()) if f not in plan.remove_finalizers]
+        body = {"metadata": {"resourceVersion": metadata(instance)["resourceVersion"], "finalizers": others}}
+        try:
+            answer = await self.client.merge_patch(key, body, manager=MANAGER_LABELLER)
+        except NotFoundError:
+            answer = None
+        except ConflictError:
+            return RetryAfter(reason="the instance changed meanwhile")
+        except ApiError as error:
+            status = compose_release_failed(instance, error.message, now=self._stamp())
+            await self._report(key, served, instance, status)
+            return RetryAfter(reason=error.message)
+        self.recorder.record(instance, reason="Deleted", note="all resources are deleted", action="Delete")
+        self.watches.release(key)
+        if answer is not None and others:
+            served.instances.wrote(answer)
+        return Done()
+
+    # Report
+
+    async def _report(self, key: Key, served: Served, seen: Obj, status: Obj) -> bool:
+        """Write the status if it differs; False if it could not be written and the pass has to be repeated."""
+        for _ in range(_STATUS_ATTEMPTS):
+            current = served.instances.get(key)
+            if current is None or uid_of(current) != uid_of(seen):
+                return True
+            try:
+                answer = await write_status(self.client, key, current, status)
+            except NotFoundError:
+                return True
+            except ConflictError:
+                fresh = await self._fresh(key)
+                if fresh is None:
+                    return True
+                served.instances.put(fresh)
+                if metadata(fresh).get("generation") != metadata(seen).get("generation"):
+                    return True  # what was found out is about an older spec; the new one has its own pass
+                continue
+            except ApiError as error:
+                log.warning("status not written", extra={"error": error.message})
+                return False
+            if answer is not None:
+                served.instances.wrote(answer)
+                before, after_ = (current.get("status") or {}).get("state"), status.get("state")
+                if before and before != after_:
+                    gvk = f"{key.resource.api_version}, Kind={key.resource.kind}"
+                    self.metrics.instance_state_transitions_total.inc(gvk, before, str(after_))
+            return True
+        return False
+
+    async def _fresh(self, key: Key) -> Obj | None:
+        try:
+            return await self.client.get(key)
+        except NotFoundError:
+            return None
+
+    def _verdict(self, outcome: Outcome) -> Verdict:
+        text = "; ".join(f.message for f in outcome.failures)[:500] or (outcome.management_error or "")
+        match outcome.retry:
+            case Retry.NONE:
+                return Done()
+            case Retry.EVENT:
+                return RetryAfter(delay_s=SAFETY_NET_S, reason="waits for an event")
+            case Retry.FRESH:
+                return RetryAfter(delay_s=0.05, reason=text)
+            case Retry.BACKOFF:
+                return RetryAfter(reason=text)
+
+    def _stamp(self) -> str:
+        return self.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def _record(
+        self,
+        served: Served,
+        outcome: Outcome,
+        taken_over: dict[Key, tuple[str, ...]],
+        *,
+        before: Obj,
+        status: Obj,
+    ) -> None:
+        """Events for what the pass changed and for a changed state."""
+        instance = outcome.instance
+        for kind, reason in _CHANGE_REASONS:
+            keys = [str(change.key) for change in outcome.changes if change.kind is kind]
+            if keys:
+                self.recorder.record(
+                    instance,
+                    reason=reason,
+                    note=f"{kind.value} {_listed(keys)}",
+                    action=reason.removesuffix("d"),
+                )
+        for key, managers in taken_over.items():
+            note = f"took over {key}, which existed before; fields were owned by {', '.join(managers)}"
+            self.recorder.record(instance, reason="Adopted", note=note, action="Adopt")
+        was, state = before.get("state"), status.get("state")
+        if state == was:
+            return
+        if state == "ACTIVE":
+            note = "all resources are available and configured correctly"
+            self.recorder.record(instance, reason="Ready", note=note, action="Reconcile")
+        elif state in ("ERROR", "FAILED"):
+            note = _failure_note(status, outcome)
+            self.recorder.record(instance, reason="Failed", note=note, action="Reconcile", warning=True)
+
+    def _record_deletes(self, instance: Obj, plan: Teardown) -> None:
+        deleted = [str(d.key) for d in plan.deletes]
+        if plan.blocked:
+            self.recorder.record(instance, reason="DeletionBlocked", note=plan.message, action="Delete", warning=True)
+        elif deleted:
+            self.recorder.record(instance, reason="Deleting", note=f"deleting {_listed(deleted)}", action="Delete")
+
+
+_CHANGE_REASONS = (
+    (ChangeKind.CREATED, "Created"),
+    (ChangeKind.UPDATED, "Updated"),
+    (ChangeKind.HEALED, "Healed"),
+    (ChangeKind.DELETED, "Deleted"),
+)
+_LISTED = 10
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
+
+
+def _failure_note(status: Obj, outcome: Outcome) -> str:
+    for condition in status.get("conditions", ()):
+        if condition.get("type") == "ResourcesReady" and condition.get("status") == "False":
+            return str(condition.get("message", ""))
+    return "; ".join(f.message for f in outcome.failures) or str(outcome.management_error or "")

@@ -1,0 +1,84 @@
+"""What the cluster serves: discovery and OpenAPI, fetched per group-version and only for kinds that are used.
+
+The graph builder is pure: `load` fetches what a definition names, `kinds` then answers without waiting. Documents are
+reduced to the used kinds and the rest is dropped.
+"""
+
+import asyncio
+from collections.abc import Iterable
+
+from kroasync.controller.crds import CRDS, CrdStore
+from kroasync.graph.nodes import Kinds
+from kroasync.kube import openapi
+from kroasync.kube.client import Client
+from kroasync.kube.discovery import Discovery
+from kroasync.kube.openapi import Document
+from kroasync.model.objects import GVK, Key, Obj, Resource
+from kroasync.schema.catalog import crd_kinds, document_path, from_openapi
+
+OBJECT_META_OF = GVK("", "v1", "ConfigMap")
+
+
+class ClusterKinds:
+    """The kinds of a live cluster, as the Kinds protocol once loaded."""
+
+    def __init__(self, client: Client, crds: CrdStore) -> None:
+        self._crds = crds
+        self._discovery = Discovery(client)
+        self._client = client
+        self._resources: dict[GVK, Resource] = {}
+        self._schemas: dict[GVK, Obj] = {}
+        self._hashes: dict[str, str] = {}
+        self._loading = asyncio.Lock()
+
+    def resource(self, gvk: GVK) -> Resource | None:
+        return self._resources.get(gvk)
+
+    def schema(self, gvk: GVK) -> Obj | None:
+        return self._schemas.get(gvk)
+
+    async def load(self, gvks: Iterable[GVK]) -> Kinds:
+        """Make `gvks` known as far as the cluster knows them; raises ApiError if the cluster cannot be asked."""
+        wanted = {GVK.parse(gvk.api_version, gvk.kind) for gvk in gvks} | {OBJECT_META_OF}
+        async with self._loading:
+            index = await openapi.index(self._client)
+            for api_version in sorted({gvk.api_version for gvk in wanted}):
+                await self._load_version(api_version, [g for g in wanted if g.api_version == api_version], index)
+            for gvk in sorted(wanted - self._schemas.keys()):
+                await self._load_crd(gvk)
+        return self
+
+    async def resource_of_group_kind(self, group: str, kind: str) -> Resource | None:
+        """How a group-kind is served, in the preferred version."""
+        return await self._discovery.resource_of_group_kind(group, kind)
+
+    async def _load_crd(self, gvk: GVK) -> None:
+        """A CRD just established is served before the OpenAPI documents know it: take its own schema."""
+        seen = self._crds.of_kind(gvk.group, gvk.kind)
+        if seen is None or gvk.version not in seen.versions:
+            return
+        for resource, schema in crd_kinds(await self._client.get(Key(CRDS, "", seen.name))):
+            if resource.gvk == gvk:
+                self._resources[gvk], self._schemas[gvk] = resource, schema
+
+    async def _load_version(self, api_version: str, gvks: list[GVK], index: dict[str, Document]) -> None:
+        document = index.get(api_version)
+        current = document.hash if document is not None else ""
+        if current != self._hashes.get(api_version):
+            self._discovery.invalidate(api_version)
+            for gvk in [g for g in self._schemas if g.api_version == api_version]:
+                del self._schemas[gvk]
+                self._resources.pop(gvk, None)
+        missing = [gvk for gvk in gvks if gvk not in self._schemas]
+        if not missing or document is None:
+            return
+        self._hashes[api_version] = current
+        resources = [r for r in [await self._discovery.resource(gvk) for gvk in missing] if r is not None]
+        fetched = await openapi.fetch(self._client, api_version, document=document) if resources else None
+        if fetched is None:
+            return
+        found = from_openapi({document_path(missing[0]): fetched}, resources)
+        for resource in resources:
+            schema = found.schema(resource.gvk)
+            if schema is not None:
+                self._resources[resource.gvk], self._schemas[resource.gvk] = resource, schema

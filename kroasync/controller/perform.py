@@ -1,0 +1,140 @@
+"""Perform one action of the engine: the only place where a pass writes to the cluster.
+
+Every action yields a result, refusals included. Deletes carry the UID they were decided for, the first apply of an
+unknown object is sent without force so that an owner shows up as a conflict instead of losing fields silently.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from kroasync.controller.store import ChildStore, InstanceStore, version_of
+from kroasync.engine.actions import Action, Apply, Delete, Done, PatchParent, Refusal, Refused, Result, Watch
+from kroasync.kube.client import Client
+from kroasync.kube.errors import (
+    AlreadyExistsError,
+    ApiError,
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    UnauthorizedError,
+)
+from kroasync.model.names import (
+    FINALIZER,
+    LABEL_APPLYSET_PART_OF,
+    MANAGER_CHILDREN,
+    MANAGER_PARENT,
+)
+from kroasync.model.objects import Key, Obj, labels_of, metadata, uid_of
+
+log = logging.getLogger("kroasync.perform")
+
+
+@dataclass(slots=True)
+class Performer:
+    """Performs the actions of one pass over one instance and remembers what it took over."""
+
+    client: Client
+    children: ChildStore
+    instances: InstanceStore
+    instance: Key
+    watch_external: Callable[[Key, Watch], Awaitable[None]]
+    # Objects that existed before, and the managers who owned the fields we took.
+    taken_over: dict[Key, tuple[str, ...]] = field(default_factory=dict)
+
+    async def perform_all(self, actions: Sequence[Action]) -> list[Result]:
+        """One result per action, in the order of the actions; independent actions run at the same time."""
+        if len(actions) == 1:
+            return [await self.perform(actions[0])]
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self.perform(action)) for action in actions]
+        return [task.result() for task in tasks]
+
+    async def perform(self, action: Action) -> Result:
+        try:
+            match action:
+                case Apply():
+                    return await self._apply(action)
+                case Delete():
+                    return await self._delete(action)
+                case PatchParent():
+                    return await self._patch_parent(action)
+                case Watch():
+                    await self.watch_external(self.instance, action)
+                    return Done(action=action)
+        except ApiError as error:
+            return Refused(action=action, refusal=refusal_of(error), message=error.message)
+
+    async def _apply(self, action: Apply) -> Result:
+        before = self.children.version(action.key)
+        taken_from: tuple[str, ...] = ()
+        try:
+            answer = await self.client.apply(action.key, action.obj, manager=MANAGER_CHILDREN, force=action.force)
+        except ConflictError as conflict:
+            if action.force:
+                raise
+            found = await self.client.get(action.key)
+            owner = labels_of(found).get(LABEL_APPLYSET_PART_OF, "")
+            ours = labels_of(action.obj).get(LABEL_APPLYSET_PART_OF, "")
+            if owner and owner != ours:
+                return Refused(action=action, refusal=Refusal.FOREIGN, message=owner)
+            before, taken_from = version_of(found), conflict.managers
+            answer = await self.client.apply(action.key, action.obj, manager=MANAGER_CHILDREN, force=True)
+        self.children.applied(action.key, action.obj, answer)
+        if taken_from:
+            self.taken_over[action.key] = taken_from
+        return Done(action=action, obj=answer, changed=version_of(answer) != before)
+
+    async def _delete(self, action: Delete) -> Result:
+        try:
+            answer = await self.client.delete(action.key, uid=action.uid)
+        except NotFoundError:
+            answer = None
+        if answer is None or answer.get("kind") == "Status" or uid_of(answer) != action.uid:
+            self.children.gone(action.key, action.uid)
+        else:
+            self.children.put(action.key.resource, answer)
+        return Done(action=action)
+
+    async def _patch_parent(self, action: PatchParent) -> Result:
+        known = self.instances.get(self.instance)
+        if known is None:
+            return Refused(action=action, refusal=Refusal.MISSING, message="the instance is gone")
+        patch = parent_patch(known, action)
+        answer = await self.client.merge_patch(self.instance, patch, manager=MANAGER_PARENT)
+        self.instances.wrote(answer)
+        return Done(action=action, obj=answer)
+
+
+def parent_patch(instance: Obj, action: PatchParent) -> Obj:
+    """The merge patch of an instance's own metadata; bound to the version seen where it sets the finalizer list."""
+    meta: Obj = {"uid": uid_of(instance)}
+    if action.labels:
+        meta["labels"] = action.labels
+    if action.annotations:
+        meta["annotations"] = action.annotations
+    if action.add_finalizer:
+        # A merge patch replaces the whole list: only valid for the version it was read from.
+        meta["resourceVersion"] = version_of(instance)
+        meta["finalizers"] = [*metadata(instance).get("finalizers", ()), FINALIZER]
+    return {"metadata": meta}
+
+
+_REFUSALS: tuple[tuple[type[ApiError], Refusal], ...] = (
+    (AlreadyExistsError, Refusal.CONFLICT),
+    (ConflictError, Refusal.CONFLICT),
+    (NotFoundError, Refusal.MISSING),
+    (InvalidError, Refusal.INVALID),
+    (ForbiddenError, Refusal.FORBIDDEN),
+    (UnauthorizedError, Refusal.FORBIDDEN),
+)
+
+
+def refusal_of(error: ApiError) -> Refusal:
+    """How the engine is to understand an API error."""
+    for kind, refusal in _REFUSALS:
+        if isinstance(error, kind):
+            return refusal
+    return Refusal.UNAVAILABLE

@@ -1,0 +1,92 @@
+"""What a cache keeps of an object: its identity and the fields the graphs read.
+
+A projection is built once from field paths ("*" stands for any key or index) and then only walks the parts it keeps.
+`managedFields` is never kept; whole objects only where an expression uses the whole object.
+"""
+
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+from kroasync.model.objects import Obj
+
+# A tree of kept names; None means: everything below.
+Tree: TypeAlias = "dict[str, Tree] | None"
+
+_IDENTITY = (
+    ("apiVersion",),
+    ("kind",),
+    ("metadata", "name"),
+    ("metadata", "namespace"),
+    ("metadata", "uid"),
+    ("metadata", "generation"),
+    ("metadata", "deletionTimestamp"),
+    ("metadata", "finalizers"),
+)
+
+
+class Projection:
+    """The kept fields of one kind; immutable. An empty path keeps whole objects."""
+
+    def __init__(self, paths: Iterable[tuple[str, ...]] = ()) -> None:
+        self.paths = frozenset(paths)
+        self._tree: Tree = {}
+        for path in (*_IDENTITY, *sorted(self.paths)):
+            self._tree = _grow(self._tree, path)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Projection) and self.paths == other.paths
+
+    def __hash__(self) -> int:
+        return hash(self.paths)
+
+    def widened(self, paths: Iterable[tuple[str, ...]]) -> "Projection":
+        """This projection and more paths; itself if it has them already."""
+        wider = self.paths | frozenset(paths)
+        return self if wider == self.paths else Projection(wider)
+
+    def keep(self, obj: Obj) -> Obj:
+        """The kept part, sharing its leaves with `obj`."""
+        if self._tree is None:
+            kept = dict(obj)
+            kept["metadata"] = {k: v for k, v in obj.get("metadata", {}).items() if k != "managedFields"}
+            return kept
+        found = _take(obj, self._tree)
+        return found if isinstance(found, dict) else {}
+
+
+def _grow(tree: Tree, path: tuple[str, ...]) -> Tree:
+    if tree is None or not path:
+        return None
+    head, rest = path[0], path[1:]
+    grown = dict(tree)
+    grown[head] = _grow(grown.get(head, {}), rest)
+    return grown
+
+
+_ABSENT: Any = object()
+
+
+def _take(value: Any, tree: Tree) -> Any:
+    if tree is None:
+        return value
+    if type(value) is dict:
+        anything = tree.get("*", _ABSENT)
+        if anything is not _ABSENT:
+            return {k: _take(v, _merged(tree.get(k, _ABSENT), anything)) for k, v in value.items()}
+        return {k: _take(value[k], below) for k, below in tree.items() if k in value}
+    if type(value) is list:
+        below = tree.get("*", _ABSENT)
+        # An index that is constant in the expression still needs the items before it.
+        return value if below is _ABSENT else [_take(item, below) for item in value]
+    return value
+
+
+def _merged(named: Any, anything: Tree) -> Tree:
+    if named is _ABSENT:
+        return anything
+    if named is None or anything is None:
+        return None
+    merged = dict(anything)
+    for key, below in named.items():
+        merged[key] = _merged(merged.get(key, _ABSENT), below) if key in merged else below
+    return merged

@@ -1,0 +1,335 @@
+"""The whole controller as one object: caches, watches, queues, both reconcilers, in one TaskGroup.
+
+It knows neither signals nor servers nor settings files, and takes its client, clocks and randomness as arguments: the
+process (`kroasync.app`) and the simulation run the same code.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from kroasync.controller.crds import CRDS, CrdStore, SeenCrd
+from kroasync.controller.definitions import GRAPH_DEFINITIONS, GROUPS, Definitions
+from kroasync.controller.events import Recorder
+from kroasync.controller.instances import Instances
+from kroasync.controller.kinds import ClusterKinds
+from kroasync.controller.outcomes import Done, RetryAfter, Verdict
+from kroasync.controller.revisions import REVISIONS, RevisionStore
+from kroasync.controller.served import ServedKinds, wake_by_uid
+from kroasync.controller.serving import Serving
+from kroasync.controller.store import ChildStore, InstanceStore
+from kroasync.controller.watches import InstanceSink, Watches
+from kroasync.controller.workqueue import WorkQueue
+from kroasync.engine.plan import Options, Plan
+from kroasync.graph.build import Limits
+from kroasync.kube.client import Client
+from kroasync.kube.errors import ApiError
+from kroasync.kube.watch import Watch
+from kroasync.metrics import Metrics
+from kroasync.model.objects import Key, Obj, Resource
+
+log = logging.getLogger("kroasync.runtime")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeOptions:
+    """What an operator can set of the controller; durations in seconds."""
+
+    version: str = "devel"
+    identity: str = "kroasync"
+    workers: int = 32
+    definition_workers: int = 4
+    min_delay_s: float = 0.2
+    max_delay_s: float = 1000.0
+    resync_s: float = 36000.0
+    requeue_s: float = 3.0
+    stop_after_s: float = 60.0
+    idle_deadline_s: float = 150.0
+    events: bool = True
+    allow_crd_deletion: bool = False
+    max_revisions: int = 5
+    limits: Limits = field(default_factory=Limits)
+    engine: Options = field(default_factory=Options)
+    features: frozenset[str] = frozenset()
+
+
+class Runtime:
+    """One controller. `clock` is monotonic seconds, `now` the wall clock."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        options: RuntimeOptions,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        now: Callable[[], datetime],
+        rng: random.Random,
+    ) -> None:
+        self._client = client
+        self._options = options
+        self._metrics = metrics
+        self._clock = clock
+        self._now = now
+        self._rng = rng
+        self.kinds = ServedKinds()
+        self.queue: WorkQueue[Key] = WorkQueue(
+            clock=clock,
+            group_of=lambda key: key.resource,
+            min_delay_s=options.min_delay_s,
+            max_delay_s=options.max_delay_s,
+            rng=rng,
+        )
+        self.definition_queue: WorkQueue[Key] = WorkQueue(
+            clock=clock, group_of=lambda key: key, max_delay_s=options.max_delay_s, rng=rng
+        )
+        self.children = ChildStore(wake_by_uid(self.kinds, self.queue.add))
+        self.crds = CrdStore(self._crd_changed)
+        self.revisions = RevisionStore()
+        self.stores = {
+            resource: InstanceStore(resource, self.definition_queue.add, self._definition_gone)
+            for resource in (GROUPS, GRAPH_DEFINITIONS)
+        }
+        self.recorder = Recorder(
+            client, reporter="kro.run/kroasync", instance=options.identity, now=now, enabled=options.events
+        )
+        self._core: list[tuple[str, Watch]] = []
+        self._tasks: list[asyncio.Task[Any]] = []
+        self.watches: Watches | None = None
+        self._definitions: Definitions | None = None
+        self._serving: Serving | None = None
+        self._instances: Instances | None = None
+
+    # Readiness
+
+    def watch_states(self) -> Iterable[tuple[str, Watch]]:
+        """Name and watch of everything that is watched."""
+        return self.watches.items() if self.watches is not None else ()
+
+    def core_watches(self) -> Iterable[tuple[str, Watch]]:
+        """The watches of definitions, revisions and CRDs."""
+        return self._core
+
+    def dead_tasks(self) -> list[str]:
+        """Names of long-lived tasks that ended."""
+        return [task.get_name() for task in self._tasks if task.done()]
+
+    # Running
+
+    async def run(self, stop: asyncio.Event, *, lead: asyncio.Event | None = None) -> None:
+        """Work until `stop` is set, then end the passes in progress within their grace period.
+
+        With `lead`, only watch until that is set: a warm standby.
+
+        Raises what a long-lived task raised: that is a bug, and the process must not go on without it.
+        """
+        async with asyncio.TaskGroup() as group:
+            self._wire(group)
+            self._tasks.append(group.create_task(self._work(group, lead), name="work"))
+            await stop.wait()
+            await self._drain()
+            for task in self._tasks:
+                task.cancel()
+            assert self.watches is not None
+            self.watches.stop_all()
+
+    def _wire(self, group: asyncio.TaskGroup) -> None:
+        options, client = self._options, self._client
+        self.watches = Watches(
+            group=group, client=client, children=self.children, wake=self.queue.add, make=self._make_watch
+        )
+        serving = Serving(
+            kinds=self.kinds,
+            watches=self.watches,
+            children=self.children,
+            wake=self.queue.add,
+            gone=self._instance_gone,
+            plan=lambda graph: Plan.of(graph, options.engine),
+        )
+        cluster = ClusterKinds(client, self.crds)
+        self._serving = serving
+        self._definitions = Definitions(
+            client=client,
+            kinds=cluster,
+            stores=self.stores,
+            revisions=self.revisions,
+            crds=self.crds,
+            serving=serving,
+            recorder=self.recorder,
+            metrics=self._metrics,
+            now=self._now,
+            version=options.version,
+            limits=options.limits,
+            features=options.features,
+            max_revisions=options.max_revisions,
+            allow_crd_deletion=options.allow_crd_deletion,
+        )
+        self._instances = Instances(
+            client=client,
+            serving=serving,
+            children=self.children,
+            watches=self.watches,
+            cluster=cluster,
+            recorder=self.recorder,
+            metrics=self._metrics,
+            now=self._now,
+            requeue_s=options.requeue_s,
+        )
+        for resource in (GROUPS, GRAPH_DEFINITIONS):
+            self._core_watch(resource, InstanceSink(self.stores[resource]))
+        self._core_watch(REVISIONS, self.revisions)
+        self._core_watch(CRDS, self.crds)
+
+    def _make_watch(self, client: Client, resource: Resource, **arguments: Any) -> Watch:
+        return Watch(
+            client,
+            resource,
+            clock=self._clock,
+            rng=self._rng,
+            idle_deadline_s=self._options.idle_deadline_s,
+            **arguments,
+        )
+
+    def _core_watch(self, resource: Resource, sink: Any) -> None:
+        assert self.watches is not None
+        watch = self.watches.start(f"{resource.plural}.{resource.group}", resource, sink, owner=resource)
+        self._core.append((f"{resource.plural}.{resource.group}", watch))
+
+    async def _work(self, group: asyncio.TaskGroup, lead: asyncio.Event | None) -> None:
+        """Wait for the core watches, then take keys from the queues for ever."""
+        for _, watch in self._core:
+            await watch.synced.wait()
+        if lead is not None:
+            await lead.wait()
+        assert self._definitions is not None
+        assert self._instances is not None
+        options = self._options
+        for name, run in (
+            (
+                "definitions",
+                self._consume(group, self.definition_queue, self._definitions.reconcile, options.definition_workers),
+            ),
+            ("instances", self._consume(group, self.queue, self._instances.reconcile, options.workers)),
+            ("events", self.recorder.run()),
+            ("revisions", self._release_revisions()),
+        ):
+            self._tasks.append(group.create_task(run, name=name))
+        await asyncio.Event().wait()
+
+    async def _consume(
+        self,
+        group: asyncio.TaskGroup,
+        queue: WorkQueue[Key],
+        reconcile: Callable[[Key], Awaitable[Verdict]],
+        workers: int,
+    ) -> None:
+        slots = asyncio.Semaphore(workers)
+        while True:
+            await slots.acquire()
+            key = await queue.get()
+            group.create_task(self._one(queue, key, reconcile, slots), name=f"reconcile {key}")
+
+    async def _one(
+        self,
+        queue: WorkQueue[Key],
+        key: Key,
+        reconcile: Callable[[Key], Awaitable[Verdict]],
+        slots: asyncio.Semaphore,
+    ) -> None:
+        """One pass behind a fence: whatever it raises is logged once, counted, and tried again later."""
+        started = self._clock()
+        gvr = f"{key.resource.api_version}/{key.resource.plural}"
+        verdict: Verdict
+        try:
+            verdict = await reconcile(key)
+        except ApiError as error:
+            log.warning("pass failed", extra={"key": str(key), "error": error.message})
+            self._metrics.dynamic_controller_handler_errors_total.inc(gvr)
+            verdict = RetryAfter(reason=error.message)
+        except Exception:
+            log.exception("pass raised", extra={"key": str(key)})
+            self._metrics.dynamic_controller_reconcile_panics_total.inc(gvr)
+            verdict = RetryAfter(reason="unexpected error")
+        finally:
+            slots.release()
+            queue.done(key)
+        self._settle(queue, key, verdict)
+        took = self._clock() - started
+        self._metrics.dynamic_controller_reconcile_total.inc(gvr)
+        self._metrics.dynamic_controller_reconcile_duration_seconds.observe(took, gvr)
+        log.debug("reconciled", extra={"key": str(key), "took_ms": round(took * 1e3, 1), "verdict": str(verdict)})
+
+    def _settle(self, queue: WorkQueue[Key], key: Key, verdict: Verdict) -> None:
+        match verdict:
+            case Done():
+                queue.forget(key)
+                if self._options.resync_s > 0 and queue is self.queue and self.kinds.instance(key) is not None:
+                    queue.add_after(key, self._options.resync_s)
+            case RetryAfter(delay_s=None):
+                queue.retry(key)
+            case RetryAfter(delay_s=float() as delay_s):
+                queue.forget(key)
+                queue.add_after(key, delay_s)
+
+    async def _release_revisions(self) -> None:
+        """Revisions that are being deleted let go of at once."""
+        assert self._definitions is not None
+        while True:
+            changed = self.revisions.changed
+            try:
+                await self._definitions.release_revisions()
+            except ApiError as error:
+                log.info("revision not released", extra={"error": error.message})
+            await changed.wait()
+
+    async def _drain(self) -> None:
+        """Take no more keys, let the passes in work end, write the last Events."""
+        for task in self._tasks:
+            if task.get_name() in ("definitions", "instances"):
+                task.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._options.stop_after_s):
+                while self.queue.in_work or self.definition_queue.in_work:
+                    await self._idle()
+                await self.recorder.flush()
+
+    async def _idle(self) -> None:
+        await self.queue.finished()
+        await self.definition_queue.finished()
+
+    # What watches tell
+
+    def _crd_changed(self, before: SeenCrd | None, after: SeenCrd | None) -> None:
+        definitions, serving = self._definitions, self._serving
+        assert definitions is not None
+        assert serving is not None
+        definitions.crd_event()
+        crd = after or before
+        assert crd is not None
+        if after is None:
+            for served in self.kinds:
+                if served.name == crd.name:
+                    serving.stop(served.resource)
+        elif after.established and after.owned and not after.deleting:
+            serving.adopt(after.resource())
+        if after is not None and after.established and (before is None or not before.established):
+            for key in definitions.waiting_for(after.group_kind):
+                self.definition_queue.add(key)
+        if crd.owned:
+            owner = definitions.owner_of(crd)
+            if owner is not None:
+                self.definition_queue.add(owner)
+
+    def _definition_gone(self, key: Key, obj: Obj) -> None:
+        self.definition_queue.add(key)
+        self._metrics.forget_definition(key.name)
+
+    def _instance_gone(self, key: Key, obj: Obj) -> None:
+        # One more pass releases what the instance held; a new object of that name gets its own.
+        self.queue.discard(key)
+        self.queue.add(key)

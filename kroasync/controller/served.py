@@ -1,0 +1,78 @@
+"""The generated kinds that are served: which graph their instances follow, and where they are cached.
+
+A kind outlives its definition: when that is gone (`graph` is None and `retired` set) instances stay as they are and
+can still be deleted cleanly, because a deletion needs neither definition nor graph.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from kroasync.controller.store import InstanceStore
+from kroasync.engine.plan import Plan
+from kroasync.graph.nodes import Graph
+from kroasync.kube.watch import Watch
+from kroasync.model.objects import Key, Obj, Resource
+
+
+@dataclass(slots=True)
+class Served:
+    """One generated kind. `definition` is the key of who generates it; None when no definition does any more."""
+
+    resource: Resource
+    instances: InstanceStore
+    watch: Watch
+    definition: Key | None = None
+    graph: Graph | None = None
+    plan: Plan | None = None
+    # Why there is no graph to follow, for the instances' conditions.
+    unresolved: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.resource.plural}.{self.resource.group}"
+
+
+class ServedKinds:
+    """All served kinds by resource; finds an instance by UID whatever its kind."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[Resource, Served] = {}
+        # Instances of every kind by UID, kept by their stores.
+        self.by_uid: dict[str, Key] = {}
+
+    def __iter__(self) -> Iterator[Served]:
+        return iter(list(self._kinds.values()))
+
+    def __len__(self) -> int:
+        return len(self._kinds)
+
+    def get(self, resource: Resource) -> Served | None:
+        return self._kinds.get(resource)
+
+    def of_definition(self, definition: Key) -> list[Served]:
+        return [served for served in self._kinds.values() if served.definition == definition]
+
+    def add(self, served: Served) -> None:
+        self._kinds[served.resource] = served
+
+    def remove(self, resource: Resource) -> None:
+        self._kinds.pop(resource, None)
+
+    def instance(self, key: Key) -> Obj | None:
+        served = self._kinds.get(key.resource)
+        return served.instances.get(key) if served else None
+
+    def key_by_uid(self, uid: str) -> Key | None:
+        """The key of the live instance with this UID."""
+        return self.by_uid.get(uid)
+
+
+def wake_by_uid(kinds: ServedKinds, add: Callable[[Key], None]) -> Callable[[str], None]:
+    """Turns the instance label of a child into a key of the queue; children of unknown instances wake nobody."""
+
+    def wake(uid: str) -> None:
+        key = kinds.key_by_uid(uid)
+        if key is not None:
+            add(key)
+
+    return wake

@@ -1,0 +1,113 @@
+"""Start and stop serving generated kinds: one watch task per kind, and the watches of what its graph manages.
+
+A kind is served from the moment its watches are synced. When a definition goes, its kind is retired: still watched, so
+that deletions of its instances end cleanly, until its CRD goes too.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from kroasync.controller.served import Served, ServedKinds
+from kroasync.controller.store import ChildStore, InstanceStore
+from kroasync.controller.watches import InstanceSink, Watches
+from kroasync.engine.plan import Plan
+from kroasync.graph.nodes import Graph
+from kroasync.kube.watch import Watch
+from kroasync.model.objects import Key, Obj, Resource
+
+log = logging.getLogger("kroasync.serving")
+
+_SYNC_S = 30.0
+
+
+class Serving:
+    """Owns the served kinds. `wake` puts an instance into the queue, `gone` is told when one no longer exists."""
+
+    def __init__(
+        self,
+        *,
+        kinds: ServedKinds,
+        watches: Watches,
+        children: ChildStore,
+        wake: Callable[[Key], None],
+        gone: Callable[[Key, Obj], None],
+        plan: Callable[[Graph], Plan],
+    ) -> None:
+        self.kinds = kinds
+        self.watches = watches
+        self._children = children
+        self._wake = wake
+        self._gone = gone
+        self._plan = plan
+
+    async def serve(self, definition: Key, graph: Graph) -> None:
+        """Follow a graph from now on; returns when every watch it needs is synced.
+
+        Raises TimeoutError if they are not within 30 s; what was served before goes on then.
+        """
+        served = self._served(graph.resource)
+        waiting = [served.watch, *self._hold_children(graph, served)]
+        async with asyncio.timeout(_SYNC_S):
+            for watch in waiting:
+                await watch.synced.wait()
+        changed = served.graph is not graph or served.definition != definition
+        for other in self.kinds.of_definition(definition):
+            if other.resource != graph.resource:
+                self._retire(other)
+        served.definition, served.graph, served.unresolved = definition, graph, ""
+        if changed:
+            served.plan = self._plan(graph)
+            for key in served.instances:
+                self._wake(key)
+
+    def adopt(self, resource: Resource) -> None:
+        """Watch a generated kind without a definition, for the deletions of its instances."""
+        self._served(resource)
+
+    async def retire(self, definition: Key) -> None:
+        """The definition is gone: its kinds are only served for deletions."""
+        for served in self.kinds.of_definition(definition):
+            self._retire(served)
+
+    def stop(self, resource: Resource) -> None:
+        """The kind's CRD is gone: nothing is left to serve."""
+        served = self.kinds.get(resource)
+        if served is None:
+            return
+        served.instances.replace([])
+        self.kinds.remove(resource)
+        self.watches.release(resource)
+
+    def hold_inventory(self, instance: Key, resources: list[Resource]) -> list[Watch]:
+        """Watch kinds an instance's inventory names beyond those of its graph."""
+        return [
+            self.watches.hold_children(r, owner=instance) for r in resources if self.watches.children_watch(r) is None
+        ]
+
+    def _served(self, resource: Resource) -> Served:
+        served = self.kinds.get(resource)
+        if served is None:
+            instances = InstanceStore(resource, self._wake, self._gone, by_uid=self.kinds.by_uid)
+            watch = self.watches.start(
+                f"{resource.plural}.{resource.group}", resource, InstanceSink(instances), owner=resource
+            )
+            served = Served(resource, instances, watch)
+            self.kinds.add(served)
+        return served
+
+    def _hold_children(self, graph: Graph, served: Served) -> list[Watch]:
+        found = []
+        for node in graph.nodes.values():
+            reads = graph.reads.get(node.id, frozenset())
+            if node.is_external:
+                self.watches.read_externals(node.resource, reads)
+                continue
+            if self._children.widen(node.resource, reads):
+                self.watches.relist_children(node.resource)
+            found.append(self.watches.hold_children(node.resource, owner=served.resource))
+        return found
+
+    def _retire(self, served: Served) -> None:
+        served.definition, served.graph, served.plan = None, None, None
+        served.unresolved = "the definition of this kind is gone"

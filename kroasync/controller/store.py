@@ -1,0 +1,340 @@
+"""The caches: instances and children as last seen, fed by watches and by the answers to our own writes.
+
+An answer enters at once, so nobody waits to see an own write; an event that is not newer than what is known is
+ignored. A child is compared with what is declared by two fingerprints (see `engine.drift`): the one of what was sent,
+and the one of the same fields in the server's answer. Between events only the fields the graphs read are kept.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from kroasync.controller.projection import Projection
+from kroasync.engine.actions import Need, Observed
+from kroasync.engine.drift import fingerprint, project
+from kroasync.model.names import (
+    ANNOTATION_APPLY_ORDER,
+    ANNOTATION_RECONCILE,
+    LABEL_APPLYSET_PART_OF,
+    LABEL_INSTANCE_ID,
+    LABEL_NODE_ID,
+    MANAGER_CHILDREN,
+)
+from kroasync.model.objects import (
+    Key,
+    Obj,
+    Resource,
+    annotations_of,
+    labels_of,
+    metadata,
+    name_of,
+    namespace_of,
+    uid_of,
+)
+
+Wake = Callable[[str], None]
+
+
+def key_of(resource: Resource, obj: Obj) -> Key:
+    """The key of an object of a known resource."""
+    return Key(resource, namespace_of(obj) if resource.namespaced else "", name_of(obj))
+
+
+def version_of(obj: Obj) -> str:
+    return str(metadata(obj).get("resourceVersion") or "")
+
+
+def is_newer(version: str, than: str) -> bool:
+    """Order of two resourceVersions of one resource (numbers since KEP-5504); opaque ones count as newer if they differ."""
+    if version.isdecimal() and than.isdecimal():
+        return int(version) > int(than)
+    return version != than
+
+
+@dataclass(slots=True)
+class _Child:
+    key: Key
+    uid: str
+    version: str
+    instance: str
+    node: str
+    part_of: str
+    apply_order: int
+    deleting: bool
+    ours: bool
+    kept: Obj
+    # Hash of everything a writer can declare: unchanged means that only status or bookkeeping moved.
+    body: str
+    # The whole object, until it was compared with what is declared.
+    fresh: Obj | None
+    desired: str | None = None
+    live: str | None = None
+
+    def observed(self) -> Observed:
+        return Observed(
+            key=self.key,
+            uid=self.uid,
+            obj=self.kept,
+            node=self.node,
+            deleting=self.deleting,
+            ours=self.ours,
+            part_of=self.part_of,
+            apply_order=self.apply_order,
+        )
+
+
+class ChildStore:
+    """Managed objects of every kind. `wake(instance uid)` is called when something an instance cares about changed."""
+
+    def __init__(self, wake: Wake) -> None:
+        self._wake = wake
+        self._children: dict[Key, _Child] = {}
+        self._by_resource: dict[Resource, set[Key]] = {}
+        self._by_instance: dict[str, dict[Key, None]] = {}
+        self._projections: dict[Resource, Projection] = {}
+
+    def __len__(self) -> int:
+        return len(self._children)
+
+    def widen(self, resource: Resource, paths: Iterable[tuple[str, ...]]) -> bool:
+        """Keep more fields of a kind from now on; True if objects already kept lack them (list again)."""
+        before = self._projections.get(resource, Projection())
+        after = before.widened(paths)
+        self._projections[resource] = after
+        return after is not before and bool(self._by_resource.get(resource))
+
+    def find(self, key: Key) -> Observed | None:
+        child = self._children.get(key)
+        return child.observed() if child else None
+
+    def members(self, instance_uid: str) -> list[Observed]:
+        """Every object that carries the label of the instance."""
+        return [self._children[key].observed() for key in self._by_instance.get(instance_uid, ())]
+
+    def compare(self, key: Key, desired: Obj) -> Need | None:
+        """Whether sending `desired` would change anything."""
+        child = self._children.get(key)
+        if child is None:
+            return Need.CREATE
+        if child.desired != fingerprint(desired):
+            return Need.UPDATE
+        if child.fresh is None:
+            return None
+        if fingerprint(project(child.fresh, desired)) != child.live:
+            return Need.HEAL
+        child.fresh = None
+        return None
+
+    def version(self, key: Key) -> str | None:
+        """The resourceVersion an object was last seen with."""
+        child = self._children.get(key)
+        return child.version if child else None
+
+    def applied(self, key: Key, desired: Obj, answer: Obj) -> None:
+        """Take in the answer to an apply."""
+        child = self._children.get(key)
+        if child is None or child.uid != uid_of(answer) or is_newer(version_of(answer), child.version):
+            child = self._take(key, answer)
+        # If a watch was faster, what it brought is the answer itself, or a later state that still has to be compared.
+        if child.version == version_of(answer):
+            child.fresh = None
+        child.desired = fingerprint(desired)
+        child.live = fingerprint(project(answer, desired))
+
+    def put(self, resource: Resource, obj: Obj) -> None:
+        """An object seen by a watch."""
+        key = key_of(resource, obj)
+        known = self._children.get(key)
+        version = version_of(obj)
+        if known is not None and known.uid == uid_of(obj) and not is_newer(version, known.version):
+            return
+        before = (known.instance, known.kept, known.body, known.deleting) if known else None
+        child = self._take(key, obj)
+        if (
+            before is not None
+            and before[1:] == (child.kept, child.body, child.deleting)
+            and before[0] == child.instance
+        ):
+            return
+        if before is not None and before[0] and before[0] != child.instance:
+            self._wake(before[0])
+        if child.instance:
+            self._wake(child.instance)
+
+    def remove(self, resource: Resource, obj: Obj) -> None:
+        """An object a watch saw deleted (or leaving the selector)."""
+        self.gone(key_of(resource, obj), uid_of(obj))
+
+    def gone(self, key: Key, uid: str) -> None:
+        """The object with this UID no longer exists."""
+        known = self._children.get(key)
+        if known is None or (uid and known.uid != uid):
+            return
+        self._drop(key)
+        if known.instance:
+            self._wake(known.instance)
+
+    def replace(self, resource: Resource, objs: list[Obj]) -> None:
+        """The full state of a kind after a list."""
+        keep = {key_of(resource, obj) for obj in objs}
+        for key in [k for k in self._by_resource.get(resource, ()) if k not in keep]:
+            self.gone(key, self._children[key].uid)
+        for obj in objs:
+            self.put(resource, obj)
+
+    def reproject(self, resource: Resource, objs: list[Obj]) -> None:
+        """Take wider projections from a new list even where versions did not move."""
+        for obj in objs:
+            known = self._children.get(key_of(resource, obj))
+            if known is not None and known.version == version_of(obj):
+                known.kept = self._projections.get(resource, Projection()).keep(obj)
+        self.replace(resource, objs)
+
+    def forget_resource(self, resource: Resource) -> None:
+        """The kind is no longer watched: drop what is known of it, waking nobody."""
+        for key in list(self._by_resource.get(resource, ())):
+            self._drop(key)
+        self._projections.pop(resource, None)
+
+    def count(self, resource: Resource) -> int:
+        return len(self._by_resource.get(resource, ()))
+
+    def _take(self, key: Key, obj: Obj) -> _Child:
+        known = self._children.get(key)
+        labels = labels_of(obj)
+        uid = uid_of(obj)
+        same = known is not None and known.uid == uid
+        body = _body(obj)
+        fresh: Obj | None = obj
+        if same and known is not None and known.fresh is None and known.body == body:
+            fresh = None
+        order = annotations_of(obj).get(ANNOTATION_APPLY_ORDER, "")
+        child = _Child(
+            key=key,
+            uid=uid,
+            version=version_of(obj),
+            instance=labels.get(LABEL_INSTANCE_ID, ""),
+            node=labels.get(LABEL_NODE_ID, ""),
+            part_of=labels.get(LABEL_APPLYSET_PART_OF, ""),
+            apply_order=int(order) if order.isdecimal() else 0,
+            deleting="deletionTimestamp" in obj["metadata"],
+            ours=any(entry.get("manager") == MANAGER_CHILDREN for entry in metadata(obj).get("managedFields") or ()),
+            kept=self._projections.get(key.resource, Projection()).keep(obj),
+            body=body,
+            fresh=fresh,
+            desired=known.desired if same and known is not None else None,
+            live=known.live if same and known is not None else None,
+        )
+        if known is not None and known.instance != child.instance:
+            self._unindex(known)
+        self._children[key] = child
+        self._by_resource.setdefault(key.resource, set()).add(key)
+        if child.instance:
+            self._by_instance.setdefault(child.instance, {})[key] = None
+        return child
+
+    def _drop(self, key: Key) -> None:
+        child = self._children.pop(key)
+        self._by_resource[key.resource].discard(key)
+        self._unindex(child)
+
+    def _unindex(self, child: _Child) -> None:
+        keys = self._by_instance.get(child.instance)
+        if keys is not None:
+            keys.pop(child.key, None)
+            if not keys:
+                del self._by_instance[child.instance]
+
+
+_BOOKKEEPING = ("managedFields", "resourceVersion", "generation", "creationTimestamp", "uid", "selfLink")
+
+
+def _body(obj: Obj) -> str:
+    body: dict[str, Any] = {k: v for k, v in obj.items() if k not in ("status", "metadata")}
+    body["metadata"] = {k: v for k, v in obj["metadata"].items() if k not in _BOOKKEEPING}
+    return fingerprint(body)
+
+
+class InstanceStore:
+    """Instances of one kind, whole but for `managedFields`. `wake(key)` is called for changes worth a pass."""
+
+    def __init__(
+        self,
+        resource: Resource,
+        wake: Callable[[Key], None],
+        gone: Callable[[Key, Obj], None],
+        *,
+        by_uid: dict[str, Key] | None = None,
+    ) -> None:
+        self.resource = resource
+        self._wake = wake
+        self._gone = gone
+        self._objs: dict[Key, Obj] = {}
+        # May be shared with the stores of other kinds.
+        self._by_uid = {} if by_uid is None else by_uid
+
+    def __len__(self) -> int:
+        return len(self._objs)
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._objs)
+
+    def get(self, key: Key) -> Obj | None:
+        return self._objs.get(key)
+
+    def key_by_uid(self, uid: str) -> Key | None:
+        return self._by_uid.get(uid)
+
+    def put(self, obj: Obj) -> None:
+        """An instance seen by a watch, or the answer to a write of ours; an older version is ignored."""
+        key = key_of(self.resource, obj)
+        known = self._objs.get(key)
+        if known is not None and uid_of(known) == uid_of(obj) and not is_newer(version_of(obj), version_of(known)):
+            return
+        self._keep(key, obj, known)
+        if known is None or _matters(known) != _matters(obj):
+            self._wake(key)
+
+    def wrote(self, obj: Obj) -> None:
+        """The answer to a write of ours: known from now on, waking nobody."""
+        key = key_of(self.resource, obj)
+        known = self._objs.get(key)
+        if known is None or is_newer(version_of(obj), version_of(known)):
+            self._keep(key, obj, known)
+
+    def remove(self, obj: Obj) -> None:
+        key = key_of(self.resource, obj)
+        known = self._objs.get(key)
+        if known is not None and uid_of(known) == uid_of(obj):
+            del self._objs[key]
+            self._by_uid.pop(uid_of(known), None)
+            self._gone(key, known)
+
+    def replace(self, objs: list[Obj]) -> None:
+        keep = {key_of(self.resource, obj) for obj in objs}
+        for known in [obj for key, obj in self._objs.items() if key not in keep]:
+            self.remove(known)
+        for obj in objs:
+            self.put(obj)
+
+    def _keep(self, key: Key, obj: Obj, known: Obj | None) -> None:
+        if known is not None and uid_of(known) != uid_of(obj):
+            self._by_uid.pop(uid_of(known), None)
+            self._gone(key, known)
+        obj["metadata"].pop("managedFields", None)
+        self._objs[key] = obj
+        self._by_uid[uid_of(obj)] = key
+
+
+def _matters(obj: Obj) -> tuple[Any, ...]:
+    """What of an instance makes a pass worth while: its spec, its life, its labels, our metadata; never its status."""
+    meta = metadata(obj)
+    return (
+        uid_of(obj),
+        meta.get("generation"),
+        meta.get("deletionTimestamp"),
+        meta.get("finalizers"),
+        meta.get("labels"),
+        {k: v for k, v in annotations_of(obj).items() if k.startswith("applyset.") or "kro.run/" in k},
+        annotations_of(obj).get(ANNOTATION_RECONCILE),
+    )

@@ -1,0 +1,274 @@
+"""One watch task per kind, shared by all who need it, stopped when the last of them leaves.
+
+Children are watched by label, so a busy cluster's other objects cost nothing; a generated kind is watched whole; each
+external reference has its own narrow watch, until a kind has so many that one wide watch is cheaper.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from kroasync.controller.projection import Projection
+from kroasync.controller.store import ChildStore, InstanceStore, is_newer, key_of, version_of
+from kroasync.engine.actions import Watch as WatchAction
+from kroasync.kube.client import Client
+from kroasync.kube.watch import Sink, Watch
+from kroasync.model.names import LABEL_NODE_ID, LABEL_OWNED
+from kroasync.model.objects import Key, Obj, Resource, uid_of
+
+log = logging.getLogger("kroasync.watches")
+
+CHILD_SELECTOR = f"{LABEL_OWNED}=true,{LABEL_NODE_ID}"
+# More single-object watches of one kind than this share one watch of the whole kind.
+_NARROW_WATCHES = 32
+
+
+@dataclass(slots=True)
+class ChildSink:
+    """Feeds one kind's children to the store."""
+
+    store: ChildStore
+    resource: Resource
+
+    def replace(self, items: list[Obj]) -> None:
+        self.store.reproject(self.resource, items)
+
+    def event(self, kind: str, obj: Obj) -> None:
+        if kind == "DELETED":
+            self.store.remove(self.resource, obj)
+        else:
+            self.store.put(self.resource, obj)
+
+
+@dataclass(slots=True)
+class InstanceSink:
+    """Feeds one generated kind's instances to their store."""
+
+    store: InstanceStore
+
+    def replace(self, items: list[Obj]) -> None:
+        self.store.replace(items)
+
+    def event(self, kind: str, obj: Obj) -> None:
+        if kind == "DELETED":
+            self.store.remove(obj)
+        else:
+            self.store.put(obj)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What one external watch covers; all empty but the resource: the whole kind."""
+
+    resource: Resource
+    namespace: str = ""
+    name: str = ""
+    selector: str = ""
+
+
+@dataclass(slots=True)
+class ExternalSink:
+    """The objects of one external target, and who is to be woken by them."""
+
+    target: Target
+    wake: Callable[[Key], None]
+    projection: Projection
+    objs: dict[Key, tuple[str, str, Obj]] = field(default_factory=dict)
+    holders: set[Key] = field(default_factory=set)
+
+    def replace(self, items: list[Obj]) -> None:
+        found = {key_of(self.target.resource, obj): self._kept(obj) for obj in items}
+        if found != self.objs:
+            self.objs = found
+            self._wake_all()
+
+    def event(self, kind: str, obj: Obj) -> None:
+        key = key_of(self.target.resource, obj)
+        known = self.objs.get(key)
+        if kind == "DELETED":
+            if known is not None:
+                del self.objs[key]
+                self._wake_all()
+            return
+        kept = self._kept(obj)
+        if known is not None and known[0] == kept[0] and not is_newer(kept[1], known[1]):
+            return
+        self.objs[key] = kept
+        if known is None or (known[0], known[2]) != (kept[0], kept[2]):
+            self._wake_all()
+
+    def _kept(self, obj: Obj) -> tuple[str, str, Obj]:
+        return uid_of(obj), version_of(obj), self.projection.keep(obj)
+
+    def _wake_all(self) -> None:
+        for key in self.holders:
+            self.wake(key)
+
+
+# What a watch is for, and the kind or target it covers.
+_Id: TypeAlias = tuple[str, Any]
+
+
+@dataclass(slots=True)
+class _Running:
+    watch: Watch
+    task: asyncio.Task[None]
+    sink: Sink
+    owners: set[Hashable] = field(default_factory=set)
+
+
+class Watches:
+    """All watch tasks of the process, children of one TaskGroup. `make(resource, sink, ...)` builds a watch."""
+
+    def __init__(
+        self,
+        *,
+        group: asyncio.TaskGroup,
+        client: Client,
+        children: ChildStore,
+        wake: Callable[[Key], None],
+        make: Callable[..., Watch],
+    ) -> None:
+        self._group = group
+        self._client = client
+        self._children = children
+        self._wake = wake
+        self._make = make
+        self._running: dict[_Id, _Running] = {}
+        self._external_reads: dict[Resource, Projection] = {}
+
+    def items(self) -> Iterable[tuple[str, Watch]]:
+        """Name and watch of every running task, for readiness and metrics."""
+        return [(running.task.get_name(), running.watch) for running in self._running.values()]
+
+    def start(self, name: str, resource: Resource, sink: Sink, *, owner: Hashable) -> Watch:
+        """Watch a whole kind into a sink of the caller's."""
+        return self._hold(("whole", name), owner, f"watch {name}", resource, sink, {})
+
+    def hold_children(self, resource: Resource, *, owner: Hashable) -> Watch:
+        """Watch a kind's managed objects for an owner; one watch serves all owners."""
+        sink = ChildSink(self._children, resource)
+        name = f"watch children {resource.plural}.{resource.group or 'core'}/{resource.version}"
+        return self._hold(("children", resource), owner, name, resource, sink, {"label_selector": CHILD_SELECTOR})
+
+    def children_watch(self, resource: Resource) -> Watch | None:
+        """The running watch of a kind's managed objects."""
+        running = self._running.get(("children", resource))
+        return running.watch if running else None
+
+    def relist_children(self, resource: Resource) -> None:
+        """List a kind again, because wider projections need fields that were not kept."""
+        running = self._running.get(("children", resource))
+        if running is not None:
+            running.task.cancel()
+            running.watch = self._make(self._client, resource, sink=running.sink, label_selector=CHILD_SELECTOR)
+            running.task = self._group.create_task(running.watch.run(), name=running.task.get_name())
+
+    def read_externals(self, resource: Resource, paths: Iterable[tuple[str, ...]]) -> None:
+        """Keep these fields of external objects of a kind, in watches that start from now on."""
+        self._external_reads[resource] = self._external_reads.get(resource, Projection()).widened(paths)
+
+    def external(self, action: WatchAction, *, holder: Key) -> list[Obj] | None:
+        """The objects an external reference covers, sorted; None while they are not known yet."""
+        running = self._running.get(self._external_id(action))
+        if running is None or holder not in running.owners or not running.watch.synced.is_set():
+            return None
+        sink = running.sink
+        assert isinstance(sink, ExternalSink)
+        found = sorted(sink.objs.items())
+        if action.name is not None:
+            return [obj for key, (_, _, obj) in found if (key.namespace, key.name) == (action.namespace, action.name)]
+        return [obj for _, (_, _, obj) in found]
+
+    async def hold_external(self, holder: Key, action: WatchAction) -> None:
+        """Start or join the watch of an external reference and wait until it is synced."""
+        target = self._target(action)
+        sink = ExternalSink(target, self._wake, self._external_reads.get(target.resource, Projection([()])))
+        selectors = {
+            "namespace": target.namespace,
+            "label_selector": target.selector,
+            "field_selector": f"metadata.name={target.name}" if target.name else "",
+        }
+        name = (
+            f"watch external {target.resource.plural} {target.namespace or '*'}/{target.name or target.selector or '*'}"
+        )
+        watch = self._hold(("external", target), holder, name, target.resource, sink, selectors)
+        running = self._running[("external", target)]
+        assert isinstance(running.sink, ExternalSink)
+        running.sink.holders.add(holder)
+        await watch.synced.wait()
+
+    def keep_externals(self, holder: Key, used: Iterable[WatchAction]) -> None:
+        """Leave the external watches an instance no longer uses."""
+        keep = {self._external_id(action) for action in used}
+        for watch_id in [
+            i for i, r in self._running.items() if _is_external(i) and holder in r.owners and i not in keep
+        ]:
+            sink = self._running[watch_id].sink
+            assert isinstance(sink, ExternalSink)
+            sink.holders.discard(holder)
+            self._leave(watch_id, holder)
+
+    def release(self, owner: Hashable) -> None:
+        """The owner needs none of its watches any longer."""
+        for watch_id in [i for i, running in self._running.items() if owner in running.owners]:
+            sink = self._running[watch_id].sink
+            if isinstance(sink, ExternalSink) and isinstance(owner, Key):
+                sink.holders.discard(owner)
+            self._leave(watch_id, owner)
+
+    def stop_all(self) -> None:
+        """End every watch task."""
+        for running in self._running.values():
+            running.task.cancel()
+        self._running.clear()
+
+    def release_children(self, resource: Resource, *, owner: Hashable) -> None:
+        """The owner no longer needs this kind's managed objects."""
+        if ("children", resource) in self._running:
+            self._leave(("children", resource), owner)
+
+    def _external_id(self, action: WatchAction) -> _Id:
+        return ("external", self._target(action))
+
+    def _target(self, action: WatchAction) -> Target:
+        if action.name is None:
+            return Target(action.resource, action.namespace, "", action.selector or "")
+        narrow = Target(action.resource, action.namespace, action.name)
+        whole = Target(action.resource)
+        if ("external", narrow) in self._running:
+            return narrow
+        count = sum(1 for i in self._running if _is_external(i) and i[1].resource == action.resource)
+        return whole if ("external", whole) in self._running or count >= _NARROW_WATCHES else narrow
+
+    def _hold(
+        self,
+        watch_id: _Id,
+        owner: Hashable,
+        name: str,
+        resource: Resource,
+        sink: Sink,
+        selectors: dict[str, str],
+    ) -> Watch:
+        running = self._running.get(watch_id)
+        if running is None:
+            watch = self._make(self._client, resource, sink=sink, **selectors)
+            running = _Running(watch, self._group.create_task(watch.run(), name=name), sink)
+            self._running[watch_id] = running
+        running.owners.add(owner)
+        return running.watch
+
+    def _leave(self, watch_id: _Id, owner: Hashable) -> None:
+        running = self._running[watch_id]
+        running.owners.discard(owner)
+        if not running.owners:
+            del self._running[watch_id]
+            running.task.cancel()
+            if isinstance(running.sink, ChildSink):
+                self._children.forget_resource(running.sink.resource)
+
+
+def _is_external(watch_id: _Id) -> bool:
+    return watch_id[0] == "external"
