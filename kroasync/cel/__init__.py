@@ -1,0 +1,68 @@
+"""The Common Expression Language: the only door to it.
+
+    env = Env(variables={"schema": object_type("schema")}, types=provider)
+    program = env.program("schema.spec.replicas > 1")
+    program.evaluate({"schema": {...}})
+
+Pure: no I/O beyond the package's own data, no clock, no global state. Inputs are plain JSON data and are never changed.
+"""
+
+from kroasync.cel.compiler import Program
+from kroasync.cel.convert import to_json
+from kroasync.cel.decls import Library, MacroDoc, Overload
+from kroasync.cel.env import Env
+from kroasync.cel.errors import (
+    BudgetError,
+    CelError,
+    CheckError,
+    ConversionError,
+    EvalError,
+    IndexError_,
+    Issue,
+    NoSuchFieldError,
+    NoSuchKeyError,
+    OverloadError,
+    ParseError,
+    PendingError,
+    RangeError,
+    UnboundError,
+    ValueError_,
+)
+from kroasync.cel.inspection import Inspection, inspect
+from kroasync.cel.syntax import Ast, Checked
+from kroasync.cel.types import Type, TypeProvider
+from kroasync.cel.values import NONE, OMIT, Condition, Optional
+
+__all__ = [
+    "NONE",
+    "OMIT",
+    "Ast",
+    "BudgetError",
+    "CelError",
+    "CheckError",
+    "Checked",
+    "Condition",
+    "ConversionError",
+    "Env",
+    "EvalError",
+    "IndexError_",
+    "Inspection",
+    "Issue",
+    "Library",
+    "MacroDoc",
+    "NoSuchFieldError",
+    "NoSuchKeyError",
+    "Optional",
+    "Overload",
+    "OverloadError",
+    "ParseError",
+    "PendingError",
+    "Program",
+    "RangeError",
+    "Type",
+    "TypeProvider",
+    "UnboundError",
+    "ValueError_",
+    "inspect",
+    "to_json",
+]

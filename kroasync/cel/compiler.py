@@ -1,0 +1,977 @@
+"""Syntax tree -> Python closures.
+
+Every node becomes a function of the frame, a list: [variables, meter, a slot per macro variable...]. Nothing is looked
+up by name at run time except the variables themselves. Fast paths are optimistic: a raw subscript is tried first, and
+the exact rules, with their errors, follow if it raises. Errors get the span of the innermost node that knows it.
+
+With a Checked tree, static types add lifts (see `lifting`), escaped field names and the equality of set and map lists.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
+
+from kroasync.cel import listtypes, operations, syntax
+from kroasync.cel.budget import CHARS_PER_STEP, DEFAULT_BUDGET, Meter
+from kroasync.cel.decls import Budget, Overload
+from kroasync.cel.dispatch import no_matching, resolve
+from kroasync.cel.env import Env
+from kroasync.cel.errors import (
+    BudgetError,
+    CheckError,
+    EvalError,
+    Issue,
+    NoSuchKeyError,
+    OverloadError,
+    Span,
+    UnboundError,
+    ValueError_,
+)
+from kroasync.cel.inspection import read_paths
+from kroasync.cel.lifting import Lift, lift_for
+from kroasync.cel.loops import LoopCode, compile_loop
+from kroasync.cel.operations import KEYS, ORDERED, PLAIN, no_overload
+from kroasync.cel.syntax import (
+    Ast,
+    Call,
+    Checked,
+    Ident,
+    Index,
+    ListLit,
+    Literal,
+    Macro,
+    MapLit,
+    Node,
+    Select,
+    StructLit,
+)
+from kroasync.cel.types import DYN, Type
+from kroasync.cel.values import NONE, Optional, TypeValue, UInt, to_key
+
+Frame: TypeAlias = list[Any]
+Code: TypeAlias = Callable[[Frame], Any]
+# How to read a name in scope: its slot, and for a `cel.bind` variable what computes it.
+_Local: TypeAlias = tuple[int, Code | None, Lift | None]
+_Scope: TypeAlias = Mapping[str, _Local]
+
+_VARIABLES: Final = 0
+_METER: Final = 1
+_FIRST_SLOT: Final = 2
+_NO_LOCALS: Final[_Scope] = MappingProxyType({})
+_UNSET: Final = object()
+
+
+class Program:
+    """A compiled expression; it may be evaluated any number of times, also from several threads."""
+
+    __slots__ = ("_code", "_slots", "ast", "reads", "result_type")
+
+    def __init__(self, ast: Ast, env: Env, code: Code, slots: int, checked: Checked | None) -> None:
+        self.ast = ast
+        self.result_type: Type = checked.result_type if checked else DYN
+        # Field paths that the expression may read; see Checked.reads.
+        self.reads: frozenset[tuple[str, ...]] = checked.reads if checked else read_paths(ast, env.is_function)
+        self._code = code
+        # The frame beyond variables and meter.
+        self._slots = [None] * slots
+
+    @property
+    def source(self) -> str:
+        """The text of the expression."""
+        return self.ast.source
+
+    def evaluate(self, variables: Mapping[str, Any], *, budget: int | None = None) -> Any:
+        """The value for these variables: plain JSON data or values of `kroasync.cel.values`, which stay unchanged.
+
+        Raises EvalError. The result may share parts with the variables; `to_json` copies.
+        """
+        meter = Meter(DEFAULT_BUDGET if budget is None else budget)
+        try:
+            return self._code([variables, meter, *self._slots])
+        except RecursionError:
+            raise BudgetError("evaluation is nested too deeply") from None
+
+
+def compile_program(ast: Ast, env: Env, checked: Checked | None) -> Program:
+    """Closures for a tree; raises CheckError if the Python stack has no room for its depth."""
+    compiler = _Compiler(env, checked)
+    try:
+        code = compiler.compile(ast.root, _NO_LOCALS)
+    except RecursionError:
+        raise CheckError(ast.source, (Issue(syntax.TOO_DEEP, ast.root.span),)) from None
+    return Program(ast, env, code, compiler.slots, checked)
+
+
+def _located(error: EvalError, span: Span) -> EvalError:
+    if error.span is None:
+        error.span = span
+    return error
+
+
+class _Compiler:
+    """Compiles the nodes of one tree."""
+
+    def __init__(self, env: Env, checked: Checked | None) -> None:
+        self.env = env
+        self.types: Mapping[int, Type] = checked.types if checked else {}
+        self.variables: Mapping[int, tuple[Type, ...]] = checked.variables if checked else {}
+        self.overloads: Mapping[int, tuple[Overload, ...]] = checked.overloads if checked else {}
+        self.slots = 0
+
+    def new_slot(self) -> int:
+        self.slots += 1
+        return _FIRST_SLOT + self.slots - 1
+
+    def compile(self, node: Node, scope: _Scope) -> Code:
+        """The code of a node, its value lifted to its static type."""
+        code = self.compile_raw(node, scope)
+        if isinstance(node, Select | Index) and not (isinstance(node, Select) and node.test):
+            lift = lift_for(self.types.get(node.id))
+        elif isinstance(node, Ident):
+            local = None if node.absolute else scope.get(node.name)
+            lift = lift_for(self.types.get(node.id)) if local is None else local[2]
+        else:
+            return code
+        return code if lift is None else _lifted(code, lift, node.span)
+
+    def compile_raw(self, node: Node, scope: _Scope) -> Code:
+        """The code of a node, its value as the data holds it."""
+        return _COMPILE[type(node)](self, node, scope)
+
+    # Leaves
+
+    def literal(self, node: Literal, scope: _Scope) -> Code:
+        value = node.value
+        return lambda frame: value
+
+    def ident(self, node: Ident, scope: _Scope) -> Code:
+        local = None if node.absolute else scope.get(node.name)
+        if local is not None:
+            return _local(local)
+        return self.type_constant(node, scope) or _variable(node.name, node.span)
+
+    def type_constant(self, node: Node, scope: _Scope) -> Code | None:
+        """The code of a name such as `int` or `net.IP`, which stands for a type."""
+        name = syntax.dotted(node)
+        root = _root(node)
+        if name is None or not isinstance(root, Ident) or (root.name in scope and not root.absolute):
+            return None
+        named = self.env.type_names.get(name)
+        if named is None or name in self.env.variables:
+            return None
+        value = TypeValue(named)
+        return lambda frame: value
+
+    # Selection and index
+
+    def select(self, node: Select, scope: _Scope) -> Code:
+        if node.test:
+            return self.has(node, scope)
+        constant = self.type_constant(node, scope)
+        if constant is not None:
+            return constant
+        if node.optional:
+            return self.optional_select(node, scope)
+        # Plain selections down to something else are one chain.
+        fields: list[tuple[str, bool]] = []
+        at: Node = node
+        while isinstance(at, Select) and not at.test and not at.optional and (at is node or self.is_plain(at, scope)):
+            fields.append(self.field_key(at))
+            at = at.operand
+        fields.reverse()
+        return self.chain(at, fields, node.span, scope)
+
+    def is_plain(self, node: Select, scope: _Scope) -> bool:
+        """True if selecting from this selection needs neither a lift nor a type's name."""
+        return lift_for(self.types.get(node.id)) is None and self.type_constant(node, scope) is None
+
+    def field_key(self, node: Select) -> tuple[str, bool]:
+        """The key in the data for a field, and whether null counts as absent (it does for an object's property)."""
+        owner = self.types.get(node.operand.id)
+        provider = self.env.types
+        if owner is not None and owner.kind == "optional":
+            owner = owner.element
+        if owner is None or owner.kind != "object" or provider is None:
+            return node.field, False
+        declared = provider.fields(owner.name)
+        key = provider.key_of(owner.name, node.field)
+        return key, declared is not None and node.field in declared
+
+    def chain(self, root: Node, fields: list[tuple[str, bool]], span: Span, scope: _Scope) -> Code:
+        keys = [key for key, _ in fields]
+        nullable = not fields[-1][1]
+        slow = _slow_chain(fields, span)
+        if isinstance(root, Ident):
+            local = None if root.absolute else scope.get(root.name)
+            if local is None and self.type_constant(root, scope) is None:
+                return _variable_chain(root.name, keys, nullable, _variable(root.name, root.span), slow)
+            if local is not None and local[1] is None and local[2] is None:
+                return _slot_chain(local[0], keys, nullable, slow)
+        return _code_chain(self.compile(root, scope), keys, nullable, slow)
+
+    def optional_select(self, node: Select, scope: _Scope) -> Code:
+        operand, span = self.compile(node.operand, scope), node.span
+        key, null_is_absent = self.field_key(node)
+
+        def optional_select(frame: Frame) -> Any:
+            try:
+                found = operations.optional_select(operand(frame), key)
+            except EvalError as error:
+                raise _located(error, span) from None
+            return NONE if null_is_absent and found.value is None else found
+
+        return optional_select
+
+    def has(self, node: Select, scope: _Scope) -> Code:
+        operand, span = self.compile(node.operand, scope), node.span
+        key, null_is_absent = self.field_key(node)
+
+        def has(frame: Frame) -> bool:
+            value = operand(frame)
+            if value.__class__ is dict:
+                return value.get(key) is not None if null_is_absent else key in value
+            try:
+                return operations.has(value, key)
+            except EvalError as error:
+                raise _located(error, span) from None
+
+        return has
+
+    def index(self, node: Index, scope: _Scope) -> Code:
+        operand, key, span = self.compile_raw(node.operand, scope), self.compile(node.index, scope), node.span
+        if node.optional:
+            return _guarded2(operations.optional_index, operand, key, span)
+
+        def index(frame: Frame) -> Any:
+            container, position = operand(frame), key(frame)
+            if position.__class__ is str or (position.__class__ is int and position >= 0):
+                try:
+                    # A string's characters must not be reachable.
+                    return container[position] if container.__class__ is not str else _NEVER[position]
+                except (KeyError, IndexError, TypeError):
+                    pass
+            try:
+                if container.__class__ is Optional:
+                    return operations.optional_index(container, position)
+                return operations.index(container, position)
+            except EvalError as error:
+                raise _located(error, span) from None
+
+        return index
+
+    # Literals of containers
+
+    def list_literal(self, node: ListLit, scope: _Scope) -> Code:
+        elements = [self.compile(element, scope) for element in node.elements]
+        if not node.optional:
+            return lambda frame: [element(frame) for element in elements]
+        parts = [(code, position in node.optional) for position, code in enumerate(elements)]
+        span = node.span
+
+        def optional_elements(frame: Frame) -> list[Any]:
+            values: list[Any] = []
+            for code, optional in parts:
+                value = code(frame)
+                if not optional:
+                    values.append(value)
+                elif _present(value, span):
+                    values.append(value.value)
+            return values
+
+        return optional_elements
+
+    def map_literal(self, node: MapLit, scope: _Scope) -> Code:
+        entries = [
+            (self.compile(entry.key, scope), self.compile(entry.value, scope), entry.optional, entry.span)
+            for entry in node.entries
+        ]
+        if all(isinstance(e.key, Literal) and e.key.value.__class__ is str and not e.optional for e in node.entries):
+            plain = [(entry.key.value, code[1]) for entry, code in zip(node.entries, entries, strict=True)]  # type: ignore[union-attr]
+            return lambda frame: {key: value(frame) for key, value in plain}
+
+        def entry_values(frame: Frame) -> dict[Any, Any]:
+            result: dict[Any, Any] = {}
+            for key_code, value_code, optional, span in entries:
+                key = key_code(frame)
+                if key.__class__ not in _LITERAL_KEYS:
+                    raise OverloadError(f"unsupported key type: {operations.type_name(key)}", span=span)
+                value = value_code(frame)
+                if optional:
+                    if not _present(value, span):
+                        continue
+                    value = value.value
+                key = to_key(key)
+                # As in cel-go the last of equal keys wins; 0 and 0u are two keys there and one here.
+                if key in result and key.__class__ is UInt:
+                    raise ValueError_(f"Failed with repeated key: {key}", span=span)
+                result[key] = value
+            return result
+
+        return entry_values
+
+    def struct_literal(self, node: StructLit, scope: _Scope) -> Code:
+        name, span = node.name, node.span
+
+        def refuse(frame: Frame) -> Any:
+            raise OverloadError(f"undeclared reference to '{name}'", span=span)
+
+        return refuse
+
+    # Calls
+
+    def call(self, node: Call, scope: _Scope) -> Code:
+        operator = _OPERATORS.get(node.function) if node.target is None else None
+        return operator(self, node, scope) if operator else self.function(node, scope)
+
+    def function(self, node: Call, scope: _Scope) -> Code:
+        """A function, method or namespaced function; run-time types decide which overload."""
+        qualified = syntax.qualified_name(node)
+        if node.target is None or (qualified is not None and self.env.is_function(qualified)):
+            name, arguments, member = qualified or node.function, list(node.args), False
+        else:
+            name, arguments, member = node.function, [node.target, *node.args], True
+        if member and name in ("or", "orValue") and len(arguments) == 2:
+            return self.alternative(node, scope)
+        rows = self.overloads.get(node.id) or tuple(
+            row
+            for row in self.env.functions.get(name, ())
+            if row.member is member and len(row.params) == len(arguments)
+        )
+        codes = tuple(self.compile(argument, scope) for argument in arguments)
+        return _dispatch(name, rows, codes, node.span, member=member)
+
+    def alternative(self, node: Call, scope: _Scope) -> Code:
+        """`a.or(b)` and `a.orValue(b)`, which need b only if a is none."""
+        assert node.target is not None
+        target, other = self.compile(node.target, scope), self.compile(node.args[0], scope)
+        unwrap, name, span = node.function == "orValue", node.function, node.span
+
+        def alternative(frame: Frame) -> Any:
+            value = target(frame)
+            if value.__class__ is not Optional:
+                raise _located(no_matching(name, (value,), member=True), span)
+            if value.present:
+                return value.value if unwrap else value
+            instead = other(frame)
+            if not unwrap and instead.__class__ is not Optional:
+                raise _located(no_matching(name, (value, instead), member=True), span)
+            return instead
+
+        return alternative
+
+    def conditional(self, node: Call, scope: _Scope) -> Code:
+        test, then, otherwise = (self.compile(argument, scope) for argument in node.args)
+        span = node.span
+
+        def conditional(frame: Frame) -> Any:
+            chosen = test(frame)
+            if chosen is True:
+                return then(frame)
+            if chosen is False:
+                return otherwise(frame)
+            raise OverloadError(f"no such overload: {operations.type_name(chosen)} is not a bool", span=span)
+
+        return conditional
+
+    def logic(self, node: Call, scope: _Scope) -> Code:
+        codes = tuple(self.compile(argument, scope) for argument in node.args)
+        return _logic(codes, node.function == syntax.OR, node.function, node.span)
+
+    def negation(self, node: Call, scope: _Scope) -> Code:
+        operand, span = self.compile(node.args[0], scope), node.span
+
+        def negation(frame: Frame) -> bool:
+            value = operand(frame)
+            if value is True:
+                return False
+            if value is False:
+                return True
+            raise OverloadError(f"no such overload: !_ applied to ({operations.type_name(value)})", span=span)
+
+        return negation
+
+    def minus(self, node: Call, scope: _Scope) -> Code:
+        operand, span = self.compile(node.args[0], scope), node.span
+
+        def minus(frame: Frame) -> Any:
+            try:
+                return operations.negate(operand(frame))
+            except EvalError as error:
+                raise _located(error, span) from None
+
+        return minus
+
+    def equality(self, node: Call, scope: _Scope) -> Code:
+        left, right = (self.compile(argument, scope) for argument in node.args)
+        wanted, span = node.function == syntax.EQUAL, node.span
+        kind = self.list_kind(node.args[0])
+        equal = operations.equal if kind is None else listtypes.equality(*kind)
+        constant = node.args[1]
+        if isinstance(constant, Literal) and constant.value.__class__ is str:
+            slot = self.slot_field(node.args[0], scope)
+            if slot is not None:
+                return _field_equals_text(*slot, left, constant.value, wanted, span)
+            return _equals_text(left, constant.value, wanted, span)
+
+        def equality(frame: Frame) -> bool:
+            a, b = left(frame), right(frame)
+            own = a.__class__
+            if own is b.__class__ and own in PLAIN:
+                return (a == b) is wanted
+            try:
+                return equal(a, b, frame[_METER]) is wanted
+            except EvalError as error:
+                raise _located(error, span) from None
+
+        return equality
+
+    def slot_field(self, node: Node, scope: _Scope) -> tuple[int, str] | None:
+        """Slot and key if the node is a plain field of a loop variable: the predicate of most loops."""
+        if not isinstance(node, Select) or node.test or node.optional or not isinstance(node.operand, Ident):
+            return None
+        local = None if node.operand.absolute else scope.get(node.operand.name)
+        if local is None or local[1] is not None or lift_for(self.types.get(node.id)) is not None:
+            return None
+        return local[0], self.field_key(node)[0]
+
+    def comparison(self, node: Call, scope: _Scope) -> Code:
+        left, right = (self.compile(argument, scope) for argument in node.args)
+        return _COMPARISONS[node.function](left, right, node.span)
+
+    def membership(self, node: Call, scope: _Scope) -> Code:
+        item, container = (self.compile(argument, scope) for argument in node.args)
+        span = node.span
+
+        def membership(frame: Frame) -> bool:
+            try:
+                return operations.contains(item(frame), container(frame), frame[_METER])
+            except EvalError as error:
+                raise _located(error, span) from None
+
+        return membership
+
+    def arithmetic(self, node: Call, scope: _Scope) -> Code:
+        calls = syntax.spine(node)
+        first = self.compile(calls[0].args[0], scope)
+        kind = self.list_kind(calls[0].args[0])
+        if kind is not None and all(call.function == syntax.ADD for call in calls):
+            joins = [(listtypes.addition(*kind), self.compile(call.args[1], scope), call.span) for call in calls]
+            return _fold(first, joins)
+        if len(calls) == 1:
+            return _binary(_ARITHMETIC[node.function], first, self.compile(node.args[1], scope), node.span)
+        steps = [(_ARITHMETIC[call.function], self.compile(call.args[1], scope), call.span) for call in calls]
+        if all(call.function == syntax.ADD for call in calls):
+            return _sum(first, steps)
+        return _fold(first, steps)
+
+    def list_kind(self, node: Node) -> tuple[str, tuple[str, ...]] | None:
+        """The kind ("set", "map") and keys of a list field whose schema gives it another equality."""
+        provider = self.env.types
+        if provider is None or not isinstance(node, Select) or node.test or node.optional:
+            return None
+        owner, own = self.types.get(node.operand.id), self.types.get(node.id)
+        if owner is None or own is None or owner.kind != "object" or own.kind != "list":
+            return None
+        kind, keys = provider.list_kind(owner.name, node.field)
+        return None if kind == "atomic" else (kind, keys)
+
+    # Macros
+
+    def macro(self, node: Macro, scope: _Scope) -> Code:
+        if node.kind == "bind":
+            return self.bind(node, scope)
+        slots = tuple(self.new_slot() for _ in node.variables)
+        kinds = self.variables.get(node.id, ())
+        lifts = tuple(lift_for(kind) for kind in kinds) if kinds else (None,) * len(slots)
+        inner = dict(scope)
+        for name, slot in zip(node.variables, slots, strict=True):
+            # The loop lifts the values it puts into the slots.
+            inner[name] = (slot, None, None)
+        return compile_loop(
+            LoopCode(
+                kind=node.kind,
+                range=self.compile_raw(node.range, scope),
+                slots=slots,
+                lifts=lifts,
+                condition=None if node.condition is None else self.compile(node.condition, inner),
+                body=self.compile(node.body, inner),
+                cost=1 + sum(1 for _ in syntax.walk(node.body)) // 8,
+                span=node.span,
+            )
+        )
+
+    def bind(self, node: Macro, scope: _Scope) -> Code:
+        """`cel.bind`: the value is computed when first read, and not again until the bind is entered anew."""
+        (name,) = node.variables
+        slot = self.new_slot()
+        body = self.compile(node.body, {**scope, name: (slot, self.compile(node.range, scope), None)})
+
+        def bind(frame: Frame) -> Any:
+            frame[slot] = _UNSET
+            return body(frame)
+
+        return bind
+
+
+# A map literal takes no doubles as keys (the specification's rule; cel-go lets them pass).
+_LITERAL_KEYS: Final = KEYS - {float}
+# Subscripting this is always the slow path.
+_NEVER: Final[dict[Any, Any]] = {}
+
+
+def _root(node: Node) -> Node:
+    while isinstance(node, Select):
+        node = node.operand
+    return node
+
+
+def _lifted(code: Code, lift: Lift, span: Span) -> Code:
+    def lifted(frame: Frame) -> Any:
+        value = code(frame)
+        try:
+            return lift(value)
+        except EvalError as error:
+            raise _located(error, span) from None
+
+    return lifted
+
+
+def _local(local: _Local) -> Code:
+    slot, init, _ = local
+    if init is None:
+        return lambda frame: frame[slot]
+
+    def bound(frame: Frame) -> Any:
+        value = frame[slot]
+        if value is _UNSET:
+            value = frame[slot] = init(frame)
+        return value
+
+    return bound
+
+
+def _variable(name: str, span: Span) -> Code:
+    def variable(frame: Frame) -> Any:
+        try:
+            return frame[_VARIABLES][name]
+        except KeyError:
+            raise UnboundError(f"no such attribute(s): {name}", span=span, value=name) from None
+
+    return variable
+
+
+# Chains of selections: `slow` repeats the walk by the exact rules, from the root's value.
+
+_Slow: TypeAlias = Callable[[Any], Any]
+
+
+def _slow_chain(fields: list[tuple[str, bool]], span: Span) -> _Slow:
+    def slow(value: Any) -> Any:
+        try:
+            for key, null_is_absent in fields:
+                value = operations.select(value, key)
+                if null_is_absent and (value is None or (value.__class__ is Optional and value.value is None)):
+                    if value is not None:
+                        return NONE
+                    raise NoSuchKeyError(f"no such key: {key}", value=key)
+        except EvalError as error:
+            raise _located(error, span) from None
+        return value
+
+    return slow
+
+
+def _variable_chain(name: str, keys: list[str], nullable: bool, root: Code, slow: _Slow) -> Code:
+    first, rest = keys[0], keys[1:]
+    if len(keys) == 1:
+
+        def chain1(frame: Frame) -> Any:
+            try:
+                value = frame[0][name][first]
+            except (KeyError, TypeError):
+                return slow(root(frame))
+            return value if nullable or value is not None else slow(root(frame))
+
+        return chain1
+    second = keys[1]
+    if len(keys) == 2:
+
+        def chain2(frame: Frame) -> Any:
+            try:
+                value = frame[0][name][first][second]
+            except (KeyError, TypeError):
+                return slow(root(frame))
+            return value if nullable or value is not None else slow(root(frame))
+
+        return chain2
+
+    def chain(frame: Frame) -> Any:
+        try:
+            value = frame[0][name][first]
+            for key in rest:
+                value = value[key]
+        except (KeyError, TypeError):
+            return slow(root(frame))
+        return value if nullable or value is not None else slow(root(frame))
+
+    return chain
+
+
+def _slot_chain(slot: int, keys: list[str], nullable: bool, slow: _Slow) -> Code:
+    if len(keys) == 1:
+        (only,) = keys
+
+        def chain1(frame: Frame) -> Any:
+            try:
+                value = frame[slot][only]
+            except (KeyError, TypeError):
+                return slow(frame[slot])
+            return value if nullable or value is not None else slow(frame[slot])
+
+        return chain1
+
+    def chain(frame: Frame) -> Any:
+        value = frame[slot]
+        try:
+            for key in keys:
+                value = value[key]
+        except (KeyError, TypeError):
+            return slow(frame[slot])
+        return value if nullable or value is not None else slow(frame[slot])
+
+    return chain
+
+
+def _code_chain(root: Code, keys: list[str], nullable: bool, slow: _Slow) -> Code:
+    def chain(frame: Frame) -> Any:
+        start = value = root(frame)
+        try:
+            for key in keys:
+                value = value[key]
+        except (KeyError, TypeError):
+            return slow(start)
+        return value if nullable or value is not None else slow(start)
+
+    return chain
+
+
+def _present(value: Any, span: Span) -> bool:
+    if value.__class__ is not Optional:
+        raise OverloadError(f"cannot initialize optional entry from non-optional value {value!r:.100}", span=span)
+    return bool(value.present)
+
+
+# Operators
+
+
+def _guarded2(operation: Callable[[Any, Any], Any], left: Code, right: Code, span: Span) -> Code:
+    def guarded(frame: Frame) -> Any:
+        try:
+            return operation(left(frame), right(frame))
+        except EvalError as error:
+            raise _located(error, span) from None
+
+    return guarded
+
+
+def _equals_text(left: Code, text: str, wanted: bool, span: Span) -> Code:
+    def equals_text(frame: Frame) -> bool:
+        value = left(frame)
+        if value.__class__ is str:
+            return (value == text) is wanted
+        try:
+            return operations.equal(value, text) is wanted
+        except EvalError as error:
+            raise _located(error, span) from None
+
+    return equals_text
+
+
+def _field_equals_text(slot: int, key: str, left: Code, text: str, wanted: bool, span: Span) -> Code:
+    """`x.key == "text"` in one step; anything but a string there takes the long way."""
+    general = _equals_text(left, text, wanted, span)
+
+    def field_equals_text(frame: Frame) -> bool:
+        try:
+            value = frame[slot][key]
+        except (KeyError, TypeError):
+            return bool(general(frame))
+        return (value == text) is wanted if value.__class__ is str else bool(general(frame))
+
+    return field_equals_text
+
+
+def _less(left: Code, right: Code, span: Span) -> Code:
+    def less(frame: Frame) -> bool:
+        a, b = left(frame), right(frame)
+        if a.__class__ is b.__class__ and a.__class__ in ORDERED:
+            return bool(a < b)
+        return bool(_guard(operations.less, a, b, span))
+
+    return less
+
+
+def _less_equal(left: Code, right: Code, span: Span) -> Code:
+    def less_equal(frame: Frame) -> bool:
+        a, b = left(frame), right(frame)
+        if a.__class__ is b.__class__ and a.__class__ in ORDERED:
+            return bool(a <= b)
+        return bool(_guard(operations.less_equal, a, b, span))
+
+    return less_equal
+
+
+def _greater(left: Code, right: Code, span: Span) -> Code:
+    def greater(frame: Frame) -> bool:
+        a, b = left(frame), right(frame)
+        if a.__class__ is b.__class__ and a.__class__ in ORDERED:
+            return bool(a > b)
+        return bool(_guard(operations.greater, a, b, span))
+
+    return greater
+
+
+def _greater_equal(left: Code, right: Code, span: Span) -> Code:
+    def greater_equal(frame: Frame) -> bool:
+        a, b = left(frame), right(frame)
+        if a.__class__ is b.__class__ and a.__class__ in ORDERED:
+            return bool(a >= b)
+        return bool(_guard(operations.greater_equal, a, b, span))
+
+    return greater_equal
+
+
+_COMPARISONS: Final = MappingProxyType(
+    {
+        syntax.LESS: _less,
+        syntax.LESS_EQUAL: _less_equal,
+        syntax.GREATER: _greater,
+        syntax.GREATER_EQUAL: _greater_equal,
+    }
+)
+
+
+def _guard(operation: Callable[[Any, Any], Any], a: Any, b: Any, span: Span) -> Any:
+    try:
+        return operation(a, b)
+    except EvalError as error:
+        raise _located(error, span) from None
+
+
+_Operation: TypeAlias = Callable[[Any, Any, Budget], Any]
+_Step: TypeAlias = tuple[_Operation, Code, Span]
+
+_ARITHMETIC: Final[Mapping[str, _Operation]] = MappingProxyType(
+    {
+        syntax.ADD: operations.add,
+        syntax.SUBTRACT: lambda a, b, meter: operations.subtract(a, b),
+        syntax.MULTIPLY: lambda a, b, meter: operations.multiply(a, b),
+        syntax.DIVIDE: lambda a, b, meter: operations.divide(a, b),
+        syntax.MODULO: lambda a, b, meter: operations.modulo(a, b),
+    }
+)
+
+
+def _binary(operation: _Operation, left: Code, right: Code, span: Span) -> Code:
+    def binary(frame: Frame) -> Any:
+        try:
+            return operation(left(frame), right(frame), frame[_METER])
+        except EvalError as error:
+            raise _located(error, span) from None
+
+    return binary
+
+
+def _fold(first: Code, steps: list[_Step]) -> Code:
+    def fold(frame: Frame) -> Any:
+        value = first(frame)
+        meter = frame[_METER]
+        for operation, code, span in steps:
+            try:
+                value = operation(value, code(frame), meter)
+            except EvalError as error:
+                raise _located(error, span) from None
+        return value
+
+    return fold
+
+
+def _sum(first: Code, steps: list[_Step]) -> Code:
+    """`a + b + c...`: strings are joined once, so that a chain takes linear time."""
+    fold = _fold(first, steps)
+    terms = [(code, span) for _, code, span in steps]
+
+    def joined(frame: Frame) -> Any:
+        text = first(frame)
+        if text.__class__ is not str:
+            return fold(frame)
+        parts = [text]
+        for code, span in terms:
+            part = code(frame)
+            if part.__class__ is not str:
+                _guard(lambda a, b: no_overload("_+_", a, b), text, part, span)
+            parts.append(part)
+        result = "".join(parts)
+        frame[_METER].spend(len(result) // CHARS_PER_STEP)
+        return result
+
+    return joined
+
+
+def _logic(codes: tuple[Code, ...], decisive: bool, name: str, span: Span) -> Code:
+    """`&&` (False decides) and `||` (True decides): an error counts only if no operand decides."""
+    if len(codes) == 2:
+        return _logic2(*codes, decisive, name, span)
+
+    def logic(frame: Frame) -> bool:
+        failure: EvalError | None = None
+        for code in codes:
+            try:
+                value: object = code(frame)
+            except EvalError as error:
+                if error.__class__ is BudgetError:
+                    raise
+                failure = failure or error
+                continue
+            if value is decisive:
+                return decisive
+            if value is not (not decisive) and failure is None:
+                failure = OverloadError(f"no such overload: {name} applied to {operations.type_name(value)}", span=span)
+        if failure is not None:
+            raise failure
+        return not decisive
+
+    return logic
+
+
+def _logic2(left: Code, right: Code, decisive: bool, name: str, span: Span) -> Code:
+    other = not decisive
+
+    def absorb(frame: Frame, failure: EvalError) -> bool:
+        """The right operand decides, or the left one's failure counts."""
+        if failure.__class__ is BudgetError:
+            raise failure
+        try:
+            value: object = right(frame)
+            if value is decisive:
+                return decisive
+        except EvalError as error:
+            if error.__class__ is BudgetError:
+                raise
+        raise failure
+
+    def refuse(value: Any) -> OverloadError:
+        return OverloadError(f"no such overload: {name} applied to {operations.type_name(value)}", span=span)
+
+    def logic2(frame: Frame) -> bool:
+        try:
+            value: object = left(frame)
+        except EvalError as error:
+            return absorb(frame, error)
+        if value is decisive:
+            return decisive
+        if value is not other:
+            return absorb(frame, refuse(value))
+        value = right(frame)
+        if value is decisive or value is other:
+            return bool(value)
+        raise refuse(value)
+
+    return logic2
+
+
+# Functions
+
+
+def _dispatch(name: str, rows: tuple[Overload, ...], codes: tuple[Code, ...], span: Span, *, member: bool) -> Code:
+    """A call site: what to call is looked up by the classes of the arguments, found out when they are new."""
+    known: dict[Any, tuple[Callable[..., Any], bool, bool]] = {}
+
+    def find(values: tuple[Any, ...], key: Any) -> tuple[Callable[..., Any], bool, bool]:
+        if not rows:
+            raise no_matching(name, values, member=member)
+        target, stable = resolve(name, rows, values, member=member)
+        found = (target.impl, target.metered, target.sized)
+        if stable:
+            known[key] = found
+        return found
+
+    if len(codes) == 1:
+        (only,) = codes
+
+        def call1(frame: Frame) -> Any:
+            value = only(frame)
+            try:
+                found = known.get(value.__class__) or find((value,), value.__class__)
+                if found[2] and len(value) > CHARS_PER_STEP:
+                    frame[_METER].spend(len(value) // CHARS_PER_STEP)
+                return found[0](value, budget=frame[_METER]) if found[1] else found[0](value)
+            except EvalError as error:
+                raise _located(error, span) from None
+
+        return call1
+
+    if len(codes) == 2:
+        first, second = codes
+
+        def call2(frame: Frame) -> Any:
+            a, b = first(frame), second(frame)
+            key = (a.__class__, b.__class__)
+            try:
+                found = known.get(key) or find((a, b), key)
+                if found[2] and len(a) > CHARS_PER_STEP:
+                    frame[_METER].spend(len(a) // CHARS_PER_STEP)
+                return found[0](a, b, budget=frame[_METER]) if found[1] else found[0](a, b)
+            except EvalError as error:
+                raise _located(error, span) from None
+
+        return call2
+
+    def call(frame: Frame) -> Any:
+        values = tuple([code(frame) for code in codes])
+        key = tuple([value.__class__ for value in values])
+        try:
+            found = known.get(key) or find(values, key)
+            if found[2] and len(values[0]) > CHARS_PER_STEP:
+                frame[_METER].spend(len(values[0]) // CHARS_PER_STEP)
+            return found[0](*values, budget=frame[_METER]) if found[1] else found[0](*values)
+        except EvalError as error:
+            raise _located(error, span) from None
+
+    return call
+
+
+_COMPILE: Final[Mapping[type, Callable[[_Compiler, Any, _Scope], Code]]] = MappingProxyType(
+    {
+        Literal: _Compiler.literal,
+        Ident: _Compiler.ident,
+        Select: _Compiler.select,
+        Index: _Compiler.index,
+        Call: _Compiler.call,
+        ListLit: _Compiler.list_literal,
+        MapLit: _Compiler.map_literal,
+        StructLit: _Compiler.struct_literal,
+        Macro: _Compiler.macro,
+    }
+)
+_OPERATORS: Final[Mapping[str, Callable[[_Compiler, Call, _Scope], Code]]] = MappingProxyType(
+    {
+        syntax.CONDITIONAL: _Compiler.conditional,
+        syntax.AND: _Compiler.logic,
+        syntax.OR: _Compiler.logic,
+        syntax.NOT: _Compiler.negation,
+        syntax.NEGATE: _Compiler.minus,
+        syntax.EQUAL: _Compiler.equality,
+        syntax.NOT_EQUAL: _Compiler.equality,
+        syntax.LESS: _Compiler.comparison,
+        syntax.LESS_EQUAL: _Compiler.comparison,
+        syntax.GREATER: _Compiler.comparison,
+        syntax.GREATER_EQUAL: _Compiler.comparison,
+        syntax.IN: _Compiler.membership,
+        syntax.ADD: _Compiler.arithmetic,
+        syntax.SUBTRACT: _Compiler.arithmetic,
+        syntax.MULTIPLY: _Compiler.arithmetic,
+        syntax.DIVIDE: _Compiler.arithmetic,
+        syntax.MODULO: _Compiler.arithmetic,
+    }
+)

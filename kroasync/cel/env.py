@@ -1,0 +1,104 @@
+"""Environments: what an expression may use, and the way from text to a program.
+
+An Env is immutable; `extend` returns a new one that shares the function table. Checking imports the checker at the
+first use, so that a caller who only parses does not pay for it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from kroasync.cel.decls import Library, Overload
+from kroasync.cel.parser import parse
+from kroasync.cel.syntax import Ast, Checked
+from kroasync.cel.types import Type, TypeProvider
+
+if TYPE_CHECKING:
+    from kroasync.cel.compiler import Program
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionTable:
+    """The functions and type names of some libraries.
+
+    `overloads` by name: "size", "_+_", "math.least"; methods and global functions of one name are together.
+    `type_names` are identifiers that stand for a type ("int", "net.IP"), with the type they stand for.
+    """
+
+    overloads: Mapping[str, tuple[Overload, ...]]
+    type_names: Mapping[str, Type]
+
+    @classmethod
+    def of(cls, libraries: Iterable[Library]) -> "FunctionTable":
+        overloads: dict[str, list[Overload]] = {}
+        type_names: dict[str, Type] = {}
+        for library in libraries:
+            for overload in library.overloads:
+                overloads.setdefault(overload.function, []).append(overload)
+            for name, named in library.types.items():
+                type_names[name] = named.element
+        return cls(
+            MappingProxyType({name: tuple(rows) for name, rows in overloads.items()}), MappingProxyType(type_names)
+        )
+
+
+class Env:
+    """Libraries, variables and the types of objects."""
+
+    __slots__ = ("functions", "libraries", "type_names", "types", "variables")
+
+    def __init__(
+        self,
+        *,
+        libraries: Iterable[Library] | None = None,
+        variables: Mapping[str, Type] = _NOTHING,
+        types: TypeProvider | None = None,
+    ) -> None:
+        """`libraries` default to those of kro; `types` answers questions about object types."""
+        if libraries is None:
+            from kroasync.cel.lib import KRO_LIBRARIES
+
+            libraries = KRO_LIBRARIES
+        self.libraries: tuple[Library, ...] = tuple(libraries)
+        table = FunctionTable.of(self.libraries)
+        # Overloads by function name, and the types that identifiers stand for.
+        self.functions: Mapping[str, tuple[Overload, ...]] = table.overloads
+        self.type_names: Mapping[str, Type] = table.type_names
+        self.variables: Mapping[str, Type] = MappingProxyType(dict(variables))
+        self.types: TypeProvider | None = types
+
+    def extend(self, *, variables: Mapping[str, Type] = _NOTHING, types: TypeProvider | None = None) -> "Env":
+        """An Env with more variables (a known name is redeclared) and, if given, another provider of types."""
+        other = object.__new__(Env)
+        other.libraries = self.libraries
+        other.functions = self.functions
+        other.type_names = self.type_names
+        other.variables = MappingProxyType({**self.variables, **variables})
+        other.types = self.types if types is None else types
+        return other
+
+    def parse(self, text: str) -> Ast:
+        """The syntax tree; raises ParseError."""
+        return parse(text)
+
+    def check(self, ast: Ast) -> Checked:
+        """Types of all nodes; raises CheckError with every issue."""
+        from kroasync.cel import checker
+
+        return checker.check(ast, self)
+
+    def program(self, expression: str | Ast | Checked, *, check: bool = True) -> "Program":
+        """Compile; raises ParseError or CheckError. Without `check` all types are found out at run time."""
+        from kroasync.cel.compiler import compile_program
+
+        if isinstance(expression, Checked):
+            return compile_program(expression.ast, self, expression)
+        ast = parse(expression) if isinstance(expression, str) else expression
+        return compile_program(ast, self, self.check(ast) if check else None)
+
+    def is_function(self, name: str) -> bool:
+        """True if a global function (or one in a namespace) of this name exists."""
+        return any(not overload.member for overload in self.functions.get(name, ()))

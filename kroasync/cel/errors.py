@@ -1,0 +1,112 @@
+"""What can go wrong with an expression, typed so that callers never read messages.
+
+    CelError
+      + ParseError          the text is no expression; carries every Issue
+      + CheckError          the expression cannot be typed; carries every Issue
+      + EvalError           evaluation failed; carries the span of the failing node when known
+          + PendingError    data is not there (yet)
+              - NoSuchKeyError, NoSuchFieldError, IndexError_, UnboundError
+          - OverloadError   no function for these run-time types (cel-go: no such overload)
+          - RangeError      int64, uint64, timestamp or duration overflow; division by zero
+          - ValueError_     a value a function refuses: conversions, patterns, arguments
+          - BudgetError     more steps or bigger values than the budget allows
+          - ConversionError a result that JSON cannot hold
+
+Spans are (start, end) offsets into the expression's text, in characters.
+"""
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+Span: TypeAlias = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One located fault of an expression; `suggestion` is a near miss, if there is one."""
+
+    message: str
+    span: Span
+    suggestion: str | None = None
+
+    def render(self, source: str) -> str:
+        """The message in cel-go's form, with the line of source and a caret."""
+        line, column, text = locate(source, self.span[0])
+        return f"ERROR: <input>:{line}:{column + 1}: {self.message}\n | {text}\n | {'.' * column}^"
+
+
+def locate(source: str, offset: int) -> tuple[int, int, str]:
+    """Line (1-based), column (0-based) and text of the line at an offset."""
+    offset = max(0, min(offset, len(source)))
+    start = source.rfind("\n", 0, offset) + 1
+    end = source.find("\n", start)
+    return source.count("\n", 0, start) + 1, offset - start, source[start : end if end >= 0 else len(source)]
+
+
+class CelError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class _IssuesError(CelError):
+    def __init__(self, source: str, issues: tuple[Issue, ...]) -> None:
+        super().__init__("\n".join(issue.render(source) for issue in issues))
+        self.source = source
+        self.issues = issues
+
+
+class ParseError(_IssuesError):
+    """The text is not an expression."""
+
+
+class CheckError(_IssuesError):
+    """The expression does not type-check."""
+
+
+class EvalError(CelError):
+    """Evaluation failed. `message` is the text without place; `span` is None until a compiled node adds it."""
+
+    def __init__(self, message: str, *, span: Span | None = None, value: Any = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.span = span
+        self.value = value
+
+
+class PendingError(EvalError):
+    """What the expression reads is not there; with observed objects that means: not yet."""
+
+
+class NoSuchKeyError(PendingError):
+    """A map has no such key."""
+
+
+class NoSuchFieldError(PendingError):
+    """An object has no such field."""
+
+
+class IndexError_(PendingError):
+    """A list index is out of bounds."""
+
+
+class UnboundError(PendingError):
+    """A declared variable has no value in this evaluation."""
+
+
+class OverloadError(EvalError):
+    """No function takes values of these types."""
+
+
+class RangeError(EvalError):
+    """A number, timestamp or duration left its range, or a division by zero."""
+
+
+class ValueError_(EvalError):
+    """A function refuses a value: a conversion, a pattern, an argument, or a library's own rule."""
+
+
+class BudgetError(EvalError):
+    """The evaluation needs more steps or makes bigger values than its budget allows."""
+
+
+class ConversionError(EvalError):
+    """A result has no form in JSON."""

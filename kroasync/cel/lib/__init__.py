@@ -1,0 +1,65 @@
+"""The function libraries, one module and one LIBRARY each."""
+
+from typing import Final
+
+from kroasync.cel.decls import Library
+from kroasync.cel.lib import (
+    bindings,
+    cidr,
+    comprehensions,
+    encoders,
+    format,
+    hash,
+    ip,
+    json,
+    k8s_lists,
+    k8s_regex,
+    list_edits,
+    lists,
+    maps,
+    math,
+    omit,
+    optional,
+    quantity,
+    random,
+    regex,
+    runtime,
+    semver,
+    sets,
+    std,
+    strings,
+    url,
+)
+
+# What kro offers to authors.
+KRO_LIBRARIES: Final[tuple[Library, ...]] = (
+    std.LIBRARY,
+    bindings.LIBRARY,
+    comprehensions.LIBRARY,
+    optional.LIBRARY,
+    strings.LIBRARY,
+    lists.LIBRARY,
+    encoders.LIBRARY,
+    k8s_lists.LIBRARY,
+    url.LIBRARY,
+    k8s_regex.LIBRARY,
+    quantity.LIBRARY,
+    ip.LIBRARY,
+    cidr.LIBRARY,
+    semver.LIBRARY,
+    random.LIBRARY,
+    maps.LIBRARY,
+    json.LIBRARY,
+    hash.LIBRARY,
+    list_edits.LIBRARY,
+    omit.LIBRARY,
+    runtime.LIBRARY,
+)
+# Those, and what cel-go and Kubernetes have beyond.
+ALL_LIBRARIES: Final[tuple[Library, ...]] = (
+    *KRO_LIBRARIES,
+    math.LIBRARY,
+    sets.LIBRARY,
+    regex.LIBRARY,
+    format.LIBRARY,
+)

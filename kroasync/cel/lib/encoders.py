@@ -1,0 +1,111 @@
+"""cel-go's encoders: base64 and JSON."""
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any, Final
+
+from kroasync.cel import times
+from kroasync.cel.budget import CHARS_PER_STEP
+from kroasync.cel.conversions import positional, shortest
+from kroasync.cel.convert import MAX_NESTING
+from kroasync.cel.decls import Budget, LibraryBuilder
+from kroasync.cel.errors import ValueError_
+from kroasync.cel.operations import type_name
+from kroasync.cel.values import Duration, Optional, Timestamp, UInt, from_key
+
+_library = LibraryBuilder("encoders", doc="Base64 and JSON.")
+
+
+@_library.fn("base64.encode(bytes) string", example="base64.encode(b'hello') == 'aGVsbG8='")
+def _encode(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+@_library.fn(
+    "base64.decode(string) bytes",
+    example="base64.decode('aGVsbG8=') == b'hello' && base64.decode('aGVsbG8') == b'hello'",
+    doc="With padding or without.",
+)
+def _decode(text: str) -> bytes:
+    try:
+        return base64.b64decode(text if "=" in text else text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError_("illegal base64 data", value=text) from None
+
+
+@_library.fn(
+    "json.encode(dyn) string",
+    example="json.encode({'a': [1.0, 'two', false]}) == '{\"a\":[1,\"two\",false]}'",
+    doc="Compact JSON, keys sorted. Integers beyond 2^53 become strings, bytes base64.",
+    metered=True,
+)
+def _json_encode(value: Any, *, budget: Budget) -> str:
+    return _json(value, budget, 0)
+
+
+def _json(value: Any, budget: Budget, depth: int) -> str:
+    budget.spend(1)
+    if depth > MAX_NESTING:
+        raise ValueError_("json.encode: value is nested too deeply")
+    if value.__class__ is list:
+        return f"[{','.join([_json(item, budget, depth + 1) for item in value])}]"
+    if value.__class__ is dict:
+        for key in value:
+            if key.__class__ is not str:
+                raise ValueError_(
+                    f"json.encode: unsupported type conversion from '{type_name(from_key(key))}' to string"
+                )
+        return f"{{{','.join([f'{_text(key)}:{_json(value[key], budget, depth + 1)}' for key in sorted(value)])}}}"
+    if value.__class__ is Optional:
+        if not value.present:
+            raise ValueError_("optional.none() dereference")
+        return _json(value.value, budget, depth + 1)
+    encode = _SCALARS.get(value.__class__)
+    if encode is None:
+        raise ValueError_(f"json.encode: type conversion not supported for '{type_name(value)}'", value=value)
+    budget.spend(len(value) // CHARS_PER_STEP if value.__class__ in (str, bytes) else 0)
+    return encode(value)
+
+
+def _text(text: str) -> str:
+    escaped = json.dumps(text.encode("utf-8", "replace").decode("utf-8"), ensure_ascii=False)
+    # Go's encoder escapes what would end a script or a line of one.
+    return escaped.translate(_GO_ESCAPES)
+
+
+def _int(value: int) -> str:
+    # The mapping of google.protobuf.Value: what a double cannot hold is a string.
+    return str(int(value)) if abs(value) < 2**53 else f'"{int(value)}"'
+
+
+def _double(value: float) -> str:
+    if not math.isfinite(value):
+        raise ValueError_(f"json.encode: invalid value {value}", value=value)
+    sign, digits, exponent = shortest(value)
+    if -7 < exponent < 21:
+        return sign + positional(digits, exponent)
+    mantissa = digits[0] + ("." + digits[1:] if len(digits) > 1 else "")
+    return f"{sign}{mantissa}e{exponent:+d}"
+
+
+_GO_ESCAPES: Final = str.maketrans(
+    {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+)
+_SCALARS: Final[MappingProxyType[type, Callable[[Any], str]]] = MappingProxyType(
+    {
+        type(None): lambda value: "null",
+        bool: lambda value: "true" if value else "false",
+        int: _int,
+        UInt: _int,
+        float: _double,
+        str: _text,
+        bytes: lambda value: f'"{base64.b64encode(value).decode("ascii")}"',
+        Timestamp: lambda value: f'"{times.format_timestamp(value)}"',
+        Duration: lambda value: f'"{times.format_seconds(value)}"',
+    }
+)
+LIBRARY: Final = _library.build()

@@ -1,0 +1,171 @@
+"""kro's `json.marshal` and `json.unmarshal`, with Go's encoding/json as the measure.
+
+Numbers read are all doubles. Text written is compact, keys sorted, and `<`, `>`, `&` escaped as Go does for
+HTML.
+"""
+
+import base64
+import json
+import math
+import re
+from collections.abc import Callable
+from typing import Any, Final, NoReturn
+
+from kroasync.cel.decls import Budget, LibraryBuilder
+from kroasync.cel.errors import ValueError_
+from kroasync.cel.operations import type_name
+from kroasync.cel.times import format_duration, format_timestamp
+from kroasync.cel.values import Duration, Optional, Timestamp, UInt, from_key
+
+_MAX_DEPTH: Final = 500
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_GO_ESCAPES: Final = str.maketrans(
+    {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+)
+
+_library = LibraryBuilder("json", doc="JSON text to values and back.")
+
+
+@_library.fn(
+    "json.unmarshal(string) dyn",
+    example="json.unmarshal('{\"a\": [1, true]}') == {'a': [1.0, true]}",
+    doc="The value of a JSON text. All numbers are doubles.",
+    metered=True,
+)
+def _unmarshal(text: str, *, budget: Budget) -> Any:
+    budget.spend(len(text) // 16)
+    try:
+        value = json.loads(text, parse_int=_number, parse_float=_number, parse_constant=_constant)
+    except json.JSONDecodeError as error:
+        raise ValueError_(f"json.unmarshal failed to parse JSON: {_reason(error)}") from None
+    except RecursionError:
+        raise ValueError_("json.unmarshal failed to parse JSON: exceeded max depth") from None
+    return _without_surrogates(value) if "\\u" in text else value
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError_(f"json.unmarshal failed to parse JSON: number {text[:40]} out of range")
+    return value
+
+
+def _constant(text: str) -> NoReturn:
+    raise ValueError_(
+        f"json.unmarshal failed to parse JSON: invalid character '{text[0]}' looking for beginning of value"
+    )
+
+
+def _reason(error: json.JSONDecodeError) -> str:
+    if error.pos >= len(error.doc.rstrip()):
+        return "unexpected end of JSON input"
+    return f"invalid character {error.doc[error.pos]!r} at offset {error.pos}: {error.msg.lower()}"
+
+
+def _without_surrogates(value: Any) -> Any:
+    """Half a surrogate pair is no character; Go reads U+FFFD."""
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_without_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
+    return value
+
+
+@_library.fn(
+    "json.marshal(dyn) string",
+    example="json.marshal({'b': 1.0, 'a': [true, '<']}) == r'{\"a\":[true,\"\\u003c\"],\"b\":1}'",
+    doc="The JSON text of a value; bytes as base64, whole doubles without fraction.",
+    metered=True,
+)
+def _marshal(value: Any, *, budget: Budget) -> str:
+    parts: list[str] = []
+    _write(value, parts.append, budget, 0)
+    return "".join(parts)
+
+
+def _write(value: Any, write: Callable[[str], object], budget: Budget, depth: int) -> None:
+    budget.spend(1)
+    if depth > _MAX_DEPTH:
+        raise ValueError_("json.marshal failed to encode value: nested too deeply")
+    kind = type(value)
+    if kind is dict:
+        _write_map(value, write, budget, depth)
+    elif kind is list:
+        for index, item in enumerate(value):
+            write("," if index else "[")
+            _write(item, write, budget, depth + 1)
+        write("]" if value else "[]")
+    elif kind is Optional:
+        _write(value.value, write, budget, depth)
+    else:
+        write(_scalar(value))
+
+
+def _write_map(value: dict[Any, Any], write: Callable[[str], object], budget: Budget, depth: int) -> None:
+    for key in value:
+        if type(key) is not str:
+            kind = type_name(from_key(key))
+            raise ValueError_(f"json.marshal failed to convert value: map key must be string, got {kind}")
+    for index, key in enumerate(sorted(value)):
+        write("," if index else "{")
+        write(_string(key))
+        write(":")
+        _write(value[key], write, budget, depth + 1)
+    write("}" if value else "{}")
+
+
+def _scalar(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case UInt() | int():
+            return str(int(value))
+        case float():
+            return _double(value)
+        case str():
+            return _string(value)
+        case bytes():
+            return _string(base64.b64encode(value).decode())
+        case Timestamp():
+            return _string(format_timestamp(value, fraction=False))
+        case Duration():
+            return _string(format_duration(value))
+    raise ValueError_(f"json.marshal failed to convert value: unsupported type: {type_name(value)}")
+
+
+def _string(text: str) -> str:
+    return json.dumps(_SURROGATE.sub("\ufffd", text), ensure_ascii=False).translate(_GO_ESCAPES)
+
+
+def _double(value: float) -> str:
+    """Go's shortest form: plain between 1e-6 and 1e21, otherwise with a two-digit exponent's zero dropped."""
+    if not math.isfinite(value):
+        raise ValueError_("json.marshal failed to encode value: json: unsupported value: " + _special(value))
+    if value == 0:
+        return "-0" if math.copysign(1, value) < 0 else "0"
+    mantissa, _, exponent = f"{value!r}".partition("e")
+    if 1e-6 <= abs(value) < 1e21:
+        return _plain(mantissa, int(exponent or 0))
+    return f"{mantissa.removesuffix('.0')}e{int(exponent):+d}"
+
+
+def _plain(mantissa: str, exponent: int) -> str:
+    if not exponent:
+        return mantissa.removesuffix(".0")
+    sign, mantissa = ("-", mantissa[1:]) if mantissa.startswith("-") else ("", mantissa)
+    whole, _, fraction = mantissa.partition(".")
+    digits, point = whole + fraction, len(whole) + exponent
+    if point <= 0:
+        return f"{sign}0.{'0' * -point}{digits}"
+    return f"{sign}{digits.ljust(point, '0')}" if point >= len(digits) else f"{sign}{digits[:point]}.{digits[point:]}"
+
+
+def _special(value: float) -> str:
+    return "NaN" if math.isnan(value) else ("+Inf" if value > 0 else "-Inf")
+
+
+LIBRARY: Final = _library.build()

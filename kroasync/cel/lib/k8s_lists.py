@@ -1,0 +1,129 @@
+"""Kubernetes' list functions: order, sums and extremes of comparable elements, positions of any."""
+
+from collections.abc import Callable
+from functools import reduce
+from itertools import pairwise
+from typing import Any, Final
+
+from kroasync.cel.decls import Budget, LibraryBuilder
+from kroasync.cel.errors import ValueError_
+from kroasync.cel.operations import add, equal, greater, less
+from kroasync.cel.values import Duration, UInt
+
+# Element types that can be compared, with three ordered values of each.
+_COMPARABLE: Final = {
+    "int": ("1", "2", "3"),
+    "uint": ("1u", "2u", "3u"),
+    "double": ("1.5", "2.5", "3.5"),
+    "bool": ("false", "false", "true"),
+    "duration": ("duration('1s')", "duration('2s')", "duration('3s')"),
+    "timestamp": (
+        "timestamp('2020-01-01T00:00:00Z')",
+        "timestamp('2021-01-01T00:00:00Z')",
+        "timestamp('2022-01-01T00:00:00Z')",
+    ),
+    "string": ("'a'", "'b'", "'c'"),
+    "bytes": ("b'a'", "b'b'", "b'c'"),
+}
+# Element types that can be added up, with the sum of nothing and of the two smallest values above.
+_SUMMABLE: Final[dict[str, tuple[Any, str]]] = {
+    "int": (0, "3"),
+    "uint": (UInt(0), "3u"),
+    "double": (0.0, "4.0"),
+    "duration": (Duration(0), "duration('3s')"),
+}
+
+_library = LibraryBuilder("k8s lists", doc="Order, sums, extremes and positions in lists.")
+
+
+def _is_sorted(values: list[Any], *, budget: Budget) -> bool:
+    budget.spend(len(values))
+    return not any(greater(a, b) for a, b in pairwise(values))
+
+
+def _smallest(values: list[Any], *, budget: Budget) -> Any:
+    return _best("min", values, budget, lambda best, value: greater(best, value))
+
+
+def _largest(values: list[Any], *, budget: Budget) -> Any:
+    return _best("max", values, budget, lambda best, value: less(best, value))
+
+
+def _best(name: str, values: list[Any], budget: Budget, is_worse: Callable[[Any, Any], bool]) -> Any:
+    budget.spend(len(values))
+    if not values:
+        raise ValueError_(f"{name} called on empty list")
+    best = values[0]
+    for value in values[1:]:
+        if is_worse(best, value):
+            best = value
+    return best
+
+
+def _sum_from(zero: Any) -> Callable[..., Any]:
+    def total(values: list[Any], *, budget: Budget) -> Any:
+        budget.spend(len(values))
+        return reduce(add, values) if values else zero
+
+    return total
+
+
+for _type, (_low, _middle, _high) in _COMPARABLE.items():
+    _library.fn(
+        f"list({_type}).isSorted() bool",
+        example=f"[{_low}, {_middle}, {_high}].isSorted() && ![{_high}, {_low}].isSorted()",
+        doc="Whether no element is larger than the next.",
+        metered=True,
+    )(_is_sorted)
+for _type, (_zero, _total) in _SUMMABLE.items():
+    _library.fn(
+        f"list({_type}).sum() {_type}",
+        example=f"[{_COMPARABLE[_type][0]}, {_COMPARABLE[_type][1]}].sum() == {_total}",
+        doc="The sum; zero for an empty list.",
+        metered=True,
+    )(_sum_from(_zero))
+for _type, (_low, _middle, _high) in _COMPARABLE.items():
+    _library.fn(
+        f"list({_type}).min() {_type}",
+        example=f"[{_high}, {_low}, {_middle}].min() == {_low}",
+        doc="The smallest element; an error for an empty list.",
+        metered=True,
+    )(_smallest)
+for _type, (_low, _middle, _high) in _COMPARABLE.items():
+    _library.fn(
+        f"list({_type}).max() {_type}",
+        example=f"[{_low}, {_high}, {_middle}].max() == {_high}",
+        doc="The largest element; an error for an empty list.",
+        metered=True,
+    )(_largest)
+
+
+@_library.fn(
+    "list(A).indexOf(A) int",
+    example="['a', 'b', 'a'].indexOf('a') == 0 && ['a'].indexOf('b') == -1",
+    doc="Position of the first element that is equal, or -1.",
+    metered=True,
+)
+def _index_of(values: list[Any], item: Any, *, budget: Budget) -> int:
+    for position, value in enumerate(values):
+        budget.spend(1)
+        if equal(value, item):
+            return position
+    return -1
+
+
+@_library.fn(
+    "list(A).lastIndexOf(A) int",
+    example="['a', 'b', 'a'].lastIndexOf('a') == 2",
+    doc="Position of the last element that is equal, or -1.",
+    metered=True,
+)
+def _last_index_of(values: list[Any], item: Any, *, budget: Budget) -> int:
+    for position in range(len(values) - 1, -1, -1):
+        budget.spend(1)
+        if equal(values[position], item):
+            return position
+    return -1
+
+
+LIBRARY: Final = _library.build()

@@ -1,0 +1,124 @@
+"""cel-go's list extension. Results are new lists; the elements are shared."""
+
+from typing import Any, Final
+
+from kroasync.cel.budget import ITEMS_PER_STEP
+from kroasync.cel.decls import Budget, LibraryBuilder
+from kroasync.cel.errors import ValueError_
+from kroasync.cel.loops import sorted_positions
+from kroasync.cel.operations import contains
+from kroasync.cel.values import UInt, to_key
+
+_library = LibraryBuilder("lists", doc="Functions on lists.")
+fn = _library.fn
+
+# cel-go's limit for lists.range.
+MAX_RANGE: Final = 1_000_000
+_HASHABLE: Final = frozenset((str, int, UInt, bool, bytes))
+
+
+@fn(
+    "lists.range(int) list(int)",
+    example="lists.range(3) == [0, 1, 2]",
+    doc="At most 1,000,000.",
+    metered=True,
+)
+def _range(count: int, *, budget: Budget) -> list[int]:
+    if count < 0:
+        raise ValueError_(f"lists.range: size must not be negative, got {count}", value=count)
+    if count > MAX_RANGE:
+        raise ValueError_(f"lists.range: size {count} exceeds {MAX_RANGE}", value=count)
+    budget.spend(count // ITEMS_PER_STEP)
+    return list(range(count))
+
+
+@fn(
+    "list(A).slice(int, int) list(A)",
+    example="[1, 2, 3].slice(1, 3) == [2, 3]",
+    doc="From a position up to, without, another.",
+)
+def _slice(values: list[Any], start: int, end: int) -> list[Any]:
+    if start < 0 or end < 0:
+        raise ValueError_(f"cannot slice({start}, {end}), negative indexes not supported", value=start)
+    if start > end:
+        raise ValueError_(f"cannot slice({start}, {end}), start index must be less than or equal to end index")
+    if end > len(values):
+        raise ValueError_(f"cannot slice({start}, {end}), list is length {len(values)}", value=end)
+    return values[start:end]
+
+
+@fn("list(dyn).flatten() list(dyn)", example="[1, [2, [3]]].flatten() == [1, 2, [3]]", metered=True)
+@fn(
+    "list(dyn).flatten(int) list(dyn)",
+    example="[1, [2, [3]]].flatten(2) == [1, 2, 3]",
+    doc="So many levels of lists in lists.",
+    metered=True,
+)
+def _flatten(values: list[Any], depth: int = 1, *, budget: Budget) -> list[Any]:
+    if depth < 0:
+        raise ValueError_("level must be non-negative", value=depth)
+    flat: list[Any] = []
+    stack = [(iter(values), depth)]
+    while stack:
+        items, levels = stack[-1]
+        for item in items:
+            budget.spend(1)
+            if item.__class__ is list and levels > 0:
+                stack.append((iter(item), levels - 1))
+                break
+            flat.append(item)
+        else:
+            stack.pop()
+    return flat
+
+
+@fn(
+    "list(A).sort() list(A)",
+    example="[3, 1, 2].sort() == [1, 2, 3]",
+    doc="Numbers, strings, bools, bytes, timestamps or durations, all of one type.",
+    metered=True,
+)
+def _sort(values: list[Any], *, budget: Budget) -> list[Any]:
+    budget.spend(len(values))
+    return [values[place] for place in sorted_positions(values)]
+
+
+_library.macro(
+    "list(A).sortBy(x, key) list(A)",
+    example="[{'n': 2}, {'n': 1}].sortBy(x, x.n) == [{'n': 1}, {'n': 2}]",
+    doc="In the order of a key, stable.",
+)
+
+
+@fn(
+    "list(A).distinct() list(A)",
+    example="[1, 2, 1].distinct() == [1, 2]",
+    doc="First of equal ones.",
+    metered=True,
+)
+def _distinct(values: list[Any], *, budget: Budget) -> list[Any]:
+    budget.spend(len(values))
+    seen: set[Any] = set()
+    others: list[Any] = []
+    kept: list[Any] = []
+    for value in values:
+        # Equal scalars have equal hashes; doubles are compared one by one because of NaN.
+        if value.__class__ in _HASHABLE:
+            key = to_key(value)
+            if key in seen or (others and contains(value, others, budget)):
+                continue
+            seen.add(key)
+        else:
+            if contains(value, others, budget) or (value.__class__ is float and value in seen):
+                continue
+            others.append(value)
+        kept.append(value)
+    return kept
+
+
+@fn("list(A).reverse() list(A)", example="[1, 2].reverse() == [2, 1]")
+def _reverse(values: list[Any]) -> list[Any]:
+    return values[::-1]
+
+
+LIBRARY: Final = _library.build()

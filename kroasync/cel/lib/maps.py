@@ -1,0 +1,49 @@
+"""kro's `merge` and `deepMerge`. The operands stay as they are; the results share their values."""
+
+from typing import Any, Final
+
+from kroasync.cel.decls import Budget, LibraryBuilder
+from kroasync.cel.errors import OverloadError
+
+_library = LibraryBuilder("maps", doc="Merging maps.")
+
+
+@_library.fn(
+    "map(K, V).merge(map(K, V)) map(K, V)",
+    example="{'a': 1}.merge({'a': 2, 'b': 2}) == {'a': 2, 'b': 2}",
+    doc="The entries of both; the argument's win. Keys and values of both have the same types.",
+    metered=True,
+)
+def _merge(left: dict[Any, Any], right: dict[Any, Any], *, budget: Budget) -> dict[Any, Any]:
+    budget.spend(len(left) + len(right))
+    return {**left, **right}
+
+
+@_library.fn(
+    "dyn.deepMerge(dyn) dyn",
+    example="{'a': {'x': 1, 'y': 2}}.deepMerge({'a': {'y': 3}}) == {'a': {'x': 1, 'y': 3}}",
+    doc="Maps merged at every depth; lists and scalars of the argument replace the receiver's.",
+    metered=True,
+)
+def _deep_merge(left: Any, right: Any, *, budget: Budget) -> dict[Any, Any]:
+    if type(left) is not dict or type(right) is not dict:
+        raise OverloadError("no such overload: deepMerge takes two maps")
+    budget.spend(len(left) + len(right))
+    merged: dict[Any, Any] = dict(left)
+    # Pairs of a map to write to and a map to take from; a loop, for data may be nested deeply.
+    pending = [(merged, right)]
+    while pending:
+        target, source = pending.pop()
+        for key, value in source.items():
+            present = target.get(key)
+            if type(present) is dict and type(value) is dict:
+                budget.spend(len(present) + len(value))
+                copy = dict(present)
+                target[key] = copy
+                pending.append((copy, value))
+            else:
+                target[key] = value
+    return merged
+
+
+LIBRARY: Final = _library.build()

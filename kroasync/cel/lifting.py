@@ -1,0 +1,92 @@
+"""Data as JSON holds it -> the values its schema means.
+
+Observed objects stay plain dicts. Where the static type of a selection, index or loop variable is one that JSON cannot
+hold, the compiler applies a lift; a lift leaves values of the right type alone. Objects and maps are never copied, only
+lists whose elements need lifting.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
+
+from kroasync.cel import times, types
+from kroasync.cel.errors import ValueError_
+from kroasync.cel.types import Type
+from kroasync.cel.values import Optional
+
+Lift: TypeAlias = Callable[[Any], Any]
+
+
+def to_timestamp(value: Any) -> Any:
+    return times.parse_date(value) if value.__class__ is str else value
+
+
+def to_duration(value: Any) -> Any:
+    return times.parse_duration(value) if value.__class__ is str else value
+
+
+def to_bytes(value: Any) -> Any:
+    if value.__class__ is not str:
+        return value
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError_("invalid data, expected base64", value=value) from None
+
+
+def to_double(value: Any) -> Any:
+    return float(value) if value.__class__ is int else value
+
+
+def to_int(value: Any) -> Any:
+    if value.__class__ is not float:
+        return value
+    if not value.is_integer():
+        raise ValueError_(f"invalid data, expected int, got non-integer float {value}", value=value)
+    return int(value)
+
+
+_SCALARS: Final = MappingProxyType(
+    {
+        types.TIMESTAMP: to_timestamp,
+        types.DURATION: to_duration,
+        types.BYTES: to_bytes,
+        types.DOUBLE: to_double,
+        types.INT: to_int,
+    }
+)
+
+
+def lift_for(kind: Type | None) -> Lift | None:
+    """The lift to a static type; None if values of this type need none."""
+    if kind is None:
+        return None
+    if kind.kind == "list":
+        return _list_lift(kind)
+    if kind.kind == "optional":
+        return _optional_lift(kind)
+    return _SCALARS.get(kind)
+
+
+def _list_lift(kind: Type) -> Lift | None:
+    lift = lift_for(kind.element)
+    if lift is None:
+        return None
+
+    def lift_list(value: Any) -> Any:
+        return [lift(item) for item in value] if value.__class__ is list else value
+
+    return lift_list
+
+
+def _optional_lift(kind: Type) -> Lift | None:
+    lift = lift_for(kind.element)
+    if lift is None:
+        return None
+
+    def lift_optional(value: Any) -> Any:
+        return Optional(lift(value.value)) if value.__class__ is Optional and value.present else value
+
+    return lift_optional

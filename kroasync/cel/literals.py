@@ -1,0 +1,160 @@
+"""Literals: from the source text of a token to its value, and back.
+
+The rules are those of the CEL specification, "Syntax"; a LiteralError says what is wrong and where in the token.
+"""
+
+import math
+import re
+from typing import Final
+
+from kroasync.cel.values import INT_MAX, INT_MIN, UINT_MAX, UInt
+
+
+class LiteralError(ValueError):
+    """A token that looks like a literal has no value; `offset` counts from the token's start."""
+
+    def __init__(self, message: str, offset: int = 0) -> None:
+        super().__init__(message)
+        self.offset = offset
+
+
+_SIMPLE_ESCAPES: Final = {
+    "a": "\a",
+    "b": "\b",
+    "f": "\f",
+    "n": "\n",
+    "r": "\r",
+    "t": "\t",
+    "v": "\v",
+    "\\": "\\",
+    "?": "?",
+    '"': '"',
+    "'": "'",
+    "`": "`",
+}
+_ESCAPE: Final = re.compile(
+    r"\\(?:(?P<simple>[abfnrtv\\?\"'`])|[xX](?P<byte>[0-9a-fA-F]{2})|(?P<octal>[0-3][0-7]{2})"
+    r"|u(?P<short>[0-9a-fA-F]{4})|U(?P<long>[0-9a-fA-F]{8})|(?P<bad>.|\Z))",
+    re.DOTALL,
+)
+
+
+def int_value(text: str) -> int:
+    """Value of `12`, `-12`, `0x1F` as int64."""
+    value = _digits(text, INT_MAX)
+    if not INT_MIN <= value <= INT_MAX:
+        raise LiteralError("invalid int literal")
+    return value
+
+
+def uint_value(text: str) -> UInt:
+    """Value of `12u` as uint64."""
+    value = _digits(text[:-1], UINT_MAX)
+    if not 0 <= value <= UINT_MAX:
+        raise LiteralError("invalid uint literal")
+    return UInt(value)
+
+
+def _digits(text: str, beyond: int) -> int:
+    # Leading zeros aside, twenty digits exceed 64 bits: Python refuses to convert thousands of digits.
+    digits = text.lstrip("-").lower()
+    base = 16 if digits.startswith("0x") else 10
+    digits = digits.removeprefix("0x").lstrip("0")
+    value = int(digits or "0", base) if len(digits) <= 20 else beyond * 4
+    return -value if text.startswith("-") else value
+
+
+def double_value(text: str) -> float:
+    """Value of `1.5`, `.5e3`, `1e9`."""
+    value = float(text)
+    if math.isinf(value):
+        raise LiteralError("invalid double literal")
+    return value
+
+
+def string_value(text: str) -> str:
+    """Value of a string token with its quotes and prefix."""
+    body, raw, start = _body(text)
+    if raw or "\\" not in body:
+        return body
+
+    def unescape(match: re.Match[str]) -> str:
+        simple = match["simple"]
+        if simple is not None:
+            return _SIMPLE_ESCAPES[simple]
+        digits = match["byte"] or match["short"] or match["long"]
+        if match["octal"] is not None:
+            code = int(match["octal"], 8)
+        elif digits is not None:
+            code = int(digits, 16)
+        else:
+            raise LiteralError(f"invalid escape sequence {match.group()!r}", start + match.start())
+        if 0xD800 <= code <= 0xDFFF or code > 0x10FFFF:
+            raise LiteralError(f"invalid code point {match.group()!r}", start + match.start())
+        return chr(code)
+
+    return _ESCAPE.sub(unescape, body)
+
+
+def bytes_value(text: str) -> bytes:
+    """Value of a bytes token such as `b'\\xff'`; characters stand for their UTF-8 encoding."""
+    body, raw, start = _body(text[1:])
+    if raw or "\\" not in body:
+        return _utf8(body)
+    parts: list[bytes] = []
+    done = 0
+    for match in _ESCAPE.finditer(body):
+        parts.append(_utf8(body[done : match.start()]))
+        done = match.end()
+        if match["simple"] is not None:
+            parts.append(_SIMPLE_ESCAPES[match["simple"]].encode())
+        elif match["byte"] is not None:
+            parts.append(bytes((int(match["byte"], 16),)))
+        elif match["octal"] is not None:
+            parts.append(bytes((int(match["octal"], 8),)))
+        else:
+            raise LiteralError(f"invalid escape sequence {match.group()!r} in bytes", start + 1 + match.start())
+    parts.append(_utf8(body[done:]))
+    return b"".join(parts)
+
+
+def _utf8(text: str) -> bytes:
+    # Lone surrogates cannot come from UTF-8 input; a caller's own string may hold them.
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _body(text: str) -> tuple[str, bool, int]:
+    """Text between the quotes, whether it is raw, and where it starts."""
+    raw = text[0] in "rR"
+    start = 1 if raw else 0
+    width = 3 if text[start : start + 3] in ('"""', "'''") and len(text) >= start + 6 else 1
+    start += width
+    return text[start:-width], raw, start
+
+
+def quote(text: str) -> str:
+    """A string literal with this value."""
+    return '"' + "".join(_quoted_char(char) for char in text) + '"'
+
+
+def quote_bytes(data: bytes) -> str:
+    """A bytes literal with this value."""
+    return 'b"' + "".join(chr(b) if 32 <= b < 127 and b not in b'"\\' else f"\\x{b:02x}" for b in data) + '"'
+
+
+_QUOTED: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
+
+
+def _quoted_char(char: str) -> str:
+    if char in _QUOTED:
+        return _QUOTED[char]
+    code = ord(char)
+    if code < 32 or code == 127:
+        return f"\\x{code:02x}"
+    return char
+
+
+def double_text(value: float) -> str:
+    """A double literal with this (finite) value."""
+    text = repr(value)
+    return text if any(char in text for char in ".en") else text + ".0"

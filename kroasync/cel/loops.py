@@ -1,0 +1,357 @@
+"""Macros that loop, and those over optionals, as closures.
+
+A loop pays for all its items when it starts; so a nest of loops runs out of budget soon, and a plain one costs nothing
+per item. `all` and `exists` absorb errors of their predicate if another item decides; the others do not.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
+
+from kroasync.cel.errors import BudgetError, EvalError, OverloadError, Span, ValueError_
+from kroasync.cel.lifting import Lift
+from kroasync.cel.operations import ORDERED, key_text, type_name
+from kroasync.cel.values import NONE, Optional, map_keys, to_key
+
+_Frame: TypeAlias = list[Any]
+_Code: TypeAlias = Callable[[_Frame], Any]
+_METER: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopCode:
+    """The parts of a macro, compiled; `cost` is what one item takes from the budget."""
+
+    kind: str
+    range: _Code
+    slots: tuple[int, ...]
+    lifts: tuple[Lift | None, ...]
+    condition: _Code | None
+    body: _Code
+    cost: int
+    span: Span
+
+
+def compile_loop(loop: LoopCode) -> _Code:
+    """The code of the macro."""
+    return _KINDS[loop.kind](loop)
+
+
+def _items(loop: LoopCode) -> _Code:
+    """What a loop goes over: elements or keys with one variable, pairs with two; its cost is paid."""
+    range_code, cost, span = loop.range, loop.cost, loop.span
+    if len(loop.slots) == 2:
+        return _pairs(loop)
+    (lift,) = loop.lifts
+
+    def items(frame: _Frame) -> list[Any]:
+        values = range_code(frame)
+        if values.__class__ is not list:
+            values = _keys(values, span)
+        meter = frame[_METER]
+        meter.left -= len(values) * cost + 1
+        if meter.left < 0:
+            raise meter.exhausted()
+        return values if lift is None else _lifted(lift, values, span)
+
+    return items
+
+
+def _lifted(lift: Lift, values: list[Any], span: Span) -> list[Any]:
+    try:
+        return [lift(value) for value in values]
+    except EvalError as error:
+        error.span = error.span or span
+        raise
+
+
+def _keys(values: Any, span: Span) -> list[Any]:
+    if values.__class__ is not dict:
+        raise OverloadError(f"expression of type '{type_name(values)}' cannot be range of a comprehension", span=span)
+    return map_keys(values)
+
+
+def _pairs(loop: LoopCode) -> _Code:
+    range_code, cost, span = loop.range, loop.cost, loop.span
+    lift_key, lift_value = loop.lifts
+
+    def pairs(frame: _Frame) -> Iterable[tuple[Any, Any]]:
+        values = range_code(frame)
+        if values.__class__ is list:
+            keys: list[Any] = list(range(len(values)))
+        else:
+            keys = _keys(values, span)
+            values = list(values.values())
+        meter = frame[_METER]
+        meter.left -= len(keys) * cost + 1
+        if meter.left < 0:
+            raise meter.exhausted()
+        if lift_key is not None:
+            keys = _lifted(lift_key, keys, span)
+        if lift_value is not None:
+            values = _lifted(lift_value, values, span)
+        return zip(keys, values, strict=True)
+
+    return pairs
+
+
+def _assign(loop: LoopCode) -> Callable[[_Frame, Any], None]:
+    """Puts an item into the slots of the variables."""
+    if len(loop.slots) == 1:
+        return lambda frame, item: frame.__setitem__(loop.slots[0], item)
+    first, second = loop.slots
+
+    def assign(frame: _Frame, item: Any) -> None:
+        frame[first], frame[second] = item
+
+    return assign
+
+
+def _not_bool(value: Any, span: Span) -> OverloadError:
+    return OverloadError(f"no such overload: {type_name(value)} is not a bool", span=span)
+
+
+def _quantifier(loop: LoopCode) -> _Code:
+    """`all` ends at the first False, `exists` at the first True."""
+    decisive: bool = loop.kind == "exists"
+    items, body, span, assign = _items(loop), loop.body, loop.span, _assign(loop)
+    if len(loop.slots) == 1:
+        return _quantifier1(loop, items)
+
+    def quantifier(frame: _Frame) -> bool:
+        failure: EvalError | None = None
+        for item in items(frame):
+            assign(frame, item)
+            try:
+                value: object = body(frame)
+            except EvalError as error:
+                if error.__class__ is BudgetError:
+                    raise
+                failure = failure or error
+                continue
+            if value is decisive:
+                return decisive
+            if value is not (not decisive) and failure is None:
+                failure = _not_bool(value, span)
+        if failure is not None:
+            raise failure
+        return not decisive
+
+    return quantifier
+
+
+def _quantifier1(loop: LoopCode, items: _Code) -> _Code:
+    """A quantifier over elements: fast while predicates are bools; from the first error on, as the general one."""
+    decisive: bool = loop.kind == "exists"
+    other = not decisive
+    body, span, (slot,) = loop.body, loop.span, loop.slots
+
+    def rest(frame: _Frame, values: list[Any], start: int, failure: EvalError) -> bool:
+        for position in range(start, len(values)):
+            frame[slot] = values[position]
+            try:
+                value: object = body(frame)
+                if value is decisive:
+                    return decisive
+            except EvalError as error:
+                if error.__class__ is BudgetError:
+                    raise
+        raise failure
+
+    def quantifier1(frame: _Frame) -> bool:
+        values = items(frame)
+        position = 0
+        try:
+            for frame[slot] in values:
+                position += 1
+                value: object = body(frame)
+                if value is decisive:
+                    return decisive
+                if value is not other:
+                    raise _not_bool(value, span)
+        except EvalError as error:
+            if error.__class__ is BudgetError:
+                raise
+            return rest(frame, values, position, error)
+        return other
+
+    return quantifier1
+
+
+def _holds(code: _Code, span: Span) -> _Code:
+    """A condition that must be a bool."""
+
+    def holds(frame: _Frame) -> bool:
+        value = code(frame)
+        if value is True or value is False:
+            return value
+        raise _not_bool(value, span)
+
+    return holds
+
+
+def _exists_one(loop: LoopCode) -> _Code:
+    items, holds, assign = _items(loop), _holds(loop.body, loop.span), _assign(loop)
+
+    def exists_one(frame: _Frame) -> bool:
+        count = 0
+        for item in items(frame):
+            assign(frame, item)
+            count += holds(frame)
+        return count == 1
+
+    return exists_one
+
+
+def _filter(loop: LoopCode) -> _Code:
+    items, body, span = _items(loop), loop.body, loop.span
+    (slot,) = loop.slots
+
+    def filter_items(frame: _Frame) -> list[Any]:
+        kept = []
+        for item in items(frame):
+            frame[slot] = item
+            value = body(frame)
+            if value is True:
+                kept.append(item)
+            elif value is not False:
+                raise _not_bool(value, span)
+        return kept
+
+    return filter_items
+
+
+def _map(loop: LoopCode) -> _Code:
+    """`map` and `transformList`."""
+    items, body = _items(loop), loop.body
+    if loop.condition is None and len(loop.slots) == 1:
+        (slot,) = loop.slots
+
+        def map_items(frame: _Frame) -> list[Any]:
+            values = []
+            for item in items(frame):
+                frame[slot] = item
+                values.append(body(frame))
+            return values
+
+        return map_items
+    assign = _assign(loop)
+    holds = None if loop.condition is None else _holds(loop.condition, loop.span)
+
+    def map_some(frame: _Frame) -> list[Any]:
+        values = []
+        for item in items(frame):
+            assign(frame, item)
+            if holds is None or holds(frame):
+                values.append(body(frame))
+        return values
+
+    return map_some
+
+
+def _transform_map(loop: LoopCode) -> _Code:
+    items, body, assign = _pairs(loop), loop.body, _assign(loop)
+    holds = None if loop.condition is None else _holds(loop.condition, loop.span)
+    at = loop.slots[0]
+
+    def transform_map(frame: _Frame) -> dict[Any, Any]:
+        result: dict[Any, Any] = {}
+        for item in items(frame):
+            assign(frame, item)
+            if holds is None or holds(frame):
+                key = to_key(frame[at])
+                result[key] = body(frame)
+        return result
+
+    return transform_map
+
+
+def _transform_map_entry(loop: LoopCode) -> _Code:
+    items, body, assign, span = _pairs(loop), loop.body, _assign(loop), loop.span
+    holds = None if loop.condition is None else _holds(loop.condition, loop.span)
+
+    def transform_map_entry(frame: _Frame) -> dict[Any, Any]:
+        result: dict[Any, Any] = {}
+        for item in items(frame):
+            assign(frame, item)
+            if holds is not None and not holds(frame):
+                continue
+            entries = body(frame)
+            if entries.__class__ is not dict:
+                raise OverloadError(f"no such overload: {type_name(entries)} is not a map", span=span)
+            for key, value in entries.items():
+                if key in result:
+                    raise ValueError_(f"insert failed: key {key_text(key)} already exists", span=span)
+                result[key] = value
+        return result
+
+    return transform_map_entry
+
+
+def _sort_by(loop: LoopCode) -> _Code:
+    items, body, span = _items(loop), loop.body, loop.span
+    (slot,) = loop.slots
+
+    def sort_by(frame: _Frame) -> list[Any]:
+        values = items(frame)
+        keys = []
+        for frame[slot] in values:
+            keys.append(body(frame))
+        try:
+            order = sorted_positions(keys)
+        except EvalError as error:
+            error.span = error.span or span
+            raise
+        return [values[place] for place in order]
+
+    return sort_by
+
+
+def sorted_positions(keys: list[Any]) -> list[int]:
+    """The order of some keys of one comparable type, stable; raises OverloadError for other types."""
+    kinds = {key.__class__ for key in keys}
+    if len(kinds) > 1:
+        raise OverloadError("list elements must have the same type")
+    if not kinds <= ORDERED:
+        raise OverloadError(f"list elements must be comparable, got {type_name(keys[0])}")
+    return sorted(range(len(keys)), key=keys.__getitem__)
+
+
+def _optional_map(loop: LoopCode) -> _Code:
+    """`optMap` wraps what its body gives, `optFlatMap` takes an optional from it."""
+    operand, body, span, flat = loop.range, loop.body, loop.span, loop.kind == "optFlatMap"
+    ((slot,), (lift,)) = loop.slots, loop.lifts
+
+    def optional_map(frame: _Frame) -> Any:
+        value = operand(frame)
+        if value.__class__ is not Optional:
+            raise OverloadError(f"no such overload: {type_name(value)} is not an optional", span=span)
+        if not value.present:
+            return NONE
+        frame[slot] = value.value if lift is None else lift(value.value)
+        result = body(frame)
+        if not flat:
+            return Optional(result)
+        if result.__class__ is not Optional:
+            raise OverloadError(f"no such overload: {type_name(result)} is not an optional", span=span)
+        return result
+
+    return optional_map
+
+
+_KINDS: Final = MappingProxyType(
+    {
+        "all": _quantifier,
+        "exists": _quantifier,
+        "exists_one": _exists_one,
+        "filter": _filter,
+        "map": _map,
+        "transformList": _map,
+        "transformMap": _transform_map,
+        "transformMapEntry": _transform_map_entry,
+        "sortBy": _sort_by,
+        "optMap": _optional_map,
+        "optFlatMap": _optional_map,
+    }
+)

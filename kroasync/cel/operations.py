@@ -1,0 +1,391 @@
+"""The operators on values: equality, order, arithmetic, membership, selection.
+
+Semantics are those of cel-go: numbers of different types compare by value, int and uint never wrap around, an operator
+on types it is not defined for raises OverloadError.
+"""
+
+import math
+from typing import Any, Final, NoReturn
+
+from kroasync.cel import times
+from kroasync.cel.budget import CHARS_PER_STEP, ITEMS_PER_STEP
+from kroasync.cel.decls import Budget
+from kroasync.cel.errors import (
+    EvalError,
+    IndexError_,
+    NoSuchFieldError,
+    NoSuchKeyError,
+    OverloadError,
+    RangeError,
+    ValueError_,
+)
+from kroasync.cel.values import (
+    INT_MAX,
+    INT_MIN,
+    NONE,
+    OMIT,
+    TYPE_OF,
+    UINT_MAX,
+    BoolKey,
+    Condition,
+    Duration,
+    Optional,
+    Timestamp,
+    UInt,
+    to_key,
+)
+
+_NUMBERS: Final = frozenset((int, UInt, float))
+# Classes whose values Python compares as CEL does, among themselves.
+PLAIN: Final = frozenset((str, int, UInt, float, bool, bytes, type(None)))
+ORDERED: Final = frozenset((str, int, UInt, float, bool, bytes, Timestamp, Duration))
+# Classes of values that may be looked up in a map; doubles find integers of the same value.
+KEYS: Final = frozenset((str, int, UInt, float, bool))
+# As cel-go's attributes have it, these have no keys at all, rather than being of the wrong type.
+_KEYLESS: Final = frozenset((str, bytes, int, UInt, float, bool, type(None), Timestamp, Duration))
+
+
+def type_name(value: Any) -> str:
+    """How messages call the type of a value."""
+    known = TYPE_OF.get(type(value)) or getattr(type(value), "cel_type", None)
+    if known is None:
+        return type(value).__name__
+    return known.kind if known.kind in ("list", "map", "type", "optional") else str(known)
+
+
+def no_overload(operator: str, *values: Any) -> NoReturn:
+    raise OverloadError(f"no such overload: {operator} applied to ({', '.join(map(type_name, values))})")
+
+
+# Equality
+
+
+def equal(a: Any, b: Any, budget: Budget | None = None) -> bool:
+    """CEL's `==`: never raises for different types, except for the omit sentinel."""
+    kind = a.__class__
+    if kind is b.__class__ and kind in PLAIN:
+        return bool(a == b)
+    # Pairs still to compare; a stack instead of recursion, as data may be nested deeper than Python allows.
+    pairs = [(a, b)]
+    while pairs:
+        left, right = pairs.pop()
+        kind = left.__class__
+        if kind is right.__class__:
+            if kind in PLAIN:
+                if left != right:
+                    return False
+            elif kind is list or kind is dict:
+                if len(left) != len(right):
+                    return False
+                if budget is not None:
+                    budget.spend(1 + len(left) // ITEMS_PER_STEP)
+                if not _pair(left, right, pairs):
+                    return False
+            elif kind is Optional:
+                if left.present is not right.present:
+                    return False
+                pairs.append((left.value, right.value))
+            elif left is OMIT or left != right:
+                return _refuse_omit(left, right)
+        elif not (kind in _NUMBERS and right.__class__ in _NUMBERS and equal_numbers(left, right)):
+            return _refuse_omit(left, right)
+    return True
+
+
+def _pair(left: Any, right: Any, pairs: list[tuple[Any, Any]]) -> bool:
+    """Queue what two lists or maps of one length hold; False if their keys differ."""
+    if left.__class__ is list:
+        pairs.extend(zip(left, right, strict=True))
+        return True
+    for key, value in left.items():
+        if key not in right:
+            return False
+        pairs.append((value, right[key]))
+    return True
+
+
+def _refuse_omit(left: Any, right: Any) -> bool:
+    if left is OMIT or right is OMIT:
+        raise EvalError("omit() is a field-removal sentinel and cannot be compared")
+    return False
+
+
+def equal_numbers(a: Any, b: Any) -> bool:
+    """Equality of an int, uint or double with another; as in cel-go an integer is rounded to a double first."""
+    return float(a) == float(b) if float in (type(a), type(b)) else int(a) == int(b)
+
+
+def not_equal(a: Any, b: Any, budget: Budget | None = None) -> bool:
+    return not equal(a, b, budget)
+
+
+# Order
+
+
+def _comparable(operator: str, a: Any, b: Any) -> tuple[Any, Any]:
+    """Both values in a form in which Python's operators order them."""
+    kinds = {type(a), type(b)}
+    if kinds <= _NUMBERS:
+        return (float(a), float(b)) if float in kinds else (a, b)
+    if len(kinds) == 1 and kinds <= ORDERED:
+        return a, b
+    no_overload(operator, a, b)
+
+
+def less(a: Any, b: Any) -> bool:
+    a, b = _comparable("_<_", a, b)
+    return bool(a < b)
+
+
+def less_equal(a: Any, b: Any) -> bool:
+    a, b = _comparable("_<=_", a, b)
+    return bool(a <= b)
+
+
+def greater(a: Any, b: Any) -> bool:
+    a, b = _comparable("_>_", a, b)
+    return bool(a > b)
+
+
+def greater_equal(a: Any, b: Any) -> bool:
+    a, b = _comparable("_>=_", a, b)
+    return bool(a >= b)
+
+
+# Arithmetic
+
+
+def _int(value: int) -> int:
+    if not INT_MIN <= value <= INT_MAX:
+        raise RangeError("integer overflow", value=value)
+    return value
+
+
+def _uint(value: int) -> UInt:
+    if not 0 <= value <= UINT_MAX:
+        raise RangeError("unsigned integer overflow", value=value)
+    return UInt(value)
+
+
+def add(a: Any, b: Any, budget: Budget | None = None) -> Any:
+    """CEL's `+`: numbers, strings, bytes, lists, durations, timestamp and duration."""
+    kind = a.__class__
+    if kind is b.__class__:
+        if kind is int:
+            return _int(a + b)
+        if kind is float:
+            return a + b
+        if kind is str or kind is bytes:
+            if budget is not None:
+                budget.spend((len(a) + len(b)) // CHARS_PER_STEP)
+            return a + b
+        if kind is list:
+            if budget is not None:
+                budget.spend((len(a) + len(b)) // ITEMS_PER_STEP)
+            return a + b
+        if kind is UInt:
+            return _uint(int(a) + int(b))
+        if kind is Duration:
+            return times.checked_duration(a.ns + b.ns)
+    elif {kind, b.__class__} == {Timestamp, Duration}:
+        return times.checked_timestamp(a.ns + b.ns)
+    no_overload("_+_", a, b)
+
+
+def subtract(a: Any, b: Any) -> Any:
+    kind = a.__class__
+    if kind is b.__class__:
+        if kind is int:
+            return _int(a - b)
+        if kind is float:
+            return a - b
+        if kind is UInt:
+            return _uint(int(a) - int(b))
+        if kind is Duration or kind is Timestamp:
+            return times.checked_duration(a.ns - b.ns)
+    elif kind is Timestamp and b.__class__ is Duration:
+        return times.checked_timestamp(a.ns - b.ns)
+    no_overload("_-_", a, b)
+
+
+def multiply(a: Any, b: Any) -> Any:
+    kind = a.__class__
+    if kind is b.__class__:
+        if kind is int:
+            return _int(a * b)
+        if kind is float:
+            return a * b
+        if kind is UInt:
+            return _uint(int(a) * int(b))
+    no_overload("_*_", a, b)
+
+
+def divide(a: Any, b: Any) -> Any:
+    """CEL's `/`: integers truncate towards zero."""
+    kind = a.__class__
+    if kind is b.__class__:
+        if kind is int:
+            if b == 0:
+                raise RangeError("division by zero")
+            quotient = abs(a) // abs(b)
+            return _int(quotient if (a < 0) == (b < 0) else -quotient)
+        if kind is float:
+            return _divide_doubles(a, b)
+        if kind is UInt:
+            if b == 0:
+                raise RangeError("division by zero")
+            return UInt(int(a) // int(b))
+    no_overload("_/_", a, b)
+
+
+def _divide_doubles(a: float, b: float) -> float:
+    if b != 0:
+        return a / b
+    if a == 0 or math.isnan(a):
+        return math.nan
+    return math.copysign(math.inf, a) * math.copysign(1.0, b)
+
+
+def modulo(a: Any, b: Any) -> Any:
+    """CEL's `%`: the sign is the dividend's."""
+    kind = a.__class__
+    if kind is b.__class__ and (kind is int or kind is UInt):
+        if b == 0:
+            raise RangeError("modulus by zero")
+        if kind is UInt:
+            return UInt(int(a) % int(b))
+        rest = abs(a) % abs(b)
+        return -rest if a < 0 else rest
+    no_overload("_%_", a, b)
+
+
+def negate(value: Any) -> Any:
+    if value.__class__ is int:
+        return _int(-value)
+    if value.__class__ is float:
+        return -value
+    if value.__class__ is Duration:
+        return times.checked_duration(-value.ns)
+    no_overload("-_", value)
+
+
+def logical_not(value: Any) -> bool:
+    if value is True:
+        return False
+    if value is False:
+        return True
+    no_overload("!_", value)
+
+
+# Containers
+
+
+def contains(item: Any, container: Any, budget: Budget | None = None) -> bool:
+    """CEL's `in`: an element of a list or a key of a map."""
+    if container.__class__ is dict:
+        if item.__class__ not in KEYS:
+            if item is OMIT:
+                _refuse_omit(item, item)
+            return False
+        return to_key(item) in container
+    if container.__class__ is not list:
+        no_overload("@in", item, container)
+    if budget is not None:
+        budget.spend(len(container) // ITEMS_PER_STEP)
+    return any(equal(item, element, budget) for element in container)
+
+
+def key_text(key: Any) -> str:
+    """A key as messages show it."""
+    return key if key.__class__ is str else repr(key.value if key.__class__ is BoolKey else key)
+
+
+def index(container: Any, key: Any) -> Any:
+    """`container[key]`; raises NoSuchKeyError or IndexError_ for what is not there."""
+    if container.__class__ is not list and key.__class__ not in KEYS:
+        raise OverloadError(f"invalid qualifier type: {type_name(key)}", value=key)
+    if container.__class__ is dict:
+        try:
+            return container[to_key(key)]
+        except KeyError:
+            raise NoSuchKeyError(f"no such key: {key_text(key)}", value=key) from None
+    if container.__class__ is list:
+        position = list_position(key)
+        if not 0 <= position < len(container):
+            raise IndexError_(f"index out of bounds: {position}", value=key)
+        return container[position]
+    if container.__class__ in _KEYLESS:
+        raise NoSuchKeyError(f"no such key: {key_text(key)}", value=key)
+    no_overload("_[_]", container, key)
+
+
+def list_position(key: Any) -> int:
+    """A list index from an int, uint or whole double."""
+    if key.__class__ is int or key.__class__ is UInt:
+        return int(key)
+    if key.__class__ is float and key.is_integer():
+        return int(key)
+    if key.__class__ is float:
+        raise ValueError_(f"unsupported index value {key!r} in list", value=key)
+    raise OverloadError(f"unsupported index type '{type_name(key)}' in list")
+
+
+def optional_index(container: Any, key: Any) -> Optional:
+    """`container[?key]`: none for what is not there."""
+    if container.__class__ is Optional:
+        if not container.present:
+            return NONE
+        container = container.value
+    try:
+        return Optional(index(container, key))
+    except (NoSuchKeyError, IndexError_):
+        return NONE
+
+
+def select(operand: Any, field: str) -> Any:
+    """`operand.field`; raises NoSuchKeyError for a missing key, OverloadError for what has no fields."""
+    if operand.__class__ is dict:
+        try:
+            return operand[field]
+        except KeyError:
+            raise NoSuchKeyError(f"no such key: {field}", value=field) from None
+    if operand.__class__ is Optional:
+        return optional_select(operand, field)
+    if operand.__class__ is Condition:
+        if field in Condition.cel_fields:
+            return getattr(operand, field)
+        raise NoSuchFieldError(f"no such field '{field}'", value=field)
+    if operand.__class__ in _KEYLESS:
+        raise NoSuchKeyError(f"no such key: {field}", value=field)
+    raise _no_fields(operand, field)
+
+
+def _no_fields(operand: Any, field: str) -> OverloadError:
+    if operand.__class__ is list:
+        return OverloadError("unsupported index type 'string' in list", value=field)
+    return OverloadError(f"type '{type_name(operand)}' does not support field selection '{field}'", value=field)
+
+
+def optional_select(operand: Any, field: str) -> Optional:
+    """`operand.?field`: none for what is not there."""
+    if operand.__class__ is Optional:
+        if not operand.present:
+            return NONE
+        operand = operand.value
+    try:
+        return Optional(select(operand, field))
+    except (NoSuchKeyError, NoSuchFieldError):
+        return NONE
+
+
+def has(operand: Any, field: str) -> bool:
+    """`has(operand.field)`."""
+    if operand.__class__ is dict:
+        return field in operand
+    if operand.__class__ is Optional:
+        return operand.present and has(operand.value, field)
+    if operand.__class__ is Condition:
+        return field in Condition.cel_fields and getattr(operand, field) != ""
+    if operand.__class__ in _KEYLESS:
+        return False
+    raise _no_fields(operand, field)
