@@ -1,0 +1,148 @@
+"""Definition and schemas in, Graph out, or everything that is wrong with the definition.
+
+Pure: the caller fetches the schemas of `needed_kinds` beforehand. One fault does not hide others, and does not cause
+others: what has no type because of an earlier problem is left to the run time.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from kroasync.graph import checks, conditions, dag, status
+from kroasync.graph.compiling import compile_node
+from kroasync.graph.declarations import Declarations
+from kroasync.graph.linking import Linked, link
+from kroasync.graph.nodes import Graph, Kinds, Node
+from kroasync.graph.references import OMIT_GATE
+from kroasync.graph.report import Report
+from kroasync.graph.resources import Entry, read_entry
+from kroasync.model.definition import Definition
+from kroasync.model.objects import GVK, Obj
+from kroasync.model.problems import Problem, Severity, has_errors
+from kroasync.schema import simple
+from kroasync.schema.crd import build_crd, instance_resource
+
+_OPEN: Final[Obj] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds an operator sets."""
+
+    max_dimensions: int = 10
+    """Most `forEach` entries of one resource."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Built:
+    """What came of a definition: a graph, or errors; warnings may stand beside a graph."""
+
+    graph: Graph | None
+    problems: tuple[Problem, ...] = ()
+    waiting_for: tuple[GVK, ...] = ()
+    """Kinds of the definition that are unknown; each has a problem with the code `kind-not-found` too."""
+    crd: Obj | None = None
+    """The generated CRD; without a graph too, as long as the spec has a schema."""
+    spec_schema: Obj | None = None
+    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Node id -> the ids it needs, as far as expressions could be read; in declaration order."""
+    offsets: Mapping[Problem, int] = field(default_factory=dict)
+    """For problems inside an expression: the place in the author's string at the problem's path."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """True if unknown kinds are all that is wrong."""
+        codes = {problem.code for problem in self.problems if problem.severity is Severity.ERROR}
+        return codes == {"kind-not-found"}
+
+
+def needed_kinds(definition: Definition) -> tuple[GVK, ...]:
+    """The kinds whose schemas `build` asks for, in order of their first use."""
+    found = (checks.object_kind(spec) for spec in definition.resources)
+    return tuple(dict.fromkeys(gvk for gvk in found if gvk is not None))
+
+
+def build(
+    definition: Definition, kinds: Kinds, *, limits: Limits = Limits(), features: frozenset[str] = frozenset()
+) -> Built:
+    """Checks and compiles a definition: the steps in kro's order, each on whatever came of the ones before."""
+    report = Report()
+    checks.check_names(definition, report, max_dimensions=limits.max_dimensions)
+    spec_schema = _spec_schema(definition, report)
+    entries = [
+        read_entry(spec, kinds, cluster_instance=not definition.namespaced, report=report)
+        for spec in definition.resources
+    ]
+    declared = Declarations(definition, entries, spec_schema or _OPEN, allow_omit=OMIT_GATE in features, report=report)
+    linked = [link(entry, declared) for entry in entries]
+    needs = {one.entry.id: one.dependencies for one in linked if declared.owns(one.entry)}
+    order = _order(needs, declared)
+    nodes = _nodes(linked, dag.apply_orders(needs) if order else {}, declared)
+    template = status.status_template(definition.status)
+    leaves, status_schema = status.compile_status(template, declared)
+    author_conditions = conditions.compile_conditions(definition.status.get("conditions"), declared)
+    status.check_references(leaves, report)
+    crd = build_crd(definition, spec_schema, status_schema, owner_labels={}) if spec_schema is not None else None
+    graph = None
+    if crd is not None and not has_errors(report.problems):
+        graph = Graph(
+            definition=definition,
+            hash=definition.hash,
+            resource=instance_resource(definition),
+            nodes=nodes,
+            order=order,
+            status=tuple(leaf for leaf, _ in leaves),
+            status_template=template,
+            conditions=author_conditions,
+            crd=crd,
+            reads={name: declared.reads(name) for name in order},
+        )
+    return Built(
+        graph=graph,
+        problems=tuple(report.problems),
+        waiting_for=_unknown_kinds(entries),
+        crd=crd,
+        spec_schema=spec_schema,
+        needs=needs,
+        offsets=report.offsets,
+    )
+
+
+def _spec_schema(definition: Definition, report: Report) -> Obj | None:
+    """The schema of the instance's spec; None if it is not what the author meant."""
+    schema, problems = simple.build(definition.spec, definition.types)
+    prefix = f'failed to build resourcegraphdefinition "{definition.name}": '
+    with report.step(f"{prefix}failed to build OpenAPI schema for instance: "):
+        for problem in problems:
+            report.add(
+                problem.code,
+                problem.message,
+                problem.path,
+                suggestion=problem.suggestion,
+                severity=problem.severity,
+            )
+    return None if has_errors(problems) else schema
+
+
+def _order(needs: Mapping[str, tuple[str, ...]], declared: Declarations) -> tuple[str, ...]:
+    """Topological order of the nodes; empty if there is a cycle."""
+    cycles = dag.cycles(needs)
+    for cycle in cycles:
+        text = f"failed to build dependency graph: graph contains a cycle: {' -> '.join(cycle)}"
+        declared.report.add("cycle", text, declared.entries[cycle[0]].spec.path)
+    return () if cycles else dag.order(needs)
+
+
+def _nodes(linked: list[Linked], waves: Mapping[str, int], declared: Declarations) -> dict[str, Node]:
+    nodes: dict[str, Node] = {}
+    for one in linked:
+        with declared.report.step(f'failed to validate resource "{one.entry.id}": '):
+            node = compile_node(one, declared, apply_order=waves.get(one.entry.id, 1))
+        if node is not None:
+            nodes[node.id] = node
+    return nodes
+
+
+def _unknown_kinds(entries: list[Entry]) -> tuple[GVK, ...]:
+    found = (entry.gvk for entry in entries if entry.gvk is not None and entry.schema is None)
+    return tuple(dict.fromkeys(found))

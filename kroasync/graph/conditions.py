@@ -1,0 +1,153 @@
+"""The author's conditions, `schema.status.conditions`: each entry one expression of
+`runtime.newCondition(...)`.
+
+Literal types, statuses and look-ups are checked in the tree; what is computed is left to the run time.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+from kroasync.cel.syntax import NEW_CONDITION, Call, Ident, Literal, Node, walk
+from kroasync.cel.types import DYN, Type
+from kroasync.graph.declarations import Declarations
+from kroasync.graph.expressions import RUNTIME, Parsed
+from kroasync.graph.nodes import Expression
+from kroasync.graph.references import SCHEMA, Place, Scope
+from kroasync.graph.report import Report
+from kroasync.graph.templates import ExtractionError, Source, read_standalone
+from kroasync.model.definition import type_name
+from kroasync.model.paths import Path
+from kroasync.model.suggest import did_you_mean
+
+BUILT_IN: Final = ("InstanceManaged", "GraphResolved", "ResourcesReady", "Ready")
+PATH: Final[Path] = ("spec", "schema", "status", "conditions")
+_STATUSES: Final = ("True", "False", "Unknown")
+# The name is kro's; it shows in messages.
+_CONDITION: Final = "kro.run.Condition"
+
+
+def compile_conditions(block: Any, declared: Declarations) -> tuple[Expression, ...]:
+    """The entries, compiled; what is refused is reported and left out."""
+    report = declared.report
+    scope = Scope(place=Place.CONDITION, allowed=declared.ids | {SCHEMA, RUNTIME}, allow_omit=declared.allow_omit)
+    compiled = []
+    with report.step("failed to build instance conditions: "):
+        entries = []
+        for place, source in _read_entries(block, report):
+            parsed = declared.parse(source, (*PATH, place), what=f'condition "{source.text}"')
+            if parsed is not None:
+                entries.append((place, parsed))
+        _check_literals(entries, report)
+        for place, parsed in entries:
+            expression = _compile_entry(parsed, (*PATH, place), scope, declared)
+            compiled += [expression] if expression else []
+    return tuple(compiled)
+
+
+def _compile_entry(parsed: Parsed, path: Path, scope: Scope, declared: Declarations) -> Expression | None:
+    text = parsed.source.text
+    with declared.report.step(f'condition "{text}": '):
+        if not scope.check(parsed, declared.report, path):
+            return None
+    program = declared.compile(parsed, path, what=f'failed to type-check condition "{text}"')
+    if program is None:
+        return None
+    if not is_condition(program.result_type):
+        message = (
+            f'condition "{text}": condition expressions must return runtime.newCondition(...) or a list of them, '
+            f'got "{program.result_type}"'
+        )
+        declared.report.add("condition-result", message, path)
+    return declared.expression(parsed, program)
+
+
+def _read_entries(block: Any, report: Report) -> list[tuple[int, Source]]:
+    """The entries of the block with their places; what is no expression is reported and left out."""
+    if block is None:
+        return []
+    if not isinstance(block, list):
+        text = f"status.conditions must be a list, got {type_name(block)}"
+        report.add("conditions-block", f"failed to extract conditions block: {text}", PATH)
+        return []
+    found = []
+    for place, text in enumerate(block):
+        if not isinstance(text, str):
+            message = f"status.conditions[{place}] must be a CEL expression string, got {type_name(text)}"
+            report.add("conditions-block", f"failed to extract conditions block: {message}", (*PATH, place))
+            continue
+        try:
+            found.append((place, read_standalone(text)))
+        except ExtractionError as error:
+            report.add("not-standalone", f"invalid conditions block: {error}", (*PATH, place))
+    return found
+
+
+def _check_literals(entries: Sequence[tuple[int, Parsed]], report: Report) -> None:
+    """Types declared twice, look-ups of the instance's own conditions, statuses and types no condition may
+    have.
+    """
+    declared: dict[str, int] = {}
+    for place, parsed in entries:
+        for name in dict.fromkeys(_types(parsed.ast.root)):
+            if declared.setdefault(name, place) != place:
+                text = f'condition type "{name}" is declared by more than one conditions entry'
+                report.add("duplicate-condition", text, (*PATH, place))
+    for place, parsed in entries:
+        where = f' in expression "{parsed.source.text}"'
+        for name in _look_ups(parsed.ast.root):
+            if name in BUILT_IN:
+                continue
+            text = f'runtime.condition(schema, "{name}"): '
+            if name in declared:
+                text += "custom conditions cannot reference each other"
+            else:
+                built_in = ", ".join(BUILT_IN)
+                text += f"unknown condition type; only kro's built-in types ({built_in}) can be read from schema"
+            report.add("condition-look-up", text + where, (*PATH, place), suggestion=did_you_mean(name, BUILT_IN))
+        for fault in _literal_faults(parsed.ast.root):
+            report.add("condition-literal", f"runtime.newCondition: {fault}{where}", (*PATH, place))
+
+
+def _new_conditions(root: Node) -> Iterator[Call]:
+    for node in walk(root):
+        if isinstance(node, Call) and node.function == NEW_CONDITION:
+            yield node
+
+
+def _text(node: Node) -> str | None:
+    return node.value if isinstance(node, Literal) and isinstance(node.value, str) else None
+
+
+def _types(root: Node) -> Iterable[str]:
+    for call in _new_conditions(root):
+        name = _text(call.args[0])
+        if name:
+            yield name
+
+
+def _literal_faults(root: Node) -> Iterator[str]:
+    for call in _new_conditions(root):
+        status = _text(call.args[1])
+        if status is not None and status not in _STATUSES:
+            yield f'status must be one of True, False, Unknown (got "{status}")'
+        if _text(call.args[0]) == "":
+            yield "type must not be empty"
+
+
+def _look_ups(root: Node) -> Iterator[str]:
+    """The literal type of every `runtime.condition(schema, "type")`."""
+    for node in walk(root):
+        if not isinstance(node, Call) or node.function != "condition" or len(node.args) != 2:
+            continue
+        subject = node.args[0]
+        is_runtime = isinstance(node.target, Ident) and node.target.name == RUNTIME
+        if is_runtime and isinstance(subject, Ident) and subject.name == SCHEMA:
+            name = _text(node.args[1])
+            if name is not None:
+                yield name
+
+
+def is_condition(result: Type) -> bool:
+    """True for what an entry may return: a condition, a list of them, or what is only known at run time."""
+    one = result.element if result.kind == "list" else result
+    return one == DYN or (one.kind in ("opaque", "object") and one.name == _CONDITION)

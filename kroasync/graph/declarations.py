@@ -1,0 +1,122 @@
+"""What the names in a definition's expressions stand for: ids and `schema` with their types, and who reads what.
+
+An id whose kind has no schema is `dyn`. Rules on types do not speak of such ids: their problem is the unknown kind.
+"""
+
+from collections.abc import Collection, Iterable
+from typing import Any, Final
+
+from kroasync.cel import Env, Program
+from kroasync.cel.types import DYN, Type, list_of
+from kroasync.graph import checks
+from kroasync.graph.expressions import RUNTIME, Expressions, Parsed
+from kroasync.graph.nodes import Expression
+from kroasync.graph.references import EACH, SCHEMA, Scope
+from kroasync.graph.report import Report
+from kroasync.graph.resources import Entry
+from kroasync.graph.templates import Source
+from kroasync.model.definition import Definition
+from kroasync.model.objects import Obj
+from kroasync.model.paths import Path
+from kroasync.schema.catalog import OBJECT_META
+from kroasync.schema.celtypes import SchemaTypes, collection_of
+
+_STRING: Final[Obj] = {"type": "string"}
+
+
+class Declarations:
+    """The names of one definition. Of entries with the same id the first one has it."""
+
+    def __init__(
+        self, definition: Definition, entries: Iterable[Entry], spec_schema: Obj, *, allow_omit: bool, report: Report
+    ) -> None:
+        self.report = report
+        self.allow_omit = allow_omit
+        self.cluster_instance = not definition.namespaced
+        self.entries: dict[str, Entry] = {}
+        for entry in entries:
+            if entry.id not in checks.RESERVED:
+                self.entries.setdefault(entry.id, entry)
+        self.ids = frozenset(self.entries)
+        schemas: dict[str, Any] = {SCHEMA: _instance_schema(definition, spec_schema)}
+        for name, entry in self.entries.items():
+            if entry.schema is not None:
+                schemas[name] = collection_of(entry.schema) if entry.is_collection else entry.schema
+        self.untyped = self.ids - schemas.keys()
+        self.types = SchemaTypes(schemas)
+        variables = self.types.variables()
+        for name in self.untyped:
+            variables[name] = list_of(DYN) if self.entries[name].is_collection else DYN
+        self.env = Env(variables=variables, types=self.types)
+        iterators = {name for entry in self.entries.values() for name in entry.iterators}
+        self._expressions = Expressions(self.env, self.ids | {SCHEMA, EACH, RUNTIME} | iterators)
+        self._reads: dict[str, set[tuple[str, ...]]] = {}
+
+    def owns(self, entry: Entry) -> bool:
+        """True if the entry's id stands for it."""
+        return self.entries.get(entry.id) is entry
+
+    def object_type(self, entry: Entry) -> Type:
+        """The type of one object of a node."""
+        if entry.id in self.untyped or not self.owns(entry):
+            return DYN
+        declared = self.types.type_for(entry.id)
+        return declared.element if entry.is_collection else declared
+
+    def parse(self, source: Source, path: Path, *, what: str) -> Parsed | None:
+        """The tree of an expression; None if it has none, which is reported."""
+        return self._expressions.parse(source, self.report, path, what=what)
+
+    def parse_in(self, scope: Scope, source: Source, path: Path, *, label: str) -> Parsed | None:
+        """The tree of an expression that uses only what its place has; None if not, which is reported."""
+        what = f'{label}: failed to extract dependencies from expression "{source.text}"'
+        parsed = self.parse(source, path, what=what)
+        if parsed is None:
+            return None
+        with self.report.step(f"{label}: "):
+            return parsed if scope.check(parsed, self.report, path) else None
+
+    def compile(
+        self, parsed: Parsed, path: Path, *, what: str, env: Env | None = None, own: Entry | None = None
+    ) -> Program | None:
+        """The program of an expression, what it reads noted; None if it does not type-check, which is reported."""
+        program = self._expressions.compile(parsed, env or self.env, self.report, path, what=what)
+        if program is not None:
+            self._note_reads(program, own)
+        return program
+
+    def _note_reads(self, program: Program, own: Entry | None) -> None:
+        for root, *rest in program.reads:
+            if root == EACH and own is not None:
+                self._reads.setdefault(own.id, set()).add(tuple(rest))
+            elif root in self.entries:
+                # The first part of a path into a list of objects chooses objects.
+                path = rest[1:] if self.entries[root].is_collection else rest
+                self._reads.setdefault(root, set()).add(tuple(path))
+
+    def reads(self, name: str) -> frozenset[tuple[str, ...]]:
+        """The field paths compiled expressions read of a node's objects; none is below another."""
+        paths = self._reads.get(name, set())
+        return frozenset(path for path in paths if not any(path[:end] in paths for end in range(len(path))))
+
+    def expression(
+        self, parsed: Parsed, program: Program, *, iterators: Collection[str] = (), to_bytes_field: bool = False
+    ) -> Expression:
+        """The compiled form that a graph keeps."""
+        return Expression(
+            text=parsed.source.text,
+            program=program,
+            references=tuple(name for name in parsed.names if name in self.ids),
+            iterators=tuple(name for name in parsed.names if name in iterators),
+            to_bytes_field=to_bytes_field,
+        )
+
+
+def _instance_schema(definition: Definition, spec_schema: Obj) -> Obj:
+    """What `schema` stands for: the instance without its status, and without namespace if it has none."""
+    metadata = OBJECT_META
+    if not definition.namespaced:
+        kept = {name: schema for name, schema in metadata["properties"].items() if name != "namespace"}
+        metadata = {**metadata, "properties": kept}
+    properties = {"apiVersion": _STRING, "kind": _STRING, "metadata": metadata, "spec": spec_schema}
+    return {"type": "object", "properties": properties}

@@ -1,0 +1,115 @@
+"""The expressions of a resource as trees that use only names of their place, and the edges that follow from them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kroasync.graph import checks
+from kroasync.graph.declarations import Declarations
+from kroasync.graph.expressions import Parsed
+from kroasync.graph.nodes import NodeType
+from kroasync.graph.references import EACH, SCHEMA, Place, Scope, edges
+from kroasync.graph.resources import Entry
+from kroasync.graph.templates import FieldSource, Source
+from kroasync.model import paths
+from kroasync.model.paths import Path
+
+_PREFIX = "failed to build dependency graph: "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Linked:
+    """An entry with its parsed expressions; those that were refused are left out."""
+
+    entry: Entry
+    fields: tuple[tuple[FieldSource, Parsed], ...]
+    for_each: tuple[tuple[Path, str, Parsed], ...]
+    include_when: tuple[tuple[Path, Parsed], ...]
+    ready_when: tuple[tuple[Path, Parsed], ...]
+    dependencies: tuple[str, ...]
+
+
+def link(entry: Entry, declared: Declarations) -> Linked:
+    """Parses the expressions of an entry and checks the names they use."""
+    others = declared.ids - {entry.id} | {SCHEMA}
+    label = f'{_PREFIX}resource "{entry.id}"'
+
+    def scope(place: Place, allowed: frozenset[str], iterator: str = "") -> Scope:
+        return Scope(
+            place=place,
+            allowed=allowed,
+            own_id=entry.id,
+            iterators=tuple(name for name in entry.iterators if name != iterator),
+            iterator=iterator,
+            allow_omit=declared.allow_omit,
+        )
+
+    def listed(key: str, sources: Iterable[tuple[int, Source]], scope: Scope) -> tuple[tuple[Path, Parsed], ...]:
+        found = []
+        for place, source in sources:
+            path = checks.resource_path(entry.spec, key, place)
+            parsed = declared.parse_in(scope, source, path, label=f"{label} {key}")
+            if parsed is not None:
+                found.append((path, parsed))
+        return tuple(found)
+
+    in_template = scope(Place.TEMPLATE, others | frozenset(entry.iterators))
+    fields = []
+    for field in entry.fields:
+        parsed = declared.parse_in(in_template, field.source, entry.path(*field.path), label=label)
+        if parsed is not None:
+            fields.append((field, parsed))
+    for_each = []
+    for place, name, source in entry.for_each:
+        path = checks.resource_path(entry.spec, "forEach", place, name)
+        parsed = declared.parse_in(scope(Place.FOR_EACH, others, name), source, path, label=label)
+        if parsed is not None:
+            for_each.append((path, name, parsed))
+    include_when = listed("includeWhen", entry.include_when, scope(Place.INCLUDE_WHEN, others))
+    ready_when = listed("readyWhen", entry.ready_when, scope(Place.READY_WHEN, _ready_names(entry)))
+    _check_identity(entry, fields, declared)
+    with_edges = [parsed for _, parsed in fields]
+    with_edges += [parsed for _, _, parsed in for_each] + [parsed for _, parsed in include_when]
+    return Linked(
+        entry=entry,
+        fields=tuple(fields),
+        for_each=tuple(for_each),
+        include_when=include_when,
+        ready_when=ready_when,
+        dependencies=edges(with_edges, declared.ids),
+    )
+
+
+def _ready_names(entry: Entry) -> frozenset[str]:
+    """What readyWhen speaks of: the node's own object, each of its objects, or for a selector's list either."""
+    if entry.type is NodeType.COLLECTION:
+        return frozenset((EACH,))
+    if entry.type is NodeType.EXTERNAL_COLLECTION:
+        return frozenset((EACH, entry.id))
+    return frozenset((entry.id,))
+
+
+def _check_identity(entry: Entry, fields: Iterable[tuple[FieldSource, Parsed]], declared: Declarations) -> None:
+    """A collection's objects have names of their own, and no field that makes an identity is left out."""
+    used: dict[str, set[str]] = {}
+    for field, parsed in fields:
+        name = field.path[1] if len(field.path) == 2 and field.path[0] == "metadata" else None
+        if not isinstance(name, str):
+            continue
+        used.setdefault(name, set()).update(parsed.names)
+        if parsed.inspection.uses_omit and declared.allow_omit and _is_required(name, entry, declared):
+            where = paths.build(field.path)
+            text = f'resource "{entry.id}": omit() cannot be used at path "{where}"'
+            declared.report.add(
+                "omit-identity",
+                f"{text} — the field is required and must resolve to a concrete value",
+                entry.path(*field.path),
+            )
+    if entry.type is NodeType.COLLECTION and entry.resource is not None:
+        with declared.report.step(_PREFIX):
+            checks.check_identity(entry.spec, entry.resource, used, declared.report)
+
+
+def _is_required(name: str, entry: Entry, declared: Declarations) -> bool:
+    if name == "namespace":
+        return declared.cluster_instance and entry.resource is not None and entry.resource.namespaced
+    return name == "name"

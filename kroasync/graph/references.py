@@ -1,0 +1,107 @@
+"""Which names an expression may use, by the place it stands in, and the edges that follow.
+
+An edge comes from a template, a forEach and an includeWhen; readyWhen and status have none.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from kroasync.graph.expressions import RUNTIME, Parsed
+from kroasync.graph.report import Report, names
+from kroasync.model.paths import Path
+from kroasync.model.suggest import did_you_mean
+
+SCHEMA: Final = "schema"
+EACH: Final = "each"
+OMIT_GATE: Final = "CELOmitFunction"
+
+
+class Place(Enum):
+    """Where an expression stands."""
+
+    TEMPLATE = auto()
+    FOR_EACH = auto()
+    INCLUDE_WHEN = auto()
+    READY_WHEN = auto()
+    STATUS = auto()
+    CONDITION = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What the names of a place mean: `allowed` ones, the node's own id, and its iterators."""
+
+    place: Place
+    allowed: frozenset[str]
+    own_id: str = ""
+    iterators: tuple[str, ...] = ()
+    # The iterator whose forEach expression this is.
+    iterator: str = ""
+    allow_omit: bool = False
+
+    def check(self, parsed: Parsed, report: Report, path: Path) -> bool:
+        """Reports every name and function the place does not have; true if there is none."""
+        faults = list(self._faults(parsed))
+        for code, message, suggestion in faults:
+            report.add(code, message, path, suggestion=suggestion)
+        return not faults
+
+    def _faults(self, parsed: Parsed) -> Iterator[tuple[str, str, str | None]]:
+        found = parsed.inspection
+        unknown = []
+        for name in (*parsed.names, *found.unknown_identifiers):
+            special = None if name in self.allowed else self._special(name)
+            if special:
+                yield special, self._texts(special, name), None
+            elif name not in self.allowed:
+                unknown.append(name)
+        if unknown:
+            near = did_you_mean(unknown[0], self.allowed)
+            yield "unknown-identifier", f"references unknown identifiers: {names(unknown)}", near
+        if found.unknown_functions:
+            listed = names(f"{{{name}}}" for name in found.unknown_functions)
+            yield "unknown-function", f"uses unknown functions: {listed}", None
+        if found.uses_omit:
+            yield from self._omit_faults()
+
+    def _special(self, name: str) -> str | None:
+        """The code of a name that is refused with a text of its own."""
+        if self.place not in (Place.TEMPLATE, Place.FOR_EACH, Place.INCLUDE_WHEN):
+            return None
+        if name == self.own_id:
+            return "self-reference"
+        if self.place is Place.INCLUDE_WHEN:
+            return None
+        if self.place is Place.FOR_EACH and name in self.iterators:
+            return "iterator-reference"
+        return {EACH: "each-outside-ready-when", RUNTIME: "runtime-outside-conditions"}.get(name)
+
+    def _texts(self, code: str, name: str) -> str:
+        if code == "self-reference":
+            return "self references are not allowed"
+        if code == "iterator-reference":
+            return (
+                f'node "{self.own_id}": forEach iterator "{self.iterator}" '
+                f"cannot reference other iterators [{name}]"
+                " - forEach iterators are independent (cartesian product)"
+            )
+        if code == "each-outside-ready-when":
+            return "node each does not exist"
+        return "runtime is only available in status.conditions expressions"
+
+    def _omit_faults(self) -> Iterator[tuple[str, str, str | None]]:
+        if not self.allow_omit:
+            yield "omit-disabled", f"omit() requires the {OMIT_GATE} feature gate to be enabled", None
+        elif self.place is Place.FOR_EACH:
+            prefix = f'node "{self.own_id}": forEach iterator "{self.iterator}": '
+            yield "omit-place", f"{prefix}omit() can only be used in resource template expressions", None
+        elif self.place not in (Place.TEMPLATE, Place.INCLUDE_WHEN):
+            # In includeWhen the rule that a condition is a bool refuses it.
+            yield "omit-place", "omit() can only be used in resource template expressions", None
+
+
+def edges(parsed: Collection[Parsed], ids: Collection[str]) -> tuple[str, ...]:
+    """The node ids the expressions use, in order of discovery, each once."""
+    return tuple(dict.fromkeys(name for one in parsed for name in one.names if name in ids))

@@ -1,0 +1,85 @@
+"""Problems of a definition as they are found: step by step of the compilation, in declaration order within a
+step.
+
+A message is kro's whole text, with the prefix of the step that finds it; clients and tests look for these
+texts.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from kroasync.model.paths import Path
+from kroasync.model.problems import Problem, Severity
+
+# Characters of the message of a cluster condition (the API server takes 32,768 bytes of UTF-8).
+MESSAGE_CAP = 8_000
+
+
+class Report:
+    """Collects the problems of one build; a prefix and a path are set for the step at hand."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        # Where in the author's string a problem is, for those inside an expression.
+        self.offsets: dict[Problem, int] = {}
+        self._prefix = ""
+        self._path: Path = ()
+
+    @contextmanager
+    def step(self, prefix: str = "", path: Path = ()) -> Iterator[None]:
+        """Puts a prefix before the messages and a path before the paths of what is added inside."""
+        before = self._prefix, self._path
+        self._prefix += prefix
+        self._path += path
+        try:
+            yield
+        finally:
+            self._prefix, self._path = before
+
+    def add(
+        self,
+        code: str,
+        message: str,
+        path: Path = (),
+        *,
+        suggestion: str | None = None,
+        offset: int | None = None,
+        severity: Severity = Severity.ERROR,
+    ) -> None:
+        """One problem; `offset` is its place in the author's string at the path."""
+        problem = Problem(
+            code=code,
+            message=self._prefix + message,
+            path=self._path + path,
+            severity=severity,
+            suggestion=suggestion,
+        )
+        self.problems.append(problem)
+        if offset is not None:
+            self.offsets[problem] = offset
+
+
+def condition_message(problems: Sequence[Problem], *, cap: int = MESSAGE_CAP) -> str:
+    """The text of a cluster condition: the first error as kro words it, then the others, one a line with
+    its path.
+    """
+    errors = [problem for problem in problems if problem.severity is Severity.ERROR]
+    if not errors:
+        return ""
+    text = _clipped(errors[0].message, cap)
+    for place, problem in enumerate(errors[1:], 1):
+        line = f"\n{problem.where}: {problem.message}" if problem.path else f"\n{problem.message}"
+        more = f"\nand {len(errors) - place} more problems"
+        if len(text) + len(line) > cap - (len(more) if place < len(errors) - 1 else 0):
+            return text + more if len(text) + len(more) <= cap else text
+        text += line
+    return text
+
+
+def _clipped(text: str, cap: int) -> str:
+    return text if len(text) <= cap else text[: max(0, cap - 3)] + "..."
+
+
+def names(found: Iterable[str]) -> str:
+    """A list as Go prints it: `[a b]`."""
+    return f"[{' '.join(found)}]"

@@ -1,0 +1,161 @@
+"""One entry of `spec.resources` as far as it can be read alone: its object, its kind, its expressions as
+text.
+
+An object that is wrong, or of a kind the cluster does not know, still has expressions: they are read without
+a schema.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kroasync.graph import checks
+from kroasync.graph.nodes import Kinds, NodeType
+from kroasync.graph.report import Report
+from kroasync.graph.templates import (
+    ExtractionError,
+    FieldSource,
+    Source,
+    read_schemaless,
+    read_standalone,
+    read_template,
+)
+from kroasync.model import paths
+from kroasync.model.definition import ResourceSpec
+from kroasync.model.objects import GVK, Obj, Resource
+from kroasync.model.paths import Path
+
+CRD: Final = GVK("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Entry:
+    """A resource entry, read. `resource` and `schema` are None if the kind is unknown or not stated."""
+
+    spec: ResourceSpec
+    type: NodeType
+    obj: Obj
+    gvk: GVK | None
+    resource: Resource | None
+    schema: dict[str, Any] | None
+    fields: tuple[FieldSource, ...]
+    # Conditions and dimensions with their place in the list; what is no expression is left out (and
+    # reported).
+    include_when: tuple[tuple[int, Source], ...]
+    ready_when: tuple[tuple[int, Source], ...]
+    for_each: tuple[tuple[int, str, Source], ...]
+
+    @property
+    def id(self) -> str:
+        return self.spec.id
+
+    @property
+    def is_external(self) -> bool:
+        return self.type in (NodeType.EXTERNAL, NodeType.EXTERNAL_COLLECTION)
+
+    @property
+    def is_collection(self) -> bool:
+        return self.type in (NodeType.COLLECTION, NodeType.EXTERNAL_COLLECTION)
+
+    @property
+    def iterators(self) -> tuple[str, ...]:
+        return tuple(name for name, _ in self.spec.for_each)
+
+    def path(self, *below: str | int) -> Path:
+        """A path in the definition from a path in the object."""
+        return checks.resource_path(self.spec, checks.object_place(self.spec), *below)
+
+
+def read_entry(spec: ResourceSpec, kinds: Kinds, *, cluster_instance: bool, report: Report) -> Entry:
+    """Everything of one entry that needs no other entry."""
+    with report.step(f'failed to build resource "{spec.id}": '):
+        checks.check_combination(spec, report)
+        obj = checks.declared_object(spec) or {}
+        gvk = checks.object_kind(spec)
+        resource, schema = None, None
+        if obj or spec.template is not None:
+            checks.check_object(spec, obj, report)
+        if gvk is not None:
+            resource, schema = _look_up(spec, gvk, kinds, report)
+            checks.check_reserved_keys(spec, obj, report)
+        if resource is not None:
+            checks.check_namespace(spec, obj, resource, cluster_instance, report)
+        fields = _read_fields(spec, obj, gvk, schema, report)
+        ready_when = _conditions(spec, "readyWhen", spec.ready_when, report)
+        include_when = _conditions(spec, "includeWhen", spec.include_when, report)
+        for_each = []
+        for place, (name, text) in enumerate(spec.for_each):
+            what = f'failed to parse forEach dimensions: invalid forEach expression for dimension "{name}": '
+            source = _standalone(text, what, checks.resource_path(spec, "forEach", place, name), report)
+            if source is not None:
+                for_each.append((place, name, source))
+    return Entry(
+        spec=spec,
+        type=checks.node_type(spec),
+        obj=obj,
+        gvk=gvk,
+        resource=resource,
+        schema=schema,
+        fields=fields,
+        include_when=include_when,
+        ready_when=ready_when,
+        for_each=tuple(for_each),
+    )
+
+
+def _look_up(
+    spec: ResourceSpec, gvk: GVK, kinds: Kinds, report: Report
+) -> tuple[Resource | None, dict[str, Any] | None]:
+    resource, schema = kinds.resource(gvk), kinds.schema(gvk)
+    at = checks.resource_path(spec, checks.object_place(spec), "kind")
+    if schema is None:
+        text = f'cannot resolve group version kind "{gvk}": schema not found'
+        report.add("kind-not-found", f"failed to get schema for resource {spec.id}: {text}", at)
+        return None, None
+    if resource is None:
+        text = f'no matches for kind "{gvk.kind}" in version "{gvk.api_version}"'
+        report.add("kind-not-found", f"failed to get REST mapping for resource {spec.id}: {text}", at)
+        return None, None
+    return resource, schema
+
+
+def _read_fields(
+    spec: ResourceSpec, obj: Obj, gvk: GVK | None, schema: dict[str, Any] | None, report: Report
+) -> tuple[FieldSource, ...]:
+    is_template = checks.object_place(spec) == "template"
+    if is_template and schema is not None and gvk != CRD:
+        found = read_template(obj, schema)
+    else:
+        found = read_schemaless(obj)
+    for fault in found.faults:
+        at = checks.resource_path(spec, checks.object_place(spec), *fault.path)
+        report.add(fault.code, fault.message, at, suggestion=fault.suggestion)
+    if is_template and gvk == CRD:
+        for field in found.fields:
+            if field.path[0] != "metadata":
+                where = paths.build(field.path)
+                text = "CEL expressions in CRDs are only supported for metadata fields"
+                report.add(
+                    "crd-expression",
+                    f'{text}, found in path "{where}", resource {spec.id}',
+                    checks.resource_path(spec, "template", *field.path),
+                )
+    return tuple(found.fields)
+
+
+def _conditions(spec: ResourceSpec, key: str, texts: Iterable[str], report: Report) -> tuple[tuple[int, Source], ...]:
+    found = []
+    for place, text in enumerate(texts):
+        what = f"failed to parse {key} expressions: "
+        source = _standalone(text, what, checks.resource_path(spec, key, place), report)
+        if source is not None:
+            found.append((place, source))
+    return tuple(found)
+
+
+def _standalone(text: str, what: str, path: Path, report: Report) -> Source | None:
+    try:
+        return read_standalone(text)
+    except ExtractionError as error:
+        report.add("not-standalone", f"{what}{error}", path)
+        return None
