@@ -1,0 +1,147 @@
+"""What a pass asks of its shell, and what it looks at: actions out, results in, one view of the world.
+
+Everything here is plain data. The engine never waits: it emits a batch of actions, the shell performs them
+concurrently and feeds one result per action back, whatever happened (a refusal is a result, not an
+exception).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol, TypeAlias
+
+from kroasync.model.objects import Key, Obj, Resource
+
+
+class Need(Enum):
+    """Why an object has to be sent: it is not there, what is declared changed, or somebody changed it."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    HEAL = "heal"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Apply:
+    """Server-side apply of one child. `force` is False when nothing is known of the object: an owner shows as
+    a conflict.
+    """
+
+    node: str
+    # Place in the collection; None for a single resource.
+    index: int | None
+    key: Key
+    obj: Obj
+    need: Need
+    force: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delete:
+    """Delete one child with its UID as precondition."""
+
+    node: str
+    key: Key
+    uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchParent:
+    """Bring the instance's own metadata up to date, by one merge patch: finalizer, labels, inventory."""
+
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    add_finalizer: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """Make an external object, or the objects a selector matches, visible in the World (and wake the instance
+    by them).
+    """
+
+    node: str
+    resource: Resource
+    # Empty: all namespaces (selectors), or a cluster-scoped kind.
+    namespace: str
+    name: str | None = None
+    # Label selector in the API's string form; "" selects everything.
+    selector: str | None = None
+
+
+Action: TypeAlias = Apply | Delete | PatchParent | Watch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """The action was performed; `obj` is the server's answer (None for deletes and watches)."""
+
+    action: Action
+    obj: Obj | None = None
+    # False if the server answered that nothing had to be changed (the resourceVersion did not move).
+    changed: bool = True
+
+
+class Refusal(Enum):
+    """Kinds of failure the engine tells apart."""
+
+    CONFLICT = "conflict"  # fields owned by another manager, or a stale precondition
+    FOREIGN = "foreign"  # the object belongs to a different ApplySet
+    INVALID = "invalid"  # the API server will not take it as it is
+    FORBIDDEN = "forbidden"
+    MISSING = "missing"  # kind, namespace or object does not exist
+    UNAVAILABLE = "unavailable"  # timeouts, 429, 5xx: nothing wrong with the request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The action was not performed; `message` is the server's, for people (FOREIGN: the id of the other
+    ApplySet).
+    """
+
+    action: Action
+    refusal: Refusal
+    message: str
+
+
+Result: TypeAlias = Done | Refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """A child as last seen: its identity and the fields the graph reads."""
+
+    key: Key
+    uid: str
+    obj: Obj
+    # Node-id label; empty if it has none.
+    node: str = ""
+    # deletionTimestamp is set.
+    deleting: bool = False
+    # Our field manager has an entry in managedFields: the object was applied by us, not merely labelled like
+    # ours.
+    ours: bool = True
+    # ApplySet part-of label.
+    part_of: str = ""
+    apply_order: int = 0
+
+
+class World(Protocol):
+    """What a pass may look at: the caches, narrowed to one instance."""
+
+    def find(self, key: Key) -> Observed | None:
+        """The managed object of that identity, whoever's instance it belongs to."""
+
+    def members(self) -> Sequence[Observed]:
+        """Every object labelled as a child of this instance, in all namespaces and kinds of its inventory."""
+
+    def compare(self, key: Key, desired: Obj) -> Need | None:
+        """Whether sending `desired` would change anything, by the hashes of the last apply; None: nothing to
+        send.
+        """
+
+    def external(self, watch: Watch) -> Sequence[Obj] | None:
+        """The external objects a watch covers, sorted by namespace and name; None while it is not watched."""
+
+    def resource_of(self, group_kind: str) -> Resource | None:
+        """The served resource of a group-kind of the inventory (`Kind.group`)."""

@@ -1,0 +1,68 @@
+"""forEach: the cartesian product of its dimensions, one filled template per combination.
+
+The first dimension is the outermost loop. Sizes are checked before anything is built, so a runaway list costs
+nothing.
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Any
+
+from kroasync.engine.plan import NodePlan
+from kroasync.engine.resolve import Desired, Ownership, desired, evaluated, fill_item
+from kroasync.engine.scope import NodeFailure, Scope
+
+
+def expand(plan: NodePlan, scope: Scope, ownership: Ownership, *, limit: int) -> list[Desired]:
+    """The objects of a collection in order; raises PendingData, or NodeFailure on limits and repeated
+    identities."""
+    combinations = dimensions(plan, scope, limit=limit)
+    size = 1
+    for _, values in combinations:
+        size *= len(values)
+    items = [
+        desired(plan, fill_item(plan, scope, variables), ownership, index=index, size=size)
+        for index, variables in enumerate(_scopes(combinations, scope.variables))
+    ]
+    _refuse_repeated(plan, items)
+    return items
+
+
+def dimensions(plan: NodePlan, scope: Scope, *, limit: int) -> list[tuple[str, list[Any]]]:
+    """The values of each dimension; raises NodeFailure if their product is above `limit`."""
+    found: list[tuple[str, list[Any]]] = []
+    for name, expression in plan.dimensions:
+        values = evaluated(plan.id, expression, scope)
+        if not isinstance(values, list):
+            got = "null" if values is None else type(values).__name__
+            raise NodeFailure(f'node "{plan.id}": forEach "{name}": {expression.shown} returned {got}, expected list')
+        found.append((name, values))
+    if not all(values for _, values in found):
+        return [(name, []) for name, _ in found]
+    size = 1
+    for _, values in found:
+        size *= len(values)
+        if size > limit:
+            raise NodeFailure(
+                f'node "{plan.id}": collection size of {size} is over the maximum collection size of {limit}'
+            )
+    return found
+
+
+def _scopes(combinations: list[tuple[str, list[Any]]], variables: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    names = [name for name, _ in combinations]
+    scope = dict(variables)
+    for values in product(*(values for _, values in combinations)):
+        scope.update(zip(names, values, strict=True))
+        yield scope
+
+
+def _refuse_repeated(plan: NodePlan, items: list[Desired]) -> None:
+    seen: set[tuple[str, str]] = set()
+    for item in items:
+        place = (item.key.namespace, item.key.name)
+        if place in seen:
+            resource = plan.node.resource
+            what = f"{resource.group}/{resource.version}/{resource.kind}/{item.key.namespace}/{item.key.name}"
+            raise NodeFailure(f'node "{plan.id}" identity collision: duplicate identity: {what}')
+        seen.add(place)

@@ -1,0 +1,107 @@
+"""Why a boolean expression is not true: the operands of its comparison with the values they have.
+
+`a == b` becomes `1 == 3 is false`; of a conjunction the first operand that fails is explained. Values read
+from Secrets are never shown, only their type and length. Explaining never fails: what cannot be shown is left
+out.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from kroasync.cel import CelError, Env, Program, to_json
+from kroasync.cel import syntax as ast
+from kroasync.engine.scope import Compiled, truth
+
+_COMPARISONS: Final = {
+    ast.EQUAL: "==",
+    ast.NOT_EQUAL: "!=",
+    ast.LESS: "<",
+    ast.LESS_EQUAL: "<=",
+    ast.GREATER: ">",
+    ast.GREATER_EQUAL: ">=",
+    ast.IN: "in",
+}
+_SHOWN: Final = 80
+
+
+class Explainer:
+    """Explanations for the expressions of one graph; operands are compiled once."""
+
+    def __init__(self) -> None:
+        self._env: Env | None = None
+        self._operands: dict[str, Program | None] = {}
+
+    def why_false(self, expression: Compiled, variables: Mapping[str, Any]) -> str:
+        """`1 == 3 is false`, or `is false` where the expression is no comparison."""
+        program = expression.source.program
+        return self._explain(program.ast.root, program.source, expression.secret, variables)
+
+    def _explain(self, node: ast.Node, source: str, secret: bool, variables: Mapping[str, Any]) -> str:
+        while isinstance(node, ast.Call) and node.function == ast.AND:
+            failing = next((a for a in node.args if not self._holds(a, source, variables)), None)
+            if failing is None:
+                return "is false"
+            node = failing
+        if not isinstance(node, ast.Call) or node.function not in _COMPARISONS or len(node.args) != 2:
+            return "is false"
+        texts = [self._operand(a, source, secret, variables) for a in node.args]
+        if None in texts:
+            return "is false"
+        return f"{texts[0]} {_COMPARISONS[node.function]} {texts[1]} is false"
+
+    def _holds(self, node: ast.Node, source: str, variables: Mapping[str, Any]) -> bool:
+        program = self._program(_slice(node, source))
+        try:
+            return program is not None and truth(program.evaluate(variables)) is True
+        except CelError:
+            return False
+
+    def _operand(self, node: ast.Node, source: str, secret: bool, variables: Mapping[str, Any]) -> str | None:
+        if isinstance(node, ast.Literal):
+            return shown(node.value)
+        program = self._program(_slice(node, source))
+        if program is None:
+            return None
+        try:
+            value = program.evaluate(variables)
+        except CelError:
+            return None
+        return described(value) if secret else shown(value)
+
+    def _program(self, text: str) -> Program | None:
+        if text not in self._operands:
+            # Operands run unchecked: their values are for people, and a schema's types are not at hand here.
+            self._env = self._env or Env()
+            try:
+                self._operands[text] = self._env.program(text, check=False)
+            except CelError:
+                self._operands[text] = None
+        return self._operands[text]
+
+
+def _slice(node: ast.Node, source: str) -> str:
+    start, end = node.span
+    return source[start:end]
+
+
+def shown(value: Any) -> str:
+    """A value in short JSON, at most 80 characters."""
+    try:
+        text = json.dumps(to_json(value), ensure_ascii=False, separators=(",", ":"))
+    except (CelError, TypeError):
+        return described(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def described(value: Any) -> str:
+    """Type and length only: `<string, 12 characters>`."""
+    if isinstance(value, str):
+        return f"<string, {len(value)} characters>"
+    if isinstance(value, bytes):
+        return f"<bytes, {len(value)}>"
+    if isinstance(value, list):
+        return f"<list, {len(value)} items>"
+    if isinstance(value, dict):
+        return f"<map, {len(value)} entries>"
+    return f"<{type(value).__name__}>"

@@ -1,0 +1,187 @@
+"""A World of plain objects: what render, plan and the simulations look at instead of a cluster.
+
+An apply leaves the desired object, laid over what is already there, with a made-up UID; deletes take effect
+at once. External references see the same objects.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from kroasync.engine.actions import (
+    Action,
+    Apply,
+    Delete,
+    Done,
+    Need,
+    Observed,
+    PatchParent,
+    Refusal,
+    Refused,
+    Result,
+    Watch,
+)
+from kroasync.engine.drift import fingerprint, project
+from kroasync.engine.resolve import identity
+from kroasync.engine.selectors import matches
+from kroasync.model import names
+from kroasync.model.objects import (
+    GVK,
+    Key,
+    Obj,
+    Resource,
+    annotations_of,
+    is_deleting,
+    labels_of,
+    metadata,
+    name_of,
+    namespace_of,
+    uid_of,
+)
+
+
+class OfflineWorld:
+    """Objects by identity. `resource_of_kind` says how a kind is served; objects of kinds it does not know
+    are left out."""
+
+    def __init__(
+        self,
+        instance: Obj,
+        objects: Iterable[Obj],
+        resource_of_kind: Callable[[GVK], Resource | None],
+        *,
+        resend: bool = False,
+    ) -> None:
+        """`resend`: everything declared is sent, whether it differs or not."""
+        self.instance = instance
+        self._resend = resend
+        self.objects: dict[tuple[str, str, str, str], tuple[Key, Obj]] = {}
+        for obj in objects:
+            resource = resource_of_kind(GVK.of(obj))
+            if resource is not None:
+                namespace = namespace_of(obj) or namespace_of(instance) if resource.namespaced else ""
+                self.put(Key(resource, namespace, name_of(obj)), obj)
+
+    def put(self, key: Key, obj: Obj) -> None:
+        """Add or replace an object."""
+        self.objects[identity(key)] = (key, obj)
+
+    def get(self, key: Key) -> Obj | None:
+        found = self.objects.get(identity(key))
+        return None if found is None else found[1]
+
+    def find(self, key: Key) -> Observed | None:
+        obj = self.get(key)
+        return None if obj is None else observed(key, obj)
+
+    def members(self) -> Sequence[Observed]:
+        uid = uid_of(self.instance)
+        return [
+            observed(key, obj)
+            for _, (key, obj) in sorted(self.objects.items())
+            if labels_of(obj).get(names.LABEL_INSTANCE_ID) == uid
+        ]
+
+    def compare(self, key: Key, desired: Obj) -> Need | None:
+        obj = self.get(key)
+        if obj is None:
+            return Need.CREATE
+        same = fingerprint(project(obj, desired)) == fingerprint(desired)
+        return None if same and not self._resend else Need.UPDATE
+
+    def external(self, watch: Watch) -> Sequence[Obj] | None:
+        if watch.name is not None:
+            obj = self.get(Key(watch.resource, watch.namespace, watch.name))
+            return [] if obj is None else [obj]
+        return [
+            obj
+            for (group, kind, namespace, _), (_, obj) in sorted(self.objects.items())
+            if (group, kind) == (watch.resource.group, watch.resource.kind)
+            and watch.namespace in ("", namespace)
+            and matches(watch.selector or "", labels_of(obj))
+        ]
+
+    def resource_of(self, group_kind: str) -> Resource | None:
+        for key, _ in self.objects.values():
+            if key.resource.group_kind == group_kind:
+                return key.resource
+        return None
+
+    def perform(self, action: Action) -> Result:
+        """What a server would do, without its defaults and controllers."""
+        if isinstance(action, Apply):
+            return Done(action=action, obj=self._apply(action))
+        if isinstance(action, Delete):
+            return self._delete(action)
+        if isinstance(action, PatchParent):
+            self.instance = patched(self.instance, action)
+            return Done(action=action, obj=self.instance)
+        return Done(action=action)
+
+    def _apply(self, action: Apply) -> Obj:
+        current = self.get(action.key)
+        obj: Obj = overlaid(current or {}, action.obj)
+        place = f"{action.key.namespace}.{action.key.name}"
+        obj["metadata"].setdefault("uid", f"{action.key.resource.plural}.{place}")
+        self.put(action.key, obj)
+        return obj
+
+    def _delete(self, action: Delete) -> Result:
+        obj = self.get(action.key)
+        if obj is None:
+            return Refused(action=action, refusal=Refusal.MISSING, message="not found")
+        if uid_of(obj) != action.uid:
+            return Refused(action=action, refusal=Refusal.CONFLICT, message="the UID is another one")
+        del self.objects[identity(action.key)]
+        return Done(action=action)
+
+
+def observed(key: Key, obj: Obj) -> Observed:
+    """An object as a cache shows it."""
+    labels = labels_of(obj)
+    order = annotations_of(obj).get(names.ANNOTATION_APPLY_ORDER, "")
+    return Observed(
+        key=key,
+        uid=uid_of(obj),
+        obj=obj,
+        node=labels.get(names.LABEL_NODE_ID, ""),
+        deleting=is_deleting(obj),
+        part_of=labels.get(names.LABEL_APPLYSET_PART_OF, ""),
+        apply_order=int(order) if order.isascii() and order.isdigit() else 0,
+    )
+
+
+def patched(instance: Obj, action: PatchParent) -> Obj:
+    """The instance with its metadata patched."""
+    meta = dict(metadata(instance))
+    meta["labels"] = {**labels_of(instance), **action.labels}
+    meta["annotations"] = {**annotations_of(instance), **action.annotations}
+    finalizers = list(meta.get("finalizers") or ())
+    if action.add_finalizer and names.FINALIZER not in finalizers:
+        meta["finalizers"] = [*finalizers, names.FINALIZER]
+    return {**instance, "metadata": meta}
+
+
+def defaulted(value: Any, schema: Mapping[str, Any]) -> Any:
+    """A copy of `value` with the defaults of a structural schema, as the API server fills them in."""
+    if isinstance(value, dict):
+        properties = schema.get("properties") or {}
+        filled = {k: v for k, v in value.items() if v is not None or "default" not in properties.get(k, {})}
+        for name, below in properties.items():
+            if name not in filled and "default" in below:
+                filled[name] = below["default"]
+        others = schema.get("additionalProperties")
+        rest = others if isinstance(others, dict) else {}
+        return {k: defaulted(v, properties.get(k, rest)) for k, v in filled.items()}
+    if isinstance(value, list):
+        items = schema.get("items")
+        return [defaulted(v, items) for v in value] if isinstance(items, dict) else value
+    return value
+
+
+def overlaid(live: Any, desired: Any) -> Any:
+    """A copy of `live` with the fields of `desired`; lists are replaced."""
+    if isinstance(live, dict) and isinstance(desired, dict):
+        merged = {k: v for k, v in live.items() if k not in desired}
+        merged.update({k: overlaid(live.get(k, {}), v) for k, v in desired.items()})
+        return merged
+    return desired

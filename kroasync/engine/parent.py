@@ -1,0 +1,86 @@
+"""The instance's own metadata: finalizer, labels, and the ApplySet inventory that finds its children without
+a graph.
+
+The inventory is a superset of where children may be: it grows before the first child of a kind or namespace
+is applied, and shrinks only after a complete pass found nothing left there.
+"""
+
+from dataclasses import dataclass
+
+from kroasync.engine.actions import PatchParent
+from kroasync.engine.plan import Plan
+from kroasync.engine.resolve import Desired, Ownership
+from kroasync.model import applyset, names
+from kroasync.model.applyset import Inventory, InventoryError
+from kroasync.model.objects import Obj, annotations_of, labels_of, metadata
+
+
+class ManagementError(Exception):
+    """The metadata of the instance must not be touched as it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParentMetadata:
+    """What an instance carries."""
+
+    recorded: Inventory
+    has_finalizer: bool
+    # Labels, annotations and finalizer are all as they should be.
+    is_current: bool
+
+
+def read_metadata(plan: Plan, instance: Obj, ownership: Ownership) -> ParentMetadata:
+    """Inspect an instance.
+
+    Raises ManagementError if a finalizer cannot be installed, InventoryError if the inventory is malformed or
+    foreign.
+    """
+    finalizers = metadata(instance).get("finalizers") or ()
+    has_finalizer = names.FINALIZER in finalizers
+    if not has_finalizer and applyset.has_metadata(instance):
+        _refuse_invalid(instance, ownership)
+    annotations = annotations_of(instance)
+    tooling = annotations.get(names.ANNOTATION_APPLYSET_TOOLING)
+    if tooling is not None and not tooling.startswith(applyset.TOOLING_PREFIX):
+        raise InventoryError(f'invalid {names.ANNOTATION_APPLYSET_TOOLING} annotation: "{tooling}" is not owned by kro')
+    recorded = applyset.parse(annotations, ownership.parent.namespace)
+    labels, wanted = labels_of(instance), patch(plan, ownership, recorded)
+    return ParentMetadata(
+        recorded=recorded,
+        has_finalizer=has_finalizer,
+        is_current=has_finalizer
+        and all(labels.get(key) == value for key, value in wanted.labels.items())
+        and all(annotations.get(key) == value for key, value in wanted.annotations.items()),
+    )
+
+
+def _refuse_invalid(instance: Obj, ownership: Ownership) -> None:
+    try:
+        applyset.validate(instance, ownership.parent)
+    except InventoryError as error:
+        raise ManagementError(
+            "cannot install finalizer with invalid ApplySet inventory; repair the metadata, or remove it "
+            f"only after confirming no managed members remain: {error}"
+        ) from None
+
+
+def patch(plan: Plan, ownership: Ownership, inventory: Inventory, *, add_finalizer: bool = False) -> PatchParent:
+    """The patch that makes the metadata current with this inventory."""
+    return PatchParent(
+        labels={**plan.instance_labels, names.LABEL_APPLYSET_ID: ownership.applyset_id},
+        annotations=applyset.annotations(ownership.parent, inventory, version=plan.options.version),
+        add_finalizer=add_finalizer,
+    )
+
+
+def place(desired: Desired) -> tuple[str, str]:
+    """Group-kind and namespace of an object, as the inventory records them."""
+    return desired.key.resource.group_kind, desired.key.namespace
+
+
+def covers(inventory: Inventory, desired: Desired, parent_namespace: str) -> bool:
+    """True if the inventory would find the object."""
+    group_kind, namespace = place(desired)
+    return group_kind in inventory.group_kinds and (
+        namespace in ("", parent_namespace) or namespace in inventory.namespaces
+    )

@@ -1,0 +1,200 @@
+"""A Graph prepared for many passes: templates as fillers, expressions as callables, what never changes
+computed once.
+
+Immutable apart from a memo of compiled operands for explanations. One Plan serves every instance of a
+definition.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Any, Final, TypeAlias
+
+from kroasync.engine.explain import Explainer
+from kroasync.engine.labels import label_value
+from kroasync.engine.scope import Compiled
+from kroasync.graph.nodes import Expression, Graph, Node, Path
+from kroasync.model import names
+from kroasync.model.objects import Obj
+
+# Levels of an object that is written: JSON encoders and the API server give up on more.
+MAX_DEPTH: Final = 200
+
+Filler: TypeAlias = Callable[[Sequence[Any]], Any]
+"""Puts the values of a node's expressions into a copy of its template that shares what is constant."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Settings of the engine."""
+
+    # The controller's version: a label on everything it touches, and the ApplySet tooling annotation.
+    version: str = "devel"
+    max_collection_size: int = 1000
+    # Label keys, or prefixes ending in "/", that never go from an instance to its children.
+    unpropagated_labels: tuple[str, ...] = names.UNPROPAGATED_LABELS
+    # Steps one evaluation may take; None: the language's default.
+    budget: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class NodePlan:
+    """One node, prepared."""
+
+    node: Node
+    id: str
+    position: int
+    # Distinct expressions of the template; `fill` takes their values in this order.
+    expressions: tuple[Compiled, ...]
+    fill: Filler
+    # How deep the value of each expression may nest.
+    rooms: tuple[int, ...]
+    may_omit: bool
+    dimensions: tuple[tuple[str, Compiled], ...]
+    include_when: tuple[Compiled, ...]
+    ready_when: tuple[Compiled, ...]
+    dependents: tuple[int, ...]
+    # `metadata.namespace` of the template: a constant, an expression, or None.
+    namespace: "str | Compiled | None"
+    # Labels that are the same on every object of the node.
+    labels: Mapping[str, str]
+    apply_order: str
+    is_secret: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Plan:
+    """A definition's graph, prepared. `nodes` are in topological order."""
+
+    graph: Graph
+    options: Options
+    nodes: tuple[NodePlan, ...]
+    positions: Mapping[str, int]
+    # Labels of the instance: ownership and definition.
+    instance_labels: Mapping[str, str]
+    # Labels of every child that do not depend on the instance.
+    child_labels: Mapping[str, str]
+    status: tuple[tuple[Path, Compiled], ...]
+    conditions: tuple[Compiled, ...]
+    explainer: Explainer = field(default_factory=Explainer)
+
+    @staticmethod
+    def of(graph: Graph, options: Options | None = None) -> "Plan":
+        options = options or Options()
+        positions = {id_: position for position, id_ in enumerate(graph.order)}
+        secrets = frozenset(n.id for n in graph.nodes.values() if _is_secret(n))
+        dependents: dict[str, list[int]] = {id_: [] for id_ in graph.order}
+        for id_ in graph.order:
+            for dependency in graph.nodes[id_].dependencies:
+                dependents[dependency].append(positions[id_])
+        version = label_value(options.version.replace("+", "-"))
+        owned = {names.LABEL_OWNED: "true", names.LABEL_KRO_VERSION: version}
+        resource, definition = graph.resource, graph.definition
+
+        def compiled(expression: Expression) -> Compiled:
+            secret = any(reference in secrets for reference in expression.references)
+            return Compiled.of(expression, secret=secret, budget=options.budget)
+
+        return Plan(
+            graph=graph,
+            options=options,
+            nodes=tuple(
+                _plan_node(graph.nodes[id_], positions[id_], tuple(dependents[id_]), secrets, options)
+                for id_ in graph.order
+            ),
+            positions=positions,
+            instance_labels={
+                **owned,
+                names.LABEL_DEFINITION_ID: definition.uid,
+                names.LABEL_DEFINITION_NAME: label_value(definition.name),
+            },
+            child_labels={
+                **owned,
+                names.LABEL_MANAGED_BY: names.MANAGED_BY,
+                names.LABEL_INSTANCE_GROUP: label_value(resource.group),
+                names.LABEL_INSTANCE_VERSION: resource.version,
+                names.LABEL_INSTANCE_KIND: resource.kind,
+            },
+            status=tuple((f.path, compiled(f.expression)) for f in graph.status),
+            conditions=tuple(compiled(expression) for expression in graph.conditions),
+        )
+
+
+def _is_secret(node: Node) -> bool:
+    return node.resource.kind == "Secret" and not node.resource.group
+
+
+def _plan_node(
+    node: Node, position: int, dependents: tuple[int, ...], secrets: frozenset[str], options: Options
+) -> NodePlan:
+    # An iterator over data of a Secret carries its values into every expression that uses it.
+    tainted = any(reference in secrets for d in node.for_each for reference in d.expression.references)
+
+    def compiled(expression: Expression, *, own: bool = False) -> Compiled:
+        secret = (
+            any(reference in secrets for reference in expression.references)
+            or (tainted and bool(expression.iterators))
+            or (own and node.id in secrets)
+        )
+        return Compiled.of(expression, secret=secret, budget=options.budget)
+
+    distinct: dict[tuple[str, bool], int] = {}
+    expressions: list[Compiled] = []
+    slots: dict[Path, int] = {}
+    for item in node.fields:
+        key = (item.expression.program.source, item.expression.to_bytes_field)
+        if key not in distinct:
+            distinct[key] = len(expressions)
+            expressions.append(compiled(item.expression))
+        slots[tuple(item.path)] = distinct[key]
+    namespace_slot = slots.get(("metadata", "namespace"))
+    constant = node.template.get("metadata", {}).get("namespace")
+    return NodePlan(
+        node=node,
+        id=node.id,
+        position=position,
+        expressions=tuple(expressions),
+        fill=filler(node.template, slots),
+        rooms=tuple(
+            MAX_DEPTH - max(len(path) for path, slot in slots.items() if slot == place)
+            for place in range(len(expressions))
+        ),
+        may_omit=any(e.may_omit for e in expressions),
+        dimensions=tuple((d.name, compiled(d.expression)) for d in node.for_each),
+        include_when=tuple(compiled(e) for e in node.include_when),
+        ready_when=tuple(compiled(e, own=True) for e in node.ready_when),
+        dependents=dependents,
+        namespace=expressions[namespace_slot] if namespace_slot is not None else constant or None,
+        labels={names.LABEL_NODE_ID: label_value(node.id)},
+        apply_order=str(node.apply_order),
+        is_secret=node.id in secrets,
+    )
+
+
+def filler(template: Obj, slots: Mapping[Path, int]) -> Filler:
+    """A function from values to the template with the value of each slot at its path."""
+    tree: dict[str | int, Any] = {}
+    for path, slot in slots.items():
+        branch = tree
+        for part in path[:-1]:
+            branch = branch.setdefault(part, {})
+        branch[path[-1]] = slot
+    return _filler(template, tree)
+
+
+def _filler(value: Any, tree: "dict[str | int, Any] | int") -> Filler:
+    if isinstance(tree, int):
+        return itemgetter(tree)
+    if not tree:
+        return lambda _values: value
+    parts = tuple((part, _filler(value[part], below)) for part, below in tree.items())
+    # dict(...) and list(...) keep the order of the template; only containers on the way to a slot are copied.
+    copy: Callable[[Any], Any] = dict if isinstance(value, dict) else list
+
+    def fill(values: Sequence[Any]) -> Any:
+        filled = copy(value)
+        for part, inner in parts:
+            filled[part] = inner(values)
+        return filled
+
+    return fill

@@ -1,0 +1,103 @@
+"""includeWhen and readyWhen: whether a node takes part, and whether what it stands for is ready.
+
+A node without readyWhen is ready as soon as it exists; a collection when all its items are. Missing data
+means "not yet" for readiness, and for inclusion only where the expression reads other nodes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kroasync.cel import CelError, PendingError
+from kroasync.engine.explain import Explainer
+from kroasync.engine.plan import NodePlan
+from kroasync.engine.scope import Compiled, NodeFailure, PendingData, Scope, truth
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotReady:
+    """The expression that is not true yet, and why."""
+
+    expression: str
+    why: str
+
+
+def is_included(plan: NodePlan, scope: Scope, not_ready: Mapping[str, str]) -> bool:
+    """AND of includeWhen, in order; `not_ready` says why a node it may read is not ready.
+
+    Raises PendingData or NodeFailure.
+    """
+    for expression in plan.include_when:
+        for reference in expression.references:
+            if reference in not_ready:
+                raise PendingData(
+                    f'node "{plan.id}": includeWhen dependency "{reference}" not ready: '
+                    f"{not_ready[reference]} (data pending)",
+                    expression=expression.text,
+                )
+        if not _include(plan, expression, scope):
+            return False
+    return True
+
+
+def _include(plan: NodePlan, expression: Compiled, scope: Scope) -> bool:
+    try:
+        holds = truth(scope.value(expression))
+    except CelError as error:
+        text = f'node "{plan.id}": includeWhen "{expression.text}": {expression.failure_text(error)}'
+        if isinstance(error, PendingError) and expression.references:
+            raise PendingData(f"{text} (data pending)", expression=expression.text) from None
+        raise NodeFailure(text, expression=expression.text) from None
+    if holds is None:
+        raise NodeFailure(
+            f'node "{plan.id}": includeWhen "{expression.text}" must return bool', expression=expression.text
+        )
+    return holds
+
+
+def is_certainly_excluded(plan: NodePlan, scope: Scope) -> bool:
+    """True if an includeWhen that reads the instance alone is false; errors count as not known."""
+    for expression in plan.include_when:
+        if not expression.references:
+            try:
+                if truth(scope.value(expression)) is False:
+                    return True
+            except CelError:
+                continue
+    return False
+
+
+def readiness(plan: NodePlan, value: Any, scope: Scope, explainer: Explainer) -> NotReady | None:
+    """None if ready. `value` is the node's object, or the list of a collection. Raises NodeFailure."""
+    if not plan.ready_when:
+        return None
+    variables = dict(scope.variables)
+    variables[plan.id] = value
+    if not plan.node.ready_each:
+        return _first_unmet(plan, variables, explainer)
+    for index, item in enumerate(value if isinstance(value, list) else [value]):
+        variables["each"] = item
+        unmet = _first_unmet(plan, variables, explainer)
+        if unmet is not None:
+            return NotReady(expression=unmet.expression, why=f"item {index}: {unmet.why}")
+    return None
+
+
+def _first_unmet(plan: NodePlan, variables: Mapping[str, Any], explainer: Explainer) -> NotReady | None:
+    for expression in plan.ready_when:
+        try:
+            holds = truth(expression.evaluate(variables))
+        except PendingError as error:
+            return NotReady(expression=expression.text, why=expression.failure_text(error))
+        except CelError as error:
+            text = f'node "{plan.id}": failed to evaluate readyWhen expression: {expression.failure_text(error)}'
+            raise NodeFailure(text, expression=expression.text) from None
+        if holds is None:
+            raise NodeFailure(
+                f'node "{plan.id}": readyWhen "{expression.text}" must return bool',
+                expression=expression.text,
+            )
+        if not holds:
+            why = explainer.why_false(expression, variables)
+            return NotReady(expression=expression.text, why=f"{expression.shown}: {why}")
+    return None

@@ -1,0 +1,188 @@
+"""From one template to the object to apply: values filled in, namespace defaulted, labels and annotations of
+ownership.
+
+The result shares what is constant with the template and with observed objects: nobody may change it. Data of
+an instance is never scanned for expressions again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kroasync.cel import OMIT, CelError, PendingError
+from kroasync.engine.labels import inherited, label_value
+from kroasync.engine.plan import NodePlan, Plan
+from kroasync.engine.scope import Compiled, NodeFailure, PendingData, Scope, json_of, without_omitted
+from kroasync.model import names
+from kroasync.model.applyset import Parent
+from kroasync.model.objects import Key, Obj, labels_of, metadata, name_of, namespace_of, uid_of
+from kroasync.model.paths import nests_deeper
+
+# Never taken from a template, however they got into its labels or annotations: they would forge ownership.
+_RESERVED: Final = (*names.RESERVED_PREFIXES, names.APPLYSET_PREFIX)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desired:
+    """One object a node declares."""
+
+    key: Key
+    obj: Obj
+    # Place in the collection; None for a single resource.
+    index: int | None = None
+
+    @property
+    def identity(self) -> tuple[str, str, str, str]:
+        return identity(self.key)
+
+
+def identity(key: Key) -> tuple[str, str, str, str]:
+    """What makes an object the same one whatever version it is read in: group, kind, namespace, name."""
+    return (key.resource.group, key.resource.kind, key.namespace, key.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ownership:
+    """What an instance puts on each of its children."""
+
+    parent: Parent
+    applyset_id: str
+    labels: Mapping[str, str]
+    inherited: Mapping[str, str]
+
+    @staticmethod
+    def of(plan: Plan, instance: Obj) -> "Ownership":
+        resource = plan.graph.resource
+        parent = Parent(
+            name=name_of(instance),
+            namespace=namespace_of(instance) if resource.namespaced else "",
+            kind=resource.kind,
+            group=resource.group,
+        )
+        applyset_id = parent.applyset_id
+        labels = {
+            **plan.child_labels,
+            names.LABEL_INSTANCE_ID: uid_of(instance),
+            names.LABEL_INSTANCE_NAME: label_value(parent.name),
+            names.LABEL_APPLYSET_PART_OF: applyset_id,
+        }
+        if parent.namespace:
+            labels[names.LABEL_INSTANCE_NAMESPACE] = parent.namespace
+        return Ownership(
+            parent=parent,
+            applyset_id=applyset_id,
+            labels=labels,
+            inherited=inherited(labels_of(instance), plan.options.unpropagated_labels),
+        )
+
+
+def fill(plan: NodePlan, scope: Scope) -> Obj:
+    """The template of a single resource or external with its values; raises PendingData or NodeFailure."""
+    return _filled(plan, [evaluated(plan.id, e, scope) for e in plan.expressions])
+
+
+def fill_item(plan: NodePlan, scope: Scope, variables: Mapping[str, Any]) -> Obj:
+    """The template of one collection item; iteration expressions see `variables`."""
+    return _filled(
+        plan,
+        [
+            evaluated_with(plan.id, e, variables) if e.is_iteration else evaluated(plan.id, e, scope)
+            for e in plan.expressions
+        ],
+    )
+
+
+def _filled(plan: NodePlan, values: list[Any]) -> Obj:
+    for expression, value, room in zip(plan.expressions, values, plan.rooms, strict=True):
+        if type(value) in (dict, list) and nests_deeper(value, room):
+            text = f'node "{plan.id}": the value of {expression.shown} is nested too deeply'
+            raise NodeFailure(text, expression=expression.text)
+    filled = plan.fill(values)
+    return without_omitted(filled) if plan.may_omit else filled  # type: ignore[no-any-return]
+
+
+def evaluated(node: str, expression: Compiled, scope: Scope) -> Any:
+    """The JSON value of an expression of a node; raises PendingData or NodeFailure."""
+    try:
+        return scope.json(expression)
+    except CelError as error:
+        raise failure_of(node, expression, error) from None
+
+
+def evaluated_with(node: str, expression: Compiled, variables: Mapping[str, Any]) -> Any:
+    """The same under variables of its own."""
+    try:
+        return json_of(expression, variables)
+    except CelError as error:
+        raise failure_of(node, expression, error) from None
+
+
+def failure_of(node: str, expression: Compiled, error: CelError) -> PendingData | NodeFailure:
+    """The engine's error for a failed evaluation."""
+    text = f'node "{node}": failed to evaluate expression: {expression.failure_text(error)}'
+    if isinstance(error, PendingError):
+        return PendingData(f"{text} (data pending)", expression=expression.text)
+    return NodeFailure(text, expression=expression.text)
+
+
+def desired(
+    plan: NodePlan, obj: Obj, ownership: Ownership, *, index: int | None = None, size: int | None = None
+) -> Desired:
+    """The object to apply with its identity; raises NodeFailure if it has none."""
+    key = key_of(plan, obj, ownership.parent.namespace)
+    labels = {**ownership.inherited, **_allowed(plan.id, obj, "labels"), **ownership.labels, **plan.labels}
+    if index is not None:
+        labels[names.LABEL_COLLECTION_INDEX] = str(index)
+        labels[names.LABEL_COLLECTION_SIZE] = str(size)
+    meta = {
+        **obj["metadata"],
+        "name": key.name,
+        "labels": labels,
+        "annotations": {
+            **_allowed(plan.id, obj, "annotations"),
+            names.ANNOTATION_APPLY_ORDER: plan.apply_order,
+        },
+    }
+    if key.namespace:
+        meta["namespace"] = key.namespace
+    else:
+        meta.pop("namespace", None)
+    return Desired(key=key, obj={**obj, "metadata": meta}, index=index)
+
+
+def key_of(plan: NodePlan, obj: Obj, default_namespace: str) -> Key:
+    """Identity of a filled template; raises NodeFailure if name or namespace are missing."""
+    meta, resource = metadata(obj), plan.node.resource
+    name = meta.get("name")
+    if not isinstance(name, str) or not name:
+        raise NodeFailure(f'node "{plan.id}": metadata.name must be a non-empty string, got {_kind(name)}')
+    if not resource.namespaced:
+        return Key(resource, "", name)
+    namespace = meta.get("namespace")
+    if namespace is None or namespace == "":
+        if not default_namespace:
+            raise NodeFailure(
+                f'node "{plan.id}" is namespaced and must resolve metadata.namespace when the instance is '
+                "cluster-scoped"
+            )
+        namespace = default_namespace
+    if not isinstance(namespace, str):
+        raise NodeFailure(f'node "{plan.id}": metadata.namespace must be a string, got {_kind(namespace)}')
+    return Key(resource, namespace, name)
+
+
+def _allowed(node: str, obj: Obj, field: str) -> dict[str, Any]:
+    # An optional none leaves null behind, which is no value of a label; an expression may bring reserved keys
+    # along.
+    found = obj["metadata"].get(field)
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise NodeFailure(f'node "{node}": metadata.{field} must be a map, got {_kind(found)}')
+    return {k: v for k, v in found.items() if v is not None and not k.startswith(_RESERVED)}
+
+
+def _kind(value: Any) -> str:
+    if value is None or value is OMIT:
+        return "nothing"
+    return f'"{value}"' if isinstance(value, str) else type(value).__name__

@@ -1,0 +1,431 @@
+"""The status of an instance: state, phase, synced, conditions and the author's fields, composed from what a
+pass found.
+
+Every function returns the status as it should be; it is the very dict the instance has if nothing changed, so
+that the caller writes nothing. Transition times move only with the status of a condition. `now` is RFC 3339,
+UTC, whole seconds.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kroasync.cel import CelError, Condition, PendingError
+from kroasync.engine.actions import Refusal
+from kroasync.engine.outcome import Failure, NodeState, Outcome
+from kroasync.engine.plan import MAX_DEPTH, Plan
+from kroasync.engine.scope import Compiled, Scope
+from kroasync.engine.teardown import Teardown
+from kroasync.graph.nodes import Path
+from kroasync.model import names
+from kroasync.model.conditions import (
+    FALSE,
+    STATUSES,
+    TRUE,
+    UNKNOWN,
+    Conditions,
+    ConditionSet,
+    Subject,
+    conditions_of,
+    find,
+    is_true,
+)
+from kroasync.model.objects import Obj
+from kroasync.model.paths import nests_deeper
+
+READY: Final = "Ready"
+INSTANCE_MANAGED: Final = "InstanceManaged"
+GRAPH_RESOLVED: Final = "GraphResolved"
+RESOURCES_READY: Final = "ResourcesReady"
+PROGRESSING: Final = "Progressing"
+DEGRADED: Final = "Degraded"
+ERROR: Final = "Error"
+# kstatus' abnormal-true conditions: there only while they are true.
+RECONCILING: Final = "Reconciling"
+STALLED: Final = "Stalled"
+
+CONDITIONS: Final = ConditionSet(root=READY, dependents=(INSTANCE_MANAGED, GRAPH_RESOLVED, RESOURCES_READY))
+BUILT_IN: Final = frozenset((READY, *CONDITIONS.dependents))
+_KNOWN: Final = BUILT_IN | {PROGRESSING, DEGRADED, ERROR, RECONCILING, STALLED}
+
+PHASES: Final = {
+    "ACTIVE": "Running",
+    "IN_PROGRESS": "Progressing",
+    "FAILED": "Failed",
+    "ERROR": "Failed",
+    "DELETING": "Terminating",
+}
+# What Ready=True says, by kind of definition; elsewhere the condition set's own reason stays.
+_READY_TEXT: Final = {
+    names.RESOURCE_GROUP: ("ResourcesAvailable", "All resources are available and configured correctly"),
+    names.RESOURCE_GRAPH_DEFINITION: ("Ready", ""),
+}
+
+MAX_MESSAGE: Final = 2048
+_AS_EXPECTED: Final = "AsExpected"
+
+
+def compose(plan: Plan, outcome: Outcome, *, now: str) -> Obj:
+    """The status after a pass: over the nodes, suspended, or one that could not manage the instance."""
+    instance, verdict = outcome.instance, _verdict(outcome)
+    wire, declared = _status_of(instance), plan.graph.status_template
+    fields, broken = author_fields(plan.status, outcome.scope)
+    if verdict.keeps_fields:
+        fields = {k: v for k, v in wire.items() if k in declared}
+    before = [] if plan.conditions else conditions_of(instance)
+    built_in = _conditions(instance, before, verdict, broken, now=now)
+    built_in = _worded(built_in, *_READY_TEXT[plan.graph.definition.api_kind])
+    generation = Subject.of(instance).generation
+    state = "ACTIVE" if CONDITIONS.is_ready(built_in, generation) else verdict.state
+    conditions = built_in
+    if plan.conditions:
+        conditions, degraded = author_conditions(plan, outcome, built_in, now=now)
+        state = "ERROR" if degraded else state
+    own = {"phase": PHASES[state], "synced": outcome.synced, "observedGeneration": generation}
+    status = {k: v for k, v in own.items() if k not in declared}
+    status.update(fields)
+    status.update(state=state, conditions=conditions)
+    return wire if same_json(status, wire) else status
+
+
+def compose_unresolved(instance: Obj, message: str, *, now: str) -> Obj:
+    """The status while the definition has no usable graph; what is not about that stays as it is."""
+    resolved = (GRAPH_RESOLVED, FALSE, "ResolutionFailed", message)
+    return _overlaid(instance, _Verdict(state="ERROR", conditions=(resolved,), error=message), now=now)
+
+
+def compose_teardown(instance: Obj, teardown: Teardown, *, now: str) -> Obj:
+    """The status of an instance being deleted."""
+    text = teardown.message
+    verdict = _Verdict(
+        state="DELETING",
+        conditions=((RESOURCES_READY, UNKNOWN, "UnderDeletion", text),),
+        progressing=("UnderDeletion", text),
+        error=text if teardown.blocked else None,
+    )
+    return _overlaid(instance, verdict, now=now)
+
+
+def compose_release_failed(instance: Obj, error: str, *, now: str) -> Obj:
+    """The status when the finalizer of an instance without children could not be removed."""
+    text = f"failed removing finalizer: {error}"
+    managed = (INSTANCE_MANAGED, FALSE, "ManagementFailed", text)
+    return _overlaid(instance, _Verdict(state="DELETING", conditions=(managed,), error=text), now=now)
+
+
+# What a pass means
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Verdict:
+    state: str
+    # (type, status, reason, message) in the order they are set.
+    conditions: tuple[tuple[str, str, str, str], ...]
+    # Reason and message of the work that goes on.
+    progressing: tuple[str, str] | None = None
+    error: str | None = None
+    # No retry can help.
+    stalled: bool = False
+    # Something works while something else failed.
+    partial: bool = False
+    # The author's fields cannot be computed now: the last ones stay.
+    keeps_fields: bool = False
+
+
+_MANAGED: Final = (
+    INSTANCE_MANAGED,
+    TRUE,
+    "Managed",
+    "instance is properly managed with finalizers and labels",
+)
+_RESOLVED: Final = (GRAPH_RESOLVED, TRUE, "Resolved", "runtime graph created and all resources resolved")
+
+
+def _verdict(outcome: Outcome) -> _Verdict:
+    if outcome.management_error is not None:
+        text = f"finalizer/labeling failed: {outcome.management_error}"
+        return _Verdict(
+            state="ERROR",
+            conditions=((INSTANCE_MANAGED, FALSE, "ManagementFailed", text),),
+            progressing=("Retrying", text),
+            error=text,
+            keeps_fields=True,
+        )
+    if outcome.suspended:
+        return _suspended(outcome)
+    if outcome.failures:
+        return _failed(outcome)
+    waiting = [r for r in outcome.nodes.values() if not r.state.is_settled]
+    if not waiting:
+        done = (RESOURCES_READY, TRUE, "AllResourcesReady", "all resources are created and ready")
+        return _Verdict(state="ACTIVE", conditions=(_MANAGED, _RESOLVED, done))
+    deleting = next((r for r in waiting if r.state is NodeState.DELETING), None)
+    if deleting is not None:
+        reason, text = "ResourceDeleting", deleting.message
+    else:
+        reason, text = "NotReady", f"awaiting resource readiness: {waiting_text(outcome)}"
+    return _Verdict(
+        state="IN_PROGRESS",
+        conditions=(_MANAGED, _RESOLVED, (RESOURCES_READY, FALSE, reason, text)),
+        progressing=(reason, text),
+    )
+
+
+def _suspended(outcome: Outcome) -> _Verdict:
+    before = _status_of(outcome.instance).get("state")
+    text = f"reconciliation suspended via {names.ANNOTATION_RECONCILE} annotation"
+    return _Verdict(
+        state=before if before in PHASES else "IN_PROGRESS",
+        conditions=(_MANAGED, _RESOLVED, (RESOURCES_READY, FALSE, "ReconciliationSuspended", text)),
+        keeps_fields=True,
+    )
+
+
+def _failed(outcome: Outcome) -> _Verdict:
+    text = _failure_text(outcome)
+    # A stale UID met while pruning is no error of anybody: everything declared is there.
+    transient = all(f.node is None and f.refusal is Refusal.CONFLICT for f in outcome.failures)
+    retried = _is_retried(outcome.failures)
+    return _Verdict(
+        state="IN_PROGRESS" if transient else "ERROR",
+        conditions=(_MANAGED, _RESOLVED, (RESOURCES_READY, FALSE, "NotReady", text)),
+        progressing=("Retrying", text) if retried else None,
+        error=None if transient else text,
+        stalled=not retried,
+        partial=any(r.state is NodeState.SYNCED for r in outcome.nodes.values()),
+    )
+
+
+def _is_retried(failures: Iterable[Failure]) -> bool:
+    # What the API server finds invalid stays invalid until somebody edits it (kstatus: Stalled).
+    return any(f.retryable and f.refusal is not Refusal.INVALID for f in failures)
+
+
+def _failure_text(outcome: Outcome) -> str:
+    whole = [f.message for f in outcome.failures if f.node is None]
+    if whole:
+        return "resource reconciliation failed: " + "; ".join(whole)
+    return "resource error: " + "; ".join(f.message for f in outcome.failures) + _blocked_text(outcome)
+
+
+def waiting_text(outcome: Outcome) -> str:
+    """Every node that waits for a reason of its own, with the reason; then the nodes that wait for those."""
+    return "; ".join(report.message for report in outcome.causes) + _blocked_text(outcome)
+
+
+def _blocked_text(outcome: Outcome) -> str:
+    blocked = [f'"{r.id}"' for r in outcome.nodes.values() if r.blocked_by and not r.is_root_cause]
+    return f"; nodes blocked by this: {', '.join(blocked)}" if blocked else ""
+
+
+# Conditions
+
+
+def _conditions(instance: Obj, before: Conditions, verdict: _Verdict, broken: str | None, *, now: str) -> Conditions:
+    """`before` with a verdict worked in. `broken` is a status expression that failed for good."""
+    subject = Subject.of(instance)
+    current = CONDITIONS.initialise([c for c in before if c["type"] in _KNOWN], subject, now=now)
+
+    def put(type_: str, status: str, reason: str, message: str) -> None:
+        nonlocal current
+        message = capped(message)
+        old = find(current, type_)
+        # Most passes change nothing.
+        if old is None or (
+            (old.get("status"), old.get("reason"), old.get("message"), old.get("observedGeneration", 0))
+            != (status, reason, message, subject.generation)
+        ):
+            current = CONDITIONS.set(current, subject, type_, status, reason=reason, message=message, now=now)
+
+    for condition in verdict.conditions:
+        put(*condition)
+    error = ("ResourceError", verdict.error) if verdict.error is not None else None
+    if error is None and broken is not None:
+        error = ("StatusExpressionFailed", broken)
+    degraded = None
+    if not is_true(current, READY, subject.generation) and (verdict.partial or _was_up(before, subject)):
+        degraded = error or verdict.progressing
+    for type_, cause in ((PROGRESSING, verdict.progressing), (DEGRADED, degraded), (ERROR, error)):
+        put(type_, TRUE if cause else FALSE, *(cause or (_AS_EXPECTED, "")))
+    for type_, cause in ((RECONCILING, verdict.progressing), (STALLED, error if verdict.stalled else None)):
+        if cause:
+            put(type_, TRUE, *cause)
+        else:
+            current = [c for c in current if c["type"] != type_]
+    return current
+
+
+def _was_up(before: Conditions, subject: Subject) -> bool:
+    """This generation was ready, and has not been since."""
+    return any(is_true(before, type_, subject.generation) for type_ in (READY, DEGRADED))
+
+
+def _worded(conditions: Conditions, reason: str, message: str) -> Conditions:
+    """The list with the words of the definition's kind in Ready=True."""
+    return [
+        {**c, "reason": reason, "message": message} if c["type"] == READY and c["status"] == TRUE else c
+        for c in conditions
+    ]
+
+
+def capped(message: str) -> str:
+    """The message, cut to MAX_MESSAGE bytes of UTF-8."""
+    encoded = message.encode()
+    if len(encoded) <= MAX_MESSAGE:
+        return message
+    return encoded[: MAX_MESSAGE - 3].decode(errors="ignore") + "…"
+
+
+def _overlaid(instance: Obj, verdict: _Verdict, *, now: str) -> Obj:
+    """The wire status with a verdict laid over it, for when there is no graph to compute the rest."""
+    wire = _status_of(instance)
+    before = conditions_of(instance)
+    status = dict(wire)
+    # Without a graph the author's fields and conditions are told from ours by what is there.
+    own = {
+        "phase": PHASES[verdict.state],
+        "synced": False,
+        "observedGeneration": Subject.of(instance).generation,
+    }
+    status.update({key: value for key, value in own.items() if _is_ours(key, wire.get(key))})
+    status["state"] = verdict.state
+    if not before or find(before, INSTANCE_MANAGED) is not None:
+        status["conditions"] = _conditions(instance, before, verdict, None, now=now)
+    elif verdict.state == "DELETING":
+        status["conditions"] = _with_author_conditions(instance, before, verdict, now=now)
+    return wire if same_json(status, wire) else status
+
+
+def _with_author_conditions(instance: Obj, before: Conditions, verdict: _Verdict, *, now: str) -> Conditions:
+    """The author's conditions as they are, and those of the verdict beside them."""
+    ours = [c for c in before if c["type"] in {condition[0] for condition in verdict.conditions}]
+    current, subject = ours, Subject.of(instance)
+    for type_, status, reason, message in verdict.conditions:
+        current = CONDITIONS.set(current, subject, type_, status, reason=reason, message=capped(message), now=now)
+    made = [c for c in current if c["type"] in {condition[0] for condition in verdict.conditions}]
+    return [c for c in before if find(made, c["type"]) is None] + made
+
+
+def _is_ours(key: str, value: Any) -> bool:
+    if value is None:
+        return True
+    if key == "phase":
+        return value in PHASES.values()
+    return type(value) is (bool if key == "synced" else int)
+
+
+# The author's status
+
+
+def author_fields(leaves: Sequence[tuple[Path, Compiled]], scope: Scope) -> tuple[Obj, str | None]:
+    """The fields whose expressions resolve now, and the first expression that failed for good.
+
+    Nulls are left out: the API server drops them, and they would differ from the wire forever.
+    """
+    fields: Obj = {}
+    broken: str | None = None
+    for path, expression in leaves:
+        try:
+            value = _without_nulls(scope.json(expression))
+        except PendingError:
+            continue
+        except CelError as error:
+            broken = broken or f"failed to evaluate status expression: {expression.failure_text(error)}"
+            continue
+        if nests_deeper(value, MAX_DEPTH - len(path)):
+            broken = broken or f"the value of status expression {expression.shown} is nested too deeply"
+        elif value is not None:
+            _put(fields, path, value)
+    return fields, broken
+
+
+def _put(fields: Obj, path: Path, value: Any) -> None:
+    """Set a leaf, making containers on the way; missing list elements before it become null."""
+    branch: Any = fields
+    for part, following in zip(path, (*path[1:], None), strict=True):
+        if isinstance(part, int):
+            branch.extend([None] * (part + 1 - len(branch)))
+            below = branch[part]
+        else:
+            below = branch.get(part)
+        if following is None:
+            below = value
+        elif below is None:
+            below = [] if isinstance(following, int) else {}
+        branch[part] = below
+        branch = below
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_nulls(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list):
+        return [_without_nulls(v) for v in value]
+    return value
+
+
+def author_conditions(plan: Plan, outcome: Outcome, built_in: Conditions, *, now: str) -> tuple[Conditions, bool]:
+    """The author's conditions, which replace ours on the wire, and whether they are degraded.
+
+    An expression whose data is not there is skipped; one that fails, a malformed condition and a type that
+    occurs twice are dropped and make the list degraded. Unless all were computed, earlier conditions of other
+    types stay.
+    """
+    variables = dict(outcome.scope.variables)
+    variables["schema"] = {**variables["schema"], "status": {"conditions": built_in}}
+    made: list[Condition] = []
+    incomplete = degraded = False
+    for expression in plan.conditions:
+        try:
+            value = expression.evaluate(variables)
+        except PendingError:
+            incomplete = True
+            continue
+        except CelError:
+            degraded = True
+            continue
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, Condition) and item.type and item.status in STATUSES:
+                made.append(item)
+            else:
+                degraded = True
+    types = [condition.type for condition in made]
+    repeated = {type_ for type_ in types if types.count(type_) > 1}
+    degraded = degraded or bool(repeated)
+    wire = conditions_of(outcome.instance)
+    generation = Subject.of(outcome.instance).generation
+    conditions = [_stamped(condition, wire, generation, now) for condition in made if condition.type not in repeated]
+    if incomplete or degraded:
+        conditions += [c for c in wire if find(conditions, c["type"]) is None]
+    return conditions, degraded
+
+
+def _stamped(condition: Condition, wire: Conditions, generation: int, now: str) -> dict[str, Any]:
+    before = find(wire, condition.type)
+    kept = before is not None and before.get("status") == condition.status
+    stamped: dict[str, Any] = {
+        "type": condition.type,
+        "status": condition.status,
+        "lastTransitionTime": (before or {}).get("lastTransitionTime", now) if kept else now,
+    }
+    if condition.reason:
+        stamped["reason"] = condition.reason
+    if condition.message:
+        stamped["message"] = capped(condition.message)
+    if generation:
+        stamped["observedGeneration"] = generation
+    return stamped
+
+
+def _status_of(instance: Obj) -> Obj:
+    status = instance.get("status")
+    return status if isinstance(status, dict) else {}
+
+
+def same_json(a: Any, b: Any) -> bool:
+    """Equality as JSON has it: 3 is 3.0, true is not 1."""
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(same_json(value, b[key]) for key, value in a.items())
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(same_json, a, b))
+    return isinstance(a, bool) == isinstance(b, bool) and bool(a == b)

@@ -1,0 +1,107 @@
+"""Deletion of an instance, without its graph and without CEL: identity and order are stored on the children.
+
+The highest apply-order wave goes first; the next follows when every object of it is gone. Only objects we
+applied, of this instance's ApplySet, are deleted; others with copied labels neither are deleted nor keep the
+instance.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from kroasync.engine.actions import Delete, Observed, Refusal, Refused, Result
+from kroasync.engine.outcome import Retry
+from kroasync.model import applyset, names
+from kroasync.model.applyset import InventoryError, Parent
+from kroasync.model.objects import GVK, Obj, metadata, name_of, namespace_of, uid_of
+
+# Members named in a message; more are counted.
+_NAMED: Final = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Teardown:
+    """What the deletion of an instance needs next."""
+
+    message: str
+    deletes: tuple[Delete, ...] = ()
+    # Members of the current wave that are already on their way out.
+    waiting_for: tuple[Observed, ...] = ()
+    # Nothing is left: take these off the instance's finalizers.
+    remove_finalizers: tuple[str, ...] = ()
+    # The metadata that finds the children cannot be trusted, or a delete was refused: people have to look.
+    blocked: bool = False
+    retry: Retry = Retry.EVENT
+
+    @property
+    def finalizer_removal(self) -> bool:
+        return bool(self.remove_finalizers)
+
+
+def plan_teardown(instance: Obj, members: Iterable[Observed]) -> Teardown:
+    """The next step. `members` are all objects in the kinds and namespaces of the instance's inventory."""
+    finalizers = own_finalizers(instance)
+    parent = parent_of(instance)
+    if names.FINALIZER in finalizers:
+        try:
+            applyset.validate(instance, parent)
+        except InventoryError as error:
+            return blocked(f"validate deletion inventory: {error}")
+    left = [m for m in members if m.ours and m.part_of == parent.applyset_id]
+    if not left:
+        return Teardown(message="deleting resources", remove_finalizers=finalizers, retry=Retry.NONE)
+    top = max(_order(m) for m in left)
+    wave = sorted((m for m in left if _order(m) == top), key=lambda m: m.key)
+    going = tuple(m for m in wave if m.deleting)
+    return Teardown(
+        message=_progress(top, going),
+        deletes=tuple(Delete(node=m.node, key=m.key, uid=m.uid) for m in wave if not m.deleting),
+        waiting_for=going,
+    )
+
+
+def blocked(text: str) -> Teardown:
+    """A deletion that cannot go on: `deletion blocked: ...`."""
+    return Teardown(message=f"deletion blocked: {text}", blocked=True, retry=Retry.BACKOFF)
+
+
+def after(teardown: Teardown, results: Sequence[Result]) -> Teardown:
+    """The step with the refusals of its deletes worked in."""
+    refused = [r for r in results if isinstance(r, Refused) and r.refusal is not Refusal.MISSING]
+    if not refused:
+        return teardown
+    failed = next((r for r in refused if r.refusal is not Refusal.CONFLICT), None)
+    if failed is None:
+        text = "deletion blocked: deletion encountered UID conflicts; retrying"
+        return replace(teardown, message=text, retry=Retry.BACKOFF)
+    key = failed.action.key if isinstance(failed.action, Delete) else None
+    text = f"deletion blocked: delete {key}: {failed.message}"
+    return replace(teardown, message=text, blocked=True, retry=Retry.BACKOFF)
+
+
+def own_finalizers(instance: Obj) -> tuple[str, ...]:
+    """Those of the instance's finalizers that are ours, kro v0.1.0's `<uid>.kro.run/finalizer` included."""
+    legacy = uid_of(instance) + names.LEGACY_FINALIZER_SUFFIX
+    found = metadata(instance).get("finalizers") or ()
+    return tuple(f for f in found if f in (names.FINALIZER, legacy))
+
+
+def parent_of(instance: Obj) -> Parent:
+    """The ApplySet parent an instance is."""
+    gvk = GVK.of(instance)
+    return Parent(name=name_of(instance), namespace=namespace_of(instance), kind=gvk.kind, group=gvk.group)
+
+
+def _order(member: Observed) -> int:
+    # Without a usable order an object goes with the last wave.
+    return max(member.apply_order, 0)
+
+
+def _progress(wave: int, going: Sequence[Observed]) -> str:
+    text = f"deleting apply-order wave {wave}"
+    held = [m for m in going if metadata(m.obj).get("finalizers")]
+    if not held:
+        return text
+    named = [f"{m.key} (finalizers: {', '.join(metadata(m.obj)['finalizers'])})" for m in held[:_NAMED]]
+    more = f" and {len(held) - _NAMED} more" if len(held) > _NAMED else ""
+    return f"{text}: waiting for {', '.join(named)}{more}"
