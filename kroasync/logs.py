@@ -6,6 +6,7 @@ it is on every line that pass writes. Credentials and the content of Secrets are
 from.
 """
 
+import json
 import logging
 import re
 import sys
@@ -85,9 +86,7 @@ class _Formatter(logging.Formatter):
         self._stack_from = stack_from
 
     def _fields(self, record: logging.LogRecord) -> dict[str, Any]:
-        fields = {
-            name: _masked(name, value) for name, value in record.__dict__.items() if name not in _STANDARD
-        }
+        fields = {name: _masked(name, value) for name, value in record.__dict__.items() if name not in _STANDARD}
         key = reconcile_key.get()
         if key:
             fields.setdefault("key", key)
@@ -121,7 +120,7 @@ class JsonFormatter(_Formatter):
         stack = self._stack(record)
         if stack:
             line["stacktrace"] = stack
-        return orjson.dumps(line, default=_text, option=orjson.OPT_NON_STR_KEYS).decode()
+        return _json(line)
 
 
 class ConsoleFormatter(_Formatter):
@@ -137,7 +136,7 @@ class ConsoleFormatter(_Formatter):
         ]
         fields = self._fields(record)
         if fields:
-            parts.append(orjson.dumps(fields, default=_text, option=orjson.OPT_NON_STR_KEYS).decode())
+            parts.append(_json(fields))
         stack = self._stack(record)
         return "\t".join(parts) + (f"\n{stack}" if stack else "")
 
@@ -156,6 +155,14 @@ def _masked(name: str, value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_masked("", v) for v in value]
     return value
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    try:
+        return orjson.dumps(value, default=_text, option=orjson.OPT_NON_STR_KEYS).decode()
+    except orjson.JSONEncodeError:
+        # Integers beyond 64 bits, unpaired surrogates: a line is written whatever is in it.
+        return json.dumps(value, default=_text)
 
 
 def _text(value: object) -> str:

@@ -5,7 +5,6 @@ bound children and takes a bounded number of label sets; what comes after is cou
 `other`.
 """
 
-import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -147,12 +146,8 @@ class Metrics:
         default = prometheus.Histogram.DEFAULT_BUCKETS
         self.cel_expr_eval_total = counter("cel_expr_eval_total", "Expressions evaluated")
         self.runtime_node_eval_total = counter("runtime_node_eval_total", "Nodes resolved")
-        self.runtime_node_eval_errors_total = counter(
-            "runtime_node_eval_errors_total", "Nodes that failed to resolve"
-        )
-        self.runtime_node_ignored_total = counter(
-            "runtime_node_ignored_total", "Nodes left out by includeWhen"
-        )
+        self.runtime_node_eval_errors_total = counter("runtime_node_eval_errors_total", "Nodes that failed to resolve")
+        self.runtime_node_ignored_total = counter("runtime_node_ignored_total", "Nodes left out by includeWhen")
         self.runtime_node_not_ready_total = counter("runtime_node_not_ready_total", "Nodes found not ready")
         self.runtime_creation_total = counter("runtime_creation_total", "Passes prepared over an instance")
         self.runtime_creation_duration_seconds = histogram(
@@ -224,9 +219,7 @@ class Metrics:
         self.instance_reconcile_duration_seconds = histogram(
             "instance_reconcile_duration_seconds", "Time of a pass", _H120, "gvr"
         )
-        self.instance_reconcile_errors_total = counter(
-            "instance_reconcile_errors_total", "Passes that failed", "gvr"
-        )
+        self.instance_reconcile_errors_total = counter("instance_reconcile_errors_total", "Passes that failed", "gvr")
         self.instance_graph_resolution_success_total = counter(
             "instance_graph_resolution_success_total", "Instances that found their graph", "gvr"
         )
@@ -240,9 +233,7 @@ class Metrics:
         registry.register(self.instance_conditions)
 
         self.rgd_graph_build_total = counter("rgd_graph_build_total", "Definitions compiled", "name")
-        self.rgd_graph_build_errors_total = counter(
-            "rgd_graph_build_errors_total", "Definitions refused", "name"
-        )
+        self.rgd_graph_build_errors_total = counter("rgd_graph_build_errors_total", "Definitions refused", "name")
         self.rgd_graph_build_duration_seconds = histogram(
             "rgd_graph_build_duration_seconds", "Time to compile a definition", _H120, "name"
         )
@@ -276,9 +267,7 @@ class Metrics:
         )
 
         self.schema_resolver_cache_hits_total = counter("schema_resolver_cache_hits_total", "Schemas at hand")
-        self.schema_resolver_cache_misses_total = counter(
-            "schema_resolver_cache_misses_total", "Schemas asked for"
-        )
+        self.schema_resolver_cache_misses_total = counter("schema_resolver_cache_misses_total", "Schemas asked for")
         self.schema_resolver_errors_total = counter("schema_resolver_errors_total", "Schemas not obtained")
         self.schema_resolver_cache_size = gauge("schema_resolver_cache_size", "Schemas kept")
         self.schema_resolver_api_call_duration_seconds = histogram(
@@ -303,9 +292,7 @@ class Metrics:
 
         self.workqueue_depth = gauge("workqueue_depth", "Keys waiting", "name")
         self.workqueue_adds_total = counter("workqueue_adds_total", "Keys added", "name")
-        self.workqueue_retries_total = counter(
-            "workqueue_retries_total", "Keys added after a failure", "name"
-        )
+        self.workqueue_retries_total = counter("workqueue_retries_total", "Keys added after a failure", "name")
         self.workqueue_queue_duration_seconds = histogram(
             "workqueue_queue_duration_seconds", "Time a key waits", default, "name"
         )
@@ -316,9 +303,7 @@ class Metrics:
             "leader_election_master_status", "1 while this process leads", "name"
         )
 
-        self.kroasync_workqueue_depth = gauge(
-            "kroasync_workqueue_depth", "Keys waiting, in work or delayed", "state"
-        )
+        self.kroasync_workqueue_depth = gauge("kroasync_workqueue_depth", "Keys waiting, in work or delayed", "state")
         self.kroasync_event_loop_lag_seconds = gauge(
             "kroasync_event_loop_lag_seconds", "How late the event loop last woke up"
         )
@@ -327,16 +312,12 @@ class Metrics:
             "Seconds since the watch last heard of the server",
             "gvr",
         )
-        self.kroasync_watch_relists_total = counter(
-            "kroasync_watch_relists_total", "Lists after the first", "gvr"
-        )
+        self.kroasync_watch_relists_total = counter("kroasync_watch_relists_total", "Lists after the first", "gvr")
         self.kroasync_watch_errors_total = counter(
             "kroasync_watch_errors_total", "Failures of lists and watches", "gvr"
         )
 
-    def request_done(
-        self, method: str, status: int, seconds: float, request_bytes: int, response_bytes: int
-    ) -> None:
+    def request_done(self, method: str, status: int, seconds: float, request_bytes: int, response_bytes: int) -> None:
         """One request to the API server; status 0 means no answer."""
         self.rest_client_requests_total.inc(str(status) if status else "<error>", method)
         self.rest_client_request_duration_seconds.observe(seconds, method)
@@ -363,12 +344,3 @@ def gvr_path(api_version: str, plural: str) -> str:
 def gvr_text(api_version: str, plural: str) -> str:
     """The label form `group/version, Resource=plural`."""
     return f"{api_version}, Resource={plural}"
-
-
-async def measure_loop_lag(metrics: Metrics, *, interval_s: float = 1.0) -> None:
-    """Keep `kroasync_event_loop_lag_seconds` up to date; never returns."""
-    loop = asyncio.get_running_loop()
-    while True:
-        due = loop.time() + interval_s
-        await asyncio.sleep(interval_s)
-        metrics.kroasync_event_loop_lag_seconds.set(max(0.0, loop.time() - due))

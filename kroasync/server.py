@@ -133,10 +133,11 @@ class Server:
             max_field_size=_HEADER_LIMIT,
             keepalive_timeout=75.0,
             lingering_time=1.0,
+            shutdown_timeout=1.0,
         )
         await runner.setup()
         self._runners.append(runner)
-        site = web.TCPSite(runner, address.host or None, address.port, shutdown_timeout=1.0)
+        site = web.TCPSite(runner, address.host or None, address.port)
         await site.start()
         port = int(runner.addresses[0][1])
         log.info("serving %s on port %d", " and ".join(parts), port)

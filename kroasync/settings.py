@@ -43,8 +43,8 @@ _UNITS: Final[Mapping[str, float]] = {
     "m": 60.0,
     "h": 3600.0,
 }
-_DURATION = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+")
-_DURATION_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+_DURATION = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+")
+_DURATION_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 _TRUE: Final = ("1", "t", "T", "TRUE", "true", "True")
 _FALSE: Final = ("0", "f", "F", "FALSE", "false", "False")
 
@@ -99,9 +99,7 @@ def _parse_gates(text: str) -> frozenset[str]:
         name, equals, value = (part.strip() for part in entry.partition("="))
         if name not in FEATURE_GATES and name not in _META_GATES:
             known = [*FEATURE_GATES, *_META_GATES]
-            raise ValueError(
-                f"there is no feature gate {name}{_hint(name, known)}; known: {', '.join(known)}"
-            )
+            raise ValueError(f"there is no feature gate {name}{_hint(name, known)}; known: {', '.join(known)}")
         if not equals:
             raise ValueError(f"{name} needs a value: {name}=true")
         try:
@@ -258,9 +256,7 @@ class Settings:
         check=_positive,
     )
 
-    workers: int = _setting(
-        DEFAULT_WORKERS, _INT, "Passes over instances at the same time.", check=_at_least(1)
-    )
+    workers: int = _setting(DEFAULT_WORKERS, _INT, "Passes over instances at the same time.", check=_at_least(1))
     request_concurrency: int = _setting(
         32, _INT, "Requests to the API server at the same time; watches do not count.", check=_at_least(1)
     )
@@ -354,9 +350,7 @@ class Settings:
     feature_gates: frozenset[str] = _setting(
         frozenset(),
         _GATES,
-        "Features to turn on or off: "
-        + "; ".join(f"`{name}`, {text}" for name, text in FEATURE_GATES.items())
-        + ".",
+        "Features to turn on or off: " + "; ".join(f"`{name}`, {text}" for name, text in FEATURE_GATES.items()) + ".",
     )
 
     zap_devel: bool = _setting(

@@ -140,7 +140,10 @@ class Instances:
 
     # Deletion
 
-    async def _tear_down(self, key: Key, served: Served, instance: Obj, world: InstanceWorld) -> Verdict:
+    async def _tear_down(
+        self, key: Key, served: Served, instance: Obj, world: InstanceWorld, *, deleted: tuple[str, ...] = ()
+    ) -> Verdict:
+        """One wave, and the next ones as long as nothing has to be waited for; `deleted` are those of this pass."""
         if not own_finalizers(instance):
             return Done()
         try:
@@ -148,20 +151,23 @@ class Instances:
         except ApiError as error:
             plan = blocked(f"list deletion inventory: {error.message}")
         if plan.finalizer_removal:
-            return await self._release(key, served, instance, plan)
+            return await self._release(key, served, instance, plan, deleted)
         if plan.deletes:
             performer = Performer(self.client, self.children, served.instances, key, self.watches.hold_external)
             results = await performer.perform_all(plan.deletes)
             plan = after(plan, results)
-            self._record_deletes(instance, plan)
+            deleted += tuple(str(delete.key) for delete in plan.deletes)
         if plan.deletes and plan.retry is Retry.EVENT and not any(m.deleting for m in world.members()):
             # The whole wave is gone already: go on with the next one.
-            return await self._tear_down(key, served, instance, world)
+            return await self._tear_down(key, served, instance, world, deleted=deleted)
+        self._record_deletes(instance, plan, deleted)
         status = compose_teardown(instance, plan, now=self._stamp())
         await self._report(key, served, instance, status)
         return RetryAfter(reason=plan.message) if plan.retry is Retry.BACKOFF else RetryAfter(delay_s=SAFETY_NET_S)
 
-    async def _release(self, key: Key, served: Served, instance: Obj, plan: Teardown) -> Verdict:
+    async def _release(
+        self, key: Key, served: Served, instance: Obj, plan: Teardown, deleted: tuple[str, ...]
+    ) -> Verdict:
         """Nothing is left: take our finalizers off."""
         others = [f for f in metadata(instance).get("finalizers", ()) if f not in plan.remove_finalizers]
         body = {"metadata": {"resourceVersion": metadata(instance)["resourceVersion"], "finalizers": others}}
@@ -175,7 +181,8 @@ class Instances:
             status = compose_release_failed(instance, error.message, now=self._stamp())
             await self._report(key, served, instance, status)
             return RetryAfter(reason=error.message)
-        self.recorder.record(instance, reason="Deleted", note="all resources are deleted", action="Delete")
+        note = f"deleted {_listed(deleted)}; all resources are gone" if deleted else "all resources are gone"
+        self.recorder.record(instance, reason="Deleted", note=note, action="Delete")
         self.watches.release(key)
         if answer is not None and others:
             served.instances.wrote(answer)
@@ -243,32 +250,30 @@ class Instances:
         before: Obj,
         status: Obj,
     ) -> None:
-        """Events for what the pass changed and for a changed state."""
+        """Events for what the pass changed and for a changed state; a pass that does both in one tells it in one."""
         instance = outcome.instance
+        was, state = before.get("state"), status.get("state")
+        told: list[tuple[str, str]] = []
         for kind, reason in _CHANGE_REASONS:
             keys = [str(change.key) for change in outcome.changes if change.kind is kind]
+            if kind is ChangeKind.CREATED and was == "ACTIVE" and _is_current(before, instance):
+                # Everything declared was there for this generation: somebody deleted these.
+                kind, reason = ChangeKind.HEALED, "Healed"
             if keys:
-                self.recorder.record(
-                    instance,
-                    reason=reason,
-                    note=f"{kind.value} {_listed(keys)}",
-                    action=reason.removesuffix("d"),
-                )
+                told.append((reason, f"{kind.value} {_listed(keys)}"))
+        if state == "ACTIVE" != was:
+            done = "; ".join([note for _, note in told] + ["all resources are available and configured correctly"])
+            told = [("Ready", done)]
+        for reason, note in told:
+            self.recorder.record(instance, reason=reason, note=note, action="Reconcile")
         for key, managers in taken_over.items():
             note = f"took over {key}, which existed before; fields were owned by {', '.join(managers)}"
             self.recorder.record(instance, reason="Adopted", note=note, action="Adopt")
-        was, state = before.get("state"), status.get("state")
-        if state == was:
-            return
-        if state == "ACTIVE":
-            note = "all resources are available and configured correctly"
-            self.recorder.record(instance, reason="Ready", note=note, action="Reconcile")
-        elif state in ("ERROR", "FAILED"):
+        if state in ("ERROR", "FAILED") and state != was:
             note = _failure_note(status, outcome)
             self.recorder.record(instance, reason="Failed", note=note, action="Reconcile", warning=True)
 
-    def _record_deletes(self, instance: Obj, plan: Teardown) -> None:
-        deleted = [str(d.key) for d in plan.deletes]
+    def _record_deletes(self, instance: Obj, plan: Teardown, deleted: Sequence[str]) -> None:
         if plan.blocked:
             self.recorder.record(instance, reason="DeletionBlocked", note=plan.message, action="Delete", warning=True)
         elif deleted:
@@ -282,6 +287,10 @@ _CHANGE_REASONS = (
     (ChangeKind.DELETED, "Deleted"),
 )
 _LISTED = 10
+
+
+def _is_current(status: Obj, instance: Obj) -> bool:
+    return bool(status.get("observedGeneration") == metadata(instance).get("generation"))
 
 
 def _listed(names: Sequence[str]) -> str:

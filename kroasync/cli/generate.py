@@ -1,0 +1,124 @@
+"""`kroasync generate`: what follows from a definition: its CRD, a sample instance, a JSON Schema for
+editors.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+if TYPE_CHECKING:
+    from kroasync.model.definition import Definition
+
+app = typer.Typer(no_args_is_help=True, help="Generate a CRD, a sample instance or a JSON Schema from a definition.")
+
+
+class Format(StrEnum):
+    YAML = "yaml"
+    JSON = "json"
+
+
+class _Chosen(NamedTuple):
+    definition: "Definition"
+    spec_schema: dict[str, Any]
+    crd: dict[str, Any]
+    has_errors: bool
+
+
+File = Annotated[str, typer.Argument(metavar="FILE", help='A manifest with the definition, "-" for standard input.')]
+Output = Annotated[Format, typer.Option("-o", "--output", "--format", help="How to print.")]
+Name = Annotated[str | None, typer.Option("--name", help="Which definition, if there are several.")]
+Crds = Annotated[
+    list[Path] | None,
+    typer.Option("--crds", metavar="DIR", help="Know the kinds of the CRDs below this folder."),
+]
+
+
+@app.command("crd")
+def crd_command(file: File, output: Output = Format.YAML, name: Name = None, crds: Crds = None) -> None:
+    """Print the CustomResourceDefinition that the definition generates."""
+    found = _choose(file, name, crds)
+    # The status of the CRD has its types from the whole graph, so that has to be right.
+    if found.has_errors:
+        raise typer.Exit(1)
+    _print(found.crd, output)
+
+
+@app.command("instance")
+def instance_command(file: File, output: Output = Format.YAML, name: Name = None, crds: Crds = None) -> None:
+    """Print a sample instance of the definition's kind."""
+    from kroasync.cli.samples import sample_instance
+
+    found = _choose(file, name, crds)
+    _print(sample_instance(found.definition, found.spec_schema), output)
+
+
+@app.command("schema")
+def schema_command(
+    file: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[FILE]", help="A manifest with the definition; without it, for definitions themselves."
+        ),
+    ] = None,
+    output: Output = Format.JSON,
+    name: Name = None,
+    crds: Crds = None,
+) -> None:
+    """Print a JSON Schema with which an editor completes and checks instances of a definition, or definitions."""
+    from kroasync.cli.jsonschema import instance_schema
+
+    if file is None:
+        _print(_definition_schema(), output)
+        return
+    found = _choose(file, name, crds)
+    _print(instance_schema(found.definition, found.spec_schema), output)
+
+
+def _definition_schema() -> dict[str, Any]:
+    from kroasync.cli import jsonschema
+    from kroasync.model import names
+    from kroasync.model.objects import GVK
+    from kroasync.schema.catalog import bundled
+
+    kinds = [names.RESOURCE_GRAPH_DEFINITION, names.RESOURCE_GROUP]
+    schema = bundled().schema(GVK(names.KRO_GROUP, names.KRO_VERSION, kinds[0]))
+    if schema is None:
+        raise LookupError("the bundled catalog lacks the definition kinds")
+    return jsonschema.document(
+        title="Definitions of kro and kroasync",
+        api_version=names.KRO_API_VERSION,
+        kinds=kinds,
+        spec=jsonschema.convert(schema["properties"]["spec"]),
+        spec_required=True,
+    )
+
+
+def _choose(file: str, name: str | None, crds: list[Path] | None) -> "_Chosen":
+    """The definition as far as its spec has a schema; without one the program ends with status 1.
+
+    Problems go to standard error.
+    """
+    from kroasync.cli.analysis import analyse
+    from kroasync.cli.inputs import read_texts
+    from kroasync.model.problems import has_errors
+
+    found = analyse(read_texts([file]), read_texts((), crds or ()))
+    for problem in found.problems:
+        typer.echo(str(problem), err=True)
+    if not found.definitions and has_errors(found.problems):
+        raise typer.Exit(1)
+    chosen = found.one_definition(name)
+    built = chosen.built
+    if chosen.definition is None or built is None or built.spec_schema is None or built.crd is None:
+        raise typer.Exit(1)
+    return _Chosen(chosen.definition, built.spec_schema, built.crd, has_errors(found.problems))
+
+
+def _print(obj: Any, output: Format) -> None:
+    import json
+
+    from kroasync.model.manifests import dump
+
+    typer.echo(dump(obj) if output is Format.YAML else json.dumps(obj, indent=2) + "\n", nl=False)

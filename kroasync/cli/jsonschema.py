@@ -1,0 +1,89 @@
+"""OpenAPI v3 schemas as JSON Schema (draft 7), the form editors understand."""
+
+from typing import Any, Final
+
+from kroasync.model.definition import Definition
+from kroasync.model.objects import Obj
+
+_DIALECT: Final = "http://json-schema.org/draft-07/schema#"
+_KEPT: Final = (
+    "description",
+    "default",
+    "enum",
+    "format",
+    "minimum",
+    "maximum",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+    "minProperties",
+    "maxProperties",
+    "pattern",
+    "uniqueItems",
+    "required",
+)
+
+
+def instance_schema(definition: Definition, spec_schema: Obj) -> Obj:
+    """The schema of instances of a definition; the status is the controller's, so anything may stand
+    there.
+    """
+    spec = convert(spec_schema)
+    return document(
+        title=f"{definition.kind} ({definition.group}/{definition.api_version})",
+        api_version=f"{definition.group}/{definition.api_version}",
+        kinds=[definition.kind],
+        spec=spec,
+        spec_required=bool(spec_schema.get("required")),
+    )
+
+
+def document(*, title: str, api_version: str, kinds: list[str], spec: Obj, spec_required: bool) -> Obj:
+    """A whole Kubernetes object as JSON Schema."""
+    return {
+        "$schema": _DIALECT,
+        "title": title,
+        "type": "object",
+        "required": ["apiVersion", "kind", "metadata", *(["spec"] if spec_required else [])],
+        "properties": {
+            "apiVersion": {"const": api_version},
+            "kind": {"enum": kinds},
+            "metadata": {
+                "type": "object",
+                "properties": {
+                    "name": {"type": "string"},
+                    "generateName": {"type": "string"},
+                    "namespace": {"type": "string"},
+                    "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+                    "annotations": {"type": "object", "additionalProperties": {"type": "string"}},
+                },
+            },
+            "spec": spec,
+            "status": {"type": "object"},
+        },
+        "additionalProperties": False,
+    }
+
+
+def convert(schema: Obj) -> Obj:
+    """One schema; unknown fields are errors unless the schema keeps them."""
+    found: Obj = {key: schema[key] for key in _KEPT if key in schema}
+    if schema.get("x-kubernetes-int-or-string"):
+        return {**found, "type": ["integer", "string"]}
+    for key in ("oneOf", "anyOf", "allOf"):
+        if key in schema:
+            found[key] = [convert(branch) for branch in schema[key]]
+    kind = schema.get("type")
+    if kind is not None:
+        found["type"] = [kind, "null"] if schema.get("nullable") else kind
+    if isinstance(schema.get("items"), dict):
+        found["items"] = convert(schema["items"])
+    additional: Any = schema.get("additionalProperties")
+    if schema.get("properties"):
+        found["properties"] = {name: convert(one) for name, one in schema["properties"].items()}
+    if isinstance(additional, dict):
+        found["additionalProperties"] = convert(additional)
+    elif kind == "object" and not additional and not schema.get("x-kubernetes-preserve-unknown-fields"):
+        found["additionalProperties"] = False
+    return found

@@ -1,0 +1,61 @@
+"""`kroasync render`: what the controller would apply for an instance, in order, without a cluster.
+
+Exit status 0: rendered (nodes may wait), 1: problems in the input or errors of nodes, 2: the call itself is wrong.
+Manifests go to standard output; problems, and what waits and why, to standard error.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Format(StrEnum):
+    YAML = "yaml"
+    JSON = "json"
+
+
+def render_command(
+    definition: Annotated[str, typer.Argument(metavar="DEFINITION", help='File, "-" for standard input.')],
+    instance: Annotated[str, typer.Argument(metavar="INSTANCE", help="File; may be the same.")],
+    observed: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Objects that exist: external references, children with a status."),
+    ] = None,
+    crds: Annotated[
+        list[Path] | None, typer.Option("--crds", metavar="DIR", help="Know the kinds of the CRDs below this folder.")
+    ] = None,
+    output: Annotated[Format, typer.Option("-o", "--output", help="Form of the manifests.")] = Format.YAML,
+    status: Annotated[
+        bool, typer.Option("--status", help="End with the instance and the status it would get.")
+    ] = False,
+    features: Annotated[
+        list[str] | None,
+        typer.Option("--feature", metavar="NAME", help="Feature gate that is on, such as CELOmitFunction."),
+    ] = None,
+) -> None:
+    """Print the manifests of an instance in the order they would be applied, without a cluster."""
+    from kroasync.cli import rendering
+    from kroasync.cli.analysis import analyse
+    from kroasync.cli.inputs import read_texts
+    from kroasync.model.problems import has_errors
+
+    crd_texts = read_texts((), crds or ())
+    found = analyse(
+        read_texts(list(dict.fromkeys((definition, instance)))), crd_texts, features=frozenset(features or ())
+    )
+    live, faults = rendering.observed_objects(read_texts(observed or ()))
+    problems = found.problems + faults
+    for problem in problems:
+        typer.echo(str(problem), err=True)
+    if has_errors(problems):
+        raise typer.Exit(1)
+    graph, completed = rendering.only_instance(found, "<stdin>" if instance == "-" else instance)
+    rendered = rendering.render(graph, completed, live, crd_texts)
+    manifests = [*rendered.manifests, *([rendered.instance] if status else [])]
+    typer.echo(rendering.as_json(manifests) if output is Format.JSON else rendering.as_yaml(manifests), nl=False)
+    for remark in rendered.remarks:
+        typer.echo(remark, err=True)
+    if rendered.has_errors:
+        raise typer.Exit(1)

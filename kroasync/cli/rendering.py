@@ -1,0 +1,152 @@
+"""What `render` shows: one pass of the controller's engine over an instance, in a world of the objects given.
+
+Waiting is real: a child has a status only if `observed` gives it one, so nodes behind a readyWhen wait and say so.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+
+from kroasync.cli.analysis import Analysis
+from kroasync.cli.inputs import Text, usage_error
+from kroasync.engine.actions import Apply
+from kroasync.engine.offline import OfflineWorld, defaulted
+from kroasync.engine.outcome import NodeState, Outcome
+from kroasync.engine.plan import Plan
+from kroasync.engine.status import compose
+from kroasync.engine.walk import Walk
+from kroasync.graph.nodes import Graph
+from kroasync.model.manifests import dump_all, load
+from kroasync.model.objects import GVK, Obj, Resource, metadata, name_of
+from kroasync.model.problems import Problem
+from kroasync.schema.catalog import bundled
+
+# Stands for the UID the API server would give.
+_UID: Final = "00000000-0000-0000-0000-000000000000"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """The result of the pass."""
+
+    manifests: tuple[Obj, ...]
+    # The instance with its metadata brought up to date and the status it would get.
+    instance: Obj
+    # Nodes left out, waiting and failed, each with the reason, in topological order.
+    remarks: tuple[str, ...]
+    has_errors: bool
+
+
+def observed_objects(texts: Iterable[Text]) -> tuple[list[Obj], list[Problem]]:
+    """The objects in some manifests, `kubectl get` lists unpacked, and what is wrong with them."""
+    objects: list[Obj] = []
+    problems: list[Problem] = []
+    for text in texts:
+        for document in load(text.text, text.source):
+            problems += document.problems
+            items = document.obj.get("items")
+            for obj in items if document.obj.get("kind") == "List" and isinstance(items, list) else [document.obj]:
+                if _is_object(obj):
+                    objects.append(obj)
+                elif not document.problems:
+                    fault = "an observed object needs apiVersion, kind and metadata.name"
+                    problems.append(document.locate(Problem(code="observed-object", message=fault)))
+    return objects, problems
+
+
+def _is_object(obj: Any) -> bool:
+    return (
+        isinstance(obj, dict)
+        and isinstance(obj.get("apiVersion"), str)
+        and isinstance(obj.get("kind"), str)
+        and bool(name_of(obj))
+    )
+
+
+def only_instance(found: Analysis, source: str) -> tuple[Graph, Obj]:
+    """The one instance in a file as the API server would store it, and the graph of its definition.
+
+    Ends the program with status 2 if there is none, or more than one.
+    """
+    instances = [document.obj for document in found.instances if document.source == source]
+    if len(instances) > 1:
+        raise usage_error(f"several instances in {source}: render takes one")
+    for checked in found.definitions:
+        built = checked.built
+        if instances and built is not None and built.graph is not None:
+            resource = built.graph.resource
+            if (resource.api_version, resource.kind) == (instances[0].get("apiVersion"), instances[0].get("kind")):
+                return built.graph, _completed(instances[0], built.graph, built.spec_schema or {})
+    raise usage_error(f"no instance of the definition in {source}")
+
+
+def _completed(instance: Obj, graph: Graph, spec_schema: Obj) -> Obj:
+    """The instance with defaults, UID and namespace."""
+    meta = {"uid": _UID, "generation": 1, **metadata(instance)}
+    if graph.resource.namespaced:
+        meta.setdefault("namespace", "default")
+    spec = instance.get("spec")
+    spec = defaulted(spec_schema.get("default", {}) if spec is None else spec, spec_schema)
+    return {**{k: v for k, v in instance.items() if k != "status"}, "metadata": meta, "spec": spec}
+
+
+def render(graph: Graph, instance: Obj, observed: Sequence[Obj], crd_texts: Iterable[Text]) -> Rendered:
+    """One pass, with everything declared sent whether it differs from what is observed or not."""
+    plan = Plan.of(graph)
+    world = OfflineWorld(instance, observed, _kinds(graph, crd_texts).get, resend=True)
+    walk = Walk(plan, instance, world)
+    manifests: list[Obj] = []
+    while actions := walk.next_actions():
+        manifests += [action.obj for action in actions if isinstance(action, Apply)]
+        walk.feed([world.perform(action) for action in actions])
+    outcome = walk.outcome
+    return Rendered(
+        manifests=tuple(manifests),
+        instance={**outcome.instance, "status": _status(plan, outcome)},
+        remarks=tuple(_remarks(outcome)),
+        has_errors=bool(outcome.failures) or outcome.management_error is not None,
+    )
+
+
+def _kinds(graph: Graph, crd_texts: Iterable[Text]) -> dict[GVK, Resource]:
+    """How the kinds of observed objects are served."""
+    objects = (document.obj for text in crd_texts for document in load(text.text, text.source))
+    catalog = bundled().with_crds(obj for obj in objects if obj.get("kind") == "CustomResourceDefinition")
+    kinds = {gvk: resource for gvk in catalog if (resource := catalog.resource(gvk)) is not None}
+    kinds.update({node.resource.gvk: node.resource for node in graph.nodes.values()})
+    return kinds
+
+
+def _status(plan: Plan, outcome: Outcome) -> Obj:
+    """The status of this pass; transition times say nothing offline and are left out."""
+    status = dict(compose(plan, outcome, now=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")))
+    status["conditions"] = [
+        {k: v for k, v in condition.items() if k != "lastTransitionTime"} for condition in status["conditions"]
+    ]
+    return status
+
+
+def _remarks(outcome: Outcome) -> Iterator[str]:
+    for report in outcome.nodes.values():
+        if report.state is NodeState.SKIPPED:
+            yield f'left out: node "{report.id}": {report.message}'
+        elif report.state not in (NodeState.SYNCED, NodeState.ERROR):
+            yield f"waiting: {report.message}"
+    for failure in outcome.failures:
+        yield f"error: {failure.message}"
+    if outcome.management_error is not None:
+        yield f"error: {outcome.management_error}"
+
+
+def as_yaml(manifests: Sequence[Obj]) -> str:
+    """A stream of documents."""
+    return dump_all(manifests)
+
+
+def as_json(manifests: Sequence[Obj]) -> str:
+    """One List, as `kubectl get -o json` prints it."""
+    document = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()

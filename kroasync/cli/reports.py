@@ -1,0 +1,113 @@
+"""Problems in the formats of machines: JSON, SARIF 2.1.0 (OASIS), workflow commands of GitHub Actions."""
+
+import json
+from collections.abc import Iterable
+from typing import Any, Final
+
+from kroasync import __version__
+from kroasync.cli.analysis import Analysis
+from kroasync.model.problems import Problem, Severity
+
+_SARIF_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
+
+
+def summary(found: Analysis) -> str:
+    """One line on what was checked and what came of it."""
+    errors = sum(problem.severity is Severity.ERROR for problem in found.problems)
+    warnings = len(found.problems) - errors
+    checked = [_count(len(found.definitions), "definition")]
+    if found.instances:
+        checked.append(_count(len(found.instances), "instance"))
+    verdict = _count(errors, "error") if errors else "valid"
+    if warnings:
+        verdict += f", {_count(warnings, 'warning')}"
+    return f"{' and '.join(checked)}: {verdict}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def as_json(problems: Iterable[Problem]) -> str:
+    """A list of objects; what is unknown of a problem is null."""
+    found = [
+        {
+            "severity": problem.severity.value,
+            "code": problem.code,
+            "message": problem.message,
+            "path": problem.where,
+            "suggestion": problem.suggestion,
+            "file": problem.source,
+            "line": problem.line,
+            "column": problem.column,
+        }
+        for problem in problems
+    ]
+    return json.dumps({"problems": found}, indent=2, ensure_ascii=False) + "\n"
+
+
+def as_sarif(problems: Iterable[Problem]) -> str:
+    """One run of the tool; the rules are the codes that occur."""
+    problems = list(problems)
+    codes = sorted({problem.code for problem in problems})
+    run = {
+        "tool": {
+            "driver": {
+                "name": "kroasync",
+                "version": __version__,
+                "rules": [{"id": code, "name": code} for code in codes],
+            }
+        },
+        "columnKind": "unicodeCodePoints",
+        "results": [_sarif_result(problem, codes) for problem in problems],
+    }
+    return (
+        json.dumps({"$schema": _SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2, ensure_ascii=False) + "\n"
+    )
+
+
+def _sarif_result(problem: Problem, codes: list[str]) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "ruleId": problem.code,
+        "ruleIndex": codes.index(problem.code),
+        "level": problem.severity.value,
+        "message": {"text": _text(problem)},
+    }
+    if problem.source is not None:
+        place: dict[str, Any] = {"artifactLocation": {"uri": problem.source}}
+        if problem.line is not None:
+            place["region"] = {"startLine": problem.line, "startColumn": problem.column or 1}
+        result["locations"] = [{"physicalLocation": place}]
+        if problem.path:
+            result["locations"][0]["logicalLocations"] = [{"fullyQualifiedName": problem.where}]
+    return result
+
+
+def _text(problem: Problem) -> str:
+    hint = f' (did you mean "{problem.suggestion}"?)' if problem.suggestion else ""
+    where = f"{problem.where}: " if problem.path else ""
+    return f"{where}{problem.message}{hint}"
+
+
+def as_github(problems: Iterable[Problem]) -> str:
+    """One workflow command for each problem."""
+    lines = []
+    for problem in problems:
+        properties = {
+            "file": problem.source,
+            "line": problem.line,
+            "col": problem.column,
+            "title": problem.code,
+        }
+        shown = ",".join(
+            f"{key}={_escaped(str(value), property_value=True)}"
+            for key, value in properties.items()
+            if value is not None
+        )
+        lines.append(f"::{problem.severity.value} {shown}::{_escaped(_text(problem))}\n")
+    return "".join(lines)
+
+
+def _escaped(text: str, *, property_value: bool = False) -> str:
+    text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return text.replace(":", "%3A").replace(",", "%2C") if property_value else text

@@ -1,0 +1,64 @@
+"""An example value of a schema: the least that the schema allows, defaults and first choices where it names
+them.
+"""
+
+from typing import Any, Final
+
+from kroasync.model.definition import Definition
+from kroasync.model.objects import Obj
+
+_MAX_ITEMS: Final = 10
+
+
+def sample_instance(definition: Definition, spec_schema: Obj) -> Obj:
+    """An instance of the definition's kind, ready to be edited."""
+    metadata: Obj = {"name": f"{definition.kind.lower()}-sample"}
+    if definition.namespaced:
+        metadata["namespace"] = "default"
+    obj: Obj = {
+        "apiVersion": f"{definition.group}/{definition.api_version}",
+        "kind": definition.kind,
+        "metadata": metadata,
+    }
+    spec = sample(spec_schema)
+    return {**obj, "spec": spec} if spec else obj
+
+
+def sample(schema: Obj) -> Any:
+    """A value of the schema; patterns are not followed."""
+    if "default" in schema and schema["default"] != {}:
+        return schema["default"]
+    if schema.get("enum"):
+        return schema["enum"][0]
+    if schema.get("x-kubernetes-int-or-string"):
+        return 1
+    for key in ("oneOf", "anyOf"):
+        if schema.get(key) and "type" not in schema:
+            return sample(schema[key][0])
+    kind = schema.get("type")
+    if kind in ("integer", "number"):
+        return _number(schema)
+    if kind == "boolean":
+        return False
+    if kind == "string":
+        return _text(schema)
+    if kind == "array":
+        items = sample(schema.get("items") or {})
+        return [items] * min(max(1, schema.get("minItems", 1)), _MAX_ITEMS)
+    properties = schema.get("properties") or {}
+    if not properties and isinstance(schema.get("additionalProperties"), dict):
+        return {"key": sample(schema["additionalProperties"])}
+    return {name: sample(found) for name, found in properties.items()} if kind == "object" or properties else None
+
+
+def _number(schema: Obj) -> int | float:
+    if "minimum" in schema:
+        low = schema["minimum"]
+        return low if schema.get("type") == "number" or low == int(low) else int(low) + 1
+    return min(0, schema["maximum"]) if "maximum" in schema else 0
+
+
+def _text(schema: Obj) -> str:
+    text = "example"
+    shortest, longest = int(schema.get("minLength", 0)), int(schema.get("maxLength", len(text)))
+    return (text * (shortest // len(text) + 1))[: max(shortest, min(len(text), longest))]

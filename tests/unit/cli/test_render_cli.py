@@ -1,0 +1,208 @@
+"""`render`: manifests in order on stdout, what waits and why on stderr, exit codes."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import typer
+import yaml
+from typer.testing import CliRunner
+
+from kroasync.cli.render import render_command
+
+DEFINITION = """\
+apiVersion: kro.run/v1alpha1
+kind: ResourceGroup
+metadata: {name: web, namespace: default}
+spec:
+  schema:
+    apiVersion: v1alpha1
+    kind: Web
+    spec:
+      replicas: integer | default=2
+      debug: boolean | default=false
+    status: {name: "${config.metadata.name}"}
+  resources:
+    - id: service
+      template:
+        apiVersion: v1
+        kind: Service
+        metadata: {name: "${deployment.metadata.name}"}
+        spec: {ports: [{port: 80}]}
+    - id: deployment
+      readyWhen: ["${deployment.status.?availableReplicas.orValue(0) == deployment.spec.replicas}"]
+      template:
+        apiVersion: apps/v1
+        kind: Deployment
+        metadata: {name: "${schema.metadata.name}"}
+        spec:
+          replicas: ${schema.spec.replicas}
+          selector: {matchLabels: {app: web}}
+          template:
+            metadata: {labels: {app: web}}
+            spec: {containers: [{name: web, image: nginx, env: [{name: C, value: "${config.metadata.name}"}]}]}
+    - id: config
+      template: {apiVersion: v1, kind: ConfigMap, metadata: {name: "${schema.metadata.name}-config"}}
+    - id: debug
+      includeWhen: ["${schema.spec.debug}"]
+      template: {apiVersion: v1, kind: ConfigMap, metadata: {name: debug}}
+"""
+INSTANCE = """\
+apiVersion: kro.run/v1alpha1
+kind: Web
+metadata: {name: shop}
+spec: {}
+"""
+OBSERVED = """\
+apiVersion: v1
+kind: List
+items:
+  - apiVersion: apps/v1
+    kind: Deployment
+    metadata: {name: shop, namespace: default}
+    status: {availableReplicas: 2}
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    app = typer.Typer()
+    app.command()(render_command)
+    files = {"definition": DEFINITION, "instance": INSTANCE, "observed": OBSERVED}
+
+    def invoke(*options, **texts):
+        for name, text in {**files, **texts}.items():
+            (tmp_path / f"{name}.yaml").write_text(text)
+        paths = {f"@{name}": str(tmp_path / f"{name}.yaml") for name in {**files, **texts}}
+        arguments = ("@definition", "@instance", *options)
+        return CliRunner().invoke(app, [paths.get(argument, argument) for argument in arguments])
+
+    return invoke
+
+
+def test_manifests_come_in_the_order_they_would_be_applied_and_what_waits_is_explained(run):
+    result = run()
+    assert result.exit_code == 0, result.stderr
+    objects = list(yaml.safe_load_all(result.stdout))
+    assert [(o["kind"], o["metadata"]["name"]) for o in objects] == [
+        ("ConfigMap", "shop-config"),
+        ("Deployment", "shop"),
+    ]
+    # Defaults of the schema and the namespace are filled in as the API server would.
+    assert objects[1]["spec"]["replicas"] == 2
+    assert objects[1]["metadata"]["namespace"] == "default"
+    assert 'left out: node "debug": excluded by includeWhen' in result.stderr
+    assert 'waiting: node "deployment" not ready: ' in result.stderr
+    assert "no such key: status" in result.stderr
+    assert 'waiting: node "service": dependent node "deployment" not ready' in result.stderr
+
+
+def test_observed_objects_let_the_rest_follow(run):
+    result = run("--observed", "@observed")
+    assert result.exit_code == 0, result.stderr
+    assert [o["kind"] for o in yaml.safe_load_all(result.stdout)] == ["ConfigMap", "Deployment", "Service"]
+    assert "waiting" not in result.stderr
+
+
+def test_the_status_is_the_last_document(run):
+    result = run("--observed", "@observed", "--status", "-o", "json")
+    document = json.loads(result.stdout)
+    assert (document["kind"], len(document["items"])) == ("List", 4)
+    instance = document["items"][-1]
+    assert instance["kind"] == "Web"
+    status = instance["status"]
+    assert (status["state"], status["phase"], status["synced"], status["name"]) == (
+        "ACTIVE",
+        "Running",
+        True,
+        "shop-config",
+    )
+    ready = status["conditions"][-1]
+    assert (ready["type"], ready["status"], ready["reason"]) == ("Ready", "True", "ResourcesAvailable")
+    assert "lastTransitionTime" not in ready
+
+
+def test_rendering_twice_gives_the_same_text(run):
+    assert run("--status").stdout == run("--status").stdout
+
+
+def test_definition_and_instance_may_be_in_one_file(run):
+    result = run(definition=INSTANCE + "---\n" + DEFINITION, instance=INSTANCE + "---\n" + DEFINITION)
+    assert result.exit_code != 0
+    one = DEFINITION + "---\n" + INSTANCE
+    app = typer.Typer()
+    app.command()(render_command)
+    found = CliRunner().invoke(app, ["-", "-"], input=one)
+    assert found.exit_code == 0, found.stderr
+    assert "shop-config" in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("texts", "options", "code", "said"),
+    [
+        pytest.param(
+            {"definition": DEFINITION.replace("schema.metadata.name}-c", "schma.x}-c")}, (), 1, "schma", id="def"
+        ),
+        pytest.param({"instance": INSTANCE.replace("{}", "{replicas: many}")}, (), 1, "replicas", id="instance"),
+        pytest.param({"instance": INSTANCE.replace("{}", "{oops: 1")}, (), 1, "instance.yaml:", id="syntax"),
+        pytest.param({"instance": "kind: Other\napiVersion: v1\n"}, (), 2, "no instance of the definition", id="none"),
+        pytest.param({"instance": INSTANCE + "---\n" + INSTANCE}, (), 2, "several instances", id="several"),
+        pytest.param({"observed": "kind: x"}, ("--observed", "@observed"), 1, "needs apiVersion", id="observed"),
+        pytest.param({}, ("--observed", "missing.yaml"), 2, "cannot read", id="missing"),
+        pytest.param({}, ("-o", "toml"), 2, "toml", id="format"),
+    ],
+)
+def test_what_is_wrong_is_said_and_the_exit_code_tells(run, texts, options, code, said):
+    result = run(*options, **texts)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert said in result.stderr
+
+
+def test_an_error_of_a_node_ends_with_status_1_after_the_manifests(run):
+    broken = DEFINITION.replace('"${schema.metadata.name}-config"', '"c-${string(1 / (schema.spec.replicas - 2))}"')
+    result = run(definition=broken)
+    assert result.exit_code == 1
+    assert 'error: node "config": failed to evaluate expression: ' in result.stderr
+
+
+def test_crds_make_kinds_known(run, tmp_path):
+    folder = tmp_path / "crds"
+    folder.mkdir()
+    (folder / "widget.yaml").write_text("""\
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: widgets.example.com}
+spec:
+  group: example.com
+  scope: Namespaced
+  names: {kind: Widget, plural: widgets}
+  versions:
+    - name: v1
+      served: true
+      storage: true
+      schema:
+        openAPIV3Schema:
+          type: object
+          properties: {spec: {type: object, properties: {size: {type: integer}}}}
+""")
+    definition = DEFINITION + (
+        "    - id: widget\n"
+        "      template:\n"
+        "        apiVersion: example.com/v1\n"
+        "        kind: Widget\n"
+        "        metadata: {name: w}\n"
+        "        spec: {size: '${schema.spec.replicas}'}\n"
+    )
+    assert run(definition=definition).exit_code == 1
+    result = run("--crds", str(folder), definition=definition)
+    assert result.exit_code == 0, result.stderr
+    assert "kind: Widget" in result.stdout
+
+
+def test_no_kubernetes_client_is_loaded():
+    code = (
+        "import sys; import kroasync.cli.render, kroasync.cli.rendering; "
+        "sys.exit('kubernetes_asyncio' in sys.modules or 'aiohttp' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,432 @@
+"""What the client sends, what it makes of answers, and when it asks again."""
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+from kroasync.kube.client import Client
+from kroasync.kube.config import Connection
+from kroasync.kube.errors import (
+    ConflictError,
+    GoneError,
+    InvalidError,
+    NotFoundError,
+    ServerError,
+    ThrottledError,
+    UnauthorizedError,
+    UnreachableError,
+)
+from kroasync.metrics import Metrics
+from kroasync.model.objects import Key, Resource
+
+CONFIGMAPS = Resource("", "v1", "ConfigMap", "configmaps")
+DEPLOYMENTS = Resource("apps", "v1", "Deployment", "deployments")
+NODES = Resource("", "v1", "Node", "nodes", namespaced=False)
+CM = Key(CONFIGMAPS, "default", "a")
+PATH = "/api/v1/namespaces/default/configmaps/a"
+BUSY = {"kind": "Status", "reason": "TooManyRequests", "message": "busy"}
+
+
+async def test_get_asks_for_json_under_the_objects_path(api: Any) -> None:
+    api.on("GET", PATH, api.json({"kind": "ConfigMap"}))
+    assert await api.client().get(CM) == {"kind": "ConfigMap"}
+    assert api.seen[0].headers["Accept"] == "application/json"
+    assert api.seen[0].headers["User-Agent"] == "kroasync"
+
+
+@pytest.mark.parametrize(
+    ("call", "method", "path", "query", "content_type", "body"),
+    [
+        (
+            lambda c: c.create(CM, {"data": {"é": "1"}}, manager="m"),
+            "POST",
+            "/api/v1/namespaces/default/configmaps",
+            {"fieldManager": "m"},
+            "application/json",
+            {"data": {"é": "1"}},
+        ),
+        (
+            lambda c: c.apply(Key(DEPLOYMENTS, "ns", "d"), {"a": 1}, manager="kro.run/applyset", force=True),
+            "PATCH",
+            "/apis/apps/v1/namespaces/ns/deployments/d",
+            {"fieldManager": "kro.run/applyset", "force": "true"},
+            "application/apply-patch+yaml",
+            {"a": 1},
+        ),
+        (
+            lambda c: c.apply(CM, {"a": 1}, manager="m", force=False, subresource="status"),
+            "PATCH",
+            PATH + "/status",
+            {"fieldManager": "m", "force": "false"},
+            "application/apply-patch+yaml",
+            {"a": 1},
+        ),
+        (
+            lambda c: c.merge_patch(CM, {"a": None}, manager="m", subresource="status"),
+            "PATCH",
+            PATH + "/status",
+            {"fieldManager": "m"},
+            "application/merge-patch+json",
+            {"a": None},
+        ),
+        (
+            lambda c: c.json_patch(CM, [{"op": "remove", "path": "/a"}], manager="m"),
+            "PATCH",
+            PATH,
+            {"fieldManager": "m"},
+            "application/json-patch+json",
+            [{"op": "remove", "path": "/a"}],
+        ),
+        (
+            lambda c: c.put_status(Key(NODES, "", "n"), {"s": 1}, manager="m"),
+            "PUT",
+            "/api/v1/nodes/n/status",
+            {"fieldManager": "m"},
+            "application/json",
+            {"s": 1},
+        ),
+        (
+            lambda c: c.delete(CM, uid="u", resource_version="5", propagation="Background"),
+            "DELETE",
+            PATH,
+            {},
+            "application/json",
+            {
+                "apiVersion": "v1",
+                "kind": "DeleteOptions",
+                "preconditions": {"uid": "u", "resourceVersion": "5"},
+                "propagationPolicy": "Background",
+            },
+        ),
+        (
+            lambda c: c.delete(CM),
+            "DELETE",
+            PATH,
+            {},
+            "application/json",
+            {"apiVersion": "v1", "kind": "DeleteOptions"},
+        ),
+    ],
+)
+async def test_form_of_every_write(
+    api: Any, call: Any, method: str, path: str, query: dict[str, str], content_type: str, body: Any
+) -> None:
+    api.on(method, path, api.json({"kind": "ConfigMap", "done": True}))
+    assert (await call(api.client()))["done"] is True
+    seen = api.seen[0]
+    assert (seen.query, seen.headers["Content-Type"], seen.json()) == (query, content_type, body)
+
+
+async def test_deletion_that_is_done_answers_none(api: Any) -> None:
+    api.on("DELETE", PATH, api.json({"kind": "Status", "status": "Success"}))
+    assert await api.client().delete(CM) is None
+
+
+async def test_deletion_of_nothing_raises(api: Any) -> None:
+    with pytest.raises(NotFoundError):
+        await api.client().delete(CM)
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a/b", "a/../../secrets/x", "a%2fb"])
+async def test_a_name_cannot_lead_to_another_path(api: Any, name: str) -> None:
+    with pytest.raises(InvalidError):
+        await api.client().get(Key(CONFIGMAPS, "default", name))
+    with pytest.raises(InvalidError):
+        await api.client().get(Key(CONFIGMAPS, name, "x"))
+    assert api.seen == []
+
+
+@pytest.mark.parametrize("name", ["system:node", "a?b", "a#b", "a b", "ü"])
+async def test_unusual_names_arrive_as_they_are(api: Any, name: str) -> None:
+    api.on("GET", f"/api/v1/nodes/{name}", api.json({"kind": "Node"}))
+    assert await api.client().get(Key(NODES, "", name)) == {"kind": "Node"}
+
+
+@pytest.mark.parametrize("body", [{"a": 2**65}, {"a": "\ud800"}, {"a": object()}])
+async def test_what_is_no_json_is_refused_before_it_is_sent(api: Any, body: Any) -> None:
+    with pytest.raises(InvalidError, match="not JSON"):
+        await api.client().create(CM, body)
+    assert api.seen == []
+
+
+async def test_list_reads_every_page_and_types_the_items(api: Any) -> None:
+    path = "/apis/apps/v1/namespaces/ns/deployments"
+    api.on(
+        "GET",
+        path,
+        api.json({"items": [{"metadata": {"name": "a"}}], "metadata": {"resourceVersion": "7", "continue": "t&="}}),
+        api.json({"items": [{"metadata": {"name": "b"}}], "metadata": {"resourceVersion": "7"}}),
+    )
+    items, version = await api.client().list(
+        DEPLOYMENTS, "ns", label_selector="a in (b,c)", field_selector="metadata.name=x", limit=1
+    )
+    assert version == "7"
+    assert items == [{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}} for name in "ab"]
+    selectors = {"labelSelector": "a in (b,c)", "fieldSelector": "metadata.name=x", "limit": "1"}
+    assert [s.query for s in api.seen] == [selectors, {**selectors, "continue": "t&="}]
+
+
+async def test_list_starts_over_in_one_piece_when_its_snapshot_expires(api: Any) -> None:
+    api.on(
+        "GET",
+        "/api/v1/nodes",
+        api.json({"items": [{}], "metadata": {"resourceVersion": "7", "continue": "t"}}),
+        api.json({"kind": "Status", "reason": "Expired"}, 410),
+        api.json({"items": [{}, {}], "metadata": {"resourceVersion": "9"}}),
+    )
+    items, version = await api.client().list(NODES)
+    assert (len(items), version) == (2, "9")
+    assert "limit" not in api.seen[2].query
+
+
+async def test_list_of_null_items_is_empty(api: Any) -> None:
+    api.on("GET", "/api/v1/nodes", api.json({"items": None, "metadata": {"resourceVersion": "1"}}))
+    assert await api.client().list(NODES) == ([], "1")
+
+
+@pytest.mark.parametrize("code", [429, 503])
+async def test_waits_as_told_and_asks_again(api: Any, code: int) -> None:
+    api.on("PATCH", PATH, api.json(BUSY, code, {"Retry-After": "2"}), api.json({"kind": "ConfigMap"}))
+    await api.client().merge_patch(CM, {}, manager="m")
+    assert api.slept == [2.0]
+
+
+async def test_gives_up_after_four_attempts_and_never_waits_long(api: Any) -> None:
+    api.on("GET", PATH, api.json(BUSY, 429, {"Retry-After": "9999"}))
+    with pytest.raises(ThrottledError) as caught:
+        await api.client().get(CM)
+    assert caught.value.retry_after_s == 9999.0
+    assert api.slept == [30.0] * 3
+
+
+async def test_refusals_without_a_time_are_the_callers_business(api: Any) -> None:
+    api.on("GET", PATH, api.json(BUSY, 429))
+    with pytest.raises(ThrottledError):
+        await api.client().get(CM)
+    assert len(api.seen) == 1
+
+
+async def test_a_read_survives_a_lost_connection(api: Any) -> None:
+    api.on("GET", PATH, api.cut(), api.cut(), api.json({"kind": "ConfigMap"}))
+    assert await api.client().get(CM) == {"kind": "ConfigMap"}
+
+
+async def test_a_write_whose_connection_is_lost_may_be_done(api: Any) -> None:
+    api.on("PATCH", PATH, api.cut())
+    with pytest.raises(UnreachableError) as caught:
+        await api.client().merge_patch(CM, {}, manager="m")
+    assert caught.value.maybe_done
+    assert len(api.seen) == 1
+
+
+async def test_a_refused_connection_has_changed_nothing(unused_tcp_port: int) -> None:
+    connection = Connection(f"http://127.0.0.1:{unused_tcp_port}")
+    try:
+        with pytest.raises(UnreachableError) as caught:
+            await Client(connection).merge_patch(CM, {}, manager="m")
+    finally:
+        await connection.close()
+    assert not caught.value.maybe_done
+
+
+async def test_the_deadline_of_a_request(api: Any) -> None:
+    api.on("POST", "/x", api.silent())
+    with pytest.raises(UnreachableError) as caught:
+        await api.client().request("POST", "/x", body={}, timeout_s=0.02)
+    assert (caught.value.reason, caught.value.maybe_done) == ("Timeout", True)
+
+
+async def test_a_read_is_not_repeated_after_its_deadline(api: Any) -> None:
+    api.on("GET", "/x", api.silent())
+    with pytest.raises(UnreachableError):
+        await api.client().request("GET", "/x", timeout_s=0.02)
+    assert len(api.seen) == 1
+
+
+@pytest.mark.parametrize("body", ["<html>", "[1]", "", '"x"'])
+async def test_success_without_an_object_is_a_server_error(api: Any, body: str) -> None:
+    api.on("GET", PATH, api.text(body))
+    with pytest.raises(ServerError) as caught:
+        await api.client().get(CM)
+    assert caught.value.reason == "NotJSON"
+
+
+async def test_redirects_are_not_followed(api: Any) -> None:
+    """A credential must not travel to wherever an answer points."""
+    api.on("GET", PATH, api.text("", 302, {"Location": "http://127.0.0.1:1/"}))
+    with pytest.raises(Exception, match="302"):
+        await api.client().get(CM)
+
+
+async def test_conflicts_and_expiry_surface(api: Any) -> None:
+    api.on("PUT", PATH, api.json({"kind": "Status", "reason": "Conflict"}, 409))
+    with pytest.raises(ConflictError):
+        await api.client().put(CM, {}, manager="m")
+    api.on("GET", PATH, api.json({"kind": "Status", "reason": "Gone"}, 410))
+    with pytest.raises(GoneError):
+        await api.client().get(CM)
+    assert len(api.seen) == 2
+
+
+async def test_no_more_requests_at_once_than_allowed(api: Any) -> None:
+    running = 0
+    most = 0
+
+    async def answer(_request: Any) -> Any:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.001)
+        running -= 1
+        return await api.json({})(None)
+
+    api.on("GET", PATH, answer)
+    client = api.client(concurrency=3)
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(12):
+            tasks.create_task(client.get(CM))
+    assert most == 3
+
+
+class Tokens:
+    """A credential source that counts how often it was asked."""
+
+    def __init__(self, *values: str | Exception) -> None:
+        self.values = list(values)
+        self.forced: list[bool] = []
+
+    async def __call__(self, force: bool) -> str | None:
+        self.forced.append(force)
+        value = self.values.pop(0) if len(self.values) > 1 else self.values[0]
+        if isinstance(value, Exception):
+            raise value
+        return f"Bearer {value}"
+
+
+@pytest.fixture
+async def connect(api: Any) -> Any:
+    made: list[Connection] = []
+
+    def make(tokens: Tokens, **options: Any) -> Client:
+        made.append(Connection(api.url, refresh=tokens, **options))
+        return Client(made[-1], sleep=api.sleep)
+
+    yield make
+    for connection in made:
+        await connection.close()
+
+
+async def test_the_credential_is_sent_and_not_asked_for_again(api: Any, connect: Any) -> None:
+    api.on("GET", PATH, api.json({}))
+    tokens = Tokens("one")
+    client = connect(tokens)
+    await client.get(CM)
+    await client.get(CM)
+    assert [s.headers["Authorization"] for s in api.seen] == ["Bearer one"] * 2
+    assert tokens.forced == [False]
+
+
+async def test_the_credential_is_renewed_in_time(api: Any, connect: Any) -> None:
+    api.on("GET", PATH, api.json({}))
+    now = 0.0
+    client = connect(Tokens("one", "two"), clock=lambda: now)
+    await client.get(CM)
+    now = 31.0
+    await client.get(CM)
+    assert [s.headers["Authorization"] for s in api.seen] == ["Bearer one", "Bearer two"]
+
+
+async def test_a_401_renews_the_credential_once(api: Any, connect: Any) -> None:
+    api.on("PATCH", PATH, api.json({"kind": "Status"}, 401), api.json({}))
+    tokens = Tokens("old", "new")
+    await connect(tokens).merge_patch(CM, {}, manager="m")
+    assert [s.headers["Authorization"] for s in api.seen] == ["Bearer old", "Bearer new"]
+    assert tokens.forced == [False, True]
+
+
+async def test_a_401_with_nothing_newer_surfaces(api: Any, connect: Any) -> None:
+    api.on("GET", PATH, api.json({"kind": "Status"}, 401))
+    with pytest.raises(UnauthorizedError):
+        await connect(Tokens("old")).get(CM)
+    assert len(api.seen) == 1
+
+
+async def test_a_failing_renewal_goes_on_with_the_old_credential(api: Any, connect: Any) -> None:
+    api.on("GET", PATH, api.json({}))
+    now = 0.0
+    tokens = Tokens("one", RuntimeError("plugin broken"))
+    client = connect(tokens, clock=lambda: now)
+    await client.get(CM)
+    now = 31.0
+    await client.get(CM)
+    await client.get(CM)
+    assert [s.headers["Authorization"] for s in api.seen] == ["Bearer one"] * 3
+    assert len(tokens.forced) == 2
+
+
+@pytest.mark.parametrize("token", [RuntimeError("no plugin"), "a\r\nX-Evil: 1", "tökén"])
+async def test_no_usable_credential_is_unauthorized(api: Any, connect: Any, token: Any) -> None:
+    with pytest.raises(UnauthorizedError):
+        await connect(Tokens(token)).get(CM)
+    assert api.seen == []
+
+
+async def test_simultaneous_requests_renew_once(api: Any, connect: Any) -> None:
+    api.on("GET", PATH, api.json({}))
+    tokens = Tokens("one")
+    client = connect(tokens)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(10):
+            group.create_task(client.get(CM))
+    assert tokens.forced == [False]
+
+
+async def test_warnings_are_logged_once(api: Any, caplog: pytest.LogCaptureFixture) -> None:
+    api.on("GET", PATH, api.json({}, headers={"Warning": '299 - "deprecated"'}))
+    client = api.client()
+    with caplog.at_level(logging.INFO, "kube.client"):
+        await client.get(CM)
+        await client.get(CM)
+    assert [r.getMessage() for r in caplog.records] == ['the API server warns: 299 - "deprecated"']
+
+
+async def test_requests_are_counted(api: Any) -> None:
+    api.on("GET", PATH, api.json({}), api.json(BUSY, 429, {"Retry-After": "0"}), api.json({}))
+    metrics = Metrics()
+    client = api.client(metrics=metrics)
+    await client.get(CM)
+    await client.get(CM)
+    text = metrics.render().decode()
+    assert 'rest_client_requests_total{code="200",method="GET"} 2.0' in text
+    assert 'rest_client_requests_total{code="429",method="GET"} 1.0' in text
+    assert 'rest_client_request_retries_total{code="429",method="GET"} 1.0' in text
+    assert 'rest_client_request_duration_seconds_count{verb="GET"} 3.0' in text
+
+
+async def test_server_version(api: Any) -> None:
+    api.on("GET", "/version", api.json({"gitVersion": "v1.36.3"}))
+    assert await api.client().server_version() == "v1.36.3"
+
+
+@pytest.mark.parametrize(("code", "expected"), [(200, True), (500, False), (404, False)])
+async def test_ready(api: Any, code: int, expected: bool) -> None:
+    api.on("GET", "/readyz", api.text("ok", code))
+    assert await api.client().ready() is expected
+
+
+async def test_ready_raises_what_keeps_it_from_asking(api: Any) -> None:
+    api.on("GET", "/readyz", api.json({"kind": "Status"}, 401))
+    with pytest.raises(UnauthorizedError):
+        await api.client().ready()
+
+
+async def test_a_base_url_with_a_path_is_kept(api: Any) -> None:
+    """Rancher and other proxies serve clusters below a path."""
+    api.on("GET", "/k8s/clusters/c-1" + PATH, api.json({"kind": "ConfigMap"}))
+    connection = Connection(api.url + "/k8s/clusters/c-1/")
+    try:
+        assert await Client(connection).get(CM) == {"kind": "ConfigMap"}
+    finally:
+        await connection.close()

@@ -1,0 +1,112 @@
+"""Metric names, labels, and bounds."""
+
+from kroasync.metrics import SERIES_LIMIT, ConditionAge, Metrics, gvr_path, gvr_text
+
+
+def lines(metrics: Metrics) -> list[str]:
+    return [line for line in metrics.render().decode().splitlines() if not line.startswith("#")]
+
+
+def test_names_are_attributes_and_exact() -> None:
+    metrics = Metrics()
+    families = {family.name for family in metrics.registry.collect()}
+    named = [name for name in vars(metrics) if name not in ("registry", "instance_conditions")]
+    assert len(named) > 50
+    for name in named:
+        # The library keeps a counter's name without its suffix.
+        assert name in families or name.removesuffix("_total") in families
+
+
+def test_counters_gauges_and_histograms() -> None:
+    metrics = Metrics()
+    metrics.dynamic_controller_requeue_total.inc("g/v1/ks", "requeue_after")
+    metrics.dynamic_controller_requeue_total.inc("g/v1/ks", "requeue_after", by=2)
+    metrics.dynamic_controller_gvr_count.set(4)
+    metrics.dynamic_controller_gvr_count.inc(by=-1)
+    metrics.instance_reconcile_duration_seconds.observe(0.2, "g/v1, Resource=ks")
+    found = lines(metrics)
+    assert 'dynamic_controller_requeue_total{gvr="g/v1/ks",type="requeue_after"} 3.0' in found
+    assert "dynamic_controller_gvr_count 3.0" in found
+    assert 'instance_reconcile_duration_seconds_bucket{gvr="g/v1, Resource=ks",le="0.25"} 1.0' in found
+    assert 'instance_reconcile_duration_seconds_bucket{gvr="g/v1, Resource=ks",le="0.1"} 0.0' in found
+
+
+def test_no_creation_dates() -> None:
+    metrics = Metrics()
+    metrics.instance_reconcile_total.inc("x")
+    assert not [line for line in lines(metrics) if "_created" in line]
+
+
+def test_a_probed_gauge_is_read_when_rendered() -> None:
+    metrics = Metrics()
+    depth = 1
+    metrics.workqueue_depth.probe(lambda: depth, "instances")
+    depth = 7
+    assert 'workqueue_depth{name="instances"} 7.0' in lines(metrics)
+
+
+def test_series_are_bounded() -> None:
+    metrics = Metrics()
+    for number in range(SERIES_LIMIT + 50):
+        metrics.rgd_graph_build_total.inc(f"rgd{number}")
+    found = [line for line in lines(metrics) if line.startswith("rgd_graph_build_total")]
+    assert len(found) == SERIES_LIMIT + 1
+    assert 'rgd_graph_build_total{name="other"} 50.0' in found
+
+
+def test_series_of_what_is_gone_can_be_dropped() -> None:
+    metrics = Metrics()
+    metrics.rgd_state_transitions_total.inc("a", "Inactive", "Active")
+    metrics.rgd_state_transitions_total.inc("b", "Inactive", "Active")
+    metrics.rgd_graph_build_total.inc("a")
+    metrics.rgd_deletions_total.inc("a")
+    metrics.forget_definition("a")
+    metrics.forget_definition("never there")
+    found = [line for line in lines(metrics) if line.startswith("rgd_") and 'name="' in line]
+    assert found == [
+        'rgd_state_transitions_total{from="Inactive",name="b",to="Active"} 1.0',
+        'rgd_deletions_total{name="a"} 1.0',
+    ]
+    metrics.rgd_graph_build_total.inc("a")
+    assert 'rgd_graph_build_total{name="a"} 1.0' in lines(metrics)
+
+
+def test_age_of_conditions_is_computed_when_rendered() -> None:
+    now = 1000.0
+    metrics = Metrics(now=lambda: now)
+    ready = ConditionAge(type="Ready", status="True", reason="Fine", since=990.0)
+    future = ConditionAge(type="Ready", status="False", reason="Skew", since=2000.0)
+    metrics.instance_conditions.set("g", "ns", "a", [ready])
+    metrics.instance_conditions.set("g", "ns", "b", [future])
+    name = "instance_condition_current_status_seconds"
+    labels = 'condition_status="{}",condition_type="Ready",gvr="g",name="{}",namespace="ns",reason="{}"'
+
+    def found() -> list[str]:
+        return [line for line in lines(metrics) if line.startswith(name)]
+
+    def sample(status: str, instance: str, reason: str, value: float) -> str:
+        pairs = sorted(labels.format(status, instance, reason).split(","))
+        return f"{name}{{{','.join(pairs)}}} {value}"
+
+    def normal(line: str) -> str:
+        inner = line[line.index("{") + 1 : line.index("}")]
+        return line.replace(inner, ",".join(sorted(inner.split(","))))
+
+    assert [normal(s) for s in found()] == [sample("True", "a", "Fine", 10.0), sample("False", "b", "Skew", 0.0)]
+    now = 1005.0
+    assert normal(found()[0]) == sample("True", "a", "Fine", 15.0)
+    metrics.instance_conditions.forget("g", "ns", "a")
+    assert len(found()) == 1
+    metrics.instance_conditions.forget("g")
+    assert found() == []
+
+
+def test_label_forms() -> None:
+    assert gvr_path("kro.run/v1", "webapps") == "kro.run/v1/webapps"
+    assert gvr_text("v1", "configmaps") == "v1, Resource=configmaps"
+
+
+def test_two_sets_of_metrics_do_not_meet() -> None:
+    first, second = Metrics(), Metrics()
+    first.cel_expr_eval_total.inc()
+    assert "cel_expr_eval_total 0.0" in lines(second)
