@@ -22,13 +22,13 @@ def definition(size: int) -> Definition:
         template = {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
-            "metadata": {"name": "${schema.spec.name}-%d" % i, "labels": {"after": "${%s}" % before}},
+            "metadata": {"name": f"${{schema.spec.name}}-{i}", "labels": {"after": f"${{{before}}}"}},
             "spec": {
-                "replicas": "${schema.spec.replicas > %d ? schema.spec.replicas : 1}" % i,
+                "replicas": f"${{schema.spec.replicas > {i} ? schema.spec.replicas : 1}}",
                 "selector": {"matchLabels": {"app": "${schema.spec.name}"}},
                 "template": {
                     "metadata": {"labels": {"app": "${schema.spec.name}"}},
-                    "spec": {"containers": [{"name": "main", "image": "${schema.spec.image}:%d" % i}]},
+                    "spec": {"containers": [{"name": "main", "image": f"${{schema.spec.image}}:{i}"}]},
                 },
             },
         }
@@ -67,6 +67,7 @@ def measure(size: int, kinds: Catalog) -> tuple[float, int]:
 
 
 def main() -> None:
+    """Prints one line a size."""
     kinds = bundled()
     measure(2, kinds)
     print(f"{'resources':>9} {'expressions':>11} {'ms':>8} {'ms/resource':>11}")

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol, TypeAlias
 from kroasync.cel import syntax
 from kroasync.cel.decls import Overload, Signature, parse_signature
 from kroasync.cel.errors import CheckError, Issue
-from kroasync.cel.literal_checks import literal_faults, shown
+from kroasync.cel.literal_checks import literal_fault, shown
 from kroasync.cel.reads import find_reads
 from kroasync.cel.scopes import Scope
 from kroasync.cel.syntax import (
@@ -79,7 +79,7 @@ def check(ast: Ast, env: Declarations) -> Checked:
         return _result(ast, env, checker)
     except RecursionError:
         # The caller's own stack was nearly used up; the parser's limit keeps expressions well below it.
-        issue = Issue("expression is nested too deeply", ast.root.span)
+        issue = Issue(syntax.TOO_DEEP, ast.root.span)
         raise CheckError(ast.source, (issue,)) from None
 
 
@@ -99,6 +99,9 @@ def _result(ast: Ast, env: Declarations, checker: "_Checker") -> Checked:
         overloads=checker.overloads,
     )
 
+
+# Faults reported of one expression; each repeats its line of source.
+MAX_ISSUES: Final = 20
 
 _LITERALS: Final[Mapping[type, Type]] = MappingProxyType(
     {type(None): NULL, bool: BOOL, int: INT, UInt: UINT, float: DOUBLE, str: STRING, bytes: BYTES}
@@ -169,7 +172,8 @@ class _Checker:
     # Issues
 
     def _issue(self, node: "Node | syntax.Entry", message: str, suggestion: str | None = None) -> Type:
-        self.issues.append(Issue(message, (node.at, max(node.at + 1, node.span[1])), suggestion))
+        if len(self.issues) < MAX_ISSUES:
+            self.issues.append(Issue(message, (node.at, max(node.at + 1, node.span[1])), suggestion))
         return ERROR
 
     def _undeclared(self, node: Node, name: str, known: Iterable[str]) -> Type:
@@ -283,12 +287,10 @@ class _Checker:
         candidates = self.env.functions.get(function)
         if candidates is None:
             return self._undeclared(node, function, self._function_names(node))
-        found = len(self.issues)
-        result = self._resolve(node, function, candidates, given, member=target is not None)
-        if len(self.issues) == found:
-            for at, message in literal_faults(node, function, self.final, self.types):
-                self._issue(at, message)
-        return result
+        fault = literal_fault(node, function, self.final, self.types)
+        if fault is not None:
+            return self._issue(*fault)
+        return self._resolve(node, function, candidates, given, member=target is not None)
 
     def _function_names(self, node: Call) -> list[str]:
         """What an unknown function may have been meant to be: methods, or functions in the same namespace."""
@@ -510,7 +512,7 @@ class _Checker:
     def _inner(self, node: Macro) -> Type:
         """The type of what an optional holds."""
         range_ = self._range(node)
-        if range_.kind in ("optional", "dyn", "error", "param"):
+        if range_.kind in ("optional", "null", "dyn", "error", "param"):
             return range_.element if range_.kind == "optional" else DYN
         return self._no_overload(node, "hasValue", (range_,), member=True)
 

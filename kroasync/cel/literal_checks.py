@@ -61,29 +61,28 @@ _UNKNOWN: Final = frozenset(("dyn", "error", "param"))
 Fault: TypeAlias = tuple[Node, str]
 
 
-def literal_faults(
-    call: Call, function: str, final: Callable[[Type], Type], types: Mapping[int, Type]
-) -> Iterator[Fault]:
-    """What is wrong with a call's literal arguments: the node at fault and the message; one at most."""
+def literal_fault(call: Call, function: str, final: Callable[[Type], Type], types: Mapping[int, Type]) -> Fault | None:
+    """The first thing wrong with a call's literal arguments: the node at fault and the message."""
     if function == "format":
-        yield from _format_faults(call, final, types)
-    elif function in ("math.least", "math.greatest"):
-        yield from _extreme_faults(call, function)
+        return next(_format_faults(call, final, types), None)
+    if function in ("math.least", "math.greatest"):
+        return next(_extreme_faults(call, function), None)
+    return None
 
 
 def _extreme_faults(call: Call, function: str) -> Iterator[Fault]:
     """The arguments of `math.least` and `math.greatest`; the parser makes a list of three and more."""
     if not call.args:
         yield call, f"{function}() requires at least one argument"
+    single, several = "invalid single argument value", "simple literal arguments must be numeric"
     for arg in call.args:
+        if isinstance(arg, MapLit) or (isinstance(arg, ListLit) and not arg.elements):
+            yield arg, f"{function}() {single}"
         elements = arg.elements if isinstance(arg, ListLit) else (arg,)
-        if not elements or isinstance(arg, MapLit):
-            yield arg, f"{function}() invalid single argument value"
-            return
+        refusal = single if elements == call.args else several
         for element in elements:
             if isinstance(element, Literal) and not _is_number(element.value):
-                yield element, f"{function}() simple literal arguments must be numeric"
-                return
+                yield element, f"{function}() {refusal}"
 
 
 def _is_number(value: object) -> bool:

@@ -1,18 +1,52 @@
-"""The command line: which command there is, and nothing else. Commands import what they need when they run."""
+"""The command line: one table of commands, each imported when it is used, so that none pays for the others."""
 
 import sys
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
 
 from kroasync import __version__
-from kroasync.cli import run
+
+# Command -> module and attribute: a function with typer annotations, or a Typer with commands of its own.
+COMMANDS: Final = {
+    "run": ("kroasync.cli.run", "run_command"),
+    "validate": ("kroasync.cli.validate", "validate_command"),
+    "render": ("kroasync.cli.render", "render_command"),
+    "graph": ("kroasync.cli.graph", "graph_command"),
+    "generate": ("kroasync.cli.generate", "app"),
+    "eval": ("kroasync.cli.eval", "eval_command"),
+    "tree": ("kroasync.cli.tree", "tree_command"),
+    "playground": ("kroasync.cli.playground", "app"),
+}
+
+
+class _Commands(TyperGroup):
+    """The table as a click group."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name]
+        found = getattr(import_module(module), attribute)
+        if not isinstance(found, typer.Typer):
+            single = typer.Typer(add_completion=False, rich_markup_mode=None)
+            single.command(cmd_name)(found)
+            found = single
+        command = typer.main.get_command(found)
+        command.name = cmd_name
+        return command
+
 
 app = typer.Typer(
     name="kroasync",
+    cls=_Commands,
     help="Turns short definitions with CEL into new Kubernetes APIs, and their instances into resources.",
     no_args_is_help=True,
-    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -33,15 +67,12 @@ def _root(
     """Options of every command."""
 
 
-@app.command("run", help="Run the controller (`kroasync run --help` lists its flags).", add_help_option=False)
-def _run() -> None:
-    # Reached only without arguments: flags have Go's syntax, see `main`.
-    raise typer.Exit(run.run(()))
-
-
 def main() -> None:
     """Entry point of `kroasync` and of `kubectl kroasync`."""
     arguments = sys.argv[1:]
     if arguments[:1] == ["run"]:
-        raise SystemExit(run.run(arguments[1:]))
+        # Flags in Go's syntax, as kro's start commands have them, are not for click.
+        from kroasync.cli.run import run
+
+        raise SystemExit(run(arguments[1:]))
     app()

@@ -4,13 +4,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from kroasync import settings
-
 USAGE_ERROR = 2
 
 
 def run(arguments: Sequence[str]) -> int:
     """Start the controller with command line arguments; returns the exit code."""
+    from kroasync import settings
+
     if any(argument in ("-h", "-help", "--help") for argument in arguments):
         sys.stdout.write("Usage: kroasync run [flags]\n\nRuns the controller until it is stopped.\n\nFlags:\n")
         sys.stdout.write(settings.usage())
@@ -20,6 +20,11 @@ def run(arguments: Sequence[str]) -> int:
     except settings.SettingsError as error:
         sys.stderr.write("".join(f"error: {problem}\n" for problem in error.problems))
         return USAGE_ERROR
-    from kroasync import app  # the only command that needs the Kubernetes client
+    from kroasync import app  # the only command that controls a cluster
 
     return app.main(chosen, warnings)
+
+
+def run_command() -> None:
+    """Run the controller; its flags are listed by `kroasync run --help`."""
+    raise SystemExit(run(()))

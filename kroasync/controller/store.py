@@ -34,6 +34,8 @@ from kroasync.model.objects import (
 
 Wake = Callable[[str], None]
 
+_IDENTITY_ONLY = Projection()
+
 
 def key_of(resource: Resource, obj: Obj) -> Key:
     """The key of an object of a known resource."""
@@ -98,7 +100,7 @@ class ChildStore:
 
     def widen(self, resource: Resource, paths: Iterable[tuple[str, ...]]) -> bool:
         """Keep more fields of a kind from now on; True if objects already kept lack them (list again)."""
-        before = self._projections.get(resource, Projection())
+        before = self._projections.get(resource, _IDENTITY_ONLY)
         after = before.widened(paths)
         self._projections[resource] = after
         return after is not before and bool(self._by_resource.get(resource))
@@ -187,7 +189,7 @@ class ChildStore:
         for obj in objs:
             known = self._children.get(key_of(resource, obj))
             if known is not None and known.version == version_of(obj):
-                known.kept = self._projections.get(resource, Projection()).keep(obj)
+                known.kept = self._projections.get(resource, _IDENTITY_ONLY).keep(obj)
         self.replace(resource, objs)
 
     def forget_resource(self, resource: Resource) -> None:
@@ -219,7 +221,7 @@ class ChildStore:
             apply_order=int(order) if order.isdecimal() else 0,
             deleting="deletionTimestamp" in obj["metadata"],
             ours=any(entry.get("manager") == MANAGER_CHILDREN for entry in metadata(obj).get("managedFields") or ()),
-            kept=self._projections.get(key.resource, Projection()).keep(obj),
+            kept=self._projections.get(key.resource, _IDENTITY_ONLY).keep(obj),
             body=body,
             fresh=fresh,
             desired=known.desired if same and known is not None else None,

@@ -9,6 +9,7 @@ caller's decision.
 import asyncio
 import builtins
 import logging
+import re
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -47,7 +48,9 @@ _ATTEMPTS: Final = 4
 _RETRY_AFTER_LIMIT_S: Final = 30.0
 _GET_RETRY_S: Final = 0.1
 _WARNINGS_KEPT: Final = 256
+_QUERIES_KEPT: Final = 64
 _DEFAULT_TIMEOUT_S: Final = 30.0
+_PLAIN: Final = re.compile(r"[A-Za-z0-9/._-]+")
 _SAFE: Final = "/:@!$&'()*+,;=-._~"
 
 
@@ -67,6 +70,7 @@ class Client:
         self._slots = asyncio.Semaphore(concurrency)
         self._sleep = sleep
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
+        self._queries: dict[tuple[tuple[str, str], ...], str] = {}
         self._warned: OrderedDict[str, None] = OrderedDict()
 
     async def request(
@@ -316,8 +320,18 @@ class Client:
     def _url(self, path: str, query: Mapping[str, str] | None) -> URL:
         text = self.connection.base_url + path
         if query:
-            text += ("&" if "?" in path else "?") + urlencode(query)
+            text += ("&" if "?" in path else "?") + self._encoded_query(query)
         return URL(text, encoded=True)
+
+    def _encoded_query(self, query: Mapping[str, str]) -> str:
+        """Writes repeat a handful of queries, and encoding one costs a tenth of a request."""
+        pairs = tuple(query.items())
+        text = self._queries.get(pairs)
+        if text is None:
+            text = urlencode(pairs)
+            if len(text) < 100 and len(self._queries) < _QUERIES_KEPT:
+                self._queries[pairs] = text
+        return text
 
     def _timeout(self, seconds: float) -> aiohttp.ClientTimeout:
         found = self._timeouts.get(seconds)
@@ -351,7 +365,8 @@ def path_of(key: Key, subresource: str | None = None) -> str:
                 status=422,
                 reason="Invalid",
             )
-    return quote(key.resource.path(key.namespace, key.name, subresource), safe=_SAFE)
+    path = key.resource.path(key.namespace, key.name, subresource)
+    return path if _PLAIN.fullmatch(path) else quote(path, safe=_SAFE)
 
 
 def unreachable(method: str, url: URL, error: BaseException) -> UnreachableError:

@@ -128,6 +128,7 @@ async def connect(
     else:
         home = os.path.join(environ.get("HOME") or "~", ".kube", "config")
         access = await _from_kubeconfig(explicit or home, context, found=explicit is not None)
+    _check_address(access.server)
     connection = Connection(
         access.server,
         refresh=access.refresh,
@@ -153,6 +154,16 @@ class _Access:
     refresh: Refresh | None
     proxy: str | None = None
     server_name: str | None = None
+
+
+def _check_address(server: str) -> None:
+    try:
+        address = urlsplit(server)
+        valid = address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ConfigError(f'"{server}" is no address of an API server: expected https://host:port')
 
 
 def _from_service_account(directory: Path, environ: Mapping[str, str]) -> _Access:

@@ -127,6 +127,7 @@ class Watch:
         self._page_size = page_size
         self._sleep = sleep
         self._failures = 0
+        self._absences = 0
         self._refused: str | None = None
         self._heard_at = clock()
         self._version: str | None = None
@@ -280,15 +281,18 @@ class Watch:
         self.error = None
         self.missing = False
         self._refused = None
+        self._absences = 0
 
     def _on_missing(self, error: ApiError) -> float:
+        """No such kind, believed when said twice: "all are gone" must not rest on one replica that lags behind."""
         self._version = None
-        if not self.missing:
+        self._absences += 1
+        if not self.missing and (self._absences > 1 or not self.synced.is_set()):
             log.info("%s: the server does not serve this kind (any more), waiting for it", self._gvr)
             self._deliver([])
             self.missing = True
-        # The state "there are none" is known, and nobody waits for a kind that may never come.
-        self.synced.set()
+            # The state "there are none" is known, and nobody waits for a kind that may never come.
+            self.synced.set()
         self._heard_at = self._clock()
         return self._count(error)
 

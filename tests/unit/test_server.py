@@ -74,6 +74,8 @@ async def test_one_check_alone(http: aiohttp.ClientSession) -> None:
         assert (await fetch(http, port, "/healthz/a"))[0] == 500
         assert await fetch(http, port, "/livez/b") == (200, "ok")
         assert await fetch(http, port, "/healthz/ping") == (200, "ok")
+        assert (await fetch(http, port, "/healthz/healthz"))[0] == 500
+        assert await fetch(http, port, "/readyz/readyz") == (200, "ok")
         assert (await fetch(http, port, "/healthz/none"))[0] == 404
         assert (await fetch(http, port, "/readyz/a"))[0] == 404
 

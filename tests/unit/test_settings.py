@@ -19,7 +19,7 @@ dynamic-controller-rate-limiter-burst-limit instance-requeue-interval
 dynamic-controller-default-resync-period dynamic-controller-default-queue-max-retries client-qps client-burst
 rgd-max-collection-size rgd-max-collection-dimension-size rgd-max-graph-revisions rgd-progress-requeue-delay
 feature-gates kubeconfig zap-devel zap-encoder zap-log-level zap-stacktrace-level zap-time-encoding
-""".split()
+""".split()  # noqa: SIM905
 
 EXAMPLES = {
     "metrics-bind-address": ":1",

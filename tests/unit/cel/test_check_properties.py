@@ -165,7 +165,7 @@ def expressions(draw: st.DrawFn, kind: str, depth: int = 4) -> str:
     return HOLE.sub(lambda hole: draw(expressions(hole[1], below)), template.replace("@", f"v{depth}"))
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(kind=st.sampled_from(sorted(PRODUCTIONS)), data=st.data())
 def test_an_expression_gives_what_the_checker_promised(kind: str, data: st.DataObject) -> None:
     expression = data.draw(expressions(kind))

@@ -30,7 +30,7 @@ LIBRARIES = {
     "bindings",
     "inspector",
 }
-VECTORS = map(json.loads, DATA.read_text(encoding="utf-8").splitlines())
+VECTORS = list(map(json.loads, DATA.read_text(encoding="utf-8").splitlines()))
 ROWS = [row for row in VECTORS if row["library"] in LIBRARIES]
 ENV = Env(libraries=ALL_LIBRARIES)
 
@@ -59,7 +59,7 @@ def name(row: dict[str, Any]) -> str:
 
 # In the vectors' environment `runtime` is an unbound variable; here it is a namespace, and the macro needs no variable.
 EVALUATED = [row for row in ROWS if "compile_error" not in row and row["library"] != "runtime"]
-REJECTED = [row for row in ROWS if "compile_error" in row]
+REJECTED = [row for row in VECTORS if "compile_error" in row and row["library"] != "comprehensions"]
 
 
 @pytest.mark.parametrize("row", EVALUATED, ids=name)

@@ -184,6 +184,47 @@ def test_kinds_that_are_certainly_left_out_are_not_recorded(graph_of, cluster_of
     assert inventory(cluster) == ("ConfigMap", "")
 
 
+def test_what_depends_on_a_node_left_out_is_not_recorded(graph_of, cluster_of, instance_of, walked, config):
+    service = {
+        "id": "service",
+        "template": {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "${a.metadata.name}"},
+            "spec": {"ports": [{"port": 80}]},
+        },
+    }
+    graph = graph_of(config("a", includeWhen=["${schema.spec.on}"]), service, config("b"), spec={"on": "boolean"})
+    passed = walked(graph, cluster_of(instance_of({"on": False})))
+    assert passed.actions[0].annotations[names.ANNOTATION_APPLYSET_GROUP_KINDS] == "ConfigMap"
+
+
+def test_a_collection_that_is_certainly_empty_is_not_recorded(graph_of, cluster_of, instance_of, walked, config):
+    services = {
+        "id": "services",
+        "forEach": [{"n": "${schema.spec.names}"}],
+        "template": {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "${n}"},
+            "spec": {"ports": [{"port": 80}]},
+        },
+    }
+    graph = graph_of(config("a"), services, spec={"names": "[]string"})
+    passed = walked(graph, cluster_of(instance_of({"names": []})))
+    assert [type(a) for a in passed.actions] == [PatchParent, Apply]
+    assert passed.actions[0].annotations[names.ANNOTATION_APPLYSET_GROUP_KINDS] == "ConfigMap"
+
+
+def test_a_finalizer_that_was_taken_away_comes_back(graph_of, cluster_of, instance_of, walked, config):
+    graph = graph_of(config("a"))
+    cluster = cluster_of(instance_of())
+    walked(graph, cluster)
+    cluster.world.instance = with_meta(cluster.world.instance, finalizers=[])
+    (patch,) = walked(graph, cluster).actions
+    assert patch.add_finalizer
+
+
 def test_a_superset_is_recorded_first_and_shrinks_when_all_is_settled(
     graph_of, cluster_of, instance_of, walked, config
 ):

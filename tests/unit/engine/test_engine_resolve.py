@@ -1,5 +1,7 @@
 """One template to one object: values, namespaces, labels, annotations."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from kroasync.engine.labels import inherited, label_value
@@ -155,6 +157,21 @@ def test_a_cluster_scoped_kind_has_no_namespace(graph_of, instance_of, cluster_o
     template = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "${schema.metadata.name}-ns"}}
     passed = walked(graph_of({"id": "ns", "template": template}), cluster_of(instance_of()))
     assert "namespace" not in passed.desired("ns")["metadata"]
+
+
+def test_a_namespace_brought_into_a_cluster_scoped_kind_is_dropped(catalog):
+    from kroasync.engine.resolve import Ownership, desired
+    from kroasync.model.applyset import Parent
+    from kroasync.model.objects import GVK
+
+    resource = catalog.resource(GVK("", "v1", "Namespace"))
+    node = SimpleNamespace(id="ns", node=SimpleNamespace(resource=resource), labels={}, apply_order="1")
+    owner = Ownership(
+        parent=Parent(name="i", namespace="team", kind="K", group="g"), applyset_id="x", labels={}, inherited={}
+    )
+    made = desired(node, {"metadata": {"name": "n", "namespace": "stray"}}, owner)
+    assert "namespace" not in made.obj["metadata"]
+    assert made.key.namespace == ""
 
 
 def test_a_cluster_scoped_instance_has_no_default_namespace(graph_of, instance_of, cluster_of, walked, config):

@@ -1,5 +1,7 @@
 """A pass: metadata first, nodes as soon as their inputs are there, failures and waits kept to themselves."""
 
+from dataclasses import replace
+
 import pytest
 
 from kroasync.engine.actions import Apply, Done, PatchParent, Refusal, Watch
@@ -294,6 +296,32 @@ def test_two_nodes_may_not_declare_one_object(graph_of, cluster_of, instance_of,
     assert passed.applied == [["a"]]
 
 
+def test_labels_of_ours_on_an_object_we_never_applied_give_no_right_to_force(
+    graph_of, cluster_of, instance_of, walked, config
+):
+    cluster = cluster_of(instance_of())
+    walked(graph_of(config("a", {"v": "1"})), cluster)
+    find = cluster.world.find
+    cluster.world.find = lambda key: replace(find(key), ours=False)
+    (apply,) = walked(graph_of(config("a", {"v": "2"})), cluster).actions
+    assert apply.force is False
+
+
+def test_an_answer_that_is_on_its_way_out_is_waited_for(graph_of, cluster_of, instance_of, walked, config):
+    cluster = cluster_of(instance_of())
+    perform = cluster.perform
+
+    def dying(action):
+        result = perform(action)
+        if isinstance(action, Apply):
+            meta = {**result.obj["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}
+            return Done(action=action, obj={**result.obj, "metadata": meta})
+        return result
+
+    cluster.perform = dying
+    assert walked(graph_of(config("a")), cluster).state("a") == "DELETING"
+
+
 # Inclusion
 
 
@@ -422,6 +450,44 @@ def test_values_of_secrets_are_never_shown(graph_of, cluster_of, instance_of, wa
     assert 'hunter2"' not in said
     assert "aHVudGVyMg==" not in said
     assert "parsing" not in said
+
+
+def test_values_that_iterators_carry_out_of_secrets_are_never_shown(graph_of, cluster_of, instance_of, walked, config):
+    source = {
+        "id": "source",
+        "externalRef": {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "source"}},
+    }
+    entry = {
+        **config("copies", {"n": "${string(int(pin))}"}, name="c-${string(size(pin))}"),
+        "forEach": [{"pin": "${source.data.map(k, string(source.data[k]))}"}],
+    }
+    live = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "source", "namespace": "team"},
+        "data": {"pin": "aHVudGVyMg=="},
+    }
+    passed = walked(graph_of(source, entry), cluster_of(instance_of(), [live]))
+    assert passed.state("copies") == "ERROR"
+    assert "details withheld" in passed.message("copies")
+    assert "hunter2" not in passed.message("copies")
+
+
+def test_values_of_a_collection_of_secrets_are_never_shown(graph_of, cluster_of, instance_of, walked):
+    entry = {
+        "id": "secrets",
+        "forEach": [{"n": "${schema.spec.names}"}],
+        "readyWhen": ["${each.stringData.password == 'other'}"],
+        "template": {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "s-${n}"},
+            "stringData": {"password": "hunter2"},
+        },
+    }
+    graph = graph_of(entry, spec={"names": "[]string"})
+    passed = walked(graph, cluster_of(instance_of({"names": ["a"]})))
+    assert passed.message("secrets").endswith('<string, 7 characters> == "other" is false')
 
 
 # External references

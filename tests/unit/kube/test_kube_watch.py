@@ -278,6 +278,23 @@ async def test_a_missing_kind_is_empty_and_waited_for(api: Any) -> None:
     assert len(api.slept) == 4
 
 
+async def test_one_404_is_not_believed(api: Any) -> None:
+    """A replica that lags behind does not know a young CRD; what exists must not count as gone for that."""
+    serve(
+        api,
+        [api.json(listed("a")), api.json(listed("a", version="20"))],
+        [
+            api.json({"kind": "Status", "reason": "NotFound"}, 404),
+            api.stream(line("ADDED", "b", 21), then="hang"),
+        ],
+    )
+    sink = Recorder()
+    async with running(api, sink) as watch:
+        await sink.last("ADDED", "b")
+        assert sink.log == [("replace", ["a"]), ("replace", ["a"]), ("ADDED", "b")]
+        assert not watch.missing
+
+
 async def test_a_kind_that_never_was_is_in_sync_and_missing(api: Any) -> None:
     sink = Recorder()
     async with running(api, sink) as watch:
