@@ -124,7 +124,8 @@ class _Compiler:
 
     def compile(self, node: Node, scope: _Scope) -> Code:
         """The code of a node, its value lifted to its static type."""
-        code = self.compile_raw(node, scope)
+        # One Python frame a level here and one in the method: deep trees must fit on the stack.
+        code = _COMPILE[type(node)](self, node, scope)
         if isinstance(node, Select | Index) and not (isinstance(node, Select) and node.test):
             lift = lift_for(self.types.get(node.id))
         elif isinstance(node, Ident):
@@ -262,7 +263,9 @@ class _Compiler:
     # Literals of containers
 
     def list_literal(self, node: ListLit, scope: _Scope) -> Code:
-        elements = [self.compile(element, scope) for element in node.elements]
+        elements: list[Code] = []
+        for element in node.elements:
+            elements.append(self.compile(element, scope))  # noqa: PERF401 - see compile
         if not node.optional:
             return lambda frame: [element(frame) for element in elements]
         parts = [(code, position in node.optional) for position, code in enumerate(elements)]
@@ -281,10 +284,10 @@ class _Compiler:
         return optional_elements
 
     def map_literal(self, node: MapLit, scope: _Scope) -> Code:
-        entries = [
-            (self.compile(entry.key, scope), self.compile(entry.value, scope), entry.optional, entry.span)
-            for entry in node.entries
-        ]
+        entries: list[tuple[Code, Code, bool, Span]] = []
+        for entry in node.entries:
+            key_code, value_code = self.compile(entry.key, scope), self.compile(entry.value, scope)
+            entries.append((key_code, value_code, entry.optional, entry.span))
         if all(isinstance(e.key, Literal) and e.key.value.__class__ is str and not e.optional for e in node.entries):
             plain = [(entry.key.value, code[1]) for entry, code in zip(node.entries, entries, strict=True)]  # type: ignore[union-attr]
             return lambda frame: {key: value(frame) for key, value in plain}
@@ -337,8 +340,10 @@ class _Compiler:
             for row in self.env.functions.get(name, ())
             if row.member is member and len(row.params) == len(arguments)
         )
-        codes = tuple(self.compile(argument, scope) for argument in arguments)
-        return _dispatch(name, rows, codes, node.span, member=member)
+        codes: list[Code] = []
+        for argument in arguments:
+            codes.append(self.compile(argument, scope))  # noqa: PERF401 - see compile
+        return _dispatch(name, rows, tuple(codes), node.span, member=member)
 
     def alternative(self, node: Call, scope: _Scope) -> Code:
         """`a.or(b)` and `a.orValue(b)`, which need b only if a is none."""
@@ -360,7 +365,8 @@ class _Compiler:
         return alternative
 
     def conditional(self, node: Call, scope: _Scope) -> Code:
-        test, then, otherwise = (self.compile(argument, scope) for argument in node.args)
+        test, then = self.compile(node.args[0], scope), self.compile(node.args[1], scope)
+        otherwise = self.compile(node.args[2], scope)
         span = node.span
 
         def conditional(frame: Frame) -> Any:
@@ -374,8 +380,10 @@ class _Compiler:
         return conditional
 
     def logic(self, node: Call, scope: _Scope) -> Code:
-        codes = tuple(self.compile(argument, scope) for argument in node.args)
-        return _logic(codes, node.function == syntax.OR, node.function, node.span)
+        codes: list[Code] = []
+        for argument in node.args:
+            codes.append(self.compile(argument, scope))  # noqa: PERF401 - see compile
+        return _logic(tuple(codes), node.function == syntax.OR, node.function, node.span)
 
     def negation(self, node: Call, scope: _Scope) -> Code:
         operand, span = self.compile(node.args[0], scope), node.span
@@ -402,7 +410,7 @@ class _Compiler:
         return minus
 
     def equality(self, node: Call, scope: _Scope) -> Code:
-        left, right = (self.compile(argument, scope) for argument in node.args)
+        left, right = self.compile(node.args[0], scope), self.compile(node.args[1], scope)
         wanted, span = node.function == syntax.EQUAL, node.span
         kind = self.list_kind(node.args[0])
         equal = operations.equal if kind is None else listtypes.equality(*kind)
@@ -435,11 +443,11 @@ class _Compiler:
         return local[0], self.field_key(node)[0]
 
     def comparison(self, node: Call, scope: _Scope) -> Code:
-        left, right = (self.compile(argument, scope) for argument in node.args)
+        left, right = self.compile(node.args[0], scope), self.compile(node.args[1], scope)
         return _COMPARISONS[node.function](left, right, node.span)
 
     def membership(self, node: Call, scope: _Scope) -> Code:
-        item, container = (self.compile(argument, scope) for argument in node.args)
+        item, container = self.compile(node.args[0], scope), self.compile(node.args[1], scope)
         span = node.span
 
         def membership(frame: Frame) -> bool:

@@ -52,10 +52,10 @@ def expand_member(b: "Builder", target: Node, name: str, args: _Args, span: Span
     return None if expand is None else expand(b, target, args, span, at)
 
 
-def _variable(b: "Builder", node: Node) -> str:
+def _variable(b: "Builder", node: Node, problem: str = "argument is not an identifier") -> str:
     """The name that a macro binds."""
     if not isinstance(node, Ident) or node.absolute or node.id in b.parenthesised:
-        b.issue("argument is not an identifier", node.span)
+        b.issue(problem, node.span)
         return "_"
     if node.name in ("__result__", "@result"):
         b.issue(f"iteration variable overwrites accumulator variable {node.name!r}", node.span)
@@ -63,8 +63,10 @@ def _variable(b: "Builder", node: Node) -> str:
 
 
 def _variables(b: "Builder", nodes: _Args) -> tuple[str, ...]:
-    names = tuple(_variable(b, node) for node in nodes)
-    if len(names) == 2 and names[0] == names[1]:
+    if len(nodes) == 1:
+        return (_variable(b, nodes[0]),)
+    names = tuple(_variable(b, node, "argument must be a simple name") for node in nodes)
+    if names[0] == names[1]:
         b.issue(f"duplicate variable name: {names[0]}", nodes[1].span)
     return names
 

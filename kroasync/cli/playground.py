@@ -47,9 +47,7 @@ Directory = Annotated[
 def up(
     name: Name = "default",
     directory: Directory = None,
-    audit: Annotated[
-        bool, typer.Option("--audit", help="Log each request of a client to audit.log.")
-    ] = False,
+    audit: Annotated[bool, typer.Option("--audit", help="Log each request of a client to audit.log.")] = False,
 ) -> None:
     """Start it, or what has crashed of it, and print the path of its kubeconfig.
 
@@ -65,9 +63,7 @@ def up(
         except NotUpError:
             binaries = _build(CONTROL_PLANE)
             started = time.monotonic()
-            playground = Playground.up(
-                name=name, directory=directory, audit=audit, detach=True, binaries=binaries
-            )
+            playground = Playground.up(name=name, directory=directory, audit=audit, detach=True, binaries=binaries)
         _remark(f"ready after {time.monotonic() - started:.1f} s at {playground.server}")
         _remark(f"export KUBECONFIG={playground.kubeconfig}")
         typer.echo(playground.kubeconfig)
@@ -88,9 +84,7 @@ def status(name: Name = "default", directory: Directory = None) -> None:
         components = playground.status()
         typer.echo(f"{'COMPONENT':24} {'STATE':8} {'PID':>8} {'PORT':>6}")
         for component in components:
-            typer.echo(
-                f"{component.name:24} {component.state:8} {component.pid or '-':>8} {component.port:>6}"
-            )
+            typer.echo(f"{component.name:24} {component.state:8} {component.pid or '-':>8} {component.port:>6}")
         typer.echo(f"\nserver      {playground.server}\nkubeconfig  {playground.kubeconfig}")
         if playground.is_audited:
             typer.echo(f"audit log   {playground.audit_log}")

@@ -5,7 +5,6 @@ unknown object is sent without force so that an owner shows up as a conflict ins
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -27,9 +26,9 @@ from kroasync.model.names import (
     MANAGER_CHILDREN,
     MANAGER_PARENT,
 )
-from kroasync.model.objects import Key, Obj, labels_of, metadata, uid_of
+from kroasync.model.objects import GVK, Key, Obj, labels_of, metadata, uid_of
 
-log = logging.getLogger("kroasync.perform")
+_SECRET = GVK("", "v1", "Secret")
 
 
 @dataclass(slots=True)
@@ -65,7 +64,7 @@ class Performer:
                     await self.watch_external(self.instance, action)
                     return Done(action=action)
         except ApiError as error:
-            return Refused(action=action, refusal=refusal_of(error), message=error.message)
+            return Refused(action=action, refusal=refusal_of(error), message=_told(action, error))
 
     async def _apply(self, action: Apply) -> Result:
         before = self.children.version(action.key)
@@ -120,6 +119,15 @@ def parent_patch(instance: Obj, action: PatchParent) -> Obj:
         meta["resourceVersion"] = version_of(instance)
         meta["finalizers"] = [*metadata(instance).get("finalizers", ()), FINALIZER]
     return {"metadata": meta}
+
+
+def _told(action: Action, error: ApiError) -> str:
+    """The server's message; of a Secret only the reason and the fields, since it may quote values."""
+    if not isinstance(action, Apply) or action.key.resource.gvk != _SECRET:
+        return error.message
+    causes = error.details.get("causes") or ()
+    fields = sorted({str(cause.get("field", "")) for cause in causes if isinstance(cause, dict)} - {""})
+    return f"{error.reason or error.status}" + (f" in {', '.join(fields)}" if fields else "")
 
 
 _REFUSALS: tuple[tuple[type[ApiError], Refusal], ...] = (

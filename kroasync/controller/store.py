@@ -47,7 +47,7 @@ def version_of(obj: Obj) -> str:
 
 
 def is_newer(version: str, than: str) -> bool:
-    """Order of two resourceVersions of one resource (numbers since KEP-5504); opaque ones count as newer if they differ."""
+    """Order of two resourceVersions of one resource (numbers, KEP-5504); opaque ones are newer if they differ."""
     if version.isdecimal() and than.isdecimal():
         return int(version) > int(than)
     return version != than

@@ -8,6 +8,7 @@ than the lease.
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -54,7 +55,7 @@ class Elector:
         retry_period_s: float = 2.0,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        uniform: Callable[[float, float], float] = lambda low, high: (low + high) / 2,
+        uniform: Callable[[float, float], float] = random.uniform,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         manager: str = "kroasync",
     ) -> None:

@@ -63,9 +63,7 @@ class Resource:
     def group_kind(self) -> str:
         return f"{self.kind}.{self.group}" if self.group else self.kind
 
-    def path(
-        self, namespace: str | None = None, name: str | None = None, subresource: str | None = None
-    ) -> str:
+    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
         """The REST path below the server's address, for one object, one namespace, or the whole cluster."""
         parts = [f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"]
         if namespace and self.namespaced:

@@ -38,9 +38,7 @@ def kubeconfig(*, server: str, certificate: bytes, token: str, context: str) -> 
             {
                 "apiVersion": "v1",
                 "kind": "Config",
-                "clusters": [
-                    {"name": context, "cluster": {"server": server, "certificate-authority-data": authority}}
-                ],
+                "clusters": [{"name": context, "cluster": {"server": server, "certificate-authority-data": authority}}],
                 "users": [{"name": context, "user": {"token": token}}],
                 "contexts": [{"name": context, "context": {"cluster": context, "user": context}}],
                 "current-context": context,

@@ -56,9 +56,7 @@ def alone_in(directory: Path) -> Iterator[None]:
         return
     try:
         if not lock(descriptor, timeout_s=_OTHER_COMMAND_TIMEOUT_S):
-            raise PlaygroundError(
-                f"another process has been starting or ending the playground in {directory}"
-            )
+            raise PlaygroundError(f"another process has been starting or ending the playground in {directory}")
         yield
     finally:
         os.close(descriptor)

@@ -265,9 +265,7 @@ class Playground:
         self.down()
 
     @classmethod
-    def _prepared(
-        cls, layout: Layout, *, name: str, audit: bool | Sequence[str], binaries: Binaries
-    ) -> Playground:
+    def _prepared(cls, layout: Layout, *, name: str, audit: bool | Sequence[str], binaries: Binaries) -> Playground:
         """Decide on everything and write it down, so that from here on `load` finds it."""
         ports = dict(zip(PORT_NAMES, free_ports(len(PORT_NAMES)), strict=True))
         plan = Plan(layout=layout, ports=ports, binaries=binaries, audited=bool(audit))
@@ -287,9 +285,7 @@ class Playground:
             folder.mkdir(mode=0o700)
         users = [User(name=ADMIN, token=self.admin_token, groups=("system:masters",))]
         users += [
-            User(name=c.user, token=secrets.token_urlsafe(24), groups=("system:masters",))
-            for c in COMPONENTS
-            if c.user
+            User(name=c.user, token=secrets.token_urlsafe(24), groups=("system:masters",)) for c in COMPONENTS if c.user
         ]
         write_private(layout.tokens, "".join(user.row for user in users))
         write_private(layout.audit_policy, audit_policy([] if isinstance(audit, bool) else audit))
@@ -400,9 +396,7 @@ class Playground:
     def _record(self, component: str) -> ComponentRecord:
         record = self._state.components.get(component)
         if record is None:
-            raise PlaygroundError(
-                f"unknown component {component!r}; known: {', '.join(self._state.components)}"
-            )
+            raise PlaygroundError(f"unknown component {component!r}; known: {', '.join(self._state.components)}")
         return record
 
     def _remember(self, component: str, process: Identity | None) -> None:

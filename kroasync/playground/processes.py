@@ -29,19 +29,13 @@ class Identity:
     started: str
 
 
-def spawn(
-    command: Sequence[str], *, log: Path, environment: Mapping[str, str], stdin: int | None = None
-) -> Identity:
+def spawn(command: Sequence[str], *, log: Path, environment: Mapping[str, str], stdin: int | None = None) -> Identity:
     """Start `command` in a session of its own, its output appended to `log`.
 
     Raises OSError when it cannot start.
     """
     append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    source = (
-        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
-        if stdin is None
-        else (os.POSIX_SPAWN_DUP2, stdin, 0)
-    )
+    source = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0) if stdin is None else (os.POSIX_SPAWN_DUP2, stdin, 0)
     pid = os.posix_spawn(
         command[0],
         list(command),

@@ -50,9 +50,7 @@ def find(*, module: Path, search_path: str | None = None) -> Go:
     """Go on `search_path` (PATH when None) that can build the module folder; GoError says what to install."""
     program = shutil.which("go", path=search_path)
     if program is None:
-        raise GoError(
-            f"Go is needed to build the playground's programs, and there is no `go` on PATH; {_HINT}"
-        )
+        raise GoError(f"Go is needed to build the playground's programs, and there is no `go` on PATH; {_HINT}")
     answer = _ask(program, module)
     version = parse_version(answer)
     if version is None or version < REQUIRED:
