@@ -5,6 +5,7 @@ Exit codes: 0 stopped on request, 1 a bug or an unusable configuration, 3 leader
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import random
@@ -162,6 +163,9 @@ class Process:
         )
         self._runtime = runtime
         self._probe_metrics(runtime)
+        # What is loaded by now lives as long as the process: the collector need not visit it again and again.
+        gc.collect()
+        gc.freeze()
         log.info("connecting", extra={"server": connection.base_url})
         code = STOPPED
         try:

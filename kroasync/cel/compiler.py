@@ -475,6 +475,9 @@ class _Compiler:
     def list_kind(self, node: Node) -> tuple[str, tuple[str, ...]] | None:
         """The kind ("set", "map") and keys of a list field whose schema gives it another equality."""
         provider = self.env.types
+        while isinstance(node, Call) and node.function == syntax.ADD:
+            # What is added to a set is a set.
+            node = node.args[0]
         if provider is None or not isinstance(node, Select) or node.test or node.optional:
             return None
         owner, own = self.types.get(node.operand.id), self.types.get(node.id)

@@ -78,7 +78,7 @@ def equal(a: Any, b: Any, budget: Budget | None = None) -> bool:
                 if len(left) != len(right):
                     return False
                 if budget is not None:
-                    budget.spend(4 + len(left) // ITEMS_PER_STEP)
+                    budget.spend(4 + len(left))
                 if not _pair(left, right, pairs):
                     return False
             elif kind is Optional:

@@ -10,14 +10,14 @@ from datetime import UTC, datetime
 
 from kroasync.controller.events import Recorder
 from kroasync.controller.kinds import ClusterKinds
-from kroasync.controller.outcomes import Done, RetryAfter, Verdict
+from kroasync.controller.outcomes import AWAY_S, Done, RetryAfter, Verdict
 from kroasync.controller.perform import Performer
 from kroasync.controller.served import Served
 from kroasync.controller.serving import Serving
 from kroasync.controller.statuses import write_status
 from kroasync.controller.store import ChildStore
 from kroasync.controller.watches import Watches
-from kroasync.engine.actions import Need, Observed, Watch
+from kroasync.engine.actions import Need, Observed, Refusal, Watch
 from kroasync.engine.outcome import ChangeKind, Outcome, Retry
 from kroasync.engine.status import compose, compose_release_failed, compose_teardown, compose_unresolved
 from kroasync.engine.teardown import Teardown, after, blocked, own_finalizers, plan_teardown
@@ -236,7 +236,8 @@ class Instances:
             case Retry.FRESH:
                 return RetryAfter(delay_s=0.05, reason=text)
             case Retry.BACKOFF:
-                return RetryAfter(reason=text)
+                away = bool(outcome.failures) and all(f.refusal is Refusal.UNAVAILABLE for f in outcome.failures)
+                return RetryAfter(reason=text, at_most_s=AWAY_S if away else None)
 
     def _stamp(self) -> str:
         return self.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -18,7 +18,7 @@ from kroasync.controller.definitions import GRAPH_DEFINITIONS, GROUPS, Definitio
 from kroasync.controller.events import Recorder
 from kroasync.controller.instances import Instances
 from kroasync.controller.kinds import ClusterKinds
-from kroasync.controller.outcomes import Done, RetryAfter, Verdict
+from kroasync.controller.outcomes import AWAY_S, Done, RetryAfter, Verdict
 from kroasync.controller.revisions import REVISIONS, RevisionStore
 from kroasync.controller.served import ServedKinds, wake_by_uid
 from kroasync.controller.serving import Serving
@@ -28,7 +28,7 @@ from kroasync.controller.workqueue import WorkQueue
 from kroasync.engine.plan import Options, Plan
 from kroasync.graph.build import Limits
 from kroasync.kube.client import Client
-from kroasync.kube.errors import ApiError
+from kroasync.kube.errors import ApiError, ServerError, UnreachableError
 from kroasync.kube.watch import Watch
 from kroasync.metrics import Metrics
 from kroasync.model.objects import Key, Obj, Resource
@@ -250,7 +250,8 @@ class Runtime:
         except ApiError as error:
             log.warning("pass failed", extra={"key": str(key), "error": error.message})
             self._metrics.dynamic_controller_handler_errors_total.inc(gvr)
-            verdict = RetryAfter(reason=error.message)
+            away = isinstance(error, UnreachableError | ServerError)
+            verdict = RetryAfter(reason=error.message, at_most_s=AWAY_S if away else None)
         except Exception:
             log.exception("pass raised", extra={"key": str(key)})
             self._metrics.dynamic_controller_reconcile_panics_total.inc(gvr)
@@ -270,8 +271,8 @@ class Runtime:
                 queue.forget(key)
                 if self._options.resync_s > 0 and queue is self.queue and self.kinds.instance(key) is not None:
                     queue.add_after(key, self._options.resync_s)
-            case RetryAfter(delay_s=None):
-                queue.retry(key)
+            case RetryAfter(delay_s=None, at_most_s=at_most_s):
+                queue.retry(key, at_most_s=at_most_s)
             case RetryAfter(delay_s=float() as delay_s):
                 queue.forget(key)
                 queue.add_after(key, delay_s)

@@ -87,12 +87,12 @@ class WorkQueue(Generic[K]):
         heapq.heappush(self._timers, (when, self._count, key))
         self._changed.set()
 
-    def retry(self, key: K, *, at_least_s: float = 0.0) -> float:
+    def retry(self, key: K, *, at_most_s: float | None = None) -> float:
         """Run the key again after its backoff: exponential, capped, with jitter; returns the delay in seconds."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         delay = min(self._min_delay_s * 2.0 ** min(failures, 32), self._max_delay_s)
-        delay = max(delay * (0.9 + 0.2 * self._rng.random()), at_least_s)
+        delay = min(delay, delay if at_most_s is None else at_most_s) * (0.9 + 0.2 * self._rng.random())
         self.add_after(key, delay)
         return delay
 
