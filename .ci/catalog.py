@@ -1,7 +1,7 @@
 """Builds the bundled catalog, kroasync/schema/data, from the OpenAPI v3 documents and discovery of
 Kubernetes.
 
-    python -m tools.catalog --version v1.36.3 SOURCE
+    python .ci/catalog.py --version v1.36.3 SOURCE
 
 SOURCE is the address of an API server without authentication (`kubectl proxy`), or the `api` folder of
 Kubernetes' source tree, which holds the same documents. Descriptions are dropped, formats and
