@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from kroasync.cli.inputs import Text, usage_error
-from kroasync.cli.instances import check_instance
+from kroasync.schema.instances import check_instance
 from kroasync.graph.build import Built, build, needed_kinds
 from kroasync.graph.checks import object_kind
 from kroasync.model import paths

@@ -39,7 +39,8 @@ from kroasync.model.conditions import FALSE, TRUE, Conditions, ConditionSet, Sub
 from kroasync.model.definition import Definition, parse_definition
 from kroasync.model.objects import GVK, Key, Obj, Resource, is_deleting, labels_of, metadata, name_of
 from kroasync.model.problems import Problem
-from kroasync.schema.crd import Create, Patch, Unchanged, crd_name, ensure_crd_patch
+from kroasync.schema.crd import Breaking, Create, Patch, Unchanged, crd_name, ensure_crd_patch
+from kroasync.schema.instances import check_instance
 
 log = logging.getLogger("kroasync.definitions")
 
@@ -53,6 +54,8 @@ CONDITIONS = ConditionSet(
     pruned=("ResourceGraphAccepted",),
 )
 _ESTABLISHED_S = 120.0
+# Instances named in a message; more are counted.
+_NAMED = 5
 
 
 @dataclass(slots=True)
@@ -335,6 +338,9 @@ class _Pass:
                     existing = await owner.client.merge_patch(key, patch, manager=names.MANAGER_LABELLER)
                 case Unchanged():
                     pass
+                case Breaking(message=message):
+                    self.set("KindReady", FALSE, "Failed", message + self._broken(definition, graph))
+                    return False
                 case refusal:
                     # A CRD event or an edit of the definition wakes it; nothing else can help.
                     self.set("KindReady", FALSE, "Failed", refusal.message)
@@ -360,6 +366,23 @@ class _Pass:
         kind = existing.get("status", {}).get("acceptedNames", {}).get("kind", graph.resource.kind)
         self.set("KindReady", TRUE, "Ready", f"kind {kind} has been accepted and ready")
         return True
+
+    def _broken(self, definition: Definition, graph: Graph) -> str:
+        """Which live instances do not fit the new schema, and why; for whoever decides whether to allow it."""
+        served = self.owner.serving.kinds.get(graph.resource)
+        schema = self.known.built.spec_schema if self.known.built is not None else None
+        if served is None or schema is None:
+            return ""
+        found = []
+        for key in served.instances:
+            problems = check_instance(served.instances.get(key) or {}, definition, schema)
+            if problems:
+                found.append(f"{key.namespace}/{key.name} ({problems[0].where}: {problems[0].message})".lstrip("/"))
+        if not found:
+            return f"; none of the {len(served.instances)} instances would break"
+        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+        named = ", ".join(found[:_NAMED]) + more
+        return f"; {len(found)} of {len(served.instances)} instances would break: {named}"
 
     async def _established(self, key: Key) -> Obj:
         async with asyncio.timeout(_ESTABLISHED_S):

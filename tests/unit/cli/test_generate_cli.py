@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from kroasync.cli.generate import app
-from kroasync.cli.instances import check_instance
+from kroasync.schema.instances import check_instance
 from kroasync.cli.jsonschema import convert
 from kroasync.cli.samples import sample
 from kroasync.graph.build import build
