@@ -20,6 +20,8 @@ log = logging.getLogger("kroasync.events")
 EVENTS = Resource("events.k8s.io", "v1", "Event", "events", True)
 _NOTE_CHARACTERS = 1024  # the API server's limit of `note`
 _WAITING = 2000
+# Events written at the same time: fewer than passes, which come first.
+_WRITERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,11 @@ class Recorder:
 
     async def flush(self) -> None:
         """Write what is waiting now."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(_WRITERS, len(self._waiting))):
+                group.create_task(self._write(), name="write events")
+
+    async def _write(self) -> None:
         while self._waiting:
             _, event = self._waiting.popitem(last=False)
             try:

@@ -18,6 +18,7 @@ from kroasync.controller.statuses import write_status
 from kroasync.controller.store import ChildStore
 from kroasync.controller.watches import Watches
 from kroasync.engine.actions import Need, Observed, Refusal, Watch
+from kroasync.engine.offline import defaulted
 from kroasync.engine.outcome import ChangeKind, Outcome, Retry
 from kroasync.engine.status import compose, compose_release_failed, compose_teardown, compose_unresolved
 from kroasync.engine.teardown import Teardown, after, blocked, own_finalizers, plan_teardown
@@ -100,10 +101,13 @@ class Instances:
         if served.plan is None:
             return await self._unresolved(key, served, instance)
         performer = Performer(self.client, self.children, served.instances, key, self.watches.hold_external)
-        walk = Walk(served.plan, instance, world)
+        # A cached instance may be older than a default the definition gained since; the API server adds it on reading.
+        walk = Walk(served.plan, {**instance, "spec": defaulted(instance.get("spec") or {}, served.spec_schema)}, world)
         while actions := walk.next_actions():
             walk.feed(await performer.perform_all(actions))
         outcome = walk.outcome
+        if outcome.retry is Retry.FRESH:
+            return self._verdict(outcome)  # it was about a stale object; the pass over the fresh one reports
         self.watches.keep_externals(key, outcome.watches)
         # The freshest instance: a status write is bound to the version its difference was taken from.
         status = compose(served.plan, outcome, now=self._stamp())

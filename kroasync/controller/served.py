@@ -5,7 +5,7 @@ can still be deleted cleanly, because a deletion needs neither definition nor gr
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kroasync.controller.store import InstanceStore
 from kroasync.engine.plan import Plan
@@ -24,6 +24,8 @@ class Served:
     definition: Key | None = None
     graph: Graph | None = None
     plan: Plan | None = None
+    # Schema of the instances' spec, for its defaults.
+    spec_schema: Obj = field(default_factory=dict)
     # Why there is no graph to follow, for the instances' conditions.
     unresolved: str = ""
 

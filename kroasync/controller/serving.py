@@ -58,6 +58,8 @@ class Serving:
         served.definition, served.graph, served.unresolved = definition, graph, ""
         if changed:
             served.plan = self._plan(graph)
+            root = graph.crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+            served.spec_schema = root.get("spec", {})
             for key in served.instances:
                 self._wake(key)
 

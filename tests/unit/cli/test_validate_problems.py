@@ -21,7 +21,7 @@ WITHOUT_EXAMPLE = {"definition-kind", "definition-depth"}
 SOURCES = (
     *(path for name in ("model", "schema", "graph") for path in (ROOT / "kroasync" / name).rglob("*.py")),
     ROOT / "kroasync" / "cli" / "analysis.py",
-    ROOT / "kroasync" / "cli" / "instances.py",
+    ROOT / "kroasync" / "schema" / "instances.py",
 )
 CODE = re.compile(r"[a-z]+(-[a-z]+)+")
 NO_CODES = re.compile(r"x-kubernetes-.*|date-time|int-or-string")
