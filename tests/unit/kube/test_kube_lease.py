@@ -108,7 +108,9 @@ class Candidate:
 
     def __init__(self, time: Time, store: Store, name: str) -> None:
         self.client = store.client()
-        self.elector = Elector(self.client, "ns", "lease", name, clock=time.clock, now=time.wall, sleep=time.sleep)
+        self.elector = Elector(
+            self.client, "ns", "lease", name, clock=time.clock, now=time.wall, sleep=time.sleep, uniform=max
+        )
         self.leads = False
         self.lost: LeaseLostError | None = None
         self.task = asyncio.get_running_loop().create_task(self._run())
