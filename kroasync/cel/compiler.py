@@ -668,7 +668,9 @@ def _code_chain(root: Code, keys: list[str], nullable: bool, slow: _Slow) -> Cod
 
 def _present(value: Any, span: Span) -> bool:
     if value.__class__ is not Optional:
-        raise OverloadError(f"cannot initialize optional entry from non-optional value {value!r:.100}", span=span)
+        raise OverloadError(
+            f"cannot initialize optional entry from non-optional {operations.type_name(value)}", span=span
+        )
     return bool(value.present)
 
 

@@ -75,14 +75,6 @@ class Library:
     aliases: Mapping[str, Type] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """A name an expression may use, and its type."""
-
-    name: str
-    type: Type
-
-
 _ImplT = TypeVar("_ImplT", bound=Impl)
 
 # Types without parameters by their names in signatures.

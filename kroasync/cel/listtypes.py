@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from kroasync.cel.decls import Budget
-from kroasync.cel.operations import add, contains, equal
+from kroasync.cel.operations import PLAIN, add, contains, equal, type_name
 
 _Equality: TypeAlias = Callable[[Any, Any, Budget], bool]
 _Addition: TypeAlias = Callable[[Any, Any, Budget], Any]
@@ -58,5 +58,10 @@ def addition(kind: str, keys: tuple[str, ...]) -> _Addition:
 
 
 def _key(item: Any, keys: tuple[str, ...]) -> tuple[str, ...]:
-    """The key values of an element as comparable text; an element that is no object has none of them."""
-    return tuple(repr(item.get(key)) for key in keys) if item.__class__ is dict else (repr(item),)
+    """The key values of an element as comparable text; an element that is no object stands for itself."""
+    return tuple(_text(item.get(key)) for key in keys) if item.__class__ is dict else (_text(item),)
+
+
+def _text(value: Any) -> str:
+    # The API server admits scalars only; the text of anything else could be without bounds.
+    return repr(value) if value.__class__ in PLAIN else type_name(value)

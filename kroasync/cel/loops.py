@@ -5,7 +5,7 @@ per item. `all` and `exists` absorb errors of their predicate if another item de
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
@@ -290,8 +290,17 @@ def _transform_map_entry(loop: LoopCode) -> _Code:
 
 
 def _sort_by(loop: LoopCode) -> _Code:
-    items, body, span = _items(loop), loop.body, loop.span
+    range_code, body, span = loop.range, loop.body, loop.span
     (slot,) = loop.slots
+
+    def elements(frame: _Frame) -> list[Any]:
+        values = range_code(frame)
+        if values.__class__ is not list:
+            # The only loop that takes no map.
+            raise OverloadError(f"no such overload: sortBy of {type_name(values)}", span=span)
+        return list(values)
+
+    items = _items(replace(loop, range=elements))
 
     def sort_by(frame: _Frame) -> list[Any]:
         values = items(frame)

@@ -323,7 +323,7 @@ def list_position(key: Any) -> int:
     """A list index from an int, uint or whole double."""
     if key.__class__ is int or key.__class__ is UInt:
         return int(key)
-    if key.__class__ is float and key.is_integer():
+    if key.__class__ is float and key.is_integer() and INT_MIN <= key <= INT_MAX:
         return int(key)
     if key.__class__ is float:
         raise ValueError_(f"unsupported index value {key!r} in list", value=key)

@@ -189,7 +189,7 @@ def _unrecognised(text: str, offset: int) -> ParseError:
 @functools.cache
 def _grammar() -> Grammar:
     """The grammar of this process: a constant, made at the first use."""
-    tables = load_tables()
+    tables = load_tables(base_grammar())
     terminals = sorted({terminal for row in tables.actions for terminal in row} - {_END})
     punctuation = [t for t in terminals if not t[0].isalpha()]
     keywords = {t for t in terminals if t[0].isalpha() and t.islower()}
@@ -219,7 +219,8 @@ def _read(*path: str) -> str:
         return file.read()
 
 
-def _base_grammar() -> str:
+def base_grammar() -> str:
+    """The text of cel-python's grammar."""
     # Found without importing celpy, which takes a tenth of a second.
     spec = importlib.util.find_spec("celpy")
     if spec is None or not spec.submodule_search_locations:
@@ -233,11 +234,10 @@ def _digest(base: str) -> str:
     return hashlib.sha256("\0".join((base, EXTENSION, *TERMINALS)).encode()).hexdigest()
 
 
-def load_tables() -> Tables:
-    """The shipped tables, or fresh ones when the installed grammar is not the one they were made from."""
+def load_tables(base: str) -> Tables:
+    """The shipped tables, or fresh ones when `base`, cel-python's grammar, is not the one they were made from."""
     import json
 
-    base = _base_grammar()
     data = json.loads(_read(os.path.dirname(__file__), "grammar.json"))
     if data["digest"] != _digest(base):
         data = build_tables(base)
@@ -258,7 +258,7 @@ def build_tables(base: str | None = None) -> dict[str, Any]:
     """Run Lark over cel-python's grammar and our extension; returns the content of grammar.json."""
     from lark import Lark
 
-    base = _base_grammar() if base is None else base
+    base = base_grammar() if base is None else base
     names = re.findall(r"^([a-zA-Z_]+)(?:\.\d+)?\s*:", base, re.M)
     # What is not imported by name gets a mangled name and cannot be replaced.
     unused = {

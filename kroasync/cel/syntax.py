@@ -39,7 +39,6 @@ NEGATE: Final = "-_"
 CONDITIONAL: Final = "_?_:_"
 INDEX: Final = "_[_]"
 OPT_INDEX: Final = "_[?_]"
-OPT_SELECT: Final = "_?._"
 # What kro's macro `runtime.newCondition({type:, status:, reason:, message:})` becomes: a Call with these four
 # arguments in this order; keys that were not given are the literal "".
 NEW_CONDITION: Final = "@runtime.newCondition"

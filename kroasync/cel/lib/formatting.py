@@ -13,6 +13,7 @@ from kroasync.cel.conversions import positional, shortest
 from kroasync.cel.decls import Budget
 from kroasync.cel.errors import ValueError_
 from kroasync.cel.operations import type_name
+from kroasync.cel.types import Type
 from kroasync.cel.values import BoolKey, Duration, Timestamp, TypeValue, UInt
 
 _VERB: Final = re.compile(r"%(?:%|(?:\.(\d*))?(.)?)", re.DOTALL)
@@ -164,6 +165,11 @@ def _text(value: Any, budget: Budget, depth: int) -> str:
     )
 
 
+def _type_name(kind: Type) -> str:
+    """The name without parameters."""
+    return str(kind).partition("(")[0]
+
+
 _TEXTS: Final[MappingProxyType[type, Callable[[Any], str]]] = MappingProxyType(
     {
         str: str,
@@ -176,7 +182,7 @@ _TEXTS: Final[MappingProxyType[type, Callable[[Any], str]]] = MappingProxyType(
         type(None): lambda value: "null",
         Timestamp: times.format_timestamp,
         Duration: times.format_seconds,
-        TypeValue: lambda value: str(value.type) if not value.type.params else value.type.kind,
+        TypeValue: lambda value: _type_name(value.type),
     }
 )
 _VERBS: Final[MappingProxyType[str, _Verb]] = MappingProxyType(

@@ -47,7 +47,7 @@ def _slice(values: list[Any], start: int, end: int) -> list[Any]:
     return values[start:end]
 
 
-@fn("list(dyn).flatten() list(dyn)", example="[1, [2, [3]]].flatten() == [1, 2, [3]]", metered=True)
+@fn("list(list(A)).flatten() list(A)", example="[[1, 2], [3]].flatten() == [1, 2, 3]", metered=True)
 @fn(
     "list(dyn).flatten(int) list(dyn)",
     example="[1, [2, [3]]].flatten(2) == [1, 2, 3]",
@@ -72,12 +72,18 @@ def _flatten(values: list[Any], depth: int = 1, *, budget: Budget) -> list[Any]:
     return flat
 
 
+@fn("list(int).sort() list(int)", example="[3, 1, 2].sort() == [1, 2, 3]", metered=True)
+@fn("list(uint).sort() list(uint)", example="[3u, 1u].sort() == [1u, 3u]", metered=True)
+@fn("list(double).sort() list(double)", example="[1.5, 0.5].sort() == [0.5, 1.5]", metered=True)
+@fn("list(bool).sort() list(bool)", example="[true, false].sort() == [false, true]", metered=True)
+@fn("list(duration).sort() list(duration)", example="[duration('1m')].sort() == [duration('60s')]", metered=True)
 @fn(
-    "list(A).sort() list(A)",
-    example="[3, 1, 2].sort() == [1, 2, 3]",
-    doc="Numbers, strings, bools, bytes, timestamps or durations, all of one type.",
+    "list(timestamp).sort() list(timestamp)",
+    example="[timestamp(0)].sort() == [timestamp(0)]",
     metered=True,
 )
+@fn("list(string).sort() list(string)", example="['b', 'a'].sort() == ['a', 'b']", metered=True)
+@fn("list(bytes).sort() list(bytes)", example="[b'b', b'a'].sort() == [b'a', b'b']", metered=True)
 def _sort(values: list[Any], *, budget: Budget) -> list[Any]:
     budget.spend(len(values))
     return [values[place] for place in sorted_positions(values)]

@@ -134,7 +134,8 @@ PENDING: list[tuple[str, type[EvalError]]] = [
     ("x.list[y.size()]", IndexError_),
     ("missing", UnboundError),
     ("missing.a.b", UnboundError),
-    ("y.all(p, p.ready == true)", NoSuchKeyError),
+    ("y.all(p, p.ready != false)", NoSuchKeyError),
+    ("y.exists(p, p.ready == 'no')", NoSuchKeyError),
     ("y.map(p, p.ready)", NoSuchKeyError),
     ("size(missing)", UnboundError),
     ("runtime.newCondition({type: 'a', status: 'True'}).zzz", NoSuchFieldError),
@@ -283,7 +284,6 @@ def test_results_have_cel_types() -> None:
     [
         "lists.range(1000000).all(a, lists.range(1000000).all(b, a + b >= 0))",
         "lists.range(5000).map(a, lists.range(5000))",
-        "cel.bind(a, 'xxxxxxxxxxxxxxxx', " * 24 + "a" + ")" * 24,
         "['a'].map(s, " + "cel.bind(s, s + s + s + s, " * 20 + "s" + ")" * 20 + ")",
         "['aa'].map(s, " + "cel.bind(s, s.replace('', s), " * 20 + "s" + ")" * 20 + ")",
         "['aa'].map(s, " + "cel.bind(s, [s, s, s, s].join(s), " * 20 + "s" + ")" * 20 + ")",
@@ -293,18 +293,17 @@ def test_results_have_cel_types() -> None:
         "lists.range(3000).map(a, [a]).distinct()",
         "cel.bind(l, lists.range(10000), l.all(i, i in l))",
         "cel.bind(l, lists.range(10000), l.all(i, l == l))",
-        "true || lists.range(1000000).all(a, lists.range(1000000).all(b, true)) ? "
-        "lists.range(1000000).exists(a, lists.range(1000000).exists(b, false)) || true : false",
     ],
 )
 def test_a_runaway_expression_is_stopped(text: str) -> None:
-    budgets = 0
-    try:
-        evaluate(text)
-    except BudgetError:
-        budgets = 1
-    # The first of the bindings reads nothing twice, so it may well end.
-    assert budgets == 1 or text.startswith("cel.bind(a, ")
+    with pytest.raises(BudgetError):
+        ENV.program(text, check=False).evaluate(DATA, budget=100_000)
+
+
+def test_the_default_budget_stops_within_seconds() -> None:
+    with pytest.raises(BudgetError, match="budget of 3000000 steps"):
+        evaluate("lists.range(1000000).all(a, lists.range(1000000).all(b, a + b >= 0))")
+    assert evaluate("lists.range(1000000).map(i, i * 2).filter(i, i > 10).size()") == 999_994
 
 
 def test_the_budget_is_the_callers_choice() -> None:
@@ -320,6 +319,7 @@ def test_a_budget_error_is_not_absorbed() -> None:
             ENV.program(text, check=False).evaluate({}, budget=100)
 
 
+FORMS = ("{v}.{n}", "{v}.`{n}`", "{v}['{n}']", "{v}.?{n}", "{v}[?'{n}']", "has({v}.{n})", "{v}.{n}()", "{v}.{n}.a")
 ATTRIBUTES = ("__class__", "__dict__", "__globals__", "__init__", "__subclasses__", "__mro__", "__getattribute__", "ns")
 
 
@@ -337,29 +337,15 @@ def test_nothing_of_python_can_be_reached(name: str) -> None:
         ),
     )
     for value in values:
-        for form in (
-            "{v}.{n}",
-            "{v}.`{n}`",
-            "{v}['{n}']",
-            "{v}.?{n}",
-            "{v}[?'{n}']",
-            "has({v}.{n})",
-            "{v}.{n}()",
-            "{v}.{n}.a",
-        ):
+        for form in FORMS:
             text = form.format(v=value, n=name)
             try:
                 found = evaluate(text)
             except CelError:
                 continue
             assert found is False or found is NONE, text
-    for text in (
-        name,
-        f"{name}()",
-        f"[x].map({name}, {name})[0] == x",
-        f"{{'{name}': 1}}.{name} == 1",
-        f"'%s'.format([{name}])",
-    ):
+    for form in ("{n}", "{n}()", "[x].map({n}, {n})[0] == x", "{{'{n}': 1}}.{n} == 1", "'%s'.format([{n}])"):
+        text = form.format(n=name)
         try:
             found = evaluate(text)
         except CelError:

@@ -1,4 +1,4 @@
-"""All 488 vectors: what the Go runtime gives with kro's and Kubernetes' libraries, by type, value and class of error."""
+"""All 488 vectors: what the Go runtime gives with the libraries of kro, by type, value and class of error."""
 
 import base64
 import json
