@@ -26,7 +26,7 @@ from kroasync.kube.lease import Elector, LeaseLostError
 from kroasync.metrics import Metrics
 from kroasync.model import names
 from kroasync.server import Check, Server, parse_address
-from kroasync.settings import Settings
+from kroasync.settings import DEFAULT_DEFINITION_WORKERS, Settings
 
 log = logging.getLogger("setup")
 
@@ -67,10 +67,12 @@ def runtime_options(settings: Settings, *, identity: str) -> RuntimeOptions:
         version=version,
         identity=identity,
         workers=settings.workers,
-        definition_workers=max(4, settings.resource_graph_definition_concurrent_reconciles),
+        definition_workers=max(DEFAULT_DEFINITION_WORKERS, settings.resource_graph_definition_concurrent_reconciles),
         min_delay_s=settings.dynamic_controller_rate_limiter_min_delay_s,
         max_delay_s=settings.dynamic_controller_rate_limiter_max_delay_s,
         resync_s=settings.dynamic_controller_default_resync_period_s,
+        requeue_s=settings.instance_requeue_interval_s,
+        progress_s=settings.rgd_progress_requeue_delay_s,
         stop_after_s=settings.graceful_shutdown_timeout_s,
         idle_deadline_s=settings.idle_watch_deadline_s,
         events=settings.events,
@@ -117,7 +119,7 @@ class Process:
             ready=(
                 Check(name="api-server", probe=self._api_check),
                 Check(name="definitions", probe=self._definitions_check),
-                Check(name="kinds", probe=self._kinds_check),
+                Check(name="kinds", probe=self._kinds_check, details=self._watch_lines),
             ),
             metrics=self._metrics,
         )
@@ -160,9 +162,9 @@ class Process:
             clock=time.monotonic,
             now=lambda: datetime.now(UTC),
             rng=random.Random(),
+            begin=logs.reconcile_key.set,
         )
         self._runtime = runtime
-        self._probe_metrics(runtime)
         # What is loaded by now lives as long as the process: the collector need not visit it again and again.
         gc.collect()
         gc.freeze()
@@ -189,6 +191,7 @@ class Process:
     async def _lead(self, client: Client, runtime: Runtime, identity: str) -> None:
         """Be a warm or cold standby until the lease is ours, control while it is, hand it over at the end."""
         settings = self._settings
+        self._metrics.leader_election_master_status.set(0, names.LEASE_NAME)
         elector = Elector(
             client,
             settings.leader_election_namespace or _own_namespace(),
@@ -234,17 +237,6 @@ class Process:
             with contextlib.suppress(NotImplementedError):  # a platform without signal handlers
                 loop.add_signal_handler(number, self._stop.set)
 
-    def _probe_metrics(self, runtime: Runtime) -> None:
-        metrics = self._metrics
-        metrics.dynamic_controller_queue_length.probe(lambda: len(runtime.queue))
-        metrics.dynamic_controller_gvr_count.probe(lambda: len(runtime.kinds))
-        metrics.dynamic_controller_watch_count.probe(lambda: len(list(runtime.watch_states())))
-        metrics.workqueue_depth.probe(lambda: len(runtime.queue), "instances")
-        metrics.workqueue_depth.probe(lambda: len(runtime.definition_queue), "definitions")
-        metrics.kroasync_workqueue_depth.probe(lambda: len(runtime.queue), "ready")
-        metrics.kroasync_workqueue_depth.probe(lambda: runtime.queue.in_work, "in-work")
-        metrics.kroasync_workqueue_depth.probe(lambda: runtime.queue.delayed, "delayed")
-
     # Checks
 
     def _loop_check(self) -> str | None:
@@ -282,6 +274,16 @@ class Process:
             elif watch.last_event_age_s(now) > limit:
                 wrong.append(f"{name} silent for {watch.last_event_age_s(now):.0f} s")
         return "; ".join(wrong) or None
+
+    def _watch_lines(self) -> list[str]:
+        """Every watch with the time since the server was last heard of on it."""
+        if self._runtime is None:
+            return []
+        now = time.monotonic()
+        return sorted(
+            f"{name}: {'synced' if watch.synced.is_set() else 'not synced'}, {watch.last_event_age_s(now):.0f} s"
+            for name, watch in self._runtime.watch_states()
+        )
 
 
 def _own_namespace() -> str:

@@ -2,16 +2,17 @@
 
 One `Metrics` per process, with a registry of its own, passed to who counts. Every family remembers its
 bound children and takes a bounded number of label sets; what comes after is counted under the label values
-`other`.
+`other`. What the controller knows anyway is not counted but read when the metrics are (`Reading`).
 """
 
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 import prometheus_client as prometheus
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
@@ -67,14 +68,51 @@ class Gauge(_Family[prometheus.Gauge]):
     def inc(self, *labels: str, by: float = 1) -> None:
         self._child(labels).inc(by)
 
-    def probe(self, read: Callable[[], float], *labels: str) -> None:
-        """Let the value be read when the metrics are."""
-        self._child(labels).set_function(read)
-
 
 class Histogram(_Family[prometheus.Histogram]):
     def observe(self, value: float, *labels: str) -> None:
         self._child(labels).observe(value)
+
+
+Samples: TypeAlias = Mapping[tuple[str, ...], float]
+
+
+class Reading(Collector):
+    """A gauge, or the total of a counter kept elsewhere, read from its source whenever the metrics are."""
+
+    def __init__(self, name: str, text: str, labels: Sequence[str], *, total: bool = False) -> None:
+        self._name = name
+        self._text = text
+        self._labels = labels
+        self._total = total
+        self._source: Callable[[], Samples] = dict
+
+    def read_from(self, source: Callable[[], Samples]) -> None:
+        """`source` answers values by label values; it must not wait."""
+        self._source = source
+
+    def describe(self) -> Iterable[Metric]:
+        return [self._family()]
+
+    def collect(self) -> Iterator[Metric]:
+        family = self._family()
+        for labels, value in list(self._source().items())[:SERIES_LIMIT]:
+            family.add_metric(labels, value)
+        yield family
+
+    def _family(self) -> CounterMetricFamily | GaugeMetricFamily:
+        kind = CounterMetricFamily if self._total else GaugeMetricFamily
+        return kind(self._name, self._text, labels=self._labels)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """What a metric is called, means and is labelled with."""
+
+    name: str
+    type: str
+    labels: tuple[str, ...]
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +123,14 @@ class ConditionAge:
     status: str
     reason: str
     since: float
+
+
+CONDITION_AGE: Final = Declared(
+    name="instance_condition_current_status_seconds",
+    type="gauge",
+    labels=("gvr", "namespace", "name", "condition_type", "condition_status", "reason"),
+    text="Seconds since the condition last changed; only with the feature gate InstanceConditionMetrics",
+)
 
 
 class ConditionAges(Collector):
@@ -106,11 +152,7 @@ class ConditionAges(Collector):
             del self._instances[key]
 
     def collect(self) -> Iterator[Metric]:
-        family = GaugeMetricFamily(
-            "instance_condition_current_status_seconds",
-            "Seconds since the condition last changed",
-            labels=["gvr", "namespace", "name", "condition_type", "condition_status", "reason"],
-        )
+        family = GaugeMetricFamily(CONDITION_AGE.name, CONDITION_AGE.text, labels=CONDITION_AGE.labels)
         now = self._now()
         for instance, conditions in sorted(self._instances.items()):
             for c in conditions:
@@ -133,55 +175,55 @@ class Metrics:
         prometheus.ProcessCollector(registry=registry)
         prometheus.PlatformCollector(registry=registry)
 
+        self.declared: list[Declared] = []
+
+        def declare(name: str, kind: str, labels: tuple[str, ...], text: str) -> None:
+            self.declared.append(Declared(name=name, type=kind, labels=labels, text=text))
+
         def counter(name: str, text: str, *labels: str) -> Counter:
+            declare(name, "counter", labels, text)
             return Counter(prometheus.Counter(name, text, labels, registry=registry), labels)
 
         def gauge(name: str, text: str, *labels: str) -> Gauge:
+            declare(name, "gauge", labels, text)
             return Gauge(prometheus.Gauge(name, text, labels, registry=registry), labels)
 
         def histogram(name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
+            declare(name, "histogram", labels, text)
             metric = prometheus.Histogram(name, text, labels, buckets=buckets, registry=registry)
             return Histogram(metric, labels)
 
+        def reading(name: str, text: str, *labels: str, total: bool = False) -> Reading:
+            declare(name, "counter" if total else "gauge", labels, text)
+            found = Reading(name, text, labels, total=total)
+            registry.register(found)
+            return found
+
         default = prometheus.Histogram.DEFAULT_BUCKETS
-        self.cel_expr_eval_total = counter("cel_expr_eval_total", "Expressions evaluated")
-        self.runtime_node_eval_total = counter("runtime_node_eval_total", "Nodes resolved")
-        self.runtime_node_eval_errors_total = counter("runtime_node_eval_errors_total", "Nodes that failed to resolve")
+        self.runtime_node_eval_total = counter("runtime_node_eval_total", "Nodes a pass came to")
+        self.runtime_node_eval_errors_total = counter("runtime_node_eval_errors_total", "Nodes found in state ERROR")
         self.runtime_node_ignored_total = counter("runtime_node_ignored_total", "Nodes left out by includeWhen")
         self.runtime_node_not_ready_total = counter("runtime_node_not_ready_total", "Nodes found not ready")
-        self.runtime_creation_total = counter("runtime_creation_total", "Passes prepared over an instance")
-        self.runtime_creation_duration_seconds = histogram(
-            "runtime_creation_duration_seconds", "Time to prepare a pass over an instance", default
-        )
         self.runtime_collection_size = histogram(
-            "runtime_collection_size", "Objects a forEach expanded to", _COLLECTION
+            "runtime_collection_size", "Objects a forEach expanded to in a pass", _COLLECTION
         )
 
         self.dynamic_controller_reconcile_total = counter(
-            "dynamic_controller_reconcile_total", "Passes over instances", "gvr"
+            "dynamic_controller_reconcile_total", "Passes over instances and definitions", "gvr"
         )
         self.dynamic_controller_requeue_total = counter(
             "dynamic_controller_requeue_total",
-            "Passes by what follows: no_requeue, requeue, requeue_after, rate_limited",
+            "Passes by what follows: no_requeue, requeue_after (a set delay), rate_limited (backoff)",
             "gvr",
             "type",
         )
         self.dynamic_controller_reconcile_duration_seconds = histogram(
             "dynamic_controller_reconcile_duration_seconds", "Time of a pass", _H120, "gvr"
         )
-        self.dynamic_controller_gvr_count = gauge("dynamic_controller_gvr_count", "Instance kinds served")
-        self.dynamic_controller_queue_length = gauge("dynamic_controller_queue_length", "Keys waiting")
-        self.dynamic_controller_handler_count_total = gauge(
-            "dynamic_controller_handler_count_total", "Handlers attached", "type"
-        )
-        self.dynamic_controller_handler_attach_total = counter(
-            "dynamic_controller_handler_attach_total", "Handlers attached so far", "type"
-        )
-        self.dynamic_controller_handler_detach_total = counter(
-            "dynamic_controller_handler_detach_total", "Handlers detached so far", "type"
-        )
+        self.dynamic_controller_gvr_count = reading("dynamic_controller_gvr_count", "Instance kinds served")
+        self.dynamic_controller_queue_length = reading("dynamic_controller_queue_length", "Instances ready for a pass")
         self.dynamic_controller_handler_errors_total = counter(
-            "dynamic_controller_handler_errors_total", "Passes that failed", "gvr"
+            "dynamic_controller_handler_errors_total", "Passes that failed and are repeated with backoff", "gvr"
         )
         self.dynamic_controller_reconcile_panics_total = counter(
             "dynamic_controller_reconcile_panics_total", "Passes ended by a bug", "gvr"
@@ -195,47 +237,53 @@ class Metrics:
             "gvr",
             "event_type",
         )
-        self.dynamic_controller_watch_count = gauge("dynamic_controller_watch_count", "Watches running")
-        self.dynamic_controller_instance_watch_count = gauge(
-            "dynamic_controller_instance_watch_count", "Instances that wait for events", "parent_gvr"
+        self.dynamic_controller_watch_count = reading("dynamic_controller_watch_count", "Watches running")
+        self.dynamic_controller_instance_watch_count = reading(
+            "dynamic_controller_instance_watch_count", "Instances known, all of which wake for events", "parent_gvr"
         )
-        self.dynamic_controller_watch_request_count = gauge(
+        self.dynamic_controller_watch_request_count = reading(
             "dynamic_controller_watch_request_count",
-            "Objects and selectors watched: scalar, collection",
+            "External references instances watch: scalar (by name), collection (by selector)",
             "gvr",
             "type",
         )
         self.dynamic_controller_route_total = counter(
-            "dynamic_controller_route_total", "Events of watched kinds", "gvr"
+            "dynamic_controller_route_total", "Events of children and external objects", "gvr"
         )
         self.dynamic_controller_route_match_total = counter(
-            "dynamic_controller_route_match_total", "Instances woken by those events", "gvr"
+            "dynamic_controller_route_match_total", "Those of them that woke an instance", "gvr"
         )
 
         self.instance_state_transitions_total = counter(
-            "instance_state_transitions_total", "Changes of status.state", "gvr", "from_state", "to_state"
+            "instance_state_transitions_total",
+            "Changes of status.state; gvr is `group/version, Kind=Kind` here",
+            "gvr",
+            "from_state",
+            "to_state",
         )
         self.instance_reconcile_total = counter("instance_reconcile_total", "Passes over instances", "gvr")
         self.instance_reconcile_duration_seconds = histogram(
-            "instance_reconcile_duration_seconds", "Time of a pass", _H120, "gvr"
+            "instance_reconcile_duration_seconds", "Time of a pass over an instance", _H120, "gvr"
         )
-        self.instance_reconcile_errors_total = counter("instance_reconcile_errors_total", "Passes that failed", "gvr")
+        self.instance_reconcile_errors_total = counter(
+            "instance_reconcile_errors_total", "Passes over instances that failed", "gvr"
+        )
         self.instance_graph_resolution_success_total = counter(
-            "instance_graph_resolution_success_total", "Instances that found their graph", "gvr"
-        )
-        self.instance_graph_resolution_pending_total = counter(
-            "instance_graph_resolution_pending_total", "Instances that wait for their graph", "gvr"
+            "instance_graph_resolution_success_total", "Passes that had a graph to follow", "gvr"
         )
         self.instance_graph_resolution_failures_total = counter(
-            "instance_graph_resolution_failures_total", "Instances without a usable graph", "gvr", "reason"
+            "instance_graph_resolution_failures_total", "Passes without one: not_available", "gvr", "reason"
         )
         self.instance_conditions = ConditionAges(now)
+        self.declared.append(CONDITION_AGE)
         registry.register(self.instance_conditions)
 
-        self.rgd_graph_build_total = counter("rgd_graph_build_total", "Definitions compiled", "name")
-        self.rgd_graph_build_errors_total = counter("rgd_graph_build_errors_total", "Definitions refused", "name")
+        self.rgd_graph_build_total = counter("rgd_graph_build_total", "Definitions and old revisions compiled", "name")
+        self.rgd_graph_build_errors_total = counter(
+            "rgd_graph_build_errors_total", "Definitions refused, or waiting for a kind", "name"
+        )
         self.rgd_graph_build_duration_seconds = histogram(
-            "rgd_graph_build_duration_seconds", "Time to compile a definition", _H120, "name"
+            "rgd_graph_build_duration_seconds", "Time to load the kinds and compile", _H120, "name"
         )
         self.rgd_state_transitions_total = counter(
             "rgd_state_transitions_total", "Changes of a definition's state", "name", "from", "to"
@@ -248,7 +296,9 @@ class Metrics:
             "rgd_graph_revision_issue_total", "Revisions issued: no_revision, spec_changed", "reason"
         )
         self.rgd_graph_revision_resolution_total = counter(
-            "rgd_graph_revision_resolution_total", "Decisions: serve, issue, wait, failed", "result"
+            "rgd_graph_revision_resolution_total",
+            "Passes over definitions: serve, issue, wait (for a kind), failed (refused)",
+            "result",
         )
         self.rgd_graph_revision_gc_deleted_total = counter(
             "rgd_graph_revision_gc_deleted_total", "Old revisions deleted"
@@ -256,22 +306,22 @@ class Metrics:
         self.rgd_graph_revision_gc_errors_total = counter(
             "rgd_graph_revision_gc_errors_total", "Old revisions that could not be deleted"
         )
-        self.graph_revision_compile_total = counter(
-            "graph_revision_compile_total", "Revisions compiled: success, failed", "result"
-        )
-        self.graph_revision_compile_duration_seconds = histogram(
-            "graph_revision_compile_duration_seconds", "Time to compile a revision", _H120, "result"
-        )
-        self.graph_revision_registry_entries = gauge(
-            "graph_revision_registry_entries", "Revisions known: pending, active, failed", "state"
+        self.graph_revision_registry_entries = reading(
+            "graph_revision_registry_entries", "Revisions known: active, deleting", "state"
         )
 
-        self.schema_resolver_cache_hits_total = counter("schema_resolver_cache_hits_total", "Schemas at hand")
-        self.schema_resolver_cache_misses_total = counter("schema_resolver_cache_misses_total", "Schemas asked for")
-        self.schema_resolver_errors_total = counter("schema_resolver_errors_total", "Schemas not obtained")
-        self.schema_resolver_cache_size = gauge("schema_resolver_cache_size", "Schemas kept")
+        self.schema_resolver_cache_hits_total = counter(
+            "schema_resolver_cache_hits_total", "Schemas of kinds at hand when a definition needed them"
+        )
+        self.schema_resolver_cache_misses_total = counter(
+            "schema_resolver_cache_misses_total", "Schemas the API server was asked for"
+        )
+        self.schema_resolver_errors_total = counter(
+            "schema_resolver_errors_total", "Schemas the API server does not have"
+        )
+        self.schema_resolver_cache_size = reading("schema_resolver_cache_size", "Schemas kept")
         self.schema_resolver_api_call_duration_seconds = histogram(
-            "schema_resolver_api_call_duration_seconds", "Time to obtain a schema", _API_SECONDS
+            "schema_resolver_api_call_duration_seconds", "Time to obtain the schemas of a group-version", _API_SECONDS
         )
 
         self.rest_client_requests_total = counter(
@@ -290,26 +340,30 @@ class Metrics:
             "rest_client_response_size_bytes", "Size of answers", _REST_BYTES, "verb"
         )
 
-        self.workqueue_depth = gauge("workqueue_depth", "Keys waiting", "name")
-        self.workqueue_adds_total = counter("workqueue_adds_total", "Keys added", "name")
-        self.workqueue_retries_total = counter("workqueue_retries_total", "Keys added after a failure", "name")
+        self.workqueue_depth = reading("workqueue_depth", "Keys ready: queues definitions, instances", "name")
+        self.workqueue_adds_total = reading("workqueue_adds_total", "Keys made ready", "name", total=True)
+        self.workqueue_retries_total = reading(
+            "workqueue_retries_total", "Keys put back with backoff", "name", total=True
+        )
         self.workqueue_queue_duration_seconds = histogram(
-            "workqueue_queue_duration_seconds", "Time a key waits", default, "name"
+            "workqueue_queue_duration_seconds", "Time a ready key waits for a worker", default, "name"
         )
         self.workqueue_work_duration_seconds = histogram(
-            "workqueue_work_duration_seconds", "Time a key is worked on", default, "name"
+            "workqueue_work_duration_seconds", "Time a key is in work", default, "name"
         )
         self.leader_election_master_status = gauge(
             "leader_election_master_status", "1 while this process leads", "name"
         )
 
-        self.kroasync_workqueue_depth = gauge("kroasync_workqueue_depth", "Keys waiting, in work or delayed", "state")
+        self.kroasync_workqueue_depth = reading(
+            "kroasync_workqueue_depth", "Instances by state in the queue: ready, in-work, delayed", "state"
+        )
         self.kroasync_event_loop_lag_seconds = gauge(
             "kroasync_event_loop_lag_seconds", "How late the event loop last woke up"
         )
-        self.kroasync_watch_last_event_age_seconds = gauge(
+        self.kroasync_watch_last_event_age_seconds = reading(
             "kroasync_watch_last_event_age_seconds",
-            "Seconds since the watch last heard of the server",
+            "Seconds since the server was last heard of on a watch; of several watches of a kind the longest",
             "gvr",
         )
         self.kroasync_watch_relists_total = counter("kroasync_watch_relists_total", "Lists after the first", "gvr")
@@ -344,3 +398,33 @@ def gvr_path(api_version: str, plural: str) -> str:
 def gvr_text(api_version: str, plural: str) -> str:
     """The label form `group/version, Resource=plural`."""
     return f"{api_version}, Resource={plural}"
+
+
+def markdown() -> str:
+    """docs/metrics.md."""
+    lines = [
+        "# Metrics",
+        "",
+        "<!-- Made from kroasync/metrics.py by `python -m kroasync.metrics`: change it there. -->",
+        "",
+        "Served in Prometheus' text format under `/metrics` (`--metrics-bind-address`), besides the usual",
+        "`process_*` and `python_info`. Names kro has too mean the same; those of kro that are not listed count",
+        "mechanisms that are not here.",
+        "",
+        "Labels are of kinds, definitions and HTTP, never of instances; the exception is",
+        f"`{CONDITION_AGE.name}`, which is off unless asked for. A family has at most",
+        f"{SERIES_LIMIT} series; what comes after is counted under `other`.",
+        "`gvr` is `group/version/plural` in `dynamic_controller_reconcile*`, `_requeue*`, `_handler_errors*`",
+        "and `_panics*`, and `group/version, Resource=plural` elsewhere.",
+        "",
+        "| Name | Type | Labels | Meaning |",
+        "|---|---|---|---|",
+    ]
+    for metric in Metrics().declared:
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        lines.append(f"| `{metric.name}` | {metric.type} | {labels} | {metric.text} |")
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown())

@@ -35,10 +35,14 @@ class Address:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A named condition of health: `probe` says what is wrong, or None. It must not block."""
+    """A named condition of health: `probe` says what is wrong, or None; `details` are lines for `?verbose`.
+
+    Neither may block.
+    """
 
     name: str
     probe: Callable[[], str | None]
+    details: Callable[[], Sequence[str]] = tuple
 
 
 def parse_address(text: str) -> Address | None:
@@ -159,11 +163,15 @@ def _answer(title: str, checks: Sequence[Check]) -> Callable[[web.Request], Awai
         if not chosen:
             raise web.HTTPNotFound(text=f'no check "{name}"\n')
         excluded = set(request.query.getall("exclude", []))
-        results = [(c.name, _probe(c)) for c in chosen if c.name not in excluded]
+        results = [(c, _probe(c)) for c in chosen if c.name not in excluded]
         failed = any(wrong is not None for _, wrong in results)
-        if not failed and "verbose" not in request.query:
+        verbose = "verbose" in request.query
+        if not failed and not verbose:
             return web.Response(text="ok")
-        lines = [f"[+]{n} ok" if wrong is None else f"[-]{n} failed: {wrong}" for n, wrong in results]
+        lines: list[str] = []
+        for check, wrong in results:
+            lines.append(f"[+]{check.name} ok" if wrong is None else f"[-]{check.name} failed: {wrong}")
+            lines += [f"    {line}" for line in check.details()] if verbose else []
         lines += [f"[+]{c.name} excluded: ok" for c in chosen if c.name in excluded]
         lines.append(f"{title} check {'failed' if failed else 'passed'}")
         return web.Response(text="\n".join(lines) + "\n", status=500 if failed else 200)

@@ -16,6 +16,7 @@ from typing import Any, Final
 from kroasync.server import AddressError, parse_address
 
 DEFAULT_WORKERS: Final = 32
+DEFAULT_DEFINITION_WORKERS: Final = 4
 FEATURE_GATES: Final[Mapping[str, str]] = {
     "CELOmitFunction": "the CEL function omit(), which leaves a field out of a template",
     "InstanceConditionEvents": "a Kubernetes Event for every change of an instance's condition",
@@ -261,9 +262,10 @@ class Settings:
         32, _INT, "Requests to the API server at the same time; watches do not count.", check=_at_least(1)
     )
     resource_graph_definition_concurrent_reconciles: int = _setting(
-        1,
+        DEFAULT_DEFINITION_WORKERS,
         _INT,
-        "Definitions worked on at the same time.",
+        "Definitions worked on at the same time, never fewer than 4: kro's charts pass 1, and one may wait for its"
+        " CRD.",
         kro_env="RESOURCE_GROUP_CONCURRENT_RECONCILES",
         check=_at_least(1),
     )
@@ -291,14 +293,14 @@ class Settings:
     instance_requeue_interval_s: float = _setting(
         3.0,
         _SPAN,
-        "Upper bound of the wait for something no event announces; 0 turns it off.",
+        "Longest pause between two looks for what no watch announces, as a missing namespace; 0: the max-delay.",
         kro_env="INSTANCE_REQUEUE_INTERVAL",
         check=_at_least(0),
     )
     rgd_progress_requeue_delay_s: float = _setting(
         3.0,
         _SPAN,
-        "Upper bound of the wait of a definition for its CRD or revision.",
+        "Longest pause between two looks at a CRD that is not established; its watch usually tells sooner.",
         kro_env="RGD_PROGRESS_REQUEUE_DELAY",
         check=_positive,
     )

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from kroasync.cli.inputs import Text, usage_error
-from kroasync.schema.instances import check_instance
 from kroasync.graph.build import Built, build, needed_kinds
 from kroasync.graph.checks import object_kind
 from kroasync.model import paths
@@ -20,6 +19,7 @@ from kroasync.model.problems import Problem
 from kroasync.model.suggest import did_you_mean
 from kroasync.schema.catalog import Catalog, bundled, crd_kinds
 from kroasync.schema.crd import build_crd, instance_resource
+from kroasync.schema.instances import check_instance
 
 _OPEN: Final[Obj] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 

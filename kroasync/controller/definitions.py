@@ -6,14 +6,16 @@ what it served before as it was; only the conditions say so.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from kroasync.controller.crds import CRDS, CrdStore, SeenCrd, is_established
 from kroasync.controller.events import Recorder
 from kroasync.controller.kinds import ClusterKinds
-from kroasync.controller.outcomes import Done, RetryAfter, Verdict
+from kroasync.controller.outcomes import Done, RetryAfter, Summary, Verdict
 from kroasync.controller.revisions import (
     REVISIONS,
     RevisionStore,
@@ -88,6 +90,8 @@ class Definitions:
     features: frozenset[str]
     max_revisions: int
     allow_crd_deletion: bool
+    # Longest time between two looks at a CRD that is not established yet.
+    progress_s: float
     _known: dict[Key, _Known] = field(default_factory=dict)
     _crd_changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -131,6 +135,7 @@ class Definitions:
     async def _delete(self, key: Key, obj: Obj) -> Verdict:
         if names.FINALIZER not in metadata(obj).get("finalizers", ()):
             return Done()
+        started = self.now()
         served = self.serving.kinds.of_definition(key)
         await self.serving.retire(key)
         if self.allow_crd_deletion:
@@ -143,7 +148,9 @@ class Definitions:
         others = [f for f in metadata(obj).get("finalizers", ()) if f != names.FINALIZER]
         await self._patch_finalizers(key, obj, others)
         self._known.pop(key, None)
-        return Done()
+        self.metrics.rgd_deletions_total.inc(key.name)
+        self.metrics.rgd_deletion_duration_seconds.observe((self.now() - started).total_seconds(), key.name)
+        return Done(summary=Summary(outcome="deleted", changes={"deleted": 1}))
 
     async def _delete_crd(self, obj: Obj, name: str) -> None:
         seen = self.crds.get(name)
@@ -202,6 +209,7 @@ class _Pass:
         self.resources: list[Obj] = status.get("resources") or []
         self.issued: int = max(status.get("lastIssuedRevision") or 0, self.known.issued)
         self.verdict: Verdict = Done()
+        self.changes: Counter[str] = Counter()
 
     async def run(self) -> Verdict:
         try:
@@ -209,8 +217,8 @@ class _Pass:
         except ApiError as error:
             self.verdict = RetryAfter(reason=error.message)
             log.warning("definition not reconciled", extra={"definition": str(self.key), "error": error.message})
-        await self._report()
-        return self.verdict
+        state = await self._report()
+        return replace(self.verdict, summary=Summary(outcome=state, changes=dict(self.changes)))
 
     def set(self, type_: str, status: str, reason: str, message: str) -> None:
         self.conditions = CONDITIONS.set(
@@ -247,6 +255,11 @@ class _Pass:
         fresh = known.uid == definition.uid and known.generation == definition.generation
         if fresh and known.built is not None and known.built.graph is not None:
             return known.built
+        known.built = await self._compiled(definition)
+        known.uid, known.generation = definition.uid, definition.generation
+        return known.built
+
+    async def _compiled(self, definition: Definition) -> Built:
         started = self.owner.now()
         kinds = await self.owner.kinds.load(needed_kinds(definition))
         built = build(definition, kinds, limits=self.owner.limits, features=self.owner.features)
@@ -255,13 +268,13 @@ class _Pass:
         metrics.rgd_graph_build_duration_seconds.observe((self.owner.now() - started).total_seconds(), definition.name)
         if built.graph is None:
             metrics.rgd_graph_build_errors_total.inc(definition.name)
-        known.uid, known.generation, known.built = definition.uid, definition.generation, built
         return built
 
     async def _refused(self, problems: Sequence[Problem], *, waiting: tuple[GVK, ...] = ()) -> None:
         message = condition_message(problems)
         self.set("GraphAccepted", FALSE, "WaitingForKind" if waiting else "InvalidResourceGraph", message)
         self.order, self.resources = [], []
+        self.owner.metrics.rgd_graph_revision_resolution_total.inc("wait" if waiting else "failed")
         if waiting:
             # The CRD watch wakes this definition; the delay is only a safety net.
             self.verdict = RetryAfter(delay_s=60.0, reason=message)
@@ -283,8 +296,7 @@ class _Pass:
         definition, _ = parse_definition(definition_of(revision, self.obj))
         if definition is None:
             return
-        kinds = await self.owner.kinds.load(needed_kinds(definition))
-        built = build(definition, kinds, limits=self.owner.limits, features=self.owner.features)
+        built = await self._compiled(definition)
         seen = self.owner.crds.get(crd_name(definition))
         if built.graph is not None and seen is not None and seen.established:
             await self.owner.serving.serve(self.key, built.graph)
@@ -296,6 +308,7 @@ class _Pass:
         newest = live[-1] if live else None
         if newest is not None and hash_of(newest) == definition.hash:
             self.issued = max(self.issued, number_of(newest))
+            owner.metrics.rgd_graph_revision_resolution_total.inc("serve")
             patch = adopted(newest, definition)
             if patch is not None:
                 newest = await owner.client.merge_patch(
@@ -312,6 +325,8 @@ class _Pass:
             owner.revisions.event("ADDED", newest)
             self.issued = number
             self.known.issued = number
+            self.changes["revision issued"] += 1
+            owner.metrics.rgd_graph_revision_resolution_total.inc("issue")
             owner.metrics.rgd_graph_revision_issue_total.inc("no_revision" if not live else "spec_changed")
         status = verified_status(newest, order=self.order, resources=self.resources, now=self.stamp)
         answer = await write_status(owner.client, Key(REVISIONS, "", name_of(newest)), newest, status)
@@ -334,8 +349,10 @@ class _Pass:
             match ensure_crd_patch(existing, desired, allow_breaking=definition.allow_breaking_changes):
                 case Create():
                     existing = await owner.client.create(key, desired, manager=names.MANAGER_LABELLER)
+                    self.changes["CRD created"] += 1
                 case Patch(patch=patch):
                     existing = await owner.client.merge_patch(key, patch, manager=names.MANAGER_LABELLER)
+                    self.changes["CRD updated"] += 1
                 case Unchanged():
                     pass
                 case Breaking(message=message):
@@ -391,7 +408,9 @@ class _Pass:
                 crd = await self.owner.client.get(key)
                 if is_established(crd):
                     return crd
-                await changed.wait()
+                # The watch of the CRDs announces it; the time limit is for when that watch is down.
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(changed.wait(), self.owner.progress_s)
 
     def _labelled(self, crd: Obj, definition: Definition) -> Obj:
         """The CRD with the labels that say whose it is."""
@@ -421,11 +440,13 @@ class _Pass:
         for revision in self.owner.revisions.of(identity_of(definition))[: -self.owner.max_revisions]:
             try:
                 await self.owner.client.delete(Key(REVISIONS, "", name_of(revision)))
+                self.owner.metrics.rgd_graph_revision_gc_deleted_total.inc()
             except ApiError as error:
+                self.owner.metrics.rgd_graph_revision_gc_errors_total.inc()
                 log.info("revision not deleted", extra={"revision": name_of(revision), "error": error.message})
 
-    async def _report(self) -> None:
-        """Write the status if it changed, and an Event when the state did."""
+    async def _report(self) -> str:
+        """Write the status if it changed, and an Event when the state did; the state."""
         generation = None  # as in kro, the state does not ask of which generation a condition speaks
         parts = ("GraphAccepted", "KindReady", "ControllerReady")
         active = all(is_true(self.conditions, part, generation) for part in parts)
@@ -438,14 +459,16 @@ class _Pass:
         try:
             answer = await write_status(self.owner.client, self.key, self.obj, status)
         except NotFoundError:
-            return
+            return ""
         except ApiError as error:
             self.verdict = RetryAfter(reason=error.message)
-            return
+            return str(status["state"])
         if answer is not None:
+            self.changes["status written"] += 1
             self.owner.stores[self.key.resource].wrote(answer)
         if before != status["state"]:
             self._record(before, status["state"])
+        return str(status["state"])
 
     def _record(self, before: str | None, state: str) -> None:
         if before:

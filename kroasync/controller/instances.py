@@ -4,13 +4,15 @@
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import Enum
 
 from kroasync.controller.events import Recorder
 from kroasync.controller.kinds import ClusterKinds
-from kroasync.controller.outcomes import AWAY_S, Done, RetryAfter, Verdict
+from kroasync.controller.outcomes import AWAY_S, Done, RetryAfter, Summary, Verdict
 from kroasync.controller.perform import Performer
 from kroasync.controller.served import Served
 from kroasync.controller.serving import Serving
@@ -19,15 +21,16 @@ from kroasync.controller.store import ChildStore
 from kroasync.controller.watches import Watches
 from kroasync.engine.actions import Need, Observed, Refusal, Watch
 from kroasync.engine.offline import defaulted
-from kroasync.engine.outcome import ChangeKind, Outcome, Retry
+from kroasync.engine.outcome import ChangeKind, NodeState, Outcome, Retry
 from kroasync.engine.status import compose, compose_release_failed, compose_teardown, compose_unresolved
 from kroasync.engine.teardown import Teardown, after, blocked, own_finalizers, plan_teardown
 from kroasync.engine.walk import Walk
 from kroasync.kube.client import Client
 from kroasync.kube.errors import ApiError, ConflictError, NotFoundError
-from kroasync.metrics import Metrics
+from kroasync.metrics import ConditionAge, Metrics
 from kroasync.model import applyset
 from kroasync.model.applyset import InventoryError
+from kroasync.model.conditions import conditions_of
 from kroasync.model.names import MANAGER_LABELLER
 from kroasync.model.objects import (
     Key,
@@ -45,6 +48,16 @@ log = logging.getLogger("kroasync.instances")
 # A pass that waits for an event looks again after this time, should the event have been missed.
 SAFETY_NET_S = 600.0
 _STATUS_ATTEMPTS = 5
+_CONDITION_EVENTS = "InstanceConditionEvents"
+_CONDITION_METRICS = "InstanceConditionMetrics"
+
+
+class _Written(Enum):
+    """What became of a status."""
+
+    SAME = "same"
+    YES = "yes"
+    NO = "no"
 
 
 @dataclass(slots=True)
@@ -85,7 +98,9 @@ class Instances:
     recorder: Recorder
     metrics: Metrics
     now: Callable[[], datetime]
+    # Longest time between two attempts of what only waits for something that no watch announces; 0 for no limit.
     requeue_s: float
+    features: frozenset[str]
 
     async def reconcile(self, key: Key) -> Verdict:
         """Bring one instance up to date, or its deletion one step further."""
@@ -98,22 +113,46 @@ class Instances:
         world = InstanceWorld(self.children, self.watches, key, uid_of(instance), resources)
         if is_deleting(instance):
             return await self._tear_down(key, served, instance, world)
-        if served.plan is None:
+        # The whole pass follows one graph, whatever happens to the definition meanwhile.
+        plan = served.plan
+        if plan is None:
+            self.metrics.instance_graph_resolution_failures_total.inc(str(key.resource), "not_available")
             return await self._unresolved(key, served, instance)
+        self.metrics.instance_graph_resolution_success_total.inc(str(key.resource))
         performer = Performer(self.client, self.children, served.instances, key, self.watches.hold_external)
         # A cached instance may be older than a default the definition gained since; the API server adds it on reading.
-        walk = Walk(served.plan, {**instance, "spec": defaulted(instance.get("spec") or {}, served.spec_schema)}, world)
+        walk = Walk(plan, {**instance, "spec": defaulted(instance.get("spec") or {}, served.spec_schema)}, world)
         while actions := walk.next_actions():
             walk.feed(await performer.perform_all(actions))
         outcome = walk.outcome
         if outcome.retry is Retry.FRESH:
-            return self._verdict(outcome)  # it was about a stale object; the pass over the fresh one reports
+            # It was about a stale object; the pass over the fresh one reports.
+            return self._verdict(outcome, Summary(sent=performer.sent))
         self.watches.keep_externals(key, outcome.watches)
         # The freshest instance: a status write is bound to the version its difference was taken from.
-        status = compose(served.plan, outcome, now=self._stamp())
+        status = compose(plan, outcome, now=self._stamp())
         wrote = await self._report(key, served, instance, status)
         self._record(served, outcome, performer.taken_over, before=instance.get("status") or {}, status=status)
-        return self._verdict(outcome) if wrote else RetryAfter(reason="status not written")
+        self._count_nodes(served, outcome)
+        summary = _summary(status, [change.kind for change in outcome.changes], performer.sent, wrote)
+        if wrote is _Written.NO:
+            return RetryAfter(reason="status not written", summary=summary)
+        return self._verdict(outcome, summary)
+
+    def _count_nodes(self, served: Served, outcome: Outcome) -> None:
+        metrics, states = self.metrics, [report.state for report in outcome.nodes.values()]
+        metrics.runtime_node_eval_total.inc(by=len(states))
+        for state, counter in (
+            (NodeState.ERROR, metrics.runtime_node_eval_errors_total),
+            (NodeState.SKIPPED, metrics.runtime_node_ignored_total),
+            (NodeState.WAITING_FOR_READINESS, metrics.runtime_node_not_ready_total),
+        ):
+            if state in states:
+                counter.inc(by=states.count(state))
+        for node in served.graph.nodes.values() if served.graph else ():
+            report = outcome.nodes.get(node.id)
+            if node.is_collection and not node.is_external and report is not None:
+                metrics.runtime_collection_size.observe(len(report.objects))
 
     async def _unresolved(self, key: Key, served: Served, instance: Obj) -> Verdict:
         if served.definition is None:
@@ -166,8 +205,11 @@ class Instances:
             return await self._tear_down(key, served, instance, world, deleted=deleted)
         self._record_deletes(instance, plan, deleted)
         status = compose_teardown(instance, plan, now=self._stamp())
-        await self._report(key, served, instance, status)
-        return RetryAfter(reason=plan.message) if plan.retry is Retry.BACKOFF else RetryAfter(delay_s=SAFETY_NET_S)
+        wrote = await self._report(key, served, instance, status)
+        summary = _summary(status, [ChangeKind.DELETED] * len(deleted), len(deleted), wrote)
+        if plan.retry is Retry.BACKOFF:
+            return RetryAfter(reason=plan.message, summary=summary)
+        return RetryAfter(delay_s=SAFETY_NET_S, reason=plan.message, summary=summary)
 
     async def _release(
         self, key: Key, served: Served, instance: Obj, plan: Teardown, deleted: tuple[str, ...]
@@ -190,39 +232,44 @@ class Instances:
         self.watches.release(key)
         if answer is not None and others:
             served.instances.wrote(answer)
-        return Done()
+        return Done(summary=Summary(outcome="deleted", changes={"deleted": len(deleted)}, sent=len(deleted) + 1))
 
     # Report
 
-    async def _report(self, key: Key, served: Served, seen: Obj, status: Obj) -> bool:
-        """Write the status if it differs; False if it could not be written and the pass has to be repeated."""
+    async def _report(self, key: Key, served: Served, seen: Obj, status: Obj) -> _Written:
+        """Write the status if it differs; if it could not be written the pass has to be repeated."""
+        if _CONDITION_METRICS in self.features:
+            ages = [_age(c) for c in status.get("conditions") or ()]
+            self.metrics.instance_conditions.set(str(key.resource), key.namespace, key.name, ages)
         for _ in range(_STATUS_ATTEMPTS):
             current = served.instances.get(key)
             if current is None or uid_of(current) != uid_of(seen):
-                return True
+                return _Written.SAME
             try:
                 answer = await write_status(self.client, key, current, status)
             except NotFoundError:
-                return True
+                return _Written.SAME
             except ConflictError:
                 fresh = await self._fresh(key)
                 if fresh is None:
-                    return True
-                served.instances.put(fresh)
+                    return _Written.SAME
+                served.instances.fetched(fresh)
                 if metadata(fresh).get("generation") != metadata(seen).get("generation"):
-                    return True  # what was found out is about an older spec; the new one has its own pass
+                    return _Written.SAME  # what was found out is about an older spec; the new one has its own pass
                 continue
             except ApiError as error:
                 log.warning("status not written", extra={"error": error.message})
-                return False
+                return _Written.NO
             if answer is not None:
                 served.instances.wrote(answer)
                 before, after_ = (current.get("status") or {}).get("state"), status.get("state")
                 if before and before != after_:
                     gvk = f"{key.resource.api_version}, Kind={key.resource.kind}"
                     self.metrics.instance_state_transitions_total.inc(gvk, before, str(after_))
-            return True
-        return False
+                if _CONDITION_EVENTS in self.features:
+                    self._record_conditions(current, status)
+            return _Written.SAME if answer is None else _Written.YES
+        return _Written.NO
 
     async def _fresh(self, key: Key) -> Obj | None:
         try:
@@ -230,18 +277,24 @@ class Instances:
         except NotFoundError:
             return None
 
-    def _verdict(self, outcome: Outcome) -> Verdict:
+    def _verdict(self, outcome: Outcome, summary: Summary) -> Verdict:
         text = "; ".join(f.message for f in outcome.failures)[:500] or (outcome.management_error or "")
         match outcome.retry:
             case Retry.NONE:
-                return Done()
+                return Done(summary=summary)
             case Retry.EVENT:
-                return RetryAfter(delay_s=SAFETY_NET_S, reason="waits for an event")
+                return RetryAfter(delay_s=SAFETY_NET_S, reason="waits for an event", summary=summary)
             case Retry.FRESH:
-                return RetryAfter(delay_s=0.05, reason=text)
+                return RetryAfter(delay_s=0.05, reason=text, summary=summary)
             case Retry.BACKOFF:
-                away = bool(outcome.failures) and all(f.refusal is Refusal.UNAVAILABLE for f in outcome.failures)
-                return RetryAfter(reason=text, at_most_s=AWAY_S if away else None)
+                return RetryAfter(reason=text, at_most_s=self._backoff_limit(outcome), summary=summary)
+
+    def _backoff_limit(self, outcome: Outcome) -> float | None:
+        """Shorter than usual where the instance is fine: the server is away, or a namespace or kind not there yet."""
+        refusals = {failure.refusal for failure in outcome.failures if failure.retryable}
+        if refusals == {Refusal.UNAVAILABLE}:
+            return AWAY_S
+        return self.requeue_s if refusals == {Refusal.MISSING} and self.requeue_s > 0 else None
 
     def _stamp(self) -> str:
         return self.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -278,6 +331,16 @@ class Instances:
             note = _failure_note(status, outcome)
             self.recorder.record(instance, reason="Failed", note=note, action="Reconcile", warning=True)
 
+    def _record_conditions(self, instance: Obj, status: Obj) -> None:
+        """An Event for every condition that changed; the wording is kro's (runtime.md 2.11)."""
+        before = {c.get("type"): c.get("status") for c in conditions_of(instance)}
+        for condition in status.get("conditions") or ():
+            type_, now = condition["type"], condition["status"]
+            was = before.get(type_)
+            if was != now:
+                note = f"{was or 'none'} -> {now}: {condition.get('reason', '')}"
+                self.recorder.record(instance, reason=type_, note=note, action="Reconcile", warning=now != "True")
+
     def _record_deletes(self, instance: Obj, plan: Teardown, deleted: Sequence[str]) -> None:
         if plan.blocked:
             self.recorder.record(instance, reason="DeletionBlocked", note=plan.message, action="Delete", warning=True)
@@ -296,6 +359,25 @@ _LISTED = 10
 
 def _is_current(status: Obj, instance: Obj) -> bool:
     return bool(status.get("observedGeneration") == metadata(instance).get("generation"))
+
+
+def _summary(status: Obj, changes: Sequence[ChangeKind], sent: int, wrote: _Written) -> Summary:
+    counted = Counter(kind.value for kind in changes)
+    if wrote is _Written.YES:
+        counted["status written"] = 1
+    return Summary(
+        outcome=str(status.get("state") or ""), changes=dict(counted), sent=sent + (wrote is not _Written.SAME)
+    )
+
+
+def _age(condition: Obj) -> ConditionAge:
+    since = datetime.fromisoformat(str(condition["lastTransitionTime"]).replace("Z", "+00:00"))
+    return ConditionAge(
+        type=str(condition["type"]),
+        status=str(condition["status"]),
+        reason=str(condition.get("reason") or ""),
+        since=since.timestamp(),
+    )
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ reduced to the used kinds and the rest is dropped.
 """
 
 import asyncio
+import time
 from collections.abc import Iterable
 
 from kroasync.controller.crds import CRDS, CrdStore
@@ -31,6 +32,10 @@ class ClusterKinds:
         self._hashes: dict[str, str] = {}
         self._loading = asyncio.Lock()
 
+    def __len__(self) -> int:
+        """Schemas kept."""
+        return len(self._schemas)
+
     def resource(self, gvk: GVK) -> Resource | None:
         return self._resources.get(gvk)
 
@@ -46,6 +51,8 @@ class ClusterKinds:
                 await self._load_version(api_version, [g for g in wanted if g.api_version == api_version], index)
             for gvk in sorted(wanted - self._schemas.keys()):
                 await self._load_crd(gvk)
+            if self._client.metrics:
+                self._client.metrics.schema_resolver_errors_total.inc(by=len(wanted - self._schemas.keys()))
         return self
 
     async def resource_of_group_kind(self, group: str, kind: str) -> Resource | None:
@@ -70,13 +77,20 @@ class ClusterKinds:
                 del self._schemas[gvk]
                 self._resources.pop(gvk, None)
         missing = [gvk for gvk in gvks if gvk not in self._schemas]
+        if self._client.metrics:
+            self._client.metrics.schema_resolver_cache_hits_total.inc(by=len(gvks) - len(missing))
+            self._client.metrics.schema_resolver_cache_misses_total.inc(by=len(missing))
         if not missing or document is None:
             return
         self._hashes[api_version] = current
+        started = time.perf_counter()
         resources = [r for r in [await self._discovery.resource(gvk) for gvk in missing] if r is not None]
         fetched = await openapi.fetch(self._client, api_version, document=document) if resources else None
         if fetched is None:
             return
+        if self._client.metrics:
+            took_s = time.perf_counter() - started
+            self._client.metrics.schema_resolver_api_call_duration_seconds.observe(took_s)
         found = from_openapi({document_path(missing[0]): fetched}, resources)
         for resource in resources:
             schema = found.schema(resource.gvk)

@@ -42,6 +42,8 @@ class Performer:
     watch_external: Callable[[Key, Watch], Awaitable[None]]
     # Objects that existed before, and the managers who owned the fields we took.
     taken_over: dict[Key, tuple[str, ...]] = field(default_factory=dict)
+    # Requests sent; watches are not counted.
+    sent: int = 0
 
     async def perform_all(self, actions: Sequence[Action]) -> list[Result]:
         """One result per action, in the order of the actions; independent actions run at the same time."""
@@ -70,16 +72,19 @@ class Performer:
         before = self.children.version(action.key)
         taken_from: tuple[str, ...] = ()
         try:
+            self.sent += 1
             answer = await self.client.apply(action.key, action.obj, manager=MANAGER_CHILDREN, force=action.force)
         except ConflictError as conflict:
             if action.force:
                 raise
+            self.sent += 1
             found = await self.client.get(action.key)
             owner = labels_of(found).get(LABEL_APPLYSET_PART_OF, "")
             ours = labels_of(action.obj).get(LABEL_APPLYSET_PART_OF, "")
             if owner and owner != ours:
                 return Refused(action=action, refusal=Refusal.FOREIGN, message=owner)
             before, taken_from = version_of(found), conflict.managers
+            self.sent += 1
             answer = await self.client.apply(action.key, action.obj, manager=MANAGER_CHILDREN, force=True)
         self.children.applied(action.key, action.obj, answer)
         if taken_from:
@@ -88,6 +93,7 @@ class Performer:
 
     async def _delete(self, action: Delete) -> Result:
         try:
+            self.sent += 1
             answer = await self.client.delete(action.key, uid=action.uid)
         except NotFoundError:
             answer = None
@@ -102,6 +108,7 @@ class Performer:
         if known is None:
             return Refused(action=action, refusal=Refusal.MISSING, message="the instance is gone")
         patch = parent_patch(known, action)
+        self.sent += 1
         answer = await self.client.merge_patch(self.instance, patch, manager=MANAGER_PARENT)
         self.instances.wrote(answer)
         return Done(action=action, obj=answer)

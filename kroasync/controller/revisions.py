@@ -56,6 +56,11 @@ class RevisionStore:
             r for r in self._all(identity) if is_deleting(r) and names.FINALIZER in metadata(r).get("finalizers", ())
         ]
 
+    def counts(self) -> dict[tuple[str, ...], float]:
+        """How many are active and how many are being deleted."""
+        deleting = sum(1 for r in self._by_name.values() if is_deleting(r))
+        return {("active",): len(self._by_name) - deleting, ("deleting",): deleting}
+
     def identities(self) -> set[str]:
         """The definitions that have revisions."""
         return {str(snapshot_of(r).get("name", "")) for r in self._by_name.values()}

@@ -30,7 +30,7 @@ from kroasync.graph.build import Limits
 from kroasync.kube.client import Client
 from kroasync.kube.errors import ApiError, ServerError, UnreachableError
 from kroasync.kube.watch import Watch
-from kroasync.metrics import Metrics
+from kroasync.metrics import Metrics, gvr_path
 from kroasync.model.objects import Key, Obj, Resource
 
 log = logging.getLogger("kroasync.runtime")
@@ -48,6 +48,7 @@ class RuntimeOptions:
     max_delay_s: float = 1000.0
     resync_s: float = 36000.0
     requeue_s: float = 3.0
+    progress_s: float = 3.0
     stop_after_s: float = 60.0
     idle_deadline_s: float = 150.0
     events: bool = True
@@ -59,7 +60,10 @@ class RuntimeOptions:
 
 
 class Runtime:
-    """One controller. `clock` is monotonic seconds, `now` the wall clock."""
+    """One controller. `clock` is monotonic seconds, `now` the wall clock.
+
+    `begin` is told the key of each pass, in the task (and so the context) the pass runs in.
+    """
 
     def __init__(
         self,
@@ -70,6 +74,7 @@ class Runtime:
         clock: Callable[[], float],
         now: Callable[[], datetime],
         rng: random.Random,
+        begin: Callable[[str], object] = str,
     ) -> None:
         self._client = client
         self._options = options
@@ -77,6 +82,7 @@ class Runtime:
         self._clock = clock
         self._now = now
         self._rng = rng
+        self._begin = begin
         self.kinds = ServedKinds()
         self.queue: WorkQueue[Key] = WorkQueue(
             clock=clock,
@@ -84,9 +90,17 @@ class Runtime:
             min_delay_s=options.min_delay_s,
             max_delay_s=options.max_delay_s,
             rng=rng,
+            waited=lambda seconds: metrics.workqueue_queue_duration_seconds.observe(seconds, "instances"),
+            worked=lambda seconds: metrics.workqueue_work_duration_seconds.observe(seconds, "instances"),
         )
         self.definition_queue: WorkQueue[Key] = WorkQueue(
-            clock=clock, group_of=lambda key: key, max_delay_s=options.max_delay_s, rng=rng
+            clock=clock,
+            group_of=lambda key: key,
+            min_delay_s=options.min_delay_s,
+            max_delay_s=options.max_delay_s,
+            rng=rng,
+            waited=lambda seconds: metrics.workqueue_queue_duration_seconds.observe(seconds, "definitions"),
+            worked=lambda seconds: metrics.workqueue_work_duration_seconds.observe(seconds, "definitions"),
         )
         self.children = ChildStore(wake_by_uid(self.kinds, self.queue.add))
         self.crds = CrdStore(self._crd_changed)
@@ -100,10 +114,13 @@ class Runtime:
         )
         self._core: list[tuple[str, Watch]] = []
         self._tasks: list[asyncio.Task[Any]] = []
+        self._passes: set[asyncio.Task[None]] = set()
         self.watches: Watches | None = None
         self._definitions: Definitions | None = None
         self._serving: Serving | None = None
         self._instances: Instances | None = None
+        self._cluster: ClusterKinds | None = None
+        self._let_metrics_read()
 
     # Readiness
 
@@ -133,7 +150,8 @@ class Runtime:
             self._tasks.append(group.create_task(self._work(group, lead), name="work"))
             await stop.wait()
             await self._drain()
-            for task in self._tasks:
+            # A pass that outlasts its grace period may wait for something that never comes.
+            for task in (*self._tasks, *self._passes):
                 task.cancel()
             assert self.watches is not None
             self.watches.stop_all()
@@ -141,7 +159,12 @@ class Runtime:
     def _wire(self, group: asyncio.TaskGroup) -> None:
         options, client = self._options, self._client
         self.watches = Watches(
-            group=group, client=client, children=self.children, wake=self.queue.add, make=self._make_watch
+            group=group,
+            client=client,
+            children=self.children,
+            wake=self.queue.add,
+            make=self._make_watch,
+            metrics=self._metrics,
         )
         serving = Serving(
             kinds=self.kinds,
@@ -150,9 +173,11 @@ class Runtime:
             wake=self.queue.add,
             gone=self._instance_gone,
             plan=lambda graph: Plan.of(graph, options.engine),
+            metrics=self._metrics,
         )
         cluster = ClusterKinds(client, self.crds)
         self._serving = serving
+        self._cluster = cluster
         self._definitions = Definitions(
             client=client,
             kinds=cluster,
@@ -168,6 +193,7 @@ class Runtime:
             features=options.features,
             max_revisions=options.max_revisions,
             allow_crd_deletion=options.allow_crd_deletion,
+            progress_s=options.progress_s,
         )
         self._instances = Instances(
             client=client,
@@ -179,6 +205,7 @@ class Runtime:
             metrics=self._metrics,
             now=self._now,
             requeue_s=options.requeue_s,
+            features=options.features,
         )
         for resource in (GROUPS, GRAPH_DEFINITIONS):
             self._core_watch(resource, InstanceSink(self.stores[resource]))
@@ -232,7 +259,9 @@ class Runtime:
         while True:
             await slots.acquire()
             key = await queue.get()
-            group.create_task(self._one(queue, key, reconcile, slots), name=f"reconcile {key}")
+            task = group.create_task(self._one(queue, key, reconcile, slots), name=f"reconcile {key}")
+            self._passes.add(task)
+            task.add_done_callback(self._passes.discard)
 
     async def _one(
         self,
@@ -243,27 +272,79 @@ class Runtime:
     ) -> None:
         """One pass behind a fence: whatever it raises is logged once, counted, and tried again later."""
         started = self._clock()
-        gvr = f"{key.resource.api_version}/{key.resource.plural}"
+        self._begin(str(key))
+        failed = False
         verdict: Verdict
         try:
             verdict = await reconcile(key)
         except ApiError as error:
-            log.warning("pass failed", extra={"key": str(key), "error": error.message})
-            self._metrics.dynamic_controller_handler_errors_total.inc(gvr)
+            failed = True
             away = isinstance(error, UnreachableError | ServerError)
             verdict = RetryAfter(reason=error.message, at_most_s=AWAY_S if away else None)
         except Exception:
+            failed = True
             log.exception("pass raised", extra={"key": str(key)})
-            self._metrics.dynamic_controller_reconcile_panics_total.inc(gvr)
+            self._metrics.dynamic_controller_reconcile_panics_total.inc(_path_label(key))
             verdict = RetryAfter(reason="unexpected error")
         finally:
             slots.release()
             queue.done(key)
         self._settle(queue, key, verdict)
-        took = self._clock() - started
-        self._metrics.dynamic_controller_reconcile_total.inc(gvr)
-        self._metrics.dynamic_controller_reconcile_duration_seconds.observe(took, gvr)
-        log.debug("reconciled", extra={"key": str(key), "took_ms": round(took * 1e3, 1), "verdict": str(verdict)})
+        failed = failed or (isinstance(verdict, RetryAfter) and verdict.delay_s is None)
+        took_s = self._clock() - started
+        self._count(key, verdict, took_s, failed=failed, of_instance=queue is self.queue)
+        _log_pass(key, verdict, took_s, failed=failed)
+
+    def _count(self, key: Key, verdict: Verdict, took_s: float, *, failed: bool, of_instance: bool) -> None:
+        metrics, path = self._metrics, _path_label(key)
+        metrics.dynamic_controller_reconcile_total.inc(path)
+        metrics.dynamic_controller_reconcile_duration_seconds.observe(took_s, path)
+        metrics.dynamic_controller_requeue_total.inc(path, _follows(verdict))
+        if failed:
+            metrics.dynamic_controller_handler_errors_total.inc(path)
+        if of_instance:
+            gvr = str(key.resource)
+            metrics.instance_reconcile_total.inc(gvr)
+            metrics.instance_reconcile_duration_seconds.observe(took_s, gvr)
+            if failed:
+                metrics.instance_reconcile_errors_total.inc(gvr)
+
+    def _let_metrics_read(self) -> None:
+        """Point the metrics that are read when they are asked for at what they are about."""
+        metrics = self._metrics
+        queues = {("definitions",): self.definition_queue, ("instances",): self.queue}
+        metrics.workqueue_depth.read_from(lambda: {name: len(queue) for name, queue in queues.items()})
+        metrics.workqueue_adds_total.read_from(lambda: {name: queue.adds for name, queue in queues.items()})
+        metrics.workqueue_retries_total.read_from(lambda: {name: queue.retries for name, queue in queues.items()})
+        metrics.kroasync_workqueue_depth.read_from(
+            lambda: {
+                ("ready",): len(self.queue),
+                ("in-work",): self.queue.in_work,
+                ("delayed",): self.queue.delayed,
+            }
+        )
+        metrics.dynamic_controller_queue_length.read_from(lambda: {(): len(self.queue)})
+        metrics.dynamic_controller_gvr_count.read_from(lambda: {(): len(self.kinds)})
+        metrics.dynamic_controller_watch_count.read_from(lambda: {(): len(list(self.watch_states()))})
+        metrics.dynamic_controller_instance_watch_count.read_from(
+            lambda: {(str(served.resource),): len(served.instances) for served in self.kinds}
+        )
+        metrics.dynamic_controller_watch_request_count.read_from(
+            lambda: self.watches.requested() if self.watches is not None else {}
+        )
+        metrics.kroasync_watch_last_event_age_seconds.read_from(self._watch_ages)
+        metrics.graph_revision_registry_entries.read_from(self.revisions.counts)
+        metrics.schema_resolver_cache_size.read_from(
+            lambda: {(): len(self._cluster) if self._cluster is not None else 0}
+        )
+
+    def _watch_ages(self) -> dict[tuple[str, ...], float]:
+        now = self._clock()
+        ages: dict[tuple[str, ...], float] = {}
+        for _, watch in self.watch_states():
+            gvr = (str(watch.resource),)
+            ages[gvr] = max(ages.get(gvr, 0.0), watch.last_event_age_s(now))
+        return ages
 
     def _settle(self, queue: WorkQueue[Key], key: Key, verdict: Verdict) -> None:
         match verdict:
@@ -334,3 +415,38 @@ class Runtime:
         # One more pass releases what the instance held; a new object of that name gets its own.
         self.queue.discard(key)
         self.queue.add(key)
+        self._metrics.instance_conditions.forget(str(key.resource), key.namespace, key.name)
+
+
+def _path_label(key: Key) -> str:
+    return gvr_path(key.resource.api_version, key.resource.plural)
+
+
+def _follows(verdict: Verdict) -> str:
+    match verdict:
+        case Done():
+            return "no_requeue"
+        case RetryAfter(delay_s=None):
+            return "rate_limited"
+        case RetryAfter():
+            return "requeue_after"
+
+
+def _log_pass(key: Key, verdict: Verdict, took_s: float, *, failed: bool) -> None:
+    """One line for every pass: of note are those that changed something or failed."""
+    summary = verdict.summary
+    level = logging.INFO if failed or summary.changes else logging.DEBUG
+    if not log.isEnabledFor(level):
+        return
+    fields: dict[str, Any] = {
+        "key": str(key),
+        "outcome": summary.outcome,
+        "changes": summary.changes,
+        "took_ms": round(took_s * 1e3, 1),
+        "verdict": _follows(verdict),
+    }
+    if summary.sent is not None:
+        fields["sent"] = summary.sent
+    if isinstance(verdict, RetryAfter) and verdict.reason:
+        fields["reason"] = verdict.reason
+    log.log(level, "pass failed" if failed else "pass", extra=fields)

@@ -14,11 +14,14 @@ from kroasync.controller.watches import InstanceSink, Watches
 from kroasync.engine.plan import Plan
 from kroasync.graph.nodes import Graph
 from kroasync.kube.watch import Watch
+from kroasync.metrics import Metrics
 from kroasync.model.objects import Key, Obj, Resource
 
 log = logging.getLogger("kroasync.serving")
 
 _SYNC_S = 30.0
+# The watch's types of event as kro's metric names them.
+_EVENT_TYPES = {"ADDED": "add", "MODIFIED": "update", "DELETED": "delete"}
 
 
 class Serving:
@@ -33,6 +36,7 @@ class Serving:
         wake: Callable[[Key], None],
         gone: Callable[[Key, Obj], None],
         plan: Callable[[Graph], Plan],
+        metrics: Metrics,
     ) -> None:
         self.kinds = kinds
         self.watches = watches
@@ -40,6 +44,7 @@ class Serving:
         self._wake = wake
         self._gone = gone
         self._plan = plan
+        self._metrics = metrics
 
     async def serve(self, definition: Key, graph: Graph) -> None:
         """Follow a graph from now on; returns when every watch it needs is synced.
@@ -80,23 +85,27 @@ class Serving:
         served.instances.replace([])
         self.kinds.remove(resource)
         self.watches.release(resource)
+        self._metrics.instance_conditions.forget(str(resource))
 
     def hold_inventory(self, instance: Key, resources: list[Resource]) -> list[Watch]:
-        """Watch kinds an instance's inventory names beyond those of its graph."""
-        return [
-            self.watches.hold_children(r, owner=instance) for r in resources if self.watches.children_watch(r) is None
-        ]
+        """Watch kinds an instance's inventory names beyond those of its graph; nothing is known of them before
+        each of these watches is synced, whoever started it.
+        """
+        return [self.watches.hold_children(resource, owner=instance) for resource in resources]
 
     def _served(self, resource: Resource) -> Served:
         served = self.kinds.get(resource)
         if served is None:
             instances = InstanceStore(resource, self._wake, self._gone, by_uid=self.kinds.by_uid)
-            watch = self.watches.start(
-                f"{resource.plural}.{resource.group}", resource, InstanceSink(instances), owner=resource
-            )
+            sink = InstanceSink(instances, self._counter(resource))
+            watch = self.watches.start(f"{resource.plural}.{resource.group}", resource, sink, owner=resource)
             served = Served(resource, instances, watch)
             self.kinds.add(served)
         return served
+
+    def _counter(self, resource: Resource) -> Callable[[str], None]:
+        gvr, metrics = str(resource), self._metrics
+        return lambda kind: metrics.dynamic_controller_informer_events_total.inc(gvr, _EVENT_TYPES[kind])
 
     def _hold_children(self, graph: Graph, served: Served) -> list[Watch]:
         found = []

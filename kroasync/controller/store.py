@@ -5,13 +5,14 @@ ignored. A child is compared with what is declared by two fingerprints (see `eng
 and the one of the same fields in the server's answer. Between events only the fields the graphs read are kept.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from kroasync.controller.projection import Projection
 from kroasync.engine.actions import Need, Observed
-from kroasync.engine.drift import fingerprint, project
+from kroasync.engine.drift import Applied, fingerprint, is_in_effect, need
 from kroasync.model.names import (
     ANNOTATION_APPLY_ORDER,
     ANNOTATION_RECONCILE,
@@ -35,6 +36,7 @@ from kroasync.model.objects import (
 Wake = Callable[[str], None]
 
 _IDENTITY_ONLY = Projection()
+_GONE_KEPT = 4096
 
 
 def key_of(resource: Resource, obj: Obj) -> Key:
@@ -44,6 +46,11 @@ def key_of(resource: Resource, obj: Obj) -> Key:
 
 def version_of(obj: Obj) -> str:
     return str(metadata(obj).get("resourceVersion") or "")
+
+
+def is_older(version: str, than: str) -> bool:
+    """Certainly older; False for opaque versions."""
+    return version.isdecimal() and than.isdecimal() and int(version) < int(than)
 
 
 def is_newer(version: str, than: str) -> bool:
@@ -69,8 +76,7 @@ class _Child:
     body: str
     # The whole object, until it was compared with what is declared.
     fresh: Obj | None
-    desired: str | None = None
-    live: str | None = None
+    applied: Applied | None = None
 
     def observed(self) -> Observed:
         return Observed(
@@ -94,6 +100,8 @@ class ChildStore:
         self._by_resource: dict[Resource, set[Key]] = {}
         self._by_instance: dict[str, dict[Key, None]] = {}
         self._projections: dict[Resource, Projection] = {}
+        # UID and version of objects that went lately: an answer that was on its way then must not bring them back.
+        self._gone: OrderedDict[Key, tuple[str, str]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._children)
@@ -118,14 +126,13 @@ class ChildStore:
         child = self._children.get(key)
         if child is None:
             return Need.CREATE
-        if child.desired != fingerprint(desired):
-            return Need.UPDATE
-        if child.fresh is None:
-            return None
-        if fingerprint(project(child.fresh, desired)) != child.live:
-            return Need.HEAL
-        child.fresh = None
-        return None
+        if child.applied is None and child.fresh is not None and is_in_effect(child.fresh, desired, MANAGER_CHILDREN):
+            # Applied by an earlier run of the controller: learnt from the object, not by sending it again.
+            child.applied = Applied.of(desired, child.fresh)
+        found = need(child.applied, desired, child.fresh)
+        if found is None:
+            child.fresh = None
+        return found
 
     def version(self, key: Key) -> str | None:
         """The resourceVersion an object was last seen with."""
@@ -134,22 +141,27 @@ class ChildStore:
 
     def applied(self, key: Key, desired: Obj, answer: Obj) -> None:
         """Take in the answer to an apply."""
+        if self._is_past(key, answer):
+            # Deleted before the answer came: nobody knew whose it was then.
+            self._wake(labels_of(answer).get(LABEL_INSTANCE_ID, ""))
+            return
         child = self._children.get(key)
         if child is None or child.uid != uid_of(answer) or is_newer(version_of(answer), child.version):
             child = self._take(key, answer)
         # If a watch was faster, what it brought is the answer itself, or a later state that still has to be compared.
         if child.version == version_of(answer):
             child.fresh = None
-        child.desired = fingerprint(desired)
-        child.live = fingerprint(project(answer, desired))
+        child.applied = Applied.of(desired, answer)
 
-    def put(self, resource: Resource, obj: Obj) -> None:
-        """An object seen by a watch."""
+    def put(self, resource: Resource, obj: Obj) -> bool:
+        """An object seen by a watch; True if it concerned an instance."""
         key = key_of(resource, obj)
         known = self._children.get(key)
         version = version_of(obj)
         if known is not None and known.uid == uid_of(obj) and not is_newer(version, known.version):
-            return
+            return False
+        if self._is_past(key, obj):
+            return False
         before = (known.instance, known.kept, known.body, known.deleting) if known else None
         child = self._take(key, obj)
         if (
@@ -157,30 +169,47 @@ class ChildStore:
             and before[1:] == (child.kept, child.body, child.deleting)
             and before[0] == child.instance
         ):
-            return
-        if before is not None and before[0] and before[0] != child.instance:
-            self._wake(before[0])
+            return False
+        concerned = [uid for uid in dict.fromkeys((before[0] if before else "", child.instance)) if uid]
+        for uid in concerned:
+            self._wake(uid)
+        return bool(concerned)
+
+    def remove(self, resource: Resource, obj: Obj) -> bool:
+        """An object a watch saw deleted (or leaving the selector); True if it concerned an instance."""
+        return self.gone(key_of(resource, obj), uid_of(obj), version=version_of(obj))
+
+    def gone(self, key: Key, uid: str, *, version: str = "") -> bool:
+        """The object with this UID no longer exists (since `version`, if known); True if it concerned an instance."""
+        known = self._children.get(key)
+        if known is not None and known.uid == uid and version and is_older(version, known.version):
+            return False  # it left the selector and an answer of later brought it back
+        self._note_gone(key, uid, version or (known.version if known is not None else ""))
+        return known is not None and known.uid == uid and self._lose(known)
+
+    def _lose(self, child: _Child) -> bool:
+        self._drop(child.key)
         if child.instance:
             self._wake(child.instance)
+        return bool(child.instance)
 
-    def remove(self, resource: Resource, obj: Obj) -> None:
-        """An object a watch saw deleted (or leaving the selector)."""
-        self.gone(key_of(resource, obj), uid_of(obj))
+    def _note_gone(self, key: Key, uid: str, version: str) -> None:
+        self._gone[key] = (uid, version)
+        self._gone.move_to_end(key)
+        if len(self._gone) > _GONE_KEPT:
+            self._gone.popitem(last=False)
 
-    def gone(self, key: Key, uid: str) -> None:
-        """The object with this UID no longer exists."""
-        known = self._children.get(key)
-        if known is None or (uid and known.uid != uid):
-            return
-        self._drop(key)
-        if known.instance:
-            self._wake(known.instance)
+    def _is_past(self, key: Key, obj: Obj) -> bool:
+        """The object is a state from before it went."""
+        uid, version = self._gone.get(key, ("", ""))
+        return uid == uid_of(obj) and not is_newer(version_of(obj), version)
 
     def replace(self, resource: Resource, objs: list[Obj]) -> None:
         """The full state of a kind after a list."""
         keep = {key_of(resource, obj) for obj in objs}
         for key in [k for k in self._by_resource.get(resource, ()) if k not in keep]:
-            self.gone(key, self._children[key].uid)
+            # Not noted as gone: the list may be older than the answer that told of the object.
+            self._lose(self._children[key])
         for obj in objs:
             self.put(resource, obj)
 
@@ -224,8 +253,7 @@ class ChildStore:
             kept=self._projections.get(key.resource, _IDENTITY_ONLY).keep(obj),
             body=body,
             fresh=fresh,
-            desired=known.desired if same and known is not None else None,
-            live=known.live if same and known is not None else None,
+            applied=known.applied if same and known is not None else None,
         )
         if known is not None and known.instance != child.instance:
             self._unindex(known)
@@ -298,11 +326,17 @@ class InstanceStore:
             self._wake(key)
 
     def wrote(self, obj: Obj) -> None:
-        """The answer to a write of ours: known from now on, waking nobody."""
+        """The answer to a write of ours: known from now on, waking nobody; ignored if the object went meanwhile."""
         key = key_of(self.resource, obj)
         known = self._objs.get(key)
-        if known is None or is_newer(version_of(obj), version_of(known)):
+        if known is not None and uid_of(known) == uid_of(obj) and is_newer(version_of(obj), version_of(known)):
             self._keep(key, obj, known)
+
+    def fetched(self, obj: Obj) -> None:
+        """An instance just read; ignored if it went meanwhile."""
+        known = self._objs.get(key_of(self.resource, obj))
+        if known is not None and uid_of(known) == uid_of(obj):
+            self.put(obj)
 
     def remove(self, obj: Obj) -> None:
         key = key_of(self.resource, obj)

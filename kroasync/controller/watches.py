@@ -15,6 +15,7 @@ from kroasync.controller.store import ChildStore, InstanceStore, is_newer, key_o
 from kroasync.engine.actions import Watch as WatchAction
 from kroasync.kube.client import Client
 from kroasync.kube.watch import Sink, Watch
+from kroasync.metrics import Metrics
 from kroasync.model.names import LABEL_NODE_ID, LABEL_OWNED
 from kroasync.model.objects import Key, Obj, Resource, uid_of
 
@@ -25,33 +26,38 @@ CHILD_SELECTOR = f"{LABEL_OWNED}=true,{LABEL_NODE_ID}"
 _NARROW_WATCHES = 32
 
 
+def _unheard(_concerned: bool) -> None:
+    """Events that nobody counts."""
+
+
 @dataclass(slots=True)
 class ChildSink:
-    """Feeds one kind's children to the store."""
+    """Feeds one kind's children to the store; `heard` is told of every event whether it concerned an instance."""
 
     store: ChildStore
     resource: Resource
+    heard: Callable[[bool], None] = _unheard
 
     def replace(self, items: list[Obj]) -> None:
         self.store.reproject(self.resource, items)
 
     def event(self, kind: str, obj: Obj) -> None:
-        if kind == "DELETED":
-            self.store.remove(self.resource, obj)
-        else:
-            self.store.put(self.resource, obj)
+        take = self.store.remove if kind == "DELETED" else self.store.put
+        self.heard(take(self.resource, obj))
 
 
 @dataclass(slots=True)
 class InstanceSink:
-    """Feeds one generated kind's instances to their store."""
+    """Feeds one generated kind's instances to their store; `heard` is told the type of every event."""
 
     store: InstanceStore
+    heard: Callable[[str], None] = lambda _kind: None
 
     def replace(self, items: list[Obj]) -> None:
         self.store.replace(items)
 
     def event(self, kind: str, obj: Obj) -> None:
+        self.heard(kind)
         if kind == "DELETED":
             self.store.remove(obj)
         else:
@@ -75,6 +81,7 @@ class ExternalSink:
     target: Target
     wake: Callable[[Key], None]
     projection: Projection
+    heard: Callable[[bool], None] = _unheard
     objs: dict[Key, tuple[str, str, Obj]] = field(default_factory=dict)
     holders: set[Key] = field(default_factory=set)
 
@@ -85,19 +92,22 @@ class ExternalSink:
             self._wake_all()
 
     def event(self, kind: str, obj: Obj) -> None:
-        key = key_of(self.target.resource, obj)
-        known = self.objs.get(key)
-        if kind == "DELETED":
-            if known is not None:
-                del self.objs[key]
-                self._wake_all()
-            return
-        kept = self._kept(obj)
-        if known is not None and known[0] == kept[0] and not is_newer(kept[1], known[1]):
-            return
-        self.objs[key] = kept
-        if known is None or (known[0], known[2]) != (kept[0], kept[2]):
+        changed = self._forget(obj) if kind == "DELETED" else self._take(obj)
+        if changed:
             self._wake_all()
+        self.heard(changed and bool(self.holders))
+
+    def _forget(self, obj: Obj) -> bool:
+        return self.objs.pop(key_of(self.target.resource, obj), None) is not None
+
+    def _take(self, obj: Obj) -> bool:
+        """Keep an object; True if what is kept of it changed."""
+        key = key_of(self.target.resource, obj)
+        known, kept = self.objs.get(key), self._kept(obj)
+        if known is not None and known[0] == kept[0] and not is_newer(kept[1], known[1]):
+            return False
+        self.objs[key] = kept
+        return known is None or (known[0], known[2]) != (kept[0], kept[2])
 
     def _kept(self, obj: Obj) -> tuple[str, str, Obj]:
         return uid_of(obj), version_of(obj), self.projection.keep(obj)
@@ -130,12 +140,14 @@ class Watches:
         children: ChildStore,
         wake: Callable[[Key], None],
         make: Callable[..., Watch],
+        metrics: Metrics,
     ) -> None:
         self._group = group
         self._client = client
         self._children = children
         self._wake = wake
         self._make = make
+        self._metrics = metrics
         self._running: dict[_Id, _Running] = {}
         self._external_reads: dict[Resource, Projection] = {}
 
@@ -143,13 +155,24 @@ class Watches:
         """Name and watch of every running task, for readiness and metrics."""
         return [(running.task.get_name(), running.watch) for running in self._running.values()]
 
+    def requested(self) -> dict[tuple[str, ...], float]:
+        """How many instances watch external objects of each kind: by name (`scalar`) or selector (`collection`)."""
+        found: dict[tuple[str, ...], float] = {}
+        for running in self._running.values():
+            if isinstance(running.sink, ExternalSink):
+                target = running.sink.target
+                kind = "scalar" if target.name or not target.selector else "collection"
+                what = (str(target.resource), kind)
+                found[what] = found.get(what, 0) + len(running.sink.holders)
+        return found
+
     def start(self, name: str, resource: Resource, sink: Sink, *, owner: Hashable) -> Watch:
         """Watch a whole kind into a sink of the caller's."""
         return self._hold(("whole", name), owner, f"watch {name}", resource, sink, {})
 
     def hold_children(self, resource: Resource, *, owner: Hashable) -> Watch:
         """Watch a kind's managed objects for an owner; one watch serves all owners."""
-        sink = ChildSink(self._children, resource)
+        sink = ChildSink(self._children, resource, self._counter(resource))
         name = f"watch children {resource.plural}.{resource.group or 'core'}/{resource.version}"
         return self._hold(("children", resource), owner, name, resource, sink, {"label_selector": CHILD_SELECTOR})
 
@@ -185,7 +208,8 @@ class Watches:
     async def hold_external(self, holder: Key, action: WatchAction) -> None:
         """Start or join the watch of an external reference and wait until it is synced."""
         target = self._target(action)
-        sink = ExternalSink(target, self._wake, self._external_reads.get(target.resource, Projection([()])))
+        reads = self._external_reads.get(target.resource, Projection([()]))
+        sink = ExternalSink(target, self._wake, reads, self._counter(target.resource))
         selectors = {
             "namespace": target.namespace,
             "label_selector": target.selector,
@@ -229,6 +253,16 @@ class Watches:
         """The owner no longer needs this kind's managed objects."""
         if ("children", resource) in self._running:
             self._leave(("children", resource), owner)
+
+    def _counter(self, resource: Resource) -> Callable[[bool], None]:
+        gvr, metrics = str(resource), self._metrics
+
+        def heard(concerned: bool) -> None:
+            metrics.dynamic_controller_route_total.inc(gvr)
+            if concerned:
+                metrics.dynamic_controller_route_match_total.inc(gvr)
+
+        return heard
 
     def _external_id(self, action: WatchAction) -> _Id:
         return ("external", self._target(action))

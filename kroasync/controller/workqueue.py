@@ -16,7 +16,10 @@ K = TypeVar("K", bound=Hashable)
 
 
 class WorkQueue(Generic[K]):
-    """Keys waiting, due later, and in work. `clock` is monotonic seconds; `group_of` says whose turn a key takes."""
+    """Keys waiting, due later, and in work. `clock` is monotonic seconds; `group_of` says whose turn a key takes.
+
+    `waited` and `worked` are told the seconds each key was ready and in work.
+    """
 
     def __init__(
         self,
@@ -26,16 +29,23 @@ class WorkQueue(Generic[K]):
         min_delay_s: float = 0.2,
         max_delay_s: float = 60.0,
         rng: random.Random | None = None,
+        waited: Callable[[float], None] | None = None,
+        worked: Callable[[float], None] | None = None,
     ) -> None:
         self._clock = clock
         self._group_of = group_of
         self._min_delay_s = min_delay_s
         self._max_delay_s = max_delay_s
         self._rng = rng or random.Random(0)
+        self._waited = waited
+        self._worked = worked
+        self.adds = 0
+        self.retries = 0
         # Groups with waiting keys in the order of their turns; each holds its keys first come, first served.
         self._ready: OrderedDict[Hashable, deque[K]] = OrderedDict()
-        self._waiting: set[K] = set()
-        self._in_work: set[K] = set()
+        # Since when a key is ready, or in work.
+        self._waiting: dict[K, float] = {}
+        self._in_work: dict[K, float] = {}
         self._again: set[K] = set()
         self._due: dict[K, float] = {}
         self._timers: list[tuple[float, int, K]] = []
@@ -68,7 +78,8 @@ class WorkQueue(Generic[K]):
         if key in self._in_work:
             self._again.add(key)
         elif key not in self._waiting:
-            self._waiting.add(key)
+            self.adds += 1
+            self._waiting[key] = self._clock()
             self._ready.setdefault(self._group_of(key), deque()).append(key)
             self._changed.set()
 
@@ -91,6 +102,7 @@ class WorkQueue(Generic[K]):
         """Run the key again after its backoff: exponential, capped, with jitter; returns the delay in seconds."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
+        self.retries += 1
         delay = min(self._min_delay_s * 2.0 ** min(failures, 32), self._max_delay_s)
         delay = min(delay, delay if at_most_s is None else at_most_s) * (0.9 + 0.2 * self._rng.random())
         self.add_after(key, delay)
@@ -111,7 +123,9 @@ class WorkQueue(Generic[K]):
 
     def done(self, key: K) -> None:
         """The key is no longer in work; if it was added meanwhile it is ready again."""
-        self._in_work.discard(key)
+        since = self._in_work.pop(key, None)
+        if since is not None and self._worked is not None:
+            self._worked(self._clock() - since)
         if not self._in_work:
             self._finished.set()
         if key in self._again:
@@ -129,8 +143,11 @@ class WorkQueue(Generic[K]):
             self._ready.move_to_end(group)
         else:
             del self._ready[group]
-        self._waiting.discard(key)
-        self._in_work.add(key)
+        now = self._clock()
+        since = self._waiting.pop(key)
+        self._in_work[key] = now
+        if self._waited is not None:
+            self._waited(now - since)
         self._finished.clear()
         return key
 

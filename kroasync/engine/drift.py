@@ -43,15 +43,16 @@ class Applied:
         return Applied(fingerprint(desired), fingerprint(project(answer, desired)))
 
 
-def need(applied: Applied | None, desired: Obj, live: Obj | None) -> Need | None:
-    """Why `desired` has to be sent; None if there is nothing to send. `live` is None if the object is not
-    there.
+def need(applied: Applied | None, desired: Obj, changed: Obj | None) -> Need | None:
+    """Why an object that is there has to be sent; None if there is nothing to send.
+
+    `changed` is the object if anything happened to it since it was last compared, otherwise None.
     """
-    if live is None:
-        return Need.CREATE
     if applied is None or applied.desired != fingerprint(desired):
         return Need.UPDATE
-    return None if applied.live == fingerprint(project(live, desired)) else Need.HEAL
+    if changed is None or applied.live == fingerprint(project(changed, desired)):
+        return None
+    return Need.HEAL
 
 
 def fingerprint(obj: Any) -> str:
@@ -72,6 +73,50 @@ def project(live: Any, desired: Any) -> Any:
     if type(desired) is list and type(live) is list:
         return _project_list(live, desired)
     return live
+
+
+def is_in_effect(live: Obj, desired: Obj, manager: str) -> bool:
+    """Whether `live` is what an apply of `desired` by `manager` would leave, judged by the object alone.
+
+    For objects of an earlier run of the controller, whose hashes are not known: every declared value is there, and the
+    manager owns no field that is no longer declared (managedFields of server-side apply). Where the server stores
+    another form than was sent, such as Secrets' stringData, the answer is False and one apply finds out.
+    """
+    entries = [e for e in live.get("metadata", {}).get("managedFields") or () if e.get("manager") == manager]
+    applied = [e for e in entries if e.get("operation") == "Apply" and not e.get("subresource")]
+    if len(applied) != 1:
+        return False
+    if fingerprint(project(live, desired)) != fingerprint(desired):
+        return False
+    return not _owns_more(applied[0].get("fieldsV1") or {}, desired)
+
+
+def _owns_more(fields: Obj, desired: Any) -> bool:
+    """Whether a fieldsV1 set has a field that `desired` lacks (structured-merge-diff's path element notation)."""
+    for element, below in fields.items():
+        form, _, text = element.partition(":")
+        if element == ".":
+            continue
+        if form == "f":
+            if type(desired) is not dict or text not in desired:
+                return True
+            found = desired[text]
+        elif form == "k":
+            keys = orjson.loads(text)
+            items = [i for i in desired if type(i) is dict] if type(desired) is list else []
+            # A key with a default, such as a port's protocol, need not be declared.
+            found = next((i for i in items if all(i.get(k, v) == v for k, v in keys.items())), None)
+            if found is None:
+                return True
+        elif form == "v":
+            if type(desired) is not list or orjson.loads(text) not in desired:
+                return True
+            continue
+        else:
+            return True
+        if below and _owns_more(below, found):
+            return True
+    return False
 
 
 def _project_list(live: list[Any], desired: list[Any]) -> list[Any]:

@@ -6,10 +6,10 @@ in docs/problems.md; `path` is the field path in the object; `line`/`column` (1-
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from enum import Enum
+from enum import StrEnum
 
 
-class Severity(str, Enum):
+class Severity(StrEnum):
     ERROR = "error"
     WARNING = "warning"
 

@@ -71,14 +71,14 @@ def test_drift_in_declared_fields_is_seen(change, expected):
     assert need(applied, DEPLOYMENT, live) is expected
 
 
-def test_a_changed_declaration_is_an_update_and_a_missing_object_a_creation():
+def test_a_changed_declaration_is_an_update_and_an_unchanged_object_needs_nothing():
     live = answered(DEPLOYMENT)
     applied = Applied.of(DEPLOYMENT, live)
     wanted = copy.deepcopy(DEPLOYMENT)
     wanted["spec"]["replicas"] = 3
     assert need(applied, wanted, live) is Need.UPDATE
     assert need(None, DEPLOYMENT, live) is Need.UPDATE
-    assert need(applied, DEPLOYMENT, None) is Need.CREATE
+    assert need(applied, DEPLOYMENT, None) is None
 
 
 def test_normalised_quantities_are_absorbed_by_the_hash_of_the_answer():

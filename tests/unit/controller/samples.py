@@ -1,0 +1,106 @@
+"""Objects, and a client that plays the API server as far as one test needs it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from kroasync.metrics import Metrics
+from kroasync.model.names import (
+    LABEL_APPLYSET_PART_OF,
+    LABEL_INSTANCE_ID,
+    LABEL_NODE_ID,
+    MANAGER_CHILDREN,
+)
+from kroasync.model.objects import Key, Obj, Resource
+
+CONFIGS = Resource("", "v1", "ConfigMap", "configmaps")
+SECRETS = Resource("", "v1", "Secret", "secrets")
+APPS = Resource("example.com", "v1", "App", "apps")
+OWNER = "instance-1"
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def config_key(name: str = "a") -> Key:
+    return Key(CONFIGS, "default", name)
+
+
+def config(
+    name: str = "a",
+    *,
+    version: int,
+    uid: str = "u1",
+    data: dict[str, str] | None = None,
+    instance: str = OWNER,
+    **more: Any,
+) -> Obj:
+    """A managed ConfigMap as the API server holds it; `more` goes to its metadata."""
+    labels = {LABEL_NODE_ID: "config", LABEL_APPLYSET_PART_OF: "set-1"} | (
+        {LABEL_INSTANCE_ID: instance} if instance else {}
+    )
+    meta = {
+        "name": name,
+        "namespace": "default",
+        "uid": uid,
+        "resourceVersion": str(version),
+        "labels": labels,
+        "managedFields": [{"manager": MANAGER_CHILDREN, "time": str(version)}],
+        **more,
+    }
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data or {}}
+
+
+def desired(data: dict[str, str], name: str = "a") -> Obj:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"}, "data": data}
+
+
+def app(name: str = "one", *, version: int, uid: str = "i1", generation: int = 1, **more: Any) -> Obj:
+    """An instance; `more` goes to its metadata, but for `spec` and `status`."""
+    content = {key: more.pop(key) for key in ("spec", "status") if key in more}
+    meta = {
+        "name": name,
+        "namespace": "default",
+        "uid": uid,
+        "resourceVersion": str(version),
+        "generation": generation,
+        **more,
+    }
+    return {"apiVersion": "example.com/v1", "kind": "App", "metadata": meta, **content}
+
+
+def app_key(name: str = "one") -> Key:
+    return Key(APPS, "default", name)
+
+
+@dataclass
+class StubClient:
+    """Answers from a list per method, in order; an exception in it is raised. What was asked is kept."""
+
+    answers: dict[str, list[Any]] = field(default_factory=dict)
+    asked: list[tuple[Any, ...]] = field(default_factory=list)
+    metrics: Metrics | None = None
+    # Called when a request was made, before it is answered.
+    meanwhile: Callable[[], None] = lambda: None
+
+    def _answer(self, method: str, *what: Any) -> Any:
+        self.asked.append((method, *what))
+        self.meanwhile()
+        answer = self.answers[method].pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def apply(self, key: Key, obj: Obj, *, manager: str, force: bool) -> Obj:
+        return self._answer("apply", key, force)  # type: ignore[no-any-return]
+
+    async def get(self, key: Key) -> Obj:
+        return self._answer("get", key)  # type: ignore[no-any-return]
+
+    async def delete(self, key: Key, *, uid: str | None = None) -> Obj:
+        return self._answer("delete", key, uid)  # type: ignore[no-any-return]
+
+    async def create(self, key: Key, obj: Obj, *, manager: str = "") -> Obj:
+        return self._answer("create", key, obj)  # type: ignore[no-any-return]
+
+    async def merge_patch(self, key: Key, body: Obj, *, manager: str, subresource: str = "") -> Obj:
+        return self._answer("merge_patch", key, body, manager, subresource)  # type: ignore[no-any-return]

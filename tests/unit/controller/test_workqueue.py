@@ -1,0 +1,234 @@
+"""The queue's promises: each key once, never twice at a time, fair between groups, never dropped."""
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kroasync.controller.workqueue import WorkQueue
+from tests.fakes import virtual
+
+
+@dataclass
+class Bench:
+    """A queue of `group/name` keys and its clock."""
+
+    now: float = 0.0
+    waited: list[float] = field(default_factory=list)
+    worked: list[float] = field(default_factory=list)
+    queue: WorkQueue[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.queue = WorkQueue(
+            clock=lambda: self.now,
+            group_of=lambda key: key.partition("/")[0],
+            min_delay_s=0.2,
+            max_delay_s=60.0,
+            rng=random.Random(1),
+            waited=self.waited.append,
+            worked=self.worked.append,
+        )
+
+    def drain(self) -> list[str]:
+        """Take and finish keys until none is ready."""
+        found = []
+        while (key := self.queue.get_nowait()) is not None:
+            found.append(key)
+            self.queue.done(key)
+        return found
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_keys_of_a_group_come_in_the_order_they_were_added(bench: Bench) -> None:
+    for name in ("g/c", "g/a", "g/b"):
+        bench.queue.add(name)
+    assert bench.drain() == ["g/c", "g/a", "g/b"]
+
+
+def test_a_key_added_many_times_runs_once(bench: Bench) -> None:
+    for _ in range(5):
+        bench.queue.add("g/a")
+    assert len(bench.queue) == 1
+    assert bench.drain() == ["g/a"]
+
+
+def test_groups_take_turns_however_long_one_of_them_is(bench: Bench) -> None:
+    for number in range(4):
+        bench.queue.add(f"big/{number}")
+    bench.queue.add("small/x")
+    assert bench.drain() == ["big/0", "small/x", "big/1", "big/2", "big/3"]
+
+
+def test_a_key_added_while_in_work_is_not_handed_out_twice_but_runs_again(bench: Bench) -> None:
+    queue = bench.queue
+    queue.add("g/a")
+    assert queue.get_nowait() == "g/a"
+    queue.add("g/a")
+    queue.add("g/a")
+    assert queue.get_nowait() is None
+    queue.done("g/a")
+    assert bench.drain() == ["g/a"]
+    assert queue.idle
+
+
+def test_a_delayed_key_is_ready_when_due_and_not_before(bench: Bench) -> None:
+    bench.queue.add_after("g/a", 5.0)
+    bench.now = 4.999
+    assert bench.drain() == []
+    assert bench.queue.delayed == 1
+    bench.now = 5.0
+    assert bench.drain() == ["g/a"]
+    assert bench.queue.delayed == 0
+
+
+def test_the_earliest_of_several_delays_counts(bench: Bench) -> None:
+    for delay in (5.0, 2.0, 9.0):
+        bench.queue.add_after("g/a", delay)
+    bench.now = 2.0
+    assert bench.drain() == ["g/a"]
+    bench.now = 100.0
+    assert bench.drain() == []
+
+
+def test_an_immediate_add_replaces_a_delay(bench: Bench) -> None:
+    bench.queue.add_after("g/a", 5.0)
+    bench.queue.add("g/a")
+    assert bench.drain() == ["g/a"]
+    bench.now = 10.0
+    assert bench.drain() == []
+
+
+def test_a_delay_without_length_is_no_delay(bench: Bench) -> None:
+    bench.queue.add_after("g/a", 0.0)
+    assert bench.drain() == ["g/a"]
+
+
+def test_a_key_due_while_it_is_in_work_runs_again(bench: Bench) -> None:
+    queue = bench.queue
+    queue.add("g/a")
+    assert queue.get_nowait() == "g/a"
+    queue.add_after("g/a", 1.0)
+    bench.now = 2.0
+    assert queue.get_nowait() is None
+    queue.done("g/a")
+    assert bench.drain() == ["g/a"]
+
+
+def test_backoff_doubles_up_to_its_cap_and_starts_again_after_a_success(bench: Bench) -> None:
+    delays = [bench.queue.retry("g/a") for _ in range(100)]
+    for number, delay in enumerate(delays):
+        nominal = min(0.2 * 2**number, 60.0)
+        assert 0.9 * nominal <= delay <= 1.1 * nominal
+    assert bench.queue.failures("g/a") == 100
+    bench.queue.forget("g/a")
+    assert bench.queue.retry("g/a") <= 0.22
+
+
+def test_the_backoff_of_a_pass_that_is_not_to_blame_has_a_lower_cap(bench: Bench) -> None:
+    assert max(bench.queue.retry("g/a", at_most_s=5.0) for _ in range(20)) <= 5.5
+
+
+def test_a_key_that_keeps_failing_is_never_dropped(bench: Bench) -> None:
+    """Neither after 20 attempts, as in kro, nor ever."""
+    bench.queue.add("g/a")
+    for _ in range(50):
+        assert bench.queue.get_nowait() == "g/a"
+        bench.queue.done("g/a")
+        bench.now += bench.queue.retry("g/a") + 0.001
+
+
+def test_a_discarded_key_has_no_delay_and_no_failures(bench: Bench) -> None:
+    bench.queue.retry("g/a")
+    bench.queue.discard("g/a")
+    bench.now = 100.0
+    assert bench.drain() == []
+    assert bench.queue.failures("g/a") == 0
+
+
+def test_times_and_counts_for_the_metrics(bench: Bench) -> None:
+    queue = bench.queue
+    queue.add("g/a")
+    bench.now = 3.0
+    assert queue.get_nowait() == "g/a"
+    bench.now = 10.0
+    queue.done("g/a")
+    queue.retry("g/a")
+    assert (bench.waited, bench.worked) == ([3.0], [7.0])
+    assert (queue.adds, queue.retries) == (1, 1)
+
+
+def test_get_waits_for_a_key_and_for_a_delay() -> None:
+    async def story() -> list[tuple[str, float]]:
+        loop = asyncio.get_running_loop()
+        queue: WorkQueue[str] = WorkQueue(clock=loop.time, group_of=lambda key: key)
+        began = loop.time()
+        loop.call_later(3.0, queue.add, "soon")
+        queue.add_after("late", 10.0)
+        found = []
+        for _ in range(2):
+            key = await queue.get()
+            found.append((key, loop.time() - began))
+            queue.done(key)
+        return found
+
+    found = virtual.run(story())
+    assert [key for key, _ in found] == ["soon", "late"]
+    assert [at for _, at in found] == pytest.approx([3.0, 10.0])
+
+
+def test_finished_is_when_nothing_is_in_work() -> None:
+    async def story() -> float:
+        loop = asyncio.get_running_loop()
+        queue: WorkQueue[str] = WorkQueue(clock=loop.time, group_of=lambda key: key)
+        queue.add("a")
+        began, key = loop.time(), await queue.get()
+        loop.call_later(4.0, queue.done, key)
+        await queue.finished()
+        return loop.time() - began
+
+    assert virtual.run(story()) == pytest.approx(4.0)
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["add", "after", "take", "done", "retry", "wait"]), st.sampled_from("abc")), max_size=60
+)
+
+
+@given(STEPS)
+def test_whatever_happens_no_key_is_lost_and_none_is_in_work_twice(steps: list[tuple[str, str]]) -> None:
+    bench = Bench()
+    queue, in_work, owed = bench.queue, set[str](), set[str]()
+    for step, name in steps:
+        match step:
+            case "add":
+                queue.add(name)
+                owed.add(name)
+            case "after":
+                queue.add_after(name, 1.0)
+                owed.add(name)
+            case "retry":
+                queue.retry(name)
+                owed.add(name)
+            case "take":
+                key = queue.get_nowait()
+                if key is not None:
+                    assert key not in in_work
+                    in_work.add(key)
+                    owed.discard(key)
+            case "done" if name in in_work:
+                in_work.discard(name)
+                queue.done(name)
+            case "wait":
+                bench.now += 0.5
+    for key in in_work:
+        queue.done(key)
+    bench.now += 1000.0
+    assert set(bench.drain()) >= owed
+    assert queue.idle
