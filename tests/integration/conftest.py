@@ -1,21 +1,180 @@
-"""One real control plane for the test session, tied to it: it ends with pytest, however pytest ends."""
+"""One real control plane for the test session, the chart installed in it, and a controller process.
+
+All of it ends with pytest, however pytest ends. The controller has a token of the chart's ServiceAccount, so a rule
+missing in the chart's RBAC is a request the API server refuses, and that fails the session.
+"""
 
 from __future__ import annotations
 
+import http.client
+import itertools
+import json
 import os
+import signal
+import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
-from kroasync.playground import Binaries, Playground, reporting
+from kroasync.playground import Binaries, Playground, ensure_binary, reporting
+from tests.integration.cluster import Cluster, Lab
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).parents[2]
+# The test that needs a group of its own takes the next one; the chart grants them all.
+API_GROUPS = tuple(f"g{number}.example.com" for number in range(300))
+_POLL_S = 0.05
+_TAIL_LINES = 60
+
+
+class ControllerProcess:
+    """`kroasync run` as a process of this machine; can be started again after it ended."""
+
+    def __init__(
+        self,
+        *,
+        kubeconfig: Path,
+        log: Path,
+        arguments: Sequence[str] = (),
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        self.log = log
+        self._command = [
+            *(sys.executable, "-m", "kroasync", "run"),
+            f"--kubeconfig={kubeconfig}",
+            "--health-probe-bind-address=127.0.0.1:0",
+            "--metrics-bind-address=127.0.0.1:0",
+            "--zap-devel=false",
+            "--zap-log-level=info",
+            *arguments,
+        ]
+        self._environment = os.environ | (environment or {})
+        self._process: subprocess.Popen[bytes] | None = None
+        self._begins_at = 0
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "the controller was not started"
+        return self._process
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start it unless it runs; returns at once."""
+        if self.is_running:
+            return
+        with self.log.open("ab") as log:
+            self._begins_at = log.tell()
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, cwd=ROOT, env=self._environment)
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash."""
+        if self.is_running:
+            self.process.kill()
+            self.process.wait(10)
+
+    def stop(self, timeout_s: float = 60.0) -> int:
+        """SIGTERM, as a rollout; returns the exit code."""
+        if self.is_running:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.terminate()
+        return self.process.wait(timeout_s)
+
+    def pause(self) -> None:
+        """SIGSTOP: it holds its connections and does nothing."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+    def wait_ready(self, timeout_s: float = 60.0) -> None:
+        """Until /readyz says ok. Raises AssertionError with the log's end when it does not, or the process ends."""
+        _eventually(self.is_ready, timeout_s=timeout_s, what="the controller is ready", why=self.tail)
+
+    def is_ready(self) -> bool:
+        assert self.is_running, f"the controller ended with {self.process.returncode}\n{self.tail()}"
+        return self.get("/readyz")[0] == 200
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and text of a path of the health server, or of `/metrics`; status 0 when it does not answer."""
+        port = self.ports().get("metrics" if path == "/metrics" else "health")
+        if not port:
+            return 0, ""
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        except OSError:
+            return 0, ""
+        finally:
+            connection.close()
+
+    def ports(self) -> dict[str, int]:
+        """The ports this run listens on, by name; empty before it does."""
+        for line in self.lines():
+            if line.get("msg") == "serving":
+                return dict(line["ports"])
+        return {}
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The structured log lines of this run."""
+        with self.log.open("rb") as log:
+            log.seek(self._begins_at)
+            return [json.loads(line) for line in log.read().splitlines() if line.startswith(b"{")]
+
+    def tail(self) -> str:
+        """The end of the log, for people."""
+        text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
+        return "\n".join(text.splitlines()[-_TAIL_LINES:])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """The chart as installed in the session's control plane."""
+
+    name: str
+    namespace: str
+    service_account: str
+
+    @property
+    def user(self) -> str:
+        """The name under which the API server knows the controller."""
+        return f"system:serviceaccount:{self.namespace}:{self.service_account}"
+
+
+def _eventually(
+    check: Callable[[], T], *, timeout_s: float = 30.0, what: str = "", why: Callable[[], str] = lambda: ""
+) -> T:
+    deadline = time.monotonic() + timeout_s
+    while not (found := check()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout_s:g} s: {what or check}\n{why()}")
+        threading.Event().wait(_POLL_S)
+    return found
 
 
 @pytest.fixture(scope="session")
-def playground(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Playground]:
+def eventually() -> Callable[..., Any]:
+    """eventually(check, timeout_s=30, what=""): what `check` returns once that is true."""
+    return _eventually
+
+
+@pytest.fixture(scope="session")
+def playground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Playground]:
     """The session's control plane, audited. The first time its programs are built, with visible progress."""
     capture = request.config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled(), reporting(sys.stderr) as progress:
@@ -30,3 +189,155 @@ def playground(
 def kubeconfig(playground: Playground) -> Path:
     """The administrator's kubeconfig of the session's control plane."""
     return playground.kubeconfig
+
+
+@pytest.fixture(scope="session")
+def helm(request: pytest.FixtureRequest) -> Path:
+    """The helm program, built if there is none."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled(), reporting(sys.stderr) as progress:
+        return ensure_binary("helm", progress=progress)
+
+
+@pytest.fixture(scope="session")
+def chart(playground: Playground, helm: Path) -> Release:
+    """The chart, installed by helm; its CRDs are served."""
+    release = Release(name="kroasync", namespace="kroasync-system", service_account="kroasync")
+    groups = ",".join(("kro.run", *API_GROUPS))
+    playground.helm(
+        *("install", release.name, str(ROOT / "charts" / "kroasync")),
+        *("--namespace", release.namespace, "--create-namespace"),
+        *("--set", f"rbac.instanceGroups={{{groups}}}", "--set", "config.allowCRDDeletion=true"),
+    )
+    playground.kubectl(
+        *("wait", "--for=condition=Established", "--timeout=30s"),
+        *("crd/resourcegroups.kro.run", "crd/resourcegraphdefinitions.kro.run"),
+        "crd/graphrevisions.internal.kro.run",
+    )
+    return release
+
+
+@pytest.fixture(scope="session")
+def controller_kubeconfig(playground: Playground, chart: Release, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A kubeconfig with a token of the chart's ServiceAccount."""
+    token = playground.kubectl(
+        *("create", "token", chart.service_account, "--namespace", chart.namespace, "--duration=24h")
+    ).strip()
+    return playground.kubeconfig_for_token(token, tmp_path_factory.mktemp("controller") / "kubeconfig")
+
+
+@pytest.fixture(scope="session")
+def controller(playground: Playground, chart: Release, controller_kubeconfig: Path) -> Iterator[ControllerProcess]:
+    """The session's controller, ready. A test that ends it starts it again.
+
+    When the session ends, no request of it may have been forbidden.
+    """
+    process = ControllerProcess(
+        kubeconfig=controller_kubeconfig,
+        log=controller_kubeconfig.with_name("controller.log"),
+        arguments=("--allow-crd-deletion",),
+    )
+    process.start()
+    try:
+        process.wait_ready()
+        yield process
+    finally:
+        if process.is_running:
+            process.stop()
+    assert forbidden_requests(playground, chart.user) == []
+
+
+def forbidden_requests(playground: Playground, user: str) -> list[str]:
+    """Verb and URI of every request of the user that RBAC refused, from the audit log."""
+    found = []
+    for line in playground.audit_log.read_text(encoding="utf-8").splitlines():
+        if '"code":403' not in line or user not in line:
+            continue
+        event = json.loads(line)
+        # Admission answers 403 too, for one for a new object in a namespace that is going.
+        decision = event.get("annotations", {}).get("authorization.k8s.io/decision")
+        if event["user"]["username"] == user and decision == "forbid":
+            found.append(f"{event['verb']} {event['requestURI']}")
+    return sorted(set(found))
+
+
+@pytest.fixture(scope="session")
+def forbidden(playground: Playground) -> Callable[[str], list[str]]:
+    """forbidden(user): the requests of that user which RBAC refused so far."""
+    return lambda user: forbidden_requests(playground, user)
+
+
+@pytest.fixture(scope="session")
+def controller_process() -> type[ControllerProcess]:
+    """The class, for a test that needs a controller of its own."""
+    return ControllerProcess
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def namespace(playground: Playground) -> Iterator[str]:
+    """A namespace of the test's own; deleted afterwards, without waiting."""
+    name = f"test-{next(_numbers)}"
+    playground.kubectl("create", "namespace", name)
+    yield name
+    playground.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+
+
+_groups = iter(API_GROUPS)
+
+
+@pytest.fixture
+def api_group() -> str:
+    """An API group of the test's own, which the controller may serve."""
+    return next(_groups)
+
+
+@pytest.fixture(scope="session")
+def cluster(request: pytest.FixtureRequest, playground: Playground, chart: Release) -> Cluster:
+    """The control plane, in which the controller may also manage what only tests have as children."""
+    cluster = Cluster(playground)
+    request.addfinalizer(cluster.close)
+    verbs = ["get", "list", "watch", "create", "patch", "delete"]
+    definitions = {"apiGroups": ["kro.run"], "resources": ["resourcegraphdefinitions"], "verbs": verbs}
+    priorities = {"apiGroups": ["scheduling.k8s.io"], "resources": ["priorityclasses"], "verbs": verbs}
+    namespaces = {"apiGroups": [""], "resources": ["namespaces"], "verbs": verbs}
+    cluster.create(
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRole",
+            "metadata": {"name": "test-kinds", "labels": {"rbac.kro.run/aggregate-to-controller": "true"}},
+            "rules": [definitions, priorities, namespaces],
+        }
+    )
+    asked = {"group": "scheduling.k8s.io", "resource": "priorityclasses", "verb": "create"}
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {"user": chart.user, "resourceAttributes": asked},
+    }
+    _eventually(
+        lambda: cluster.call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)["status"]["allowed"],
+        what="the role is aggregated",
+    )
+    return cluster
+
+
+@pytest.fixture
+def lab(cluster: Cluster, controller: ControllerProcess, namespace: str, api_group: str) -> Iterator[Lab]:
+    """A namespace and an API group with the controller at work; afterwards the definitions are deleted."""
+    lab = Lab(cluster, namespace=namespace, group=api_group, controller=controller)
+    yield lab
+    lab.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Iterator[None]:  # pragma: no cover - shown on failure only
+    report = yield
+    process = getattr(item, "funcargs", {}).get("controller")
+    if report.failed and isinstance(process, ControllerProcess):  # type: ignore[attr-defined]
+        report.sections.append(("controller log", process.tail()))  # type: ignore[attr-defined]
+    return report

@@ -52,9 +52,7 @@ def eventually(holds: Callable[[], bool], *, within_s: float = 15.0) -> bool:
 
 def test_deployment_becomes_available_and_its_pods_run(playground: Playground, namespace: str) -> None:
     playground.kubectl("-n", namespace, "create", "deployment", "web", "--image=web", "--replicas=2")
-    playground.kubectl(
-        "-n", namespace, "wait", "--for=condition=Available", "deployment/web", "--timeout=30s"
-    )
+    playground.kubectl("-n", namespace, "wait", "--for=condition=Available", "deployment/web", "--timeout=30s")
     pods = json.loads(playground.kubectl("-n", namespace, "get", "pods", "-o", "json"))["items"]
     assert [pod["status"]["phase"] for pod in pods] == ["Running", "Running"]
     assert {pod["spec"]["nodeName"] for pod in pods} == {"node-0"}
@@ -62,9 +60,7 @@ def test_deployment_becomes_available_and_its_pods_run(playground: Playground, n
 
 def test_deleting_a_deployment_collects_its_pods(playground: Playground, namespace: str) -> None:
     playground.kubectl("-n", namespace, "create", "deployment", "web", "--image=web")
-    playground.kubectl(
-        "-n", namespace, "wait", "--for=condition=Available", "deployment/web", "--timeout=30s"
-    )
+    playground.kubectl("-n", namespace, "wait", "--for=condition=Available", "deployment/web", "--timeout=30s")
     playground.kubectl("-n", namespace, "delete", "deployment", "web")
     playground.kubectl("-n", namespace, "wait", "--for=delete", "pods", "--all", "--timeout=30s")
     assert playground.kubectl("-n", namespace, "get", "pods", "-o", "name") == ""
@@ -101,9 +97,7 @@ def succeeds(playground: Playground, *arguments: str) -> bool:
     return True
 
 
-def test_audit_log_has_clients_and_leaves_the_control_plane_out(
-    playground: Playground, namespace: str
-) -> None:
+def test_audit_log_has_clients_and_leaves_the_control_plane_out(playground: Playground, namespace: str) -> None:
     playground.kubectl("-n", namespace, "create", "configmap", "audited")
 
     def logged() -> list[dict[str, object]]:
@@ -111,8 +105,7 @@ def test_audit_log_has_clients_and_leaves_the_control_plane_out(
 
     def is_there() -> bool:
         return any(
-            event["verb"] == "create"
-            and event["requestURI"].startswith(f"/api/v1/namespaces/{namespace}/configmaps")
+            event["verb"] == "create" and event["requestURI"].startswith(f"/api/v1/namespaces/{namespace}/configmaps")
             for event in logged()
             if isinstance(event["requestURI"], str)
         )
@@ -237,9 +230,7 @@ threading.Event().wait()
 """
 
 
-def test_tied_playground_ends_with_its_owner_even_when_that_is_killed(
-    playground: Playground, tmp_path: Path
-) -> None:
+def test_tied_playground_ends_with_its_owner_even_when_that_is_killed(playground: Playground, tmp_path: Path) -> None:
     directory = tmp_path / "data"
     command = [sys.executable, "-c", _OWNER, str(directory)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as owner:
