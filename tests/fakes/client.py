@@ -1,0 +1,188 @@
+"""The real client on the fake server: its retries, errors and JSON are those of production, the network is a plan.
+
+A `Network` says for every request how long it takes and what goes wrong; without one, requests take no time.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from kroasync.kube.client import Client, unreachable
+from kroasync.kube.errors import error_of
+from kroasync.metrics import Metrics
+from tests.fakes.kube import FakeServer, StatusError, Stream
+
+LATENCY_S = (0.001, 0.02)
+
+
+class _Connection:
+    """What the client asks of a Connection besides its sessions."""
+
+    base_url = "https://kubernetes.test"
+
+    async def headers(self) -> Mapping[str, str]:
+        return {}
+
+    async def renew(self, stale: Mapping[str, str]) -> bool:
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What goes wrong, with a probability, from one time to another (of the loop's clock).
+
+    Kinds: an HTTP status ("409", "410", "422", "429", "500", "503"), "lost-request", "lost-answer", "slow",
+    "timeout" (no answer until the client's deadline, the write not made), "timeout-done" (the write made).
+    """
+
+    kind: str
+    begin_s: float
+    end_s: float
+    rate: float
+    methods: frozenset[str] = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
+    path: str = ""
+
+    def hits(self, method: str, path: str, now_s: float, rng: random.Random) -> bool:
+        return (
+            self.begin_s <= now_s < self.end_s
+            and method in self.methods
+            and self.path in path
+            and rng.random() < self.rate
+        )
+
+
+@dataclass(slots=True)
+class Network:
+    """Between one client and the server."""
+
+    rng: random.Random
+    faults: list[Fault] = field(default_factory=list)
+    latency_s: tuple[float, float] = LATENCY_S
+    requests: int = 0
+    injected: dict[str, int] = field(default_factory=dict)
+    watch_delay_s: tuple[float, float] = (0.0, 0.01)
+
+    def fault(self, method: str, path: str, now_s: float) -> str:
+        for fault in self.faults:
+            if fault.hits(method, path, now_s, self.rng):
+                self.injected[fault.kind] = self.injected.get(fault.kind, 0) + 1
+                return fault.kind
+        return ""
+
+
+_REASONS = {
+    409: "Conflict",
+    410: "Expired",
+    422: "Invalid",
+    429: "TooManyRequests",
+    500: "InternalError",
+    503: "ServiceUnavailable",
+}
+
+
+class FakeClient(Client):
+    """A Client whose requests end in a FakeServer. `actor` is who the server's observers are told."""
+
+    def __init__(
+        self,
+        server: FakeServer,
+        *,
+        actor: str = "",
+        network: Network | None = None,
+        metrics: Metrics | None = None,
+        concurrency: int = 32,
+    ) -> None:
+        super().__init__(_Connection(), metrics=metrics, concurrency=concurrency)  # type: ignore[arg-type]
+        self.server = server
+        self.actor = actor
+        self.network = network
+        # Set by a test that wants to see, or to hold up, single requests.
+        self.before: Callable[[str, str], Any] | None = None
+
+    async def _send(
+        self,
+        method: str,
+        url: URL,
+        headers: Mapping[str, str],
+        data: bytes | None,
+        content_type: str,
+        timeout_s: float,
+    ) -> bytes:
+        target = url.raw_path_qs
+        async with self._slots:
+            try:
+                status, content, answer_headers = await self._exchange(method, target, data, content_type, timeout_s)
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                raise unreachable(method, url, error) from error
+            finally:
+                if self.metrics:
+                    self.metrics.request_done(method, 0, 0.0, len(data or b""), 0)
+        if 200 <= status < 300:
+            return content
+        raise error_of(status, content, answer_headers)
+
+    async def _exchange(
+        self, method: str, target: str, data: bytes | None, content_type: str, timeout_s: float
+    ) -> tuple[int, bytes, dict[str, str]]:
+        network = self.network
+        if network is None:
+            return self.server.handle(method, target, data, content_type, actor=self.actor)
+        network.requests += 1
+        rng = network.rng
+        way_s, back_s = rng.uniform(*network.latency_s), rng.uniform(*network.latency_s)
+        kind = network.fault(method, target, asyncio.get_running_loop().time())
+        if kind == "slow":
+            way_s, back_s = way_s + rng.uniform(0, 5), back_s + rng.uniform(0, 5)
+        await asyncio.sleep(way_s)
+        if kind.isdecimal():
+            await asyncio.sleep(back_s)
+            return _refusal(int(kind), rng)
+        if kind == "lost-request":
+            raise aiohttp.ServerDisconnectedError
+        if kind == "timeout":
+            await asyncio.sleep(timeout_s)
+            raise TimeoutError
+        answer = self.server.handle(method, target, data, content_type, actor=self.actor)
+        if kind == "timeout-done":
+            await asyncio.sleep(timeout_s)
+            raise TimeoutError
+        await asyncio.sleep(back_s)
+        if kind == "lost-answer":
+            raise aiohttp.ServerDisconnectedError
+        return answer
+
+    @asynccontextmanager
+    async def stream(self, path: str, query: Mapping[str, str]) -> AsyncIterator[Any]:
+        url = self._url(path, query)
+        network = self.network
+        if network is not None:
+            await asyncio.sleep(network.rng.uniform(*network.latency_s))
+            kind = network.fault("GET", url.raw_path_qs, asyncio.get_running_loop().time())
+            if kind.isdecimal():
+                status, content, headers = _refusal(int(kind), network.rng)
+                raise error_of(status, content, headers)
+            if kind:
+                raise unreachable("GET", url, aiohttp.ServerDisconnectedError())
+        try:
+            stream: Stream = self.server.open_watch(url.raw_path_qs)
+        except StatusError as error:
+            raise error_of(error.code, orjson.dumps(error.body), {}) from error
+        if network is not None:
+            stream.delay_s = lambda: network.rng.uniform(*network.watch_delay_s)
+        try:
+            yield stream
+        finally:
+            stream.close()
+
+
+def _refusal(status: int, rng: random.Random) -> tuple[int, bytes, dict[str, str]]:
+    body = StatusError(status, _REASONS[status], f"injected {status}").body
+    headers = {"Retry-After": "1"} if status == 429 and rng.random() < 0.7 else {}
+    return status, orjson.dumps(body), headers

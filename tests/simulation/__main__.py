@@ -1,0 +1,83 @@
+"""`python -m tests.simulation --schedules N --seed S`: many schedules, on every core; failing ones are told and shrunk."""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+
+from tests.simulation.story import Story, shrunk, story_of
+from tests.simulation.world import play
+
+
+def main() -> int:
+    """0 if every invariant held in every schedule."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--schedules", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0, help="of the first schedule; the others follow")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--stop-after", type=int, default=5, help="failing schedules")
+    parser.add_argument("--no-shrink", action="store_true")
+    arguments = parser.parse_args()
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        # Sets of strings are iterated in an order that must be the same in every run of a seed.
+        os.execve(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], _environment())
+    if arguments.jobs > 1 and arguments.schedules > 1:
+        return _spread(arguments)
+    return _run(arguments)
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONHASHSEED": "0"}
+
+
+def _spread(arguments: argparse.Namespace) -> int:
+    """One process for each part of the seeds."""
+    parts = []
+    share = -(-arguments.schedules // arguments.jobs)
+    for job in range(arguments.jobs):
+        count = min(share, arguments.schedules - job * share)
+        if count > 0:
+            command = [sys.executable, "-m", "tests.simulation", f"--schedules={count}", "--jobs=1"]
+            command += [f"--seed={arguments.seed + job * share}", f"--stop-after={arguments.stop_after}"]
+            command += ["--no-shrink"] * arguments.no_shrink
+            parts.append(subprocess.Popen(command, env=_environment()))
+    return max(part.wait() for part in parts)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    began = time.perf_counter()
+    injected: Counter[str] = Counter()
+    requests, virtual_s, failed, played = 0, 0.0, 0, 0
+    for seed in range(arguments.seed, arguments.seed + arguments.schedules):
+        story = story_of(seed)
+        report = play(story)
+        played += 1
+        requests += report.requests
+        virtual_s += report.virtual_s
+        injected.update(report.injected)
+        if not report.ok:
+            failed += 1
+            if not arguments.no_shrink:
+                story = shrunk(story, _fails)
+                report = play(story)
+            print(f"FAILED {story}\n" + "\n".join(f"  => {text}" for text in report.violations), flush=True)
+            if failed >= arguments.stop_after:
+                break
+    took = time.perf_counter() - began
+    faults = ", ".join(f"{kind} {count}" for kind, count in sorted(injected.items()))
+    print(
+        f"{played} schedules from seed {arguments.seed}: {failed} failed, {requests} requests, "
+        f"{virtual_s / 3600:.1f} virtual hours, {took:.1f} s ({played / took:.1f}/s); faults: {faults or 'none'}",
+        flush=True,
+    )
+    return 1 if failed else 0
+
+
+def _fails(story: Story) -> bool:
+    return not play(story).ok
+
+
+if __name__ == "__main__":
+    sys.exit(main())

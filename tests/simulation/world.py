@@ -1,0 +1,639 @@
+"""Plays a story on the real controller in virtual time, and checks what must hold at every write and at the end."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+import aiohttp
+
+from kroasync.controller.runtime import Runtime, RuntimeOptions
+from kroasync.kube.errors import ApiError, NotFoundError
+from kroasync.metrics import Metrics
+from kroasync.model.names import (
+    ANNOTATION_APPLYSET_TOOLING,
+    LABEL_INSTANCE_ID,
+    LABEL_NODE_ID,
+    LABEL_OWNED,
+)
+from kroasync.model.objects import Key, Obj, Resource, labels_of
+from tests.fakes import virtual
+from tests.fakes.client import FakeClient, Fault, Network
+from tests.fakes.kube import NAMESPACES, REVISIONS, FakeServer, Write
+from tests.simulation.family import (
+    CONFIGMAPS,
+    DEFINITIONS,
+    DEPLOYMENTS,
+    EXTERNAL,
+    EXTERNAL_TOKEN,
+    HOME,
+    OTHER,
+    Child,
+    Shape,
+    Spec,
+    definition_key,
+    expected,
+    instance_key,
+    manifest,
+    resource_of,
+    telling,
+)
+from tests.simulation.story import Step, Story
+
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+# Longer than the longest backoff of the runs, shorter than the safety net that would hide a lost wake-up.
+CONVERGED_WITHIN_S = 150.0
+SILENCE_NOTICED_S = 200.0
+QUIET_S = 1300.0
+OPTIONS = RuntimeOptions(max_delay_s=20.0, stop_after_s=30.0, workers=8)
+CHILD_KINDS = (CONFIGMAPS, DEPLOYMENTS)
+_CONTROLLER = "controller"
+_METRICS = Metrics()
+
+
+@dataclass(slots=True)
+class Report:
+    """What came of one story."""
+
+    violations: list[str] = field(default_factory=list)
+    requests: int = 0
+    injected: dict[str, int] = field(default_factory=dict)
+    virtual_s: float = 0.0
+    turns: int = 0
+
+    @property
+    def ok(self) -> bool:
+        return not self.violations
+
+
+class _Errors(logging.Handler):
+    """Collects what the controller logs as a bug."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        trace = ""
+        if record.exc_info:
+            trace = "\n" + logging.Formatter().formatException(record.exc_info)
+        self.found.append(f"{record.name}: {record.getMessage()}{trace}")
+
+
+@contextmanager
+def _logged_errors() -> Iterator[list[str]]:
+    handler, root = _Errors(), logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.ERROR)
+    try:
+        yield handler.found
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+
+
+class World:
+    """One story in progress: the server, the controller, its users, and the record of what happened."""
+
+    def __init__(self, story: Story) -> None:
+        loop = asyncio.get_running_loop()
+        self.loop = loop
+        self.story = story
+        self.report = Report()
+        self.server = FakeServer(now=self.now)
+        self.server.deployment_ready_s = story.deployment_s
+        self.server.observe(self._observe)
+        self.network = Network(random.Random(f"network {story.seed}"))
+        self.user = FakeClient(self.server, actor="user")
+        self.options = replace(OPTIONS, allow_crd_deletion=story.deletes_crds)
+        self.defined: dict[int, Shape] = {}
+        self.shapes: dict[int, list[Shape]] = {}
+        self.wanted: dict[tuple[int, int], Spec] = {}
+        self.foreign: dict[Key, str] = {}
+        self.has_silence = any(step.kind == "silence" for step in story.steps)
+        self._ours: set[str] = set()
+        self._ready: set[tuple[str, str]] = set()
+        self._runtime: asyncio.Task[None] | None = None
+        self._stop = asyncio.Event()
+        self._users: set[asyncio.Task[None]] = set()
+        self._epochs = 0
+        self._writes: list[str] = []
+
+    def now(self) -> datetime:
+        return EPOCH + timedelta(seconds=self.loop.time())
+
+    # The story
+
+    async def play(self) -> Report:
+        """Everything: the steps, convergence, quiet, deletion, the end."""
+        for name in (OTHER,):
+            await self.user.create(Key(NAMESPACES, "", name), {"metadata": {"name": name}})
+        began = self.loop.time()
+        self.start()
+        for step in self.story.steps:
+            await asyncio.sleep(max(0.0, began + step.at_s - self.loop.time()))
+            await self._do(step)
+        await self._settle()
+        if self.report.ok:
+            await self._quiet()
+        if self.report.ok:
+            await self._end()
+        await self._shut_down()
+        self.report.requests = self.network.requests
+        self.report.injected = self.network.injected
+        self.report.virtual_s = self.loop.time() - virtual.START_S
+        return self.report
+
+    def violated(self, text: str) -> None:
+        self.report.violations.append(f"{self.loop.time() - virtual.START_S:.2f} s: {text}")
+
+    def start(self) -> None:
+        """A new process of the controller."""
+        self._epochs += 1
+        client = FakeClient(self.server, actor=_CONTROLLER, network=self.network, metrics=_METRICS)
+        self._stop = asyncio.Event()
+        runtime = Runtime(
+            client,
+            options=self.options,
+            metrics=_METRICS,
+            clock=self.loop.time,
+            now=self.now,
+            rng=random.Random(f"runtime {self.story.seed} {self._epochs}"),
+        )
+        self._runtime = self.loop.create_task(runtime.run(self._stop), name="runtime")
+
+    async def crash(self) -> None:
+        """The process ends where it is; what was under way is not answered."""
+        task, self._runtime = self._runtime, None
+        if task is None:
+            return
+        if task.done():
+            self._examine(task)
+            return
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            self._examine(task)
+
+    def _examine(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self.violated(f"the runtime ended: {_flat(task.exception())}")
+
+    async def stop(self) -> None:
+        """The process is asked to end."""
+        task, self._runtime = self._runtime, None
+        if task is None:
+            return
+        self._stop.set()
+        done, _ = await asyncio.wait([task], timeout=self.options.stop_after_s + 10)
+        if not done:
+            self.violated("the runtime did not stop when asked to")
+            task.cancel()
+            await asyncio.wait([task])
+        elif task.cancelled() or task.exception() is not None:
+            self.violated(f"the runtime did not stop cleanly: {_flat(task.exception())}")
+
+    async def _do(self, step: Step) -> None:
+        if self._runtime is not None and self._runtime.done():
+            self._examine(self._runtime)
+            self.start()
+        match step.kind:
+            case "define" | "redefine":
+                assert step.shape is not None
+                self.defined[step.definition] = step.shape
+                self.shapes.setdefault(step.definition, []).append(step.shape)
+                self._spawn(self._define(step.definition))
+            case "undefine":
+                self.defined.pop(step.definition, None)
+                if self.story.deletes_crds:
+                    for known in [k for k in self.wanted if k[0] == step.definition]:
+                        del self.wanted[known]
+                self._spawn(self._undefine(step.definition))
+            case "create" | "update":
+                assert step.spec is not None
+                self.wanted[step.definition, step.instance] = step.spec
+                self._spawn(self._make(step.definition, step.instance))
+            case "delete":
+                self.wanted.pop((step.definition, step.instance), None)
+                await self._try(self.user.delete(instance_key(step.definition, step.instance)))
+            case "external":
+                await self._external(present=step.seconds != 1.0)
+            case "fault":
+                now = self.loop.time()
+                self.network.faults.append(
+                    Fault(
+                        kind=step.fault,
+                        begin_s=now,
+                        end_s=now + step.seconds,
+                        rate=step.rate,
+                        methods=step.methods,
+                    )
+                )
+            case "cut":
+                streams = self.server.streams()
+                for stream in streams[step.pick % 3 :: 3]:
+                    stream.cut(aiohttp.ClientPayloadError("cut"))
+            case "silence":
+                for stream in self.server.streams():
+                    stream.silent = True
+            case "compact":
+                self.server.compact()
+            case "crash":
+                await self.crash()
+                await asyncio.sleep(step.seconds)
+                self.start()
+            case "restart":
+                await self.stop()
+                self.start()
+            case _:
+                await self._meddle(step)
+
+    async def _meddle(self, step: Step) -> None:
+        """Somebody else does something to a child."""
+        children = self.children()
+        if not children:
+            return
+        key, obj = children[step.pick % len(children)]
+        field_path: Obj
+        if key.resource == CONFIGMAPS:
+            field_path = {"data": {"value": "meddled"}}
+        else:
+            field_path = {"spec": {"replicas": 5}}
+        match step.kind:
+            case "edit":
+                await self._try(self.user.merge_patch(key, field_path, manager="kubectl-edit"))
+            case "kill":
+                await self._try(self.user.delete(key))
+            case "steal":
+                body = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], **field_path}
+                body["metadata"] = {"name": key.name}
+                await self._try(self.user.apply(key, body, manager="other-tool", force=True))
+            case "copy":
+                name = f"copy-{step.pick}-{key.name}"
+                copy = Key(CONFIGMAPS, HOME, name)
+                meta = {"name": name, "namespace": HOME, "labels": dict(labels_of(obj))}
+                meta["annotations"] = dict(obj["metadata"].get("annotations", {}))
+                body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"mine": "yes"}}
+                created = await self._try(self.user.create(copy, body, manager="kubectl-create"))
+                if created is not None:
+                    self.foreign[copy] = created["metadata"]["uid"]
+            case "hold":
+                self._spawn(self._hold(key, step.seconds))
+
+    # Users, who try until it is done
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        async def run() -> None:
+            await work
+
+        task = self.loop.create_task(run(), name="user")
+        self._users.add(task)
+        task.add_done_callback(self._users.discard)
+
+    async def _try(self, work: Awaitable[Obj | None]) -> Obj | None:
+        try:
+            return await work
+        except ApiError:
+            return None
+
+    async def _define(self, definition: int) -> None:
+        key = definition_key(definition)
+        while (shape := self.defined.get(definition)) is not None:
+            try:
+                found = await self._get(key)
+                wanted = manifest(definition, shape)
+                if found is None:
+                    await self.user.create(key, wanted, manager="kubectl-create")
+                    return
+                if "deletionTimestamp" not in found["metadata"]:
+                    patch = {"spec": wanted["spec"], "metadata": {"annotations": {"kro.run/allow-breaking-changes": "true"}}}
+                    await self.user.merge_patch(key, patch, manager="kubectl-edit")
+                    return
+            except ApiError:
+                pass
+            await asyncio.sleep(0.3)
+
+    async def _undefine(self, definition: int) -> None:
+        await self._try(self.user.delete(definition_key(definition)))
+
+    async def _make(self, definition: int, instance: int) -> None:
+        key = instance_key(definition, instance)
+        while (spec := self.wanted.get((definition, instance))) is not None:
+            try:
+                found = await self._get(key)
+                if found is None:
+                    meta = {"name": key.name, "namespace": key.namespace}
+                    body = {"apiVersion": key.resource.api_version, "kind": key.resource.kind, "metadata": meta}
+                    await self.user.create(key, {**body, "spec": spec.manifest()}, manager="kubectl-create")
+                    return
+                if "deletionTimestamp" not in found["metadata"]:
+                    await self.user.merge_patch(key, {"spec": spec.manifest()}, manager="kubectl-edit")
+                    return
+            except ApiError:
+                pass
+            await asyncio.sleep(0.5)
+
+    async def _hold(self, key: Key, seconds: float) -> None:
+        found = await self._get(key)
+        if found is None or "deletionTimestamp" in found["metadata"]:
+            return
+        patch = {"metadata": {"finalizers": ["example.com/hold"], "resourceVersion": found["metadata"]["resourceVersion"]}}
+        if await self._try(self.user.merge_patch(key, patch, manager="holder")) is None:
+            return
+        await asyncio.sleep(seconds)
+        await self._try(self.user.merge_patch(key, {"metadata": {"finalizers": None}}, manager="holder"))
+
+    async def _get(self, key: Key) -> Obj | None:
+        try:
+            return await self.user.get(key)
+        except NotFoundError:
+            return None
+
+    async def _external(self, *, present: bool) -> None:
+        if present:
+            body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": EXTERNAL.name, "namespace": HOME}}
+            await self._try(self.user.create(EXTERNAL, {**body, "data": {"token": EXTERNAL_TOKEN}}))
+        else:
+            await self._try(self.user.delete(EXTERNAL))
+
+    # What must hold at every write
+
+    def children(self) -> list[tuple[Key, Obj]]:
+        """Everything in the cluster that carries our labels and that we made."""
+        found = []
+        for resource in CHILD_KINDS:
+            for obj in self.server.objects(resource):
+                if labels_of(obj).get(LABEL_OWNED) == "true" and obj["metadata"]["uid"] in self._ours:
+                    found.append((Key(resource, obj["metadata"]["namespace"], obj["metadata"]["name"]), obj))
+        return found
+
+    def _observe(self, write: Write) -> None:
+        if write.actor == _CONTROLLER and write.resource.group != "events.k8s.io":
+            self._writes.append(f"{write.verb} {_name_of(write)}")
+        if write.resource not in CHILD_KINDS:
+            return
+        after = write.after
+        if write.actor == _CONTROLLER:
+            if write.verb == "delete":
+                self._check_delete(write)
+            elif write.verb == "apply" and after is not None:
+                self._ours.add(after.uid)
+                if write.before is None:
+                    self._check_create(after.obj)
+        if after is not None:
+            self._note_ready(after.obj)
+
+    def _note_ready(self, obj: Obj) -> None:
+        labels = labels_of(obj)
+        uid, node = labels.get(LABEL_INSTANCE_ID), labels.get(LABEL_NODE_ID)
+        if uid is None or node is None or obj["metadata"]["uid"] not in self._ours:
+            return
+        status = obj.get("status") or {}
+        if obj["kind"] == "ConfigMap" or status.get("availableReplicas") == obj["spec"]["replicas"]:
+            self._ready.add((uid, node))
+
+    def _check_create(self, obj: Obj) -> None:
+        labels = labels_of(obj)
+        uid, node = labels[LABEL_INSTANCE_ID], labels[LABEL_NODE_ID]
+        definition = self._definition_of(uid)
+        if definition is None:
+            self.violated(f"{obj['kind']} {obj['metadata']['name']} was created for an instance that is gone")
+            return
+        reasons = []
+        for shape in self.shapes.get(definition, ()):
+            made = shape.node(node)
+            if made is None:
+                continue
+            missing = [
+                n for n in made.needs if (uid, n) not in self._ready and not (shape.node(n) or made).each
+            ]
+            if shape.external and made is shape.nodes[0] and self.server.stored(*_place(EXTERNAL)) is None:
+                missing.append("outside")
+            if not missing:
+                return
+            reasons.append(f"{', '.join(missing)} never ready")
+        if not (reasons == ["outside never ready"] and EXTERNAL.name):
+            self.violated(f"{obj['kind']} {obj['metadata']['name']} was created too early: {'; '.join(reasons)}")
+
+    def _check_delete(self, write: Write) -> None:
+        assert write.before is not None
+        obj = write.before.obj
+        name = f"{obj['kind']} {obj['metadata']['name']}"
+        if write.before.uid not in self._ours:
+            self.violated(f"{name} was deleted, which is not ours")
+            return
+        labels = labels_of(obj)
+        uid, node = labels.get(LABEL_INSTANCE_ID, ""), labels.get(LABEL_NODE_ID, "")
+        definition = self._definition_of(uid)
+        if definition is None or len(set(self.shapes.get(definition, ()))) != 1:
+            return
+        instance = self._instance_of(uid)
+        if instance is None or "deletionTimestamp" not in instance["metadata"]:
+            return
+        dependents = self.shapes[definition][0].dependents(node)
+        left = [
+            key.name
+            for key, other in self.children()
+            if labels_of(other).get(LABEL_INSTANCE_ID) == uid and labels_of(other).get(LABEL_NODE_ID) in dependents
+        ]
+        if left:
+            self.violated(f"{name} was deleted before {', '.join(left)}, which need it")
+
+    def _instance_of(self, uid: str) -> Obj | None:
+        for definition in self.shapes:
+            for obj in self.server.objects(resource_of(definition)):
+                if obj["metadata"]["uid"] == uid:
+                    return obj
+        return None
+
+    def _definition_of(self, uid: str) -> int | None:
+        for definition in self.shapes:
+            if any(obj["metadata"]["uid"] == uid for obj in self.server.objects(resource_of(definition))):
+                return definition
+        return None
+
+    # Phases after the steps
+
+    async def _settle(self) -> None:
+        """Faults stop; users have what they want applied; the controller must get there."""
+        self.network.faults.clear()
+        if self._runtime is None:
+            self.start()
+        await self._external(present=not self.story.external_missing)
+        for definition in {d for d, _ in self.wanted}:
+            if definition not in self.defined:
+                shapes = self.shapes.get(definition)
+                if not shapes:
+                    for known in [k for k in self.wanted if k[0] == definition]:
+                        del self.wanted[known]
+                    continue
+                self.defined[definition] = shapes[-1]
+        for definition in sorted(self.defined):
+            self._spawn(self._define(definition))
+        for definition, instance in sorted(self.wanted):
+            self._spawn(self._make(definition, instance))
+        if self.has_silence:
+            await asyncio.sleep(SILENCE_NOTICED_S)
+        await self._until(self._unconverged, CONVERGED_WITHIN_S, "not converged")
+        self.server.compact()
+
+    async def _until(self, wrong: Callable[[], list[str]], within_s: float, what: str) -> None:
+        deadline = self.loop.time() + within_s
+        while True:
+            found = wrong()
+            if not found and not self._users:
+                return
+            if self.loop.time() > deadline:
+                users = [f"{len(self._users)} users still trying"] if self._users else []
+                self.violated(f"{what} within {within_s:g} s: " + "; ".join(found + users))
+                return
+            await asyncio.sleep(1.0)
+
+    def _unconverged(self) -> list[str]:
+        """Differences between what is declared and what is there."""
+        wrong: list[str] = []
+        want: dict[Child, tuple[str, Obj]] = {}
+        waiting = False
+        for definition in sorted(self.defined):
+            wrong += self._unserved(definition)
+        for (definition, instance), spec in sorted(self.wanted.items()):
+            shape = self.defined[definition]
+            key = instance_key(definition, instance)
+            stored = self.server.stored(*_place(key))
+            if stored is None:
+                declared = self.server.stored(*_place(definition_key(definition)))
+                why = _told(declared.obj.get("status") or {}) if declared else "which is not there"
+                wrong.append(f"{key} is not there; its definition is {why}")
+                if not self._users:
+                    # It went with its CRD after it was made: whoever wants it makes it again.
+                    self._spawn(self._make(definition, instance))
+                continue
+            status = stored.obj.get("status") or {}
+            if shape.external and self.story.external_missing:
+                waiting = True
+                if status.get("state") != "IN_PROGRESS" or "outside" not in str(status.get("conditions")):
+                    wrong.append(f"{key} does not say that it waits for the external object: {_told(status)}")
+                continue
+            want.update(expected(definition, shape, instance, spec))
+            if status.get("state") != "ACTIVE":
+                wrong.append(f"{key} is {_told(status)}")
+            if status.get("observedGeneration", -1) != stored.obj["metadata"]["generation"]:
+                wrong.append(f"{key} observed {status.get('observedGeneration')}")
+        return wrong + self._differences(want, exact=not waiting)
+
+    def _unserved(self, definition: int) -> list[str]:
+        key = definition_key(definition)
+        declared = self.server.stored(*_place(key))
+        if declared is None:
+            return [f"{key} is not there"]
+        status = declared.obj.get("status") or {}
+        generation = declared.obj["metadata"]["generation"]
+        observed = {c.get("observedGeneration") for c in status.get("conditions", ())}
+        if status.get("state") != "Active" or observed != {generation}:
+            return [f"{key} is {_told(status)}, observed {observed} of {generation}"]
+        return []
+
+    def _differences(self, want: dict[Child, tuple[str, Obj]], *, exact: bool) -> list[str]:
+        have = {(key.resource.kind, key.namespace, key.name): obj for key, obj in self.children()}
+        wrong = [f"{' '.join(child)} is missing" for child in want if child not in have]
+        if exact:
+            wrong += [f"{' '.join(child)} is left over" for child in have if child not in want]
+        for child, (node, content) in want.items():
+            obj = have.get(child)
+            if obj is None:
+                continue
+            if labels_of(obj).get(LABEL_NODE_ID) != node:
+                wrong.append(f"{' '.join(child)} is labelled {labels_of(obj).get(LABEL_NODE_ID)}")
+            if telling(obj) != content:
+                wrong.append(f"{' '.join(child)} is {telling(obj)}, not {content}")
+            if "deletionTimestamp" in obj["metadata"]:
+                wrong.append(f"{' '.join(child)} is being deleted")
+        return wrong
+
+    async def _quiet(self) -> None:
+        """Once converged, nothing is written any more."""
+        await asyncio.sleep(30.0)
+        before = len(self._writes)
+        await asyncio.sleep(QUIET_S)
+        if self._writes[before:]:
+            self.violated(f"written after everything had converged: {', '.join(self._writes[before:][:5])}")
+        self.report.violations += [f"after a quiet time: {text}" for text in self._unconverged()]
+
+    async def _end(self) -> None:
+        """Everything is deleted: nothing of ours is left, and nothing of others is gone."""
+        self.wanted.clear()
+        for definition in sorted(self.shapes):
+            for obj in list(self.server.objects(resource_of(definition))):
+                await self._try(self.user.delete(Key(resource_of(definition), HOME, obj["metadata"]["name"])))
+        await self._until(self._left, CONVERGED_WITHIN_S, "something is left of deleted instances")
+        self.defined.clear()
+        for definition in sorted(self.shapes):
+            await self._undefine(definition)
+        await self._until(self._left_of_definitions, CONVERGED_WITHIN_S, "something is left of deleted definitions")
+        for key, uid in self.foreign.items():
+            stored = self.server.stored(*_place(key))
+            if stored is None or stored.uid != uid:
+                self.violated(f"{key}, which is not ours, is gone")
+
+    def _left(self) -> list[str]:
+        left = [str(key) for key, _ in self.children()]
+        for definition in self.shapes:
+            for obj in self.server.objects(resource_of(definition)):
+                left.append(f"instance {obj['metadata']['name']}, which is {_told(obj.get('status') or {})}")
+        return left
+
+    def _left_of_definitions(self) -> list[str]:
+        return [f"{r.kind} {o['metadata']['name']}" for r in (DEFINITIONS, REVISIONS) for o in self.server.objects(r)]
+
+    async def _shut_down(self) -> None:
+        for task in list(self._users):
+            task.cancel()
+        if self._users:
+            await asyncio.wait(list(self._users))
+        await self.stop()
+        left = [t.get_name() for t in asyncio.all_tasks() if t is not asyncio.current_task()]
+        if left:
+            self.violated(f"tasks are left: {', '.join(sorted(left))}")
+        if self.server.streams():
+            self.violated(f"{len(self.server.streams())} watches are left open")
+
+
+def play(story: Story) -> Report:
+    """Run a story from beginning to end; the same story always gives the same report."""
+
+    async def main() -> Report:
+        world = World(story)
+        return await world.play()
+
+    with _logged_errors() as logged:
+        try:
+            report = virtual.run(main())
+        except virtual.NothingToWaitForError:
+            report = Report(violations=["everything waits for something that never happens"])
+    report.violations += [f"logged as an error: {text}" for text in logged]
+    return report
+
+
+def _place(key: Key) -> tuple[Resource, str, str]:
+    return key.resource, key.namespace, key.name
+
+
+def _name_of(write: Write) -> str:
+    stored = write.after or write.before
+    assert stored is not None
+    return f"{stored.obj['kind']} {stored.obj['metadata']['name']}"
+
+
+def _told(status: Obj) -> str:
+    texts = [f"{c['type']}: {c.get('message')}" for c in status.get("conditions", ()) if c.get("status") != "True"]
+    return f"{status.get('state')} ({'; '.join(texts)})"
+
+
+def _flat(error: BaseException | None) -> str:
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(_flat(e) for e in error.exceptions)
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,340 @@
+"""The cache of children: what is known after answers and events in any order, who is woken, what has to be sent."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kroasync.controller.store import ChildStore
+from kroasync.engine.actions import Need
+from kroasync.model.objects import Obj
+from tests.unit.controller.samples import CONFIGS, OWNER, SECRETS, config, config_key, desired
+
+ONE, TWO = {"v": "1"}, {"v": "2"}
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.woken: list[str] = []
+        self.store = ChildStore(self.woken.append)
+
+    def put(self, obj: Obj) -> bool:
+        return self.store.put(CONFIGS, obj)
+
+    def applied(self, obj: Obj, data: dict[str, str] | None = None) -> None:
+        self.store.applied(config_key(), desired(obj["data"] if data is None else data), obj)
+
+    def need(self, data: dict[str, str]) -> Need | None:
+        return self.store.compare(config_key(), desired(data))
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_what_is_not_known_has_to_be_created(bench: Bench) -> None:
+    assert bench.need(ONE) is Need.CREATE
+    assert bench.store.find(config_key()) is None
+
+
+def test_what_was_never_sent_from_here_has_to_be_sent_once(bench: Bench) -> None:
+    """After a restart nothing is known of what was declared before."""
+    bench.put(config(version=5, data=ONE))
+    assert bench.need(ONE) is Need.UPDATE
+
+
+def test_an_answer_settles_what_was_declared(bench: Bench) -> None:
+    bench.applied(config(version=5, data=ONE))
+    assert bench.need(ONE) is None
+    assert bench.need(TWO) is Need.UPDATE
+    assert bench.store.version(config_key()) == "5"
+
+
+def test_the_event_of_an_own_write_wakes_nobody_whichever_comes_first(bench: Bench) -> None:
+    bench.applied(config(version=5, data=ONE))
+    assert not bench.put(config(version=5, data=ONE))
+    assert bench.woken == []
+    assert bench.need(ONE) is None
+
+
+def test_an_answer_after_its_event_settles_too(bench: Bench) -> None:
+    bench.put(config(version=5, data=ONE))
+    bench.applied(config(version=5, data=ONE))
+    assert bench.need(ONE) is None
+
+
+def test_somebody_elses_change_is_healed(bench: Bench) -> None:
+    bench.applied(config(version=5, data=ONE))
+    bench.put(config(version=6, data=TWO))
+    assert bench.woken == [OWNER]
+    assert bench.need(ONE) is Need.HEAL
+
+
+def test_a_change_between_answer_and_event_is_not_taken_for_ours(bench: Bench) -> None:
+    bench.put(config(version=6, data=TWO))
+    bench.applied(config(version=5, data=ONE))
+    assert bench.store.version(config_key()) == "6"
+    assert bench.need(ONE) is Need.HEAL
+
+
+def test_fields_nobody_declared_are_not_healed(bench: Bench) -> None:
+    bench.applied(config(version=5, data=ONE))
+    bench.put(config(version=6, data={**ONE, "other": "x"}))
+    assert bench.need(ONE) is None
+
+
+def test_defaults_of_the_server_are_not_drift(bench: Bench) -> None:
+    bench.applied(config(version=5, data={"v": "1", "defaulted": "x"}), ONE)
+    bench.put(config(version=6, data={"v": "1", "defaulted": "x"}, annotations={"moved": "yes"}))
+    assert bench.need(ONE) is None
+
+
+def test_bookkeeping_wakes_nobody(bench: Bench) -> None:
+    bench.applied(config(version=5, data=ONE))
+    assert not bench.put({**config(version=6, data=ONE), "status": {"seen": True}})
+    assert bench.store.version(config_key()) == "6"
+
+
+def test_a_status_wakes_if_the_graph_reads_it(bench: Bench) -> None:
+    bench.store.widen(CONFIGS, [("status", "seen")])
+    bench.put({**config(version=5, data=ONE), "status": {"seen": False}})
+    bench.woken.clear()
+    assert bench.put({**config(version=6, data=ONE), "status": {"seen": True}})
+    assert not bench.put({**config(version=7, data=ONE), "status": {"seen": True, "unread": 1}})
+    assert bench.woken == [OWNER]
+
+
+def test_a_child_that_begins_to_be_deleted_wakes(bench: Bench) -> None:
+    bench.applied(config(version=5, data=ONE))
+    bench.put(config(version=6, data=ONE, deletionTimestamp="2026-01-01T00:00:00Z"))
+    found = bench.store.find(config_key())
+    assert bench.woken == [OWNER]
+    assert found is not None
+    assert found.deleting
+
+
+def test_an_older_event_changes_nothing(bench: Bench) -> None:
+    bench.put(config(version=10, data=ONE))
+    assert not bench.put(config(version=9, data=TWO))
+    assert bench.store.version(config_key()) == "10"
+
+
+def test_a_new_object_of_the_same_name_owes_nothing_to_the_old_one(bench: Bench) -> None:
+    bench.applied(config(version=5, data=ONE))
+    bench.put(config(version=9, data=ONE, uid="u2"))
+    assert bench.woken == [OWNER]
+    assert bench.need(ONE) is Need.UPDATE
+
+
+def test_the_deletion_of_the_old_object_does_not_remove_the_new_one(bench: Bench) -> None:
+    bench.put(config(version=9, data=ONE, uid="u2"))
+    assert not bench.store.remove(CONFIGS, config(version=8, data=ONE, uid="u1"))
+    assert bench.store.find(config_key()) is not None
+
+
+def test_what_is_gone_has_to_be_created_again(bench: Bench) -> None:
+    bench.applied(config(version=5, data=ONE))
+    assert bench.store.remove(CONFIGS, config(version=6, data=ONE))
+    assert bench.woken == [OWNER]
+    assert bench.need(ONE) is Need.CREATE
+    assert bench.store.members(OWNER) == []
+
+
+def test_an_answer_that_was_on_its_way_does_not_bring_back_what_is_gone(bench: Bench) -> None:
+    bench.put(config(version=5, data=ONE))
+    bench.store.remove(CONFIGS, config(version=6, data=ONE))
+    bench.applied(config(version=5, data=ONE))
+    assert bench.need(ONE) is Need.CREATE
+
+
+def test_a_late_event_does_not_bring_back_what_a_delete_answered_to_be_gone(bench: Bench) -> None:
+    bench.put(config(version=5, data=ONE))
+    bench.store.gone(config_key(), "u1")
+    bench.put(config(version=5, data=ONE))
+    assert bench.store.find(config_key()) is None
+
+
+def test_an_object_that_left_the_selector_may_come_back(bench: Bench) -> None:
+    bench.put(config(version=5, data=ONE))
+    bench.store.remove(CONFIGS, config(version=6, data=ONE))
+    bench.put(config(version=7, data=ONE))
+    assert bench.store.version(config_key()) == "7"
+
+
+def test_an_answer_newer_than_the_leaving_keeps_the_object(bench: Bench) -> None:
+    bench.put(config(version=5, data=ONE))
+    bench.applied(config(version=7, data=ONE))
+    assert not bench.store.remove(CONFIGS, config(version=6, data=ONE))
+    assert bench.store.version(config_key()) == "7"
+
+
+def test_a_child_that_changes_hands_wakes_both(bench: Bench) -> None:
+    bench.put(config(version=5, data=ONE))
+    bench.woken.clear()
+    bench.put(config(version=6, data=ONE, instance="instance-2"))
+    assert bench.woken == [OWNER, "instance-2"]
+    assert bench.store.members(OWNER) == []
+    assert [m.key for m in bench.store.members("instance-2")] == [config_key()]
+
+
+def test_an_object_without_instance_wakes_nobody(bench: Bench) -> None:
+    assert not bench.put(config(version=5, data=ONE, instance=""))
+    assert bench.woken == []
+
+
+def test_a_list_replaces_one_kind_and_wakes_for_what_is_missing(bench: Bench) -> None:
+    bench.put(config("a", version=5, uid="ua"))
+    bench.put(config("b", version=6, uid="ub"))
+    bench.store.put(SECRETS, config("s", version=7, uid="us"))
+    bench.woken.clear()
+    bench.store.replace(CONFIGS, [config("b", version=6, uid="ub"), config("c", version=8, uid="uc")])
+    assert bench.woken == [OWNER, OWNER]
+    assert [m.key.name for m in bench.store.members(OWNER)] == ["b", "s", "c"]
+    assert (bench.store.count(CONFIGS), bench.store.count(SECRETS), len(bench.store)) == (2, 1, 3)
+
+
+def test_an_object_a_stale_list_lacked_comes_back_with_its_event(bench: Bench) -> None:
+    bench.applied(config(version=9, data=ONE))
+    bench.store.replace(CONFIGS, [])
+    assert bench.need(ONE) is Need.CREATE
+    bench.put(config(version=9, data=ONE))
+    assert bench.need(ONE) is Need.UPDATE
+
+
+def test_wider_reads_ask_for_a_list_and_are_filled_by_it(bench: Bench) -> None:
+    assert not bench.store.widen(CONFIGS, [("data", "v")])
+    bench.put(config(version=5, data={"v": "1", "w": "2"}))
+    bench.woken.clear()
+    assert not bench.store.widen(CONFIGS, [("data", "v")])
+    assert bench.store.widen(CONFIGS, [("data", "w")])
+    bench.store.reproject(CONFIGS, [config(version=5, data={"v": "1", "w": "2"})])
+    found = bench.store.find(config_key())
+    assert found is not None
+    assert found.obj["data"] == {"v": "1", "w": "2"}
+
+
+def test_a_kind_that_is_no_longer_watched_is_forgotten_in_silence(bench: Bench) -> None:
+    bench.put(config(version=5))
+    bench.woken.clear()
+    bench.store.forget_resource(CONFIGS)
+    assert (len(bench.store), bench.woken, bench.store.members(OWNER)) == (0, [], [])
+
+
+def test_what_is_observed_of_a_child(bench: Bench) -> None:
+    bench.put(config(version=5, data=ONE, annotations={"internal.kro.run/apply-order": "nonsense"}))
+    found = bench.store.find(config_key())
+    assert found is not None
+    assert (found.uid, found.node, found.part_of, found.ours, found.deleting) == ("u1", "config", "set-1", True, False)
+    assert found.apply_order == 0
+    assert "data" not in found.obj
+
+
+def test_an_object_only_labelled_like_ours_is_not_ours(bench: Bench) -> None:
+    bench.put(config(version=5, managedFields=[{"manager": "kubectl"}]))
+    found = bench.store.find(config_key())
+    assert found is not None
+    assert not found.ours
+
+
+# The server as the store sees it: every write gives an event; ours also an answer, which may come at any time.
+VALUES = st.sampled_from(["1", "2"])
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("ours"), VALUES),
+        st.tuples(st.just("theirs"), VALUES),
+        st.tuples(st.sampled_from(["status", "delete", "event", "answer", "compare", "relist"]), st.just("")),
+    ),
+    max_size=25,
+)
+
+
+class Server:
+    """One object on a server, its undelivered events, and the answer that is on its way."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.version = 0
+        self.uids = 0
+        self.live: Obj | None = None
+        self.events: list[tuple[str, Obj]] = []
+        self.answer: tuple[dict[str, str], Obj] | None = None
+        # What we last sent to the object that is there now, and what it was answered.
+        self.sent: tuple[dict[str, str], dict[str, str]] | None = None
+
+    def write(self, data: dict[str, str], **status: Any) -> Obj:
+        """A write; without a change there is no new version and no event."""
+        if self.live is not None and self.live["data"] == data and not status:
+            return self.live
+        kind = "MODIFIED"
+        self.version += 1
+        if self.live is None:
+            kind = "ADDED"
+            self.uids += 1
+        self.live = config(version=self.version, uid=f"u{self.uids}", data=data)
+        if status:
+            self.live["status"] = {"at": self.version}
+        self.events.append((kind, self.live))
+        return self.live
+
+    def step(self, what: str, value: str) -> None:
+        match what:
+            case "ours":
+                self.deliver_answer()
+                sent = {"v": value}
+                kept = self.live["data"] if self.live is not None else {}
+                answered = self.write({**kept, **sent})
+                self.answer, self.sent = (sent, answered), (sent, answered["data"])
+            case "theirs" if self.live is not None:
+                self.write({**self.live["data"], "v": value})
+            case "status" if self.live is not None:
+                self.write(self.live["data"], status=True)
+            case "delete" if self.live is not None:
+                self.version += 1
+                last = {**self.live, "metadata": {**self.live["metadata"], "resourceVersion": str(self.version)}}
+                self.events.append(("DELETED", last))
+                self.live, self.sent = None, None
+            case "event" if self.events:
+                kind, obj = self.events.pop(0)
+                if kind == "DELETED":
+                    self.bench.store.remove(CONFIGS, obj)
+                else:
+                    self.bench.put(obj)
+            case "answer":
+                self.deliver_answer()
+            case "compare":
+                self.bench.need({"v": "1"})
+            case "relist":
+                # A list is of now: the events it includes are not delivered any more.
+                self.events.clear()
+                self.bench.store.reproject(CONFIGS, [self.live] if self.live is not None else [])
+
+    def deliver_answer(self) -> None:
+        if self.answer is not None:
+            sent, obj = self.answer
+            self.bench.store.applied(config_key(), desired(sent), obj)
+            self.answer = None
+
+    def need(self, data: dict[str, str]) -> Need | None:
+        """What has to be sent, by the rules."""
+        if self.live is None:
+            return Need.CREATE
+        if self.sent is None or self.sent[0] != data:
+            return Need.UPDATE
+        return None if self.live["data"].get("v") == self.sent[1].get("v") else Need.HEAL
+
+
+@settings(max_examples=300)
+@given(STEPS)
+def test_any_order_of_events_and_answers_ends_with_the_right_need(steps: list[tuple[str, str]]) -> None:
+    bench = Bench()
+    server = Server(bench)
+    for what, value in steps:
+        server.step(what, value)
+    server.deliver_answer()
+    while server.events:
+        server.step("event", "")
+    for value in ("1", "2"):
+        assert bench.need({"v": value}) is server.need({"v": value})
+    assert (bench.store.find(config_key()) is None) is (server.live is None)
