@@ -79,8 +79,8 @@ def is_in_effect(live: Obj, desired: Obj, manager: str) -> bool:
     """Whether `live` is what an apply of `desired` by `manager` would leave, judged by the object alone.
 
     For objects of an earlier run of the controller, whose hashes are not known: every declared value is there, and the
-    manager owns no field that is no longer declared (managedFields of server-side apply). Where the server stores
-    another form than was sent, such as Secrets' stringData, the answer is False and one apply finds out.
+    manager owns just the declared fields (managedFields of server-side apply). Where the server stores another form
+    than was sent, such as Secrets' stringData, the answer is False and one apply finds out.
     """
     entries = [e for e in live.get("metadata", {}).get("managedFields") or () if e.get("manager") == manager]
     applied = [e for e in entries if e.get("operation") == "Apply" and not e.get("subresource")]
@@ -88,7 +88,38 @@ def is_in_effect(live: Obj, desired: Obj, manager: str) -> bool:
         return False
     if fingerprint(project(live, desired)) != fingerprint(desired):
         return False
-    return not _owns_more(applied[0].get("fieldsV1") or {}, desired)
+    fields = applied[0].get("fieldsV1") or {}
+    return _owns_all(fields, _ownable(desired)) and not _owns_more(fields, desired)
+
+
+def _ownable(desired: Obj) -> Obj:
+    """What of an object managedFields speak of: not its identity."""
+    meta = {k: v for k, v in desired.get("metadata", {}).items() if k not in ("name", "namespace")}
+    found = {k: v for k, v in desired.items() if k not in ("apiVersion", "kind", "metadata")}
+    return {**found, "metadata": meta} if meta else found
+
+
+def _owns_all(fields: Obj, desired: Any) -> bool:
+    """Whether a fieldsV1 set has every field of `desired`; an element without children owns all below it."""
+    if type(desired) is dict:
+        return all(_owns(fields.get(f"f:{name}"), value) for name, value in desired.items())
+    by_key = [(orjson.loads(e[2:]), below) for e, below in fields.items() if e.startswith("k:")]
+    values = [orjson.loads(e[2:]) for e in fields if e.startswith("v:")]
+    for item in desired:
+        if type(item) is dict:
+            below = next((b for keys, b in by_key if all(item.get(k, v) == v for k, v in keys.items())), None)
+            if not _owns(below, item):
+                return False
+        elif item not in values:
+            return False
+    return True
+
+
+def _owns(below: Obj | None, value: Any) -> bool:
+    if below is None:
+        return False
+    inner = {element: b for element, b in below.items() if element != "."}
+    return not inner or type(value) not in (dict, list) or _owns_all(inner, value)
 
 
 def _owns_more(fields: Obj, desired: Any) -> bool:

@@ -40,6 +40,8 @@ CASES = [
         {"s": ["a"]},
         False,
     ),
+    ("a declared field belongs to somebody else", {"f:spec": {"f:b": {}}}, {"a": 1, "b": 2}, {"a": 1, "b": 2}, False),
+    ("an atomic list is owned as one", {"f:spec": {"f:l": {}}}, {"l": [{"x": 1}]}, {"l": [{"x": 1}]}, True),
     ("an index says nothing certain", {"f:spec": {"f:s": {"i:0": {}}}}, {"s": ["a"]}, {"s": ["a"]}, False),
 ]
 
