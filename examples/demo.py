@@ -377,10 +377,12 @@ class Demo:
         self._expect(order == list(kinds), f"the order is {', '.join(kinds)} (it was {', '.join(order)})")
 
     def _table(self, started: float, changes: Sequence[Change]) -> None:
-        self._say(f"{'AFTER':>8}   CHANGE    OBJECT", style="dim")
+        """The changes by revision of the store; the time is that of the last one as kubectl told it."""
+        self._say(f"{'REVISION':>8}   {'CHANGE':<9} OBJECT", style="dim")
         for change in changes:
-            after_ms = 1000 * (change.seen_at - started)
-            self._say(f"{after_ms:>5.0f} ms   {change.type.lower():<9} {change.kind} {change.name}")
+            self._say(f"{change.version:>8}   {change.type.lower():<9} {change.kind} {change.name}")
+        took_ms = 1000 * (max(change.seen_at for change in changes) - started)
+        self._say(f"All of it within {took_ms:.0f} ms.")
 
     def _expect(self, holds: bool, what: str) -> None:
         if not holds:

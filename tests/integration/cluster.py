@@ -237,7 +237,7 @@ class Lab:
 
         def holds(obj: Obj) -> bool:
             status, wanted = obj.get("status", {}), generation or obj["metadata"]["generation"]
-            conditions = status.get("conditions", [])
+            conditions = status.get("conditions") or []
             accepted = condition(obj, "GraphAccepted")
             if state == "Active" and accepted.get("reason") == "InvalidResourceGraph":
                 assert accepted["observedGeneration"] < wanted, accepted["message"]
@@ -367,7 +367,7 @@ def config_map(name: str, namespace: str, data: Mapping[str, str] | None = None,
 
 def condition(obj: Obj, type_: str) -> Obj:
     """The condition of that type, {} if there is none."""
-    found = obj.get("status", {}).get("conditions", [])
+    found = obj.get("status", {}).get("conditions") or []
     return next((dict(c) for c in found if c["type"] == type_), {})
 
 

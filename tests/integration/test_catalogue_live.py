@@ -91,7 +91,7 @@ INACTIVE: dict[str, tuple[list[Obj], Obj, str]] = {
     ),
     "a field the schema does not have": ([config("a", data={"x": "${schema.spec.nmae}"})], {"spec": {"name": "string"}}, "nmae"),
     "a node that depends on itself": ([config("a", data={"x": "${a.metadata.name}"})], {}, "a"),
-    "a reserved label": ([config("a", metadata={"labels": {"kro.run/owned": "x"}})], {}, "kro.run/owned"),
+    "a reserved label": ([config("a", metadata={"labels": {"kro.run/owned": "x"}})], {}, "kro.run/"),
     "readyWhen that reads another node": (
         [config("a"), config("b", readyWhen=['${a.metadata.name == "x"}'])],
         {},

@@ -140,11 +140,10 @@ def test_a_cycle_is_refused_with_the_cycle(lab: Lab) -> None:
 
 
 def test_a_kind_that_does_not_exist_yet_is_waited_for(lab: Lab) -> None:
-    other = f"later.{lab.group}"
     template = {
-        "apiVersion": f"{other}/v1alpha1",
+        "apiVersion": f"{lab.group}/v1alpha1",
         "kind": "Later",
-        "metadata": {"name": "x"},
+        "metadata": {"name": "${schema.metadata.name}"},
         "spec": {"size": "${schema.spec.size}"},
     }
     lab.submit(lab.definition("Waiting", [node("later", template)], spec={"size": "integer | default=1"}))
@@ -152,8 +151,10 @@ def test_a_kind_that_does_not_exist_yet_is_waited_for(lab: Lab) -> None:
     accepted = condition(obj, "GraphAccepted")
     assert accepted["reason"] == "WaitingForKind"
     assert "schema not found" in accepted["message"]
-    crd = lab.cluster.create(foreign_crd(other, "Later"))
-    lab.await_definition(lab.definition_name("Waiting"), timeout_s=15)
+    crd = lab.cluster.create(foreign_crd(lab.group, "Later"))
+    lab.await_definition(lab.definition_name("Waiting"), timeout_s=5)
+    lab.instance("Waiting")
+    lab.await_state("Waiting")
     lab.cluster.delete(lab.cluster.path_of(crd))
 
 
@@ -252,7 +253,8 @@ def test_an_edited_or_deleted_crd_is_repaired(lab: Lab) -> None:
         found = lab.cluster.read(path)
         if found is None or not is_true(found, "Established"):
             return {}
-        return dict(found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"])
+        spec = found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+        return dict(spec.get("properties", {}))
 
     eventually(fields)
     lab.cluster.merge(path, {"metadata": {"labels": {"kro.run/kro-version": "other"}}})

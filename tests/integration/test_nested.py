@@ -52,7 +52,7 @@ def test_the_outer_instance_follows_the_inner_one(lab: Lab) -> None:
 
     lab.edit("Outer", spec={"x": "2"})
     lab.await_child("ConfigMap", "one-after", lambda obj: obj["data"] == {"x": "2"})
-    assert lab.await_state("Outer")["status"]["x"] == "2"
+    lab.await_status("Outer", check=lambda status: status["x"] == "2")
     assert lab.child("ConfigMap", "one-inner-cm")["metadata"]["labels"]["team"] == "red"
 
 

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -14,7 +14,6 @@ from kroasync.controller.runtime import Runtime, RuntimeOptions
 from kroasync.kube.errors import ApiError, NotFoundError
 from kroasync.metrics import Metrics
 from kroasync.model.names import (
-    ANNOTATION_APPLYSET_TOOLING,
     LABEL_INSTANCE_ID,
     LABEL_NODE_ID,
     LABEL_OWNED,
@@ -62,7 +61,8 @@ class Report:
     requests: int = 0
     injected: dict[str, int] = field(default_factory=dict)
     virtual_s: float = 0.0
-    turns: int = 0
+    # Turns of the event loop at the begin of each step, and when all had converged and was deleted.
+    turns: list[int] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -99,10 +99,14 @@ def _logged_errors() -> Iterator[list[str]]:
 class World:
     """One story in progress: the server, the controller, its users, and the record of what happened."""
 
-    def __init__(self, story: Story) -> None:
+    def __init__(self, story: Story, *, crash_at: int | None = None, quiet_s: float = QUIET_S) -> None:
         loop = asyncio.get_running_loop()
+        assert isinstance(loop, virtual.VirtualLoop)
         self.loop = loop
         self.story = story
+        self._quiet_s = quiet_s
+        if crash_at is not None:
+            loop.at_turn = (crash_at, self._crash_here)
         self.report = Report()
         self.server = FakeServer(now=self.now)
         self.server.deployment_ready_s = story.deployment_s
@@ -136,12 +140,15 @@ class World:
         self.start()
         for step in self.story.steps:
             await asyncio.sleep(max(0.0, began + step.at_s - self.loop.time()))
+            self.report.turns.append(self.loop.turns)
             await self._do(step)
         await self._settle()
+        self.report.turns.append(self.loop.turns)
         if self.report.ok:
             await self._quiet()
         if self.report.ok:
             await self._end()
+        self.report.turns.append(self.loop.turns)
         await self._shut_down()
         self.report.requests = self.network.requests
         self.report.injected = self.network.injected
@@ -178,6 +185,13 @@ class World:
         await asyncio.wait([task])
         if not task.cancelled():
             self._examine(task)
+
+    def _crash_here(self) -> None:
+        """The process ends in the middle of a turn of the event loop; another starts when it is gone."""
+        task = self._runtime
+        if task is not None and not task.done():
+            task.cancel()
+            task.add_done_callback(lambda _: self.start())
 
     def _examine(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
@@ -558,7 +572,7 @@ class World:
         """Once converged, nothing is written any more."""
         await asyncio.sleep(30.0)
         before = len(self._writes)
-        await asyncio.sleep(QUIET_S)
+        await asyncio.sleep(self._quiet_s)
         if self._writes[before:]:
             self.violated(f"written after everything had converged: {', '.join(self._writes[before:][:5])}")
         self.report.violations += [f"after a quiet time: {text}" for text in self._unconverged()]
@@ -602,12 +616,14 @@ class World:
             self.violated(f"{len(self.server.streams())} watches are left open")
 
 
-def play(story: Story) -> Report:
-    """Run a story from beginning to end; the same story always gives the same report."""
+def play(story: Story, *, crash_at: int | None = None, quiet_s: float = QUIET_S) -> Report:
+    """Run a story from beginning to end; the same story always gives the same report.
+
+    `crash_at` is the turn of the event loop in which the controller crashes, besides the story's own crashes.
+    """
 
     async def main() -> Report:
-        world = World(story)
-        return await world.play()
+        return await World(story, crash_at=crash_at, quiet_s=quiet_s).play()
 
     with _logged_errors() as logged:
         try:

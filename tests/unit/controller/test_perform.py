@@ -1,0 +1,233 @@
+"""Performing the engine's actions: results for every answer of the server, refusals included."""
+
+from typing import Any
+
+import pytest
+
+from kroasync.controller.perform import Performer, parent_patch, refusal_of
+from kroasync.controller.store import ChildStore, InstanceStore
+from kroasync.engine.actions import Apply, Delete, Done, Need, PatchParent, Refusal, Refused, Watch
+from kroasync.kube.errors import (
+    AlreadyExistsError,
+    ApiError,
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    ServerError,
+    ThrottledError,
+    UnauthorizedError,
+    UnreachableError,
+)
+from kroasync.model.names import FINALIZER, LABEL_APPLYSET_PART_OF, MANAGER_PARENT
+from kroasync.model.objects import Key, Obj
+from tests.unit.controller.samples import APPS, CONFIGS, SECRETS, StubClient, app, app_key, config, config_key, desired
+
+MINE, OTHER = {LABEL_APPLYSET_PART_OF: "set-1"}, {LABEL_APPLYSET_PART_OF: "set-2"}
+
+
+def owned_by(manager: str) -> ConflictError:
+    cause = {"reason": "FieldManagerConflict", "message": f'conflict with "{manager}"', "field": ".data.v"}
+    return ConflictError("conflict", status=409, reason="Conflict", details={"causes": [cause]})
+
+
+def labelled(obj: Obj, labels: dict[str, str]) -> Obj:
+    return {**obj, "metadata": {**obj["metadata"], "labels": labels}}
+
+
+def apply(*, force: bool = False, key: Key | None = None) -> Apply:
+    obj = labelled(desired({"v": "1"}), MINE)
+    return Apply(node="config", index=None, key=key or config_key(), obj=obj, need=Need.CREATE, force=force)
+
+
+class Bench:
+    def __init__(self, **answers: list[Any]) -> None:
+        self.client = StubClient(dict(answers))
+        self.woken: list[str] = []
+        self.children = ChildStore(self.woken.append)
+        self.instances = InstanceStore(APPS, lambda key: None, lambda key, obj: None)
+        self.instances.put(app(version=1, finalizers=["theirs"]))
+        self.watched: list[tuple[Key, Watch]] = []
+        self.performer = Performer(
+            self.client,  # type: ignore[arg-type]
+            self.children,
+            self.instances,
+            app_key(),
+            self.watch,
+        )
+
+    async def watch(self, key: Key, action: Watch) -> None:
+        self.watched.append((key, action))
+
+    def asked(self) -> list[str]:
+        return [call[0] for call in self.client.asked]
+
+
+async def test_an_applied_object_is_known_at_once() -> None:
+    answer = config(version=5, data={"v": "1"})
+    bench = Bench(apply=[answer])
+    action = apply()
+    assert await bench.performer.perform(action) == Done(action=action, obj=answer, changed=True)
+    assert bench.children.compare(action.key, action.obj) is None
+    assert bench.performer.sent == 1
+
+
+async def test_an_apply_that_changed_nothing_says_so() -> None:
+    bench = Bench(apply=[config(version=5, data={"v": "1"})])
+    bench.children.put(CONFIGS, config(version=5, data={"v": "1"}))
+    result = await bench.performer.perform(apply(force=True))
+    assert isinstance(result, Done)
+    assert not result.changed
+
+
+async def test_an_object_of_another_set_is_left_alone() -> None:
+    bench = Bench(apply=[owned_by("other")], get=[labelled(config(version=4), OTHER)])
+    action = apply()
+    expected = Refused(action=action, refusal=Refusal.FOREIGN, message="set-2")
+    assert await bench.performer.perform(action) == expected
+    assert bench.asked() == ["apply", "get"]
+    assert bench.performer.taken_over == {}
+
+
+@pytest.mark.parametrize("labels", [{}, MINE])
+async def test_an_object_of_nobody_is_taken_over_and_told(labels: dict[str, str]) -> None:
+    found = labelled(config(version=4), labels)
+    bench = Bench(apply=[owned_by("kubectl"), config(version=6, data={"v": "1"})], get=[found])
+    result = await bench.performer.perform(apply())
+    assert isinstance(result, Done)
+    assert result.changed
+    assert [call[2] for call in bench.client.asked if call[0] == "apply"] == [False, True]
+    assert bench.performer.taken_over == {config_key(): ("kubectl",)}
+    assert bench.performer.sent == 3
+
+
+async def test_taking_over_what_is_already_so_is_no_change() -> None:
+    found = labelled(config(version=4), MINE)
+    bench = Bench(apply=[owned_by("kubectl"), config(version=4)], get=[found])
+    result = await bench.performer.perform(apply())
+    assert isinstance(result, Done)
+    assert not result.changed
+
+
+async def test_a_conflict_despite_force_is_a_refusal() -> None:
+    bench = Bench(apply=[owned_by("x")])
+    result = await bench.performer.perform(apply(force=True))
+    assert isinstance(result, Refused)
+    assert result.refusal is Refusal.CONFLICT
+
+
+async def test_an_object_that_vanished_during_the_take_over_is_a_refusal() -> None:
+    bench = Bench(apply=[owned_by("x")], get=[NotFoundError("gone", status=404)])
+    result = await bench.performer.perform(apply())
+    assert isinstance(result, Refused)
+    assert result.refusal is Refusal.MISSING
+
+
+async def test_the_message_about_a_secret_names_fields_not_values() -> None:
+    cause = {"field": "data[key]", "message": 'Invalid value: "hunter2"'}
+    error = InvalidError(
+        'Secret "s": Invalid value: "hunter2"', status=422, reason="Invalid", details={"causes": [cause]}
+    )
+    bench = Bench(apply=[error])
+    result = await bench.performer.perform(apply(force=True, key=Key(SECRETS, "default", "s")))
+    assert isinstance(result, Refused)
+    assert result.message == "Invalid in data[key]"
+
+
+DELETE = Delete(node="config", key=config_key(), uid="u1")
+
+
+@pytest.mark.parametrize(
+    ("answer", "remains"),
+    [
+        (NotFoundError("gone", status=404), False),
+        ({"kind": "Status", "status": "Success"}, False),
+        (config(version=9, uid="u2"), False),
+        (config(version=6, deletionTimestamp="2026-01-01T00:00:00Z", finalizers=["slow"]), True),
+    ],
+)
+async def test_what_the_answer_to_a_delete_says_of_the_object(answer: Any, remains: bool) -> None:
+    bench = Bench(delete=[answer])
+    bench.children.put(CONFIGS, config(version=5))
+    assert await bench.performer.perform(DELETE) == Done(action=DELETE)
+    assert bench.client.asked == [("delete", config_key(), "u1")]
+    found = bench.children.find(config_key())
+    assert (found is not None and found.deleting) is remains
+
+
+async def test_a_refused_delete_keeps_the_object() -> None:
+    bench = Bench(delete=[ConflictError("uid mismatch", status=409)])
+    bench.children.put(CONFIGS, config(version=5))
+    result = await bench.performer.perform(DELETE)
+    assert result == Refused(action=DELETE, refusal=Refusal.CONFLICT, message="uid mismatch")
+    assert bench.children.find(config_key()) is not None
+
+
+async def test_the_instances_own_metadata_is_patched_and_known() -> None:
+    answer = app(version=2, finalizers=["theirs", FINALIZER])
+    bench = Bench(merge_patch=[answer])
+    action = PatchParent(labels={"a": "b"}, annotations={}, add_finalizer=True)
+    assert await bench.performer.perform(action) == Done(action=action, obj=answer)
+    [(_, key, body, manager, subresource)] = bench.client.asked
+    assert (key, manager, subresource) == (app_key(), MANAGER_PARENT, "")
+    assert body == parent_patch(app(version=1, finalizers=["theirs"]), action)
+    assert bench.instances.get(app_key()) == answer
+
+
+async def test_an_instance_that_is_gone_is_not_patched() -> None:
+    bench = Bench()
+    bench.instances.remove(app(version=2))
+    result = await bench.performer.perform(PatchParent(labels={}, annotations={}))
+    assert isinstance(result, Refused)
+    assert result.refusal is Refusal.MISSING
+    assert bench.client.asked == []
+
+
+def test_a_patch_that_adds_the_finalizer_is_bound_to_the_version_seen() -> None:
+    action = PatchParent(labels={"a": "b"}, annotations={"c": "d"}, add_finalizer=True)
+    meta = {
+        "uid": "i1",
+        "resourceVersion": "7",
+        "finalizers": ["theirs", FINALIZER],
+        "labels": {"a": "b"},
+        "annotations": {"c": "d"},
+    }
+    assert parent_patch(app(version=7, finalizers=["theirs"]), action) == {"metadata": meta}
+
+
+def test_a_patch_of_annotations_alone_is_bound_to_the_object_only() -> None:
+    """Nothing it sets depends on the version, and a conflict would cost a pass."""
+    action = PatchParent(labels={}, annotations={"c": "d"})
+    assert parent_patch(app(version=7), action) == {"metadata": {"uid": "i1", "annotations": {"c": "d"}}}
+
+
+async def test_an_external_reference_is_watched_for_the_instance() -> None:
+    bench = Bench()
+    action = Watch(node="ext", resource=CONFIGS, namespace="default", name="a")
+    assert await bench.performer.perform(action) == Done(action=action)
+    assert bench.watched == [(app_key(), action)]
+
+
+async def test_results_come_in_the_order_of_the_actions() -> None:
+    bench = Bench(delete=[NotFoundError("x", status=404)], apply=[config(version=1)])
+    actions = [DELETE, apply(force=True)]
+    results = await bench.performer.perform_all(actions)
+    assert [result.action for result in results] == actions
+
+
+@pytest.mark.parametrize(
+    ("error", "refusal"),
+    [
+        (AlreadyExistsError, Refusal.CONFLICT),
+        (ConflictError, Refusal.CONFLICT),
+        (NotFoundError, Refusal.MISSING),
+        (InvalidError, Refusal.INVALID),
+        (ForbiddenError, Refusal.FORBIDDEN),
+        (UnauthorizedError, Refusal.FORBIDDEN),
+        (ThrottledError, Refusal.UNAVAILABLE),
+        (ServerError, Refusal.UNAVAILABLE),
+        (UnreachableError, Refusal.UNAVAILABLE),
+    ],
+)
+def test_what_an_error_means_to_the_engine(error: type[ApiError], refusal: Refusal) -> None:
+    assert refusal_of(error("x")) is refusal
