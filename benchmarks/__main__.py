@@ -1,4 +1,4 @@
-"""`python -m benchmarks [-n 100] [--workload configs|webapp]`: bring up, repair, rest, update, delete; beside the floor.
+"""`python -m benchmarks [-n 100] [--workload configs|webapp]`: bring up, rest, repair, update, delete.
 
 The raw floor is the same writes (create the instance, one metadata patch, three applies, one status patch) sent by a
 bare aiohttp client over 20 connections to the same API server right before. Ratios are what to compare.

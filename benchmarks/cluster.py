@@ -79,6 +79,8 @@ class Controller:
         self._log = log
         self._flags = flags
         self._process: subprocess.Popen[bytes] | None = None
+        # Lines of earlier runs in the log.
+        self._lines = 0
 
     def __enter__(self) -> "Controller":
         command = [
@@ -86,6 +88,7 @@ class Controller:
             *("--health-probe-bind-address=127.0.0.1:0", "--metrics-bind-address=0"),
             *("--zap-devel=false", "--zap-log-level=info", *self._flags),
         ]
+        self._lines = len(self._log.read_text().splitlines()) if self._log.exists() else 0
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         return self
@@ -114,6 +117,18 @@ class Controller:
                 return int(line.split()[1]) / 1024
         return 0.0
 
+    async def is_ready(self) -> bool:
+        """Whether /readyz of the process says ok; its port is in its log."""
+        for line in reversed(self._log.read_text().splitlines()[self._lines :]):
+            if '"msg":"serving"' in line:
+                port = json.loads(line)["ports"]["health"]
+                try:
+                    async with aiohttp.request("GET", f"http://127.0.0.1:{port}/readyz") as answer:
+                        return answer.status == 200
+                except aiohttp.ClientError:
+                    return False
+        return False
+
     def calls(self) -> list[dict[str, Any]]:
         """Every audited request of the controller's account."""
         found = []
@@ -139,6 +154,6 @@ async def until(holds: Callable[[], Awaitable[bool]], *, within_s: float, every_
     """Seconds until a condition held; raises TimeoutError."""
     started = time.monotonic()
     async with asyncio.timeout(within_s):
-        while not await holds():
+        while not await holds():  # noqa: ASYNC110 - the condition is in another process
             await asyncio.sleep(every_s)
     return time.monotonic() - started
