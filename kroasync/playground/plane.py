@@ -43,7 +43,7 @@ from kroasync.playground.errors import (
     PlaygroundError,
 )
 from kroasync.playground.ports import free_ports
-from kroasync.playground.processes import Identity, await_end, send, spawn, state_of, tail
+from kroasync.playground.processes import Identity, ProcessState, await_end, send, spawn, state_of, tail
 from kroasync.playground.state import ComponentRecord, State, read_state, write_state
 
 ADMIN = "playground-admin"
@@ -223,12 +223,14 @@ class Playground:
         )
 
     def pause(self, component: str) -> None:
-        """Freeze one component (SIGSTOP): it keeps its connections and answers nothing."""
+        """Freeze one component (SIGSTOP): it keeps connections and answers nothing. Returns when it stands still."""
         self._signal(component, signal.SIGSTOP)
+        self._await_state(component, "paused")
 
     def resume(self, component: str) -> None:
         """Let a paused component go on."""
         self._signal(component, signal.SIGCONT)
+        self._await_state(component, "running")
 
     def repair(self, *, timeout_s: float = START_TIMEOUT_S) -> None:
         """Start what crashed or was stopped, resume what is paused; same data, same ports.
@@ -385,6 +387,13 @@ class Playground:
         process = self._record(component).process
         if process is None or not send(process, number):
             raise PlaygroundError(f"{component} is not running")
+
+    def _await_state(self, component: str, state: ProcessState, *, timeout_s: float = 5.0) -> None:
+        """A signal takes effect when the process is scheduled next, which on a busy machine is not at once."""
+        process = self._record(component).process
+        deadline = time.monotonic() + timeout_s
+        while process is not None and state_of(process) != state and time.monotonic() < deadline:
+            threading.Event().wait(_POLL_S)
 
     def _refresh(self) -> None:
         """Another process may have worked on it since we looked. Raises NotUpError when it was taken down."""

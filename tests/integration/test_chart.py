@@ -383,7 +383,7 @@ def test_default_rights_cover(playground: Playground, chart: Any, resource: str)
         ("create", "rolebindings.rbac.authorization.k8s.io"),
         ("impersonate", "users"),
         ("get", "nodes"),
-        ("delete", "namespaces"),
+        ("delete", "nodes"),
         ("list", "leases.coordination.k8s.io"),
     ],
 )
