@@ -65,9 +65,6 @@ class Gauge(_Family[prometheus.Gauge]):
     def set(self, value: float, *labels: str) -> None:
         self._child(labels).set(value)
 
-    def inc(self, *labels: str, by: float = 1) -> None:
-        self._child(labels).inc(by)
-
 
 class Histogram(_Family[prometheus.Histogram]):
     def observe(self, value: float, *labels: str) -> None:
@@ -165,7 +162,7 @@ class Metrics:
 
     Labels are positional, in the order of the constructor below. `gvr` is `group/version/plural` for the
     `dynamic_controller_reconcile*`, `_requeue*`, `_handler_errors*` and `_panics*` families and
-    `group/version, Resource=plural` elsewhere (both are kro's), see `gvr_path` and `gvr_text`.
+    `group/version, Resource=plural` (a Resource as text) elsewhere; both are kro's.
     """
 
     def __init__(self, *, now: Callable[[], float] = time.time) -> None:
@@ -393,11 +390,6 @@ class Metrics:
 def gvr_path(api_version: str, plural: str) -> str:
     """The label form `group/version/plural`."""
     return f"{api_version}/{plural}"
-
-
-def gvr_text(api_version: str, plural: str) -> str:
-    """The label form `group/version, Resource=plural`."""
-    return f"{api_version}, Resource={plural}"
 
 
 def markdown() -> str:

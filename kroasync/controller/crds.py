@@ -42,8 +42,23 @@ class SeenCrd:
 
 
 def is_established(crd: Obj) -> bool:
-    conditions = crd.get("status", {}).get("conditions") or ()
+    conditions = (crd.get("status") or {}).get("conditions") or ()
     return any(c.get("type") == "Established" and c.get("status") == "True" for c in conditions)
+
+
+def slim(crd: Obj) -> Obj:
+    """A CRD without its schemas, as far as `seen` looks at it."""
+    meta, spec = crd["metadata"], crd.get("spec", {})
+    return {
+        "metadata": {name: value for name, value in meta.items() if name != "managedFields"},
+        "spec": {
+            "group": spec.get("group"),
+            "scope": spec.get("scope"),
+            "names": spec.get("names"),
+            "versions": [{"name": v.get("name"), "served": v.get("served")} for v in spec.get("versions", ())],
+        },
+        "status": {"conditions": (crd.get("status") or {}).get("conditions")},
+    }
 
 
 def seen(crd: Obj) -> SeenCrd:

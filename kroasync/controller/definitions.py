@@ -39,7 +39,7 @@ from kroasync.metrics import Metrics
 from kroasync.model import names
 from kroasync.model.conditions import FALSE, TRUE, Conditions, ConditionSet, Subject, conditions_of, is_true
 from kroasync.model.definition import Definition, parse_definition
-from kroasync.model.objects import GVK, Key, Obj, Resource, is_deleting, labels_of, metadata, name_of
+from kroasync.model.objects import GVK, Key, Obj, Resource, is_deleting, labels_of, metadata, name_of, uid_of
 from kroasync.model.problems import Problem
 from kroasync.schema.crd import Breaking, Create, Patch, Unchanged, crd_name, ensure_crd_patch
 from kroasync.schema.instances import check_instance
@@ -69,7 +69,11 @@ class _Known:
     built: Built | None = None
     graph: Graph | None = None
     waits_for: tuple[GVK, ...] = ()
+    # Name of the CRD it generates, whoever owns that now.
+    crd: str = ""
     issued: int = 0
+    # The last status may have been written although no answer came: the cache may be behind it.
+    unsure: bool = False
 
 
 @dataclass(slots=True)
@@ -114,6 +118,16 @@ class Definitions:
         by_name = Key(GRAPH_DEFINITIONS, "", name)
         return by_name if self.stores[GRAPH_DEFINITIONS].get(by_name) else None
 
+    def generating(self, crd: str) -> list[Key]:
+        """The definitions that generate a CRD of this name, or would if it were theirs."""
+        return [key for key, known in self._known.items() if known.crd == crd]
+
+    def rival_of(self, key: Key, crd: Obj) -> Key | None:
+        """The live definition a CRD belongs to, if that is another one than this."""
+        uid = labels_of(crd).get(names.LABEL_DEFINITION_ID, "")
+        found = (store.key_by_uid(uid) for store in self.stores.values())
+        return next((other for other in found if other not in (None, key)), None)
+
     def crd_event(self) -> None:
         """A CRD changed: whoever waits for `Established` looks again."""
         self._crd_changed.set()
@@ -128,6 +142,11 @@ class Definitions:
             return Done()
         if is_deleting(obj):
             return await self._delete(key, obj)
+        known = self._known.get(key)
+        if known is not None and known.unsure:
+            self.stores[key.resource].fetched(await self.client.get(key))
+            known.unsure = False
+            obj = self.stores[key.resource].get(key) or obj
         if names.FINALIZER not in metadata(obj).get("finalizers", ()):
             obj = await self._patch_finalizers(key, obj, [*metadata(obj).get("finalizers", ()), names.FINALIZER])
         return await _Pass(self, key, obj).run()
@@ -136,28 +155,34 @@ class Definitions:
         if names.FINALIZER not in metadata(obj).get("finalizers", ()):
             return Done()
         started = self.now()
-        served = self.serving.kinds.of_definition(key)
+        # By their labels, too: after a restart the kind of a definition in deletion is not served.
+        generated = {kind.name for kind in self.serving.kinds.of_definition(key)}
+        generated |= {crd.name for crd in self.crds.owned() if crd.labels.get(names.LABEL_DEFINITION_ID) == uid_of(obj)}
+        definition, _ = parse_definition(obj)
+        generated |= {crd_name(definition)} if definition is not None else set()
         await self.serving.retire(key)
         if self.allow_crd_deletion:
-            for kind in served:
-                await self._delete_crd(obj, kind.name)
+            for name in sorted(generated):
+                await self._delete_crd(obj, name)
         if key.resource.namespaced:
             # No owner reference can do it: the revisions are cluster-scoped, their definition is not.
             for revision in self.revisions.of(f"{key.namespace}/{key.name}"):
                 await self._delete_revision(name_of(revision))
         others = [f for f in metadata(obj).get("finalizers", ()) if f != names.FINALIZER]
-        await self._patch_finalizers(key, obj, others)
+        with suppress(NotFoundError):  # somebody else took it off
+            await self._patch_finalizers(key, obj, others)
         self._known.pop(key, None)
         self.metrics.rgd_deletions_total.inc(key.name)
         self.metrics.rgd_deletion_duration_seconds.observe((self.now() - started).total_seconds(), key.name)
         return Done(summary=Summary(outcome="deleted", changes={"deleted": 1}))
 
     async def _delete_crd(self, obj: Obj, name: str) -> None:
-        seen = self.crds.get(name)
-        if seen is None or seen.labels.get(names.LABEL_DEFINITION_NAME) != name_of(obj):
-            return
+        # Asked for, not looked up: the definition goes now, and a cache that is behind would leave the CRD for ever.
+        key = Key(CRDS, "", name)
         try:
-            await self.client.delete(Key(CRDS, "", name), uid=seen.uid)
+            crd = await self.client.get(key)
+            if labels_of(crd).get(names.LABEL_DEFINITION_NAME) == name_of(obj):
+                await self.client.delete(key, uid=uid_of(crd))
         except NotFoundError:
             return
 
@@ -339,13 +364,19 @@ class _Pass:
         """Bring the generated CRD up to date and wait until it is established."""
         owner = self.owner
         desired = self._labelled(graph.crd, definition)
-        name = crd_name(definition)
+        name = self.known.crd = crd_name(definition)
         key = Key(CRDS, "", name)
         try:
             try:
                 existing: Obj | None = await owner.client.get(key)
             except NotFoundError:
                 existing = None
+            rival = owner.rival_of(self.key, existing) if existing is not None else None
+            if rival is not None:
+                # Of the same name, but another kind of definition or in another namespace.
+                text = f"failed to update CRD {name}: CRD is owned by another {rival.resource.kind} {rival.name}"
+                self.set("KindReady", FALSE, "Failed", text)
+                return False
             match ensure_crd_patch(existing, desired, allow_breaking=definition.allow_breaking_changes):
                 case Create():
                     existing = await owner.client.create(key, desired, manager=names.MANAGER_LABELLER)
@@ -410,7 +441,9 @@ class _Pass:
                     return crd
                 # The watch of the CRDs announces it; the time limit is for when that watch is down.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), self.owner.progress_s)
+                    # Not wait_for: that of Python 3.11 can lose a cancellation.
+                    async with asyncio.timeout(self.owner.progress_s):
+                        await changed.wait()
 
     def _labelled(self, crd: Obj, definition: Definition) -> Obj:
         """The CRD with the labels that say whose it is."""
@@ -462,6 +495,7 @@ class _Pass:
             return ""
         except ApiError as error:
             self.verdict = RetryAfter(reason=error.message)
+            self.known.unsure = True
             return str(status["state"])
         if answer is not None:
             self.changes["status written"] += 1

@@ -6,11 +6,12 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
 
 from kroasync.controller.events import Recorder
+from kroasync.controller.fights import Fights
 from kroasync.controller.kinds import ClusterKinds
 from kroasync.controller.outcomes import AWAY_S, Done, RetryAfter, Summary, Verdict
 from kroasync.controller.perform import Performer
@@ -48,6 +49,8 @@ log = logging.getLogger("kroasync.instances")
 # A pass that waits for an event looks again after this time, should the event have been missed.
 SAFETY_NET_S = 600.0
 _STATUS_ATTEMPTS = 5
+# How often the children of an instance that is gone are looked at until they are gone, too.
+_DROPPED_S = 1.0
 _CONDITION_EVENTS = "InstanceConditionEvents"
 _CONDITION_METRICS = "InstanceConditionMetrics"
 
@@ -101,14 +104,24 @@ class Instances:
     # Longest time between two attempts of what only waits for something that no watch announces; 0 for no limit.
     requeue_s: float
     features: frozenset[str]
+    fights: Fights
+    # Instances whose last status may have been written although no answer came: the cache may be behind it.
+    _unsure: set[Key] = field(default_factory=set)
 
     async def reconcile(self, key: Key) -> Verdict:
         """Bring one instance up to date, or its deletion one step further."""
         served = self.serving.kinds.get(key.resource)
+        if served is not None and key in served.dropped:
+            verdict = await self._clear_away(key, served)
+            if verdict is not None:
+                return verdict
         instance = served.instances.get(key) if served else None
         if served is None or instance is None:
             self.watches.release(key)
+            self._unsure.discard(key)
             return Done()
+        if key in self._unsure:
+            instance = await self._reread(key, served, instance)
         resources = await self._hold_inventory(key, instance)
         world = InstanceWorld(self.children, self.watches, key, uid_of(instance), resources)
         if is_deleting(instance):
@@ -119,7 +132,7 @@ class Instances:
             self.metrics.instance_graph_resolution_failures_total.inc(str(key.resource), "not_available")
             return await self._unresolved(key, served, instance)
         self.metrics.instance_graph_resolution_success_total.inc(str(key.resource))
-        performer = Performer(self.client, self.children, served.instances, key, self.watches.hold_external)
+        performer = self._performer(key, served)
         # A cached instance may be older than a default the definition gained since; the API server adds it on reading.
         walk = Walk(plan, {**instance, "spec": defaulted(instance.get("spec") or {}, served.spec_schema)}, world)
         while actions := walk.next_actions():
@@ -137,7 +150,17 @@ class Instances:
         summary = _summary(status, [change.kind for change in outcome.changes], performer.sent, wrote)
         if wrote is _Written.NO:
             return RetryAfter(reason="status not written", summary=summary)
-        return self._verdict(outcome, summary)
+        self._record_contested(instance, performer.contested)
+        verdict = self._verdict(outcome, summary)
+        if performer.deferred and isinstance(verdict, RetryAfter) and verdict.delay_s is None:
+            at_most_s = min(performer.deferred.values())
+            verdict = replace(verdict, at_most_s=min(at_most_s, verdict.at_most_s or at_most_s))
+        return verdict
+
+    def _record_contested(self, instance: Obj, contested: dict[Key, str]) -> None:
+        for child, text in contested.items():
+            note = f"{child}: {text}"
+            self.recorder.record(instance, reason="Contested", note=note, action="Reconcile", warning=True)
 
     def _count_nodes(self, served: Served, outcome: Outcome) -> None:
         metrics, states = self.metrics, [report.state for report in outcome.nodes.values()]
@@ -196,7 +219,7 @@ class Instances:
         if plan.finalizer_removal:
             return await self._release(key, served, instance, plan, deleted)
         if plan.deletes:
-            performer = Performer(self.client, self.children, served.instances, key, self.watches.hold_external)
+            performer = self._performer(key, served)
             results = await performer.perform_all(plan.deletes)
             plan = after(plan, results)
             deleted += tuple(str(delete.key) for delete in plan.deletes)
@@ -210,6 +233,23 @@ class Instances:
         if plan.retry is Retry.BACKOFF:
             return RetryAfter(reason=plan.message, summary=summary)
         return RetryAfter(delay_s=SAFETY_NET_S, reason=plan.message, summary=summary)
+
+    async def _clear_away(self, key: Key, served: Served) -> Verdict | None:
+        """Delete what an instance left that went in spite of our finalizer; None when nothing is left."""
+        gone = served.dropped[key]
+        performer = self._performer(key, served)
+        while True:
+            members = self.children.members(uid_of(gone))
+            plan = plan_teardown(gone, members)
+            if plan.blocked or plan.finalizer_removal:
+                del served.dropped[key]
+                return None
+            plan = after(plan, await performer.perform_all(plan.deletes)) if plan.deletes else plan
+            if plan.retry is Retry.BACKOFF:
+                return RetryAfter(reason=plan.message)
+            if not plan.deletes or any(m.deleting for m in self.children.members(uid_of(gone))):
+                # Nobody has its UID any more: no event of a child wakes this key.
+                return RetryAfter(delay_s=_DROPPED_S, reason=plan.message)
 
     async def _release(
         self, key: Key, served: Served, instance: Obj, plan: Teardown, deleted: tuple[str, ...]
@@ -259,6 +299,7 @@ class Instances:
                 continue
             except ApiError as error:
                 log.warning("status not written", extra={"error": error.message})
+                self._unsure.add(key)
                 return _Written.NO
             if answer is not None:
                 served.instances.wrote(answer)
@@ -270,6 +311,18 @@ class Instances:
                     self._record_conditions(current, status)
             return _Written.SAME if answer is None else _Written.YES
         return _Written.NO
+
+    def _performer(self, key: Key, served: Served) -> Performer:
+        watch = self.watches.hold_external
+        return Performer(self.client, self.children, served.instances, key, watch, self.fights)
+
+    async def _reread(self, key: Key, served: Served, known: Obj) -> Obj:
+        """The instance as the server has it now; as it was known if it is gone."""
+        fresh = await self._fresh(key)
+        if fresh is not None:
+            served.instances.fetched(fresh)
+        self._unsure.discard(key)
+        return served.instances.get(key) or known
 
     async def _fresh(self, key: Key) -> Obj | None:
         try:

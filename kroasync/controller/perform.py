@@ -8,8 +8,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
+from kroasync.controller.fights import Fights, contenders
 from kroasync.controller.store import ChildStore, InstanceStore, version_of
-from kroasync.engine.actions import Action, Apply, Delete, Done, PatchParent, Refusal, Refused, Result, Watch
+from kroasync.engine.actions import Action, Apply, Delete, Done, Need, PatchParent, Refusal, Refused, Result, Watch
 from kroasync.kube.client import Client
 from kroasync.kube.errors import (
     AlreadyExistsError,
@@ -40,8 +41,12 @@ class Performer:
     instances: InstanceStore
     instance: Key
     watch_external: Callable[[Key, Watch], Awaitable[None]]
+    fights: Fights
     # Objects that existed before, and the managers who owned the fields we took.
     taken_over: dict[Key, tuple[str, ...]] = field(default_factory=dict)
+    # Children others keep changing: those to be put back later, and those where this has just become so.
+    deferred: dict[Key, float] = field(default_factory=dict)
+    contested: dict[Key, str] = field(default_factory=dict)
     # Requests sent; watches are not counted.
     sent: int = 0
 
@@ -69,7 +74,10 @@ class Performer:
             return Refused(action=action, refusal=refusal_of(error), message=_told(action, error))
 
     async def _apply(self, action: Apply) -> Result:
-        before = self.children.version(action.key)
+        others = self._others(action) if action.need is Need.HEAL else ""
+        if others and action.key in self.deferred:
+            return Refused(action=action, refusal=Refusal.CONFLICT, message=others)
+        before, lists = self.children.version(action.key), self.children.lists(action.key.resource)
         taken_from: tuple[str, ...] = ()
         try:
             self.sent += 1
@@ -86,10 +94,24 @@ class Performer:
             before, taken_from = version_of(found), conflict.managers
             self.sent += 1
             answer = await self.client.apply(action.key, action.obj, manager=MANAGER_CHILDREN, force=True)
-        self.children.applied(action.key, action.obj, answer)
+        self.children.applied(action.key, action.obj, answer, lists=lists)
+        if others and version_of(answer) != before and self.fights.healed(uid_of(answer)):
+            self.contested[action.key] = others
         if taken_from:
             self.taken_over[action.key] = taken_from
         return Done(action=action, obj=answer, changed=version_of(answer) != before)
+
+    def _others(self, action: Apply) -> str:
+        """Who changed a child, for people; it is noted as deferred if it is not to be put back yet."""
+        child, live = self.children.find(action.key), self.children.unread(action.key)
+        if child is None or live is None:
+            return ""
+        wait_s = self.fights.wait_s(child.uid)
+        if wait_s > 0:
+            self.deferred[action.key] = wait_s
+        held = contenders(live, action.obj, MANAGER_CHILDREN)
+        named = "; ".join(f'manager "{name}" keeps changing {", ".join(paths)}' for name, paths in held.items())
+        return f"{named or 'somebody keeps changing it'}; it is put back with growing pauses"
 
     async def _delete(self, action: Delete) -> Result:
         try:

@@ -76,8 +76,8 @@ def _take(value: Any, tree: Tree) -> Any:
         return {k: _take(value[k], below) for k, below in tree.items() if k in value}
     if type(value) is list:
         below = tree.get("*", _ABSENT)
-        # An index that is constant in the expression still needs the items before it.
-        return value if below is _ABSENT else [_take(item, below) for item in value]
+        # Read by a name, as if it were an object: kept whole, so that the expression sees what it is.
+        return value if below is _ABSENT or len(tree) > 1 else [_take(item, below) for item in value]
     return value
 
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from kroasync.controller.crds import CRDS, CrdStore, SeenCrd
+from kroasync.controller.crds import CRDS, CrdStore, SeenCrd, slim
 from kroasync.controller.definitions import GRAPH_DEFINITIONS, GROUPS, Definitions
 from kroasync.controller.events import Recorder
+from kroasync.controller.fights import Fights
 from kroasync.controller.instances import Instances
 from kroasync.controller.kinds import ClusterKinds
 from kroasync.controller.outcomes import AWAY_S, Done, RetryAfter, Verdict
@@ -34,6 +35,12 @@ from kroasync.metrics import Metrics, gvr_path
 from kroasync.model.objects import Key, Obj, Resource
 
 log = logging.getLogger("kroasync.runtime")
+
+# CRDs carry whole schemas: few at a time, or reading them would be what decides the size of the process.
+_CRD_PAGE = 20
+
+# A watch that failed starts again within these; instances wait for it when the API server is back.
+_RECONNECT_S = (0.2, 5.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,11 +213,12 @@ class Runtime:
             now=self._now,
             requeue_s=options.requeue_s,
             features=options.features,
+            fights=Fights(self._clock),
         )
         for resource in (GROUPS, GRAPH_DEFINITIONS):
             self._core_watch(resource, InstanceSink(self.stores[resource]))
         self._core_watch(REVISIONS, self.revisions)
-        self._core_watch(CRDS, self.crds)
+        self._core_watch(CRDS, self.crds, page_size=_CRD_PAGE, keep=slim)
 
     def _make_watch(self, client: Client, resource: Resource, **arguments: Any) -> Watch:
         return Watch(
@@ -219,13 +227,14 @@ class Runtime:
             clock=self._clock,
             rng=self._rng,
             idle_deadline_s=self._options.idle_deadline_s,
+            backoff_s=_RECONNECT_S,
             **arguments,
         )
 
-    def _core_watch(self, resource: Resource, sink: Any) -> None:
+    def _core_watch(self, resource: Resource, sink: Any, **arguments: Any) -> None:
         assert self.watches is not None
-        watch = self.watches.start(f"{resource.plural}.{resource.group}", resource, sink, owner=resource)
-        self._core.append((f"{resource.plural}.{resource.group}", watch))
+        name = f"{resource.plural}.{resource.group}"
+        self._core.append((name, self.watches.start(name, resource, sink, owner=resource, **arguments)))
 
     async def _work(self, group: asyncio.TaskGroup, lead: asyncio.Event | None) -> None:
         """Wait for the core watches, then take keys from the queues for ever."""
@@ -359,15 +368,21 @@ class Runtime:
                 queue.add_after(key, delay_s)
 
     async def _release_revisions(self) -> None:
-        """Revisions that are being deleted let go of at once."""
+        """Revisions that are being deleted let go of at once; again after a pause if that failed."""
         assert self._definitions is not None
+        failures = 0
         while True:
-            changed = self.revisions.changed
+            changed, wait_s = self.revisions.changed, None
             try:
                 await self._definitions.release_revisions()
+                failures = 0
             except ApiError as error:
                 log.info("revision not released", extra={"error": error.message})
-            await changed.wait()
+                wait_s = min(self._options.min_delay_s * 2.0 ** min(failures, 16), AWAY_S)
+                failures += 1
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await changed.wait()
 
     async def _drain(self) -> None:
         """Take no more keys, let the passes in work end, write the last Events."""
@@ -397,11 +412,14 @@ class Runtime:
             for served in self.kinds:
                 if served.name == crd.name:
                     serving.stop(served.resource)
-        elif after.established and after.owned and not after.deleting:
+        elif after.established and after.owned:
+            # One in deletion, too: it waits for its instances, and those for us.
             serving.adopt(after.resource())
         if after is not None and after.established and (before is None or not before.established):
             for key in definitions.waiting_for(after.group_kind):
                 self.definition_queue.add(key)
+        for key in definitions.generating(crd.name):
+            self.definition_queue.add(key)
         if crd.owned:
             owner = definitions.owner_of(crd)
             if owner is not None:

@@ -26,6 +26,8 @@ class Served:
     plan: Plan | None = None
     # Schema of the instances' spec, for its defaults.
     spec_schema: Obj = field(default_factory=dict)
+    # Instances that went in spite of our finalizer, as they were: their children are still there.
+    dropped: dict[Key, Obj] = field(default_factory=dict)
     # Why there is no graph to follow, for the instances' conditions.
     unresolved: str = ""
 

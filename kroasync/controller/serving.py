@@ -49,13 +49,18 @@ class Serving:
     async def serve(self, definition: Key, graph: Graph) -> None:
         """Follow a graph from now on; returns when every watch it needs is synced.
 
-        Raises TimeoutError if they are not within 30 s; what was served before goes on then.
+        Raises TimeoutError, with the kinds and what the server says, if they are not within 30 s; what was served
+        before goes on then.
         """
         served = self._served(graph.resource)
         waiting = [served.watch, *self._hold_children(graph, served)]
-        async with asyncio.timeout(_SYNC_S):
-            for watch in waiting:
-                await watch.synced.wait()
+        try:
+            async with asyncio.timeout(_SYNC_S):
+                for watch in waiting:
+                    await watch.synced.wait()
+        except TimeoutError:
+            late = [f"{w.resource}: {w.error or 'no answer'}" for w in waiting if not w.synced.is_set()]
+            raise TimeoutError("cannot watch " + "; ".join(late)) from None
         changed = served.graph is not graph or served.definition != definition
         for other in self.kinds.of_definition(definition):
             if other.resource != graph.resource:
@@ -99,7 +104,7 @@ class Serving:
             instances = InstanceStore(resource, self._wake, self._gone, by_uid=self.kinds.by_uid)
             sink = InstanceSink(instances, self._counter(resource))
             watch = self.watches.start(f"{resource.plural}.{resource.group}", resource, sink, owner=resource)
-            served = Served(resource, instances, watch)
+            served = Served(resource, instances, watch, dropped=sink.dropped)
             self.kinds.add(served)
         return served
 

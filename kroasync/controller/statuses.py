@@ -10,19 +10,27 @@ from kroasync.model.names import MANAGER_STATUS
 from kroasync.model.objects import Key, Obj, metadata
 
 
-def difference(old: Any, new: Any) -> Any:
+def difference(old: Obj, new: Obj) -> Obj:
     """The JSON merge patch (RFC 7386) that turns one object into the other; {} if they are equal."""
-    if not isinstance(old, dict) or not isinstance(new, dict):
-        return new
-    patch: dict[str, Any] = {key: None for key in old if key not in new and old[key] is not None}
+    patch: Obj = {key: None for key in old if key not in new and old[key] is not None}
     for key, value in new.items():
-        if key not in old:
-            patch[key] = value
-        elif old[key] != value or type(old[key]) is not type(value):
-            below = difference(old[key], value)
-            if below != {} or not isinstance(value, dict):
+        before = old.get(key)
+        if isinstance(value, dict) and isinstance(before, dict):
+            below = difference(before, value)
+            if below:
                 patch[key] = below
+        elif key not in old or not _is_same(before, value):
+            patch[key] = value
     return patch
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Equal as JSON, where true is not 1 (in Python it is) but 1.0 is."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_is_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_is_same, one, other))
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
 
 
 async def write_status(client: Client, key: Key, obj: Obj, status: Obj) -> Obj | None:

@@ -16,10 +16,12 @@ from kroasync.engine.drift import Applied, fingerprint, is_in_effect, need
 from kroasync.model.names import (
     ANNOTATION_APPLY_ORDER,
     ANNOTATION_RECONCILE,
+    APPLYSET_PREFIX,
     LABEL_APPLYSET_PART_OF,
     LABEL_INSTANCE_ID,
     LABEL_NODE_ID,
     MANAGER_CHILDREN,
+    RESERVED_PREFIXES,
 )
 from kroasync.model.objects import (
     Key,
@@ -102,6 +104,7 @@ class ChildStore:
         self._projections: dict[Resource, Projection] = {}
         # UID and version of objects that went lately: an answer that was on its way then must not bring them back.
         self._gone: OrderedDict[Key, tuple[str, str]] = OrderedDict()
+        self._lists: dict[Resource, int] = {}
 
     def __len__(self) -> int:
         return len(self._children)
@@ -134,23 +137,42 @@ class ChildStore:
             child.fresh = None
         return found
 
+    def unread(self, key: Key) -> Obj | None:
+        """The whole object as last seen, if it was not found to be as declared since."""
+        child = self._children.get(key)
+        return child.fresh if child else None
+
     def version(self, key: Key) -> str | None:
         """The resourceVersion an object was last seen with."""
         child = self._children.get(key)
         return child.version if child else None
 
-    def applied(self, key: Key, desired: Obj, answer: Obj) -> None:
-        """Take in the answer to an apply."""
+    def lists(self, resource: Resource) -> int:
+        """How often the kind was listed so far."""
+        return self._lists.get(resource, 0)
+
+    def applied(self, key: Key, desired: Obj, answer: Obj, *, lists: int | None = None) -> None:
+        """Take in the answer to an apply; `lists` is how often the kind had been listed when it was sent."""
+        if key not in self._children and lists is not None and lists != self.lists(key.resource):
+            # A list of meanwhile has no such object: it is gone, or its event is still to come.
+            self._wake(labels_of(answer).get(LABEL_INSTANCE_ID, ""))
+            return
         if self._is_past(key, answer):
             # Deleted before the answer came: nobody knew whose it was then.
             self._wake(labels_of(answer).get(LABEL_INSTANCE_ID, ""))
             return
         child = self._children.get(key)
+        if child is not None and child.uid != uid_of(answer) and is_older(version_of(answer), child.version):
+            return  # deleted meanwhile, and there is a new object of that name
         if child is None or child.uid != uid_of(answer) or is_newer(version_of(answer), child.version):
             child = self._take(key, answer)
         # If a watch was faster, what it brought is the answer itself, or a later state that still has to be compared.
         if child.version == version_of(answer):
             child.fresh = None
+        elif child.fresh is None and child.body != _body(answer):
+            # What came later equals what was compared before this apply, and is not at hand any more: sent again.
+            child.applied = None
+            return
         child.applied = Applied.of(desired, answer)
 
     def put(self, resource: Resource, obj: Obj) -> bool:
@@ -160,7 +182,7 @@ class ChildStore:
         version = version_of(obj)
         if known is not None and known.uid == uid_of(obj) and not is_newer(version, known.version):
             return False
-        if self._is_past(key, obj):
+        if self._is_past(key, obj) or (known is not None and is_older(version, known.version)):
             return False
         before = (known.instance, known.kept, known.body, known.deleting) if known else None
         child = self._take(key, obj)
@@ -206,6 +228,7 @@ class ChildStore:
 
     def replace(self, resource: Resource, objs: list[Obj]) -> None:
         """The full state of a kind after a list."""
+        self._lists[resource] = self.lists(resource) + 1
         keep = {key_of(resource, obj) for obj in objs}
         for key in [k for k in self._by_resource.get(resource, ()) if k not in keep]:
             # Not noted as gone: the list may be older than the answer that told of the object.
@@ -326,11 +349,16 @@ class InstanceStore:
             self._wake(key)
 
     def wrote(self, obj: Obj) -> None:
-        """The answer to a write of ours: known from now on, waking nobody; ignored if the object went meanwhile."""
+        """The answer to a write of ours: known from now on; ignored if the object went meanwhile.
+
+        It wakes nobody, unless it also carries what somebody else changed: no event will tell of that any more.
+        """
         key = key_of(self.resource, obj)
         known = self._objs.get(key)
         if known is not None and uid_of(known) == uid_of(obj) and is_newer(version_of(obj), version_of(known)):
             self._keep(key, obj, known)
+            if _of_others(known) != _of_others(obj):
+                self._wake(key)
 
     def fetched(self, obj: Obj) -> None:
         """An instance just read; ignored if it went meanwhile."""
@@ -372,5 +400,16 @@ def _matters(obj: Obj) -> tuple[Any, ...]:
         meta.get("finalizers"),
         meta.get("labels"),
         {k: v for k, v in annotations_of(obj).items() if k.startswith("applyset.") or "kro.run/" in k},
+        annotations_of(obj).get(ANNOTATION_RECONCILE),
+    )
+
+
+def _of_others(obj: Obj) -> tuple[Any, ...]:
+    """What of an instance matters and is never written by us."""
+    meta = metadata(obj)
+    return (
+        meta.get("generation"),
+        meta.get("deletionTimestamp"),
+        {k: v for k, v in labels_of(obj).items() if not k.startswith((*RESERVED_PREFIXES, APPLYSET_PREFIX))},
         annotations_of(obj).get(ANNOTATION_RECONCILE),
     )

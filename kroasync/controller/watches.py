@@ -7,6 +7,7 @@ external reference has its own narrow watch, until a kind has so many that one w
 import asyncio
 import logging
 from collections.abc import Callable, Hashable, Iterable
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -16,8 +17,8 @@ from kroasync.engine.actions import Watch as WatchAction
 from kroasync.kube.client import Client
 from kroasync.kube.watch import Sink, Watch
 from kroasync.metrics import Metrics
-from kroasync.model.names import LABEL_NODE_ID, LABEL_OWNED
-from kroasync.model.objects import Key, Obj, Resource, uid_of
+from kroasync.model.names import FINALIZER, LABEL_NODE_ID, LABEL_OWNED
+from kroasync.model.objects import Key, Obj, Resource, metadata, uid_of
 
 log = logging.getLogger("kroasync.watches")
 
@@ -48,10 +49,15 @@ class ChildSink:
 
 @dataclass(slots=True)
 class InstanceSink:
-    """Feeds one generated kind's instances to their store; `heard` is told the type of every event."""
+    """Feeds one generated kind's instances to their store; `heard` is told the type of every event.
+
+    `dropped` gets the last state of what was deleted in spite of our finalizer: the API server looks for finalizers
+    before it deletes, and one that is added in between is lost.
+    """
 
     store: InstanceStore
     heard: Callable[[str], None] = lambda _kind: None
+    dropped: dict[Key, Obj] = field(default_factory=dict)
 
     def replace(self, items: list[Obj]) -> None:
         self.store.replace(items)
@@ -59,6 +65,8 @@ class InstanceSink:
     def event(self, kind: str, obj: Obj) -> None:
         self.heard(kind)
         if kind == "DELETED":
+            if FINALIZER in metadata(obj).get("finalizers", ()):
+                self.dropped[key_of(self.store.resource, obj)] = obj
             self.store.remove(obj)
         else:
             self.store.put(obj)
@@ -166,9 +174,9 @@ class Watches:
                 found[what] = found.get(what, 0) + len(running.sink.holders)
         return found
 
-    def start(self, name: str, resource: Resource, sink: Sink, *, owner: Hashable) -> Watch:
-        """Watch a whole kind into a sink of the caller's."""
-        return self._hold(("whole", name), owner, f"watch {name}", resource, sink, {})
+    def start(self, name: str, resource: Resource, sink: Sink, *, owner: Hashable, **arguments: Any) -> Watch:
+        """Watch a whole kind into a sink of the caller's; `arguments` are those of the Watch."""
+        return self._hold(("whole", name), owner, f"watch {name}", resource, sink, arguments)
 
     def hold_children(self, resource: Resource, *, owner: Hashable) -> Watch:
         """Watch a kind's managed objects for an owner; one watch serves all owners."""
@@ -186,8 +194,12 @@ class Watches:
         running = self._running.get(("children", resource))
         if running is not None:
             running.task.cancel()
+            before = running.watch.synced
             running.watch = self._make(self._client, resource, sink=running.sink, label_selector=CHILD_SELECTOR)
-            running.task = self._group.create_task(running.watch.run(), name=running.task.get_name())
+            if not before.is_set():
+                # Whoever waits for the first list gets this one.
+                running.watch.synced = before
+            running.task = self._start(running.watch, running.task.get_name())
 
     def read_externals(self, resource: Resource, paths: Iterable[tuple[str, ...]]) -> None:
         """Keep these fields of external objects of a kind, in watches that start from now on."""
@@ -284,15 +296,19 @@ class Watches:
         name: str,
         resource: Resource,
         sink: Sink,
-        selectors: dict[str, str],
+        arguments: dict[str, Any],
     ) -> Watch:
         running = self._running.get(watch_id)
         if running is None:
-            watch = self._make(self._client, resource, sink=sink, **selectors)
-            running = _Running(watch, self._group.create_task(watch.run(), name=name), sink)
+            watch = self._make(self._client, resource, sink=sink, **arguments)
+            running = _Running(watch, self._start(watch, name), sink)
             self._running[watch_id] = running
         running.owners.add(owner)
         return running.watch
+
+    def _start(self, watch: Watch, name: str) -> asyncio.Task[None]:
+        # In a context of its own: what it logs is not about the pass that happened to start it.
+        return self._group.create_task(watch.run(), name=name, context=Context())
 
     def _leave(self, watch_id: _Id, owner: Hashable) -> None:
         running = self._running[watch_id]

@@ -60,20 +60,32 @@ class Report:
 
 
 def condition_message(problems: Sequence[Problem], *, cap: int = MESSAGE_CAP) -> str:
-    """The text of a cluster condition: the first error as kro words it, then the others, one a line with
-    its path.
+    """The text of a cluster condition: the first error as kro words it with its path at the end, then the
+    others, one a line with the path in front.
     """
     errors = [problem for problem in problems if problem.severity is Severity.ERROR]
     if not errors:
         return ""
-    text = _clipped(errors[0].message, cap)
+    text = _clipped(_first(errors[0]), cap)
     for place, problem in enumerate(errors[1:], 1):
-        line = f"\n{problem.where}: {problem.message}" if problem.path else f"\n{problem.message}"
+        line = f"\n{problem.where}: {_hinted(problem)}" if problem.path else f"\n{_hinted(problem)}"
         more = f"\nand {len(errors) - place} more problems"
         if len(text) + len(line) > cap - (len(more) if place < len(errors) - 1 else 0):
             return text + more if len(text) + len(more) <= cap else text
         text += line
     return text
+
+
+def _first(problem: Problem) -> str:
+    """Clients compare how the text begins, so its place comes last."""
+    text = _hinted(problem)
+    if not problem.path:
+        return text
+    return f"{text}\nat {problem.where}" if "\n" in text else f"{text} (at {problem.where})"
+
+
+def _hinted(problem: Problem) -> str:
+    return f'{problem.message} (did you mean "{problem.suggestion}"?)' if problem.suggestion else problem.message
 
 
 def _clipped(text: str, cap: int) -> str:

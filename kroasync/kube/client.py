@@ -197,20 +197,27 @@ class Client:
         label_selector: str = "",
         field_selector: str = "",
         limit: int = 500,
+        keep: Callable[[Obj], Obj] | None = None,
     ) -> tuple[list[Obj], str]:
         """Every object, with `apiVersion` and `kind` filled in, and the resourceVersion of the whole list.
 
-        Read in pages of `limit`. When the snapshot expires between two pages, it is read again in one piece.
+        Read in pages of `limit`; of each object only what `keep` answers outlives its page. When the snapshot
+        expires between two pages, it is read again in one piece.
         """
         query = _selectors(label_selector, field_selector)
         path = path_of(Key(resource, namespace, ""))
         try:
-            return await self._pages(resource, path, query, limit)
+            return await self._pages(resource, path, query, limit, keep)
         except GoneError:
-            return await self._pages(resource, path, query, 0)
+            return await self._pages(resource, path, query, 0, keep)
 
     async def _pages(
-        self, resource: Resource, path: str, query: Mapping[str, str], limit: int
+        self,
+        resource: Resource,
+        path: str,
+        query: Mapping[str, str],
+        limit: int,
+        keep: Callable[[Obj], Obj] | None,
     ) -> tuple[builtins.list[Obj], str]:
         items: list[Obj] = []
         api_version, kind = resource.api_version, resource.kind
@@ -221,7 +228,7 @@ class Client:
                 # A list's items come without their type.
                 item.setdefault("apiVersion", api_version)
                 item.setdefault("kind", kind)
-                items.append(item)
+                items.append(item if keep is None else keep(item))
             meta = page.get("metadata") or {}
             token = meta.get("continue")
             if not token:

@@ -86,9 +86,9 @@ class Lines:
 class Watch:
     """The state of one kind, kept current in a sink. Attributes are statistics, to be read only.
 
-    `synced` is set once a first list was delivered and stays set. `missing` is True while the server does
-    not serve the kind. `error` is the last failure while there is no connection. Times are of the injected
-    `clock`.
+    `synced` is set once a first list was delivered and stays set. `missing` is True while the server does not
+    serve the kind. `keep` is what of a listed object reaches the sink; events carry it whole. `error` is the last
+    failure while there is no connection. Times are of the injected `clock`.
     """
 
     def __init__(
@@ -106,6 +106,7 @@ class Watch:
         idle_deadline_s: float = IDLE_DEADLINE_S,
         backoff_s: tuple[float, float] = BACKOFF_S,
         page_size: int = 500,
+        keep: Callable[[Obj], Obj] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.resource = resource
@@ -125,6 +126,7 @@ class Watch:
         self._idle_deadline_s = idle_deadline_s
         self._backoff_s = backoff_s
         self._page_size = page_size
+        self._keep = keep
         self._sleep = sleep
         self._failures = 0
         self._absences = 0
@@ -187,6 +189,7 @@ class Watch:
             label_selector=self._selectors["labelSelector"],
             field_selector=self._selectors["fieldSelector"],
             limit=self._page_size,
+            keep=self._keep,
         )
         first = not self.synced.is_set()
         self._deliver(items)

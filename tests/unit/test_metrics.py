@@ -1,6 +1,9 @@
 """Metric names, labels, and bounds."""
 
-from kroasync.metrics import SERIES_LIMIT, ConditionAge, Metrics, gvr_path, gvr_text
+import re
+from pathlib import Path
+
+from kroasync.metrics import SERIES_LIMIT, ConditionAge, Metrics, gvr_path, markdown
 
 
 def lines(metrics: Metrics) -> list[str]:
@@ -22,11 +25,10 @@ def test_counters_gauges_and_histograms() -> None:
     metrics.dynamic_controller_requeue_total.inc("g/v1/ks", "requeue_after")
     metrics.dynamic_controller_requeue_total.inc("g/v1/ks", "requeue_after", by=2)
     metrics.leader_election_master_status.set(4, "lease")
-    metrics.leader_election_master_status.inc("lease", by=-1)
     metrics.instance_reconcile_duration_seconds.observe(0.2, "g/v1, Resource=ks")
     found = lines(metrics)
     assert 'dynamic_controller_requeue_total{gvr="g/v1/ks",type="requeue_after"} 3.0' in found
-    assert 'leader_election_master_status{name="lease"} 3.0' in found
+    assert 'leader_election_master_status{name="lease"} 4.0' in found
     assert 'instance_reconcile_duration_seconds_bucket{gvr="g/v1, Resource=ks",le="0.25"} 1.0' in found
     assert 'instance_reconcile_duration_seconds_bucket{gvr="g/v1, Resource=ks",le="0.1"} 0.0' in found
 
@@ -110,10 +112,57 @@ def test_age_of_conditions_is_computed_when_rendered() -> None:
 
 def test_label_forms() -> None:
     assert gvr_path("kro.run/v1", "webapps") == "kro.run/v1/webapps"
-    assert gvr_text("v1", "configmaps") == "v1, Resource=configmaps"
 
 
 def test_two_sets_of_metrics_do_not_meet() -> None:
     first, second = Metrics(), Metrics()
     first.runtime_node_eval_total.inc()
     assert "runtime_node_eval_total 0.0" in lines(second)
+
+
+def test_readings_are_gauges_or_totals_without_a_source_until_they_get_one() -> None:
+    metrics = Metrics()
+    assert not [line for line in lines(metrics) if line.startswith("workqueue_adds")]
+    metrics.workqueue_adds_total.read_from(lambda: {("instances",): 3})
+    metrics.dynamic_controller_gvr_count.read_from(lambda: {(): 2})
+    assert 'workqueue_adds_total{name="instances"} 3.0' in lines(metrics)
+    assert "dynamic_controller_gvr_count 2.0" in lines(metrics)
+
+
+def test_readings_are_bounded_too() -> None:
+    metrics = Metrics()
+    metrics.kroasync_watch_last_event_age_seconds.read_from(lambda: {(str(n),): n for n in range(SERIES_LIMIT + 9)})
+    found = [line for line in lines(metrics) if line.startswith("kroasync_watch_last_event_age_seconds")]
+    assert len(found) == SERIES_LIMIT
+
+
+def test_every_metric_is_declared_with_its_meaning() -> None:
+    metrics = Metrics()
+    names = [declared.name for declared in metrics.declared]
+    assert len(names) == len(set(names))
+    own = {name for name, value in vars(metrics).items() if name not in ("registry", "declared")}
+    assert {"instance_conditions" if n.startswith("instance_condition_") else n for n in names} == own
+    assert all(len(declared.text) > 8 for declared in metrics.declared)
+
+
+def test_every_metric_is_fed_somewhere() -> None:
+    """A metric nobody feeds is a promise nobody keeps."""
+    package = Path(__file__).parents[2] / "kroasync"
+    source = "\n".join(
+        path.read_text(encoding="utf-8")
+        for path in package.rglob("*.py")
+        if path.name != "metrics.py" and path.parent.name in ("controller", "kube", "kroasync")
+    )
+    metrics = Metrics()
+    by_metrics = {name for name in vars(metrics) if name.startswith("rest_client_") and "retries" not in name}
+    for name in vars(metrics).keys() - {"registry", "declared"} - by_metrics:
+        assert re.search(rf"metrics\.{name}\b", source), name
+    metrics.request_done("GET", 200, 0.1, 1, 1)
+    for name in by_metrics:
+        assert [line for line in lines(metrics) if line.startswith(name)]
+
+
+def test_documentation_is_generated_from_the_declarations() -> None:
+    """Refresh with `python -m kroasync.metrics > docs/metrics.md`."""
+    page = Path(__file__).parents[2] / "docs" / "metrics.md"
+    assert page.read_text(encoding="utf-8") == markdown()

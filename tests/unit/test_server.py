@@ -67,6 +67,17 @@ async def test_every_check_is_listed_in_the_servers_format(http: aiohttp.ClientS
         )
 
 
+async def test_details_of_a_check_are_told_when_asked_for(http: aiohttp.ClientSession) -> None:
+    check = Check(name="kinds", probe=lambda: None, details=lambda: ["a: synced, 3 s", "b: synced, 4 s"])
+    async with server(ready=[check]) as running:
+        port = running.ports["health"]
+        assert await fetch(http, port, "/readyz") == (200, "ok")
+        assert await fetch(http, port, "/readyz/kinds?verbose") == (
+            200,
+            "[+]kinds ok\n    a: synced, 3 s\n    b: synced, 4 s\nreadyz check passed\n",
+        )
+
+
 async def test_one_check_alone(http: aiohttp.ClientSession) -> None:
     checks = [Check(name="a", probe=lambda: "bad"), Check(name="b", probe=lambda: None)]
     async with server(live=checks) as running:

@@ -6,13 +6,13 @@ import pytest
 from typer.testing import CliRunner
 
 from kroasync.cli.generate import app
-from kroasync.schema.instances import check_instance
 from kroasync.cli.jsonschema import convert
 from kroasync.cli.samples import sample
 from kroasync.graph.build import build
 from kroasync.model.definition import parse_definition
 from kroasync.model.manifests import load
 from kroasync.schema.catalog import bundled
+from kroasync.schema.instances import check_instance
 
 DEFINITION = """\
 apiVersion: kro.run/v1alpha1

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from kroasync.controller.fights import Fights
 from kroasync.controller.perform import Performer, parent_patch, refusal_of
 from kroasync.controller.store import ChildStore, InstanceStore
 from kroasync.engine.actions import Apply, Delete, Done, Need, PatchParent, Refusal, Refused, Watch
@@ -54,6 +55,7 @@ class Bench:
             self.instances,
             app_key(),
             self.watch,
+            Fights(lambda: 0.0),
         )
 
     async def watch(self, key: Key, action: Watch) -> None:

@@ -168,6 +168,13 @@ async def test_list_reads_every_page_and_types_the_items(api: Any) -> None:
     assert [s.query for s in api.seen] == [selectors, {**selectors, "continue": "t&="}]
 
 
+async def test_list_keeps_of_each_object_what_it_is_told_to(api: Any) -> None:
+    item = {"metadata": {"name": "a"}, "spec": {"big": "x"}}
+    api.on("GET", "/api/v1/nodes", api.json({"items": [item], "metadata": {"resourceVersion": "7"}}))
+    items, _ = await api.client().list(NODES, keep=lambda obj: {"name": obj["metadata"]["name"], "kind": obj["kind"]})
+    assert items == [{"name": "a", "kind": "Node"}]
+
+
 async def test_list_starts_over_in_one_piece_when_its_snapshot_expires(api: Any) -> None:
     api.on(
         "GET",

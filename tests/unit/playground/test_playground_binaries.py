@@ -118,9 +118,7 @@ def test_kwok_is_cached_with_its_stages(builds: Path) -> None:
     assert not cache_folder().exists()
 
 
-def test_ready_programs_are_taken_one_by_one(
-    builds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ready_programs_are_taken_one_by_one(builds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assets = tmp_path / "assets"
     assets.mkdir()
     for name in ("etcd", "kwok"):

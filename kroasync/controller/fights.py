@@ -1,0 +1,98 @@
+"""Children that somebody else keeps changing: noticed, slowed down, never given up.
+
+A child that was put back several times in a short while is put back less and less often, up to a cap, per UID. When the
+other one stops, the next attempt is the last. Who it is comes from `managedFields`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from kroasync.model.objects import Obj, metadata
+
+# Put back at once so often; then with pauses that double.
+_PATIENCE: Final = 5
+_FIRST_PAUSE_S: Final = 1.0
+_LONGEST_PAUSE_S: Final = 300.0
+# An object left alone for this long, beyond its pause, starts afresh.
+_CALM_S: Final = 60.0
+_KEPT: Final = 1024
+
+
+@dataclass(slots=True)
+class _Fight:
+    heals: int
+    last_s: float
+
+    @property
+    def pause_s(self) -> float:
+        if self.heals < _PATIENCE:
+            return 0.0
+        return min(_FIRST_PAUSE_S * 2.0 ** min(self.heals - _PATIENCE, 32), _LONGEST_PAUSE_S)
+
+
+class Fights:
+    """How often which object was put back. `clock` is monotonic seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._by_uid: dict[str, _Fight] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_uid)
+
+    def wait_s(self, uid: str) -> float:
+        """How long the object is to be left as it is; 0 if it may be put back now."""
+        fight = self._by_uid.get(uid)
+        return max(0.0, fight.last_s + fight.pause_s - self._clock()) if fight else 0.0
+
+    def healed(self, uid: str) -> bool:
+        """The object was put back; True if from now on it has to wait."""
+        now = self._clock()
+        fight = self._by_uid.get(uid)
+        if fight is None or now - fight.last_s > fight.pause_s + _CALM_S:
+            self._forget_calm(now)
+            fight = self._by_uid[uid] = _Fight(0, now)
+        fight.heals += 1
+        fight.last_s = now
+        return fight.heals == _PATIENCE
+
+    def _forget_calm(self, now: float) -> None:
+        if len(self._by_uid) >= _KEPT:
+            self._by_uid = {u: f for u, f in self._by_uid.items() if now - f.last_s <= f.pause_s + _CALM_S}
+
+
+def contenders(live: Obj, desired: Obj, ours: str) -> dict[str, tuple[str, ...]]:
+    """Managers that hold fields `desired` declares with another value, and these fields (`.spec.replicas`)."""
+    found: dict[str, tuple[str, ...]] = {}
+    for entry in metadata(live).get("managedFields") or ():
+        manager = str(entry.get("manager") or "unknown")
+        if manager == ours or entry.get("subresource"):
+            continue
+        taken = tuple(dict.fromkeys(_taken(entry.get("fieldsV1") or {}, live, desired, "")))
+        if taken:
+            found[manager] = (*found.get(manager, ()), *taken)
+    return found
+
+
+def _taken(fields: Mapping[str, Any], live: Any, desired: Any, at: str) -> Iterator[str]:
+    for step, below in fields.items():
+        kind, _, name = step.partition(":")
+        if kind == "f" and isinstance(desired, dict) and name in desired and isinstance(live, dict):
+            if below:
+                yield from _taken(below, live.get(name), desired[name], f"{at}.{name}")
+            elif live.get(name) != desired[name]:
+                yield f"{at}.{name}"
+        elif kind == "k":
+            keys = orjson.loads(name)
+            wanted, found = _item(desired, keys), _item(live, keys)
+            if wanted is not None and found is not None:
+                yield from _taken(below, found, wanted, f"{at}[]")
+
+
+def _item(items: Any, keys: Mapping[str, Any]) -> Any:
+    if not isinstance(items, list):
+        return None
+    return next((i for i in items if isinstance(i, dict) and all(i.get(k, v) == v for k, v in keys.items())), None)

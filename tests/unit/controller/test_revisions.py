@@ -1,0 +1,122 @@
+"""Graph revisions: numbers, owners, and what is known of them."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from kroasync.controller.revisions import (
+    RevisionStore,
+    adopted,
+    definition_of,
+    hash_of,
+    identity_of,
+    new_revision,
+    number_of,
+    verified_status,
+)
+from kroasync.model import names
+from kroasync.model.definition import Definition, parse_definition
+from kroasync.model.objects import Obj
+from tests.fakes import virtual
+
+SPEC = {"schema": {"apiVersion": "v1", "kind": "App", "spec": {"name": "string"}}, "resources": []}
+
+
+def definition(*, namespace: str = "", uid: str = "d1") -> Definition:
+    kind = names.RESOURCE_GROUP if namespace else names.RESOURCE_GRAPH_DEFINITION
+    meta = {"name": "web", "uid": uid, "generation": 3} | ({"namespace": namespace} if namespace else {})
+    found, problems = parse_definition(
+        {"apiVersion": names.KRO_API_VERSION, "kind": kind, "metadata": meta, "spec": SPEC}
+    )
+    assert found is not None, problems
+    return found
+
+
+def revision(number: Any, *, of: str = "web", **meta: Any) -> Obj:
+    return {"metadata": {"name": f"{of}-r{number}", **meta}, "spec": {"revision": number, "snapshot": {"name": of}}}
+
+
+def test_a_revision_of_a_cluster_scoped_definition_is_owned_by_it() -> None:
+    found = new_revision(definition(), 4, version="v1")
+    [owner] = found["metadata"]["ownerReferences"]
+    assert (owner["uid"], owner["controller"]) == ("d1", True)
+    assert (number_of(found), hash_of(found)) == (4, definition().hash)
+    assert found["spec"]["snapshot"] == {"name": "web", "generation": 3, "spec": SPEC}
+    assert found["metadata"]["finalizers"] == [names.FINALIZER]
+
+
+def test_a_revision_of_a_namespaced_definition_has_no_owner() -> None:
+    """A cluster-scoped object cannot be owned by a namespaced one."""
+    group = definition(namespace="team")
+    found = new_revision(group, 1, version="v1")
+    assert "ownerReferences" not in found["metadata"]
+    assert identity_of(group) == found["spec"]["snapshot"]["name"] == "team/web"
+    assert "/" not in found["metadata"]["name"]
+    assert adopted(found, group) is None
+
+
+def test_a_definition_created_anew_adopts_its_old_revisions() -> None:
+    old = new_revision(definition(uid="d0"), 1, version="v1")
+    old["metadata"] |= {"resourceVersion": "9"}
+    other = {"apiVersion": "v1", "kind": "ConfigMap", "name": "c", "uid": "c"}
+    old["metadata"]["ownerReferences"].append(other)
+    patch = adopted(old, definition(uid="d1"))
+    assert patch is not None
+    assert patch["metadata"]["resourceVersion"] == "9"
+    assert [o["uid"] for o in patch["metadata"]["ownerReferences"]] == ["c", "d1"]
+
+
+def test_the_owner_does_not_adopt_again() -> None:
+    assert adopted(new_revision(definition(), 1, version="v1"), definition()) is None
+
+
+def test_the_status_of_a_compiled_revision() -> None:
+    found = verified_status(revision(1), order=["a", "b"], resources=[{"id": "b"}], now="2026-01-01T00:00:00Z")
+    assert {c["type"]: c["status"] for c in found["conditions"]} == {"Ready": "True", "GraphVerified": "True"}
+    assert (found["topologicalOrder"], found["resources"]) == (["a", "b"], [{"id": "b"}])
+
+
+def test_a_revision_as_a_definition_has_its_spec_and_todays_metadata() -> None:
+    current = {"kind": "X", "metadata": {"generation": 9}, "spec": {"broken": True}}
+    old = new_revision(definition(), 1, version="v1")
+    assert definition_of(old, current) == {"kind": "X", "metadata": {"generation": 9}, "spec": SPEC}
+
+
+@pytest.mark.parametrize("malformed", [{}, {"spec": {}}, {"spec": {"revision": "7"}}])
+def test_a_malformed_revision_has_number_0(malformed: Obj) -> None:
+    assert number_of(malformed) == 0
+
+
+def test_revisions_of_one_definition_oldest_first() -> None:
+    store = RevisionStore()
+    store.replace([revision(10), revision(9), revision(2, of="other"), revision(1, deletionTimestamp="x")])
+    assert [number_of(r) for r in store.of("web")] == [9, 10]
+    assert store.identities() == {"web", "other"}
+    assert store.counts() == {("active",): 3, ("deleting",): 1}
+
+
+def test_terminating_are_those_that_wait_for_us() -> None:
+    store = RevisionStore()
+    waiting = revision(1, deletionTimestamp="x", finalizers=[names.FINALIZER])
+    store.replace([waiting, revision(2, deletionTimestamp="x", finalizers=["other"]), revision(3)])
+    assert store.terminating("web") == [waiting]
+
+
+def test_events_change_what_is_known() -> None:
+    store = RevisionStore()
+    store.event("ADDED", revision(1))
+    store.event("ADDED", revision(2))
+    store.event("DELETED", revision(1))
+    assert [number_of(r) for r in store.of("web")] == [2]
+
+
+def test_whoever_took_the_signal_before_looking_is_woken_by_the_next_change() -> None:
+    async def story() -> bool:
+        store = RevisionStore()
+        changed = store.changed
+        asyncio.get_running_loop().call_later(1.0, store.event, "ADDED", revision(1))
+        await changed.wait()
+        return store.changed.is_set()
+
+    assert virtual.run(story()) is False

@@ -1,0 +1,371 @@
+"""Which generated kinds are served, by which graph, and what they make be watched."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from kroasync.controller.served import ServedKinds, wake_by_uid
+from kroasync.controller.serving import Serving
+from kroasync.controller.store import ChildStore, InstanceStore
+from kroasync.controller.watches import Watches
+from kroasync.engine.actions import Watch as WatchAction
+from kroasync.metrics import Metrics
+from kroasync.model.objects import Key, Obj, Resource
+from tests.fakes import virtual
+from tests.unit.controller.samples import APPS, CONFIGS, OWNER, SECRETS, app, app_key, config, config_key
+
+DEFINITION = Key(Resource("kro.run", "v1alpha1", "ResourceGraphDefinition", "resourcegraphdefinitions", False), "", "d")
+ITEMS = Resource("example.com", "v1", "Item", "items")
+
+# The part of a generated CRD that serving looks at: the schema of `spec`.
+CRD = {"spec": {"versions": [{"schema": {"openAPIV3Schema": {"properties": {"spec": {"type": "object"}}}}}]}}
+
+
+@dataclass
+class FakeWatch:
+    """A watch that does nothing; `synced` is set by the test, or at once."""
+
+    resource: Resource
+    sink: Any
+    selectors: dict[str, str]
+    synced: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: bool = False
+    error: str | None = "forbidden"
+
+    async def run(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.ended = True
+
+
+@dataclass
+class FakeNode:
+    id: str
+    resource: Resource
+    is_external: bool = False
+
+
+@dataclass(eq=False)
+class FakeGraph:
+    resource: Resource
+    nodes: dict[str, FakeNode]
+    reads: dict[str, frozenset[tuple[str, ...]]] = field(default_factory=dict)
+    crd: Obj = field(default_factory=lambda: CRD)
+
+
+class Bench:
+    """Watches and Serving around watches that the test plays."""
+
+    def __init__(self, group: asyncio.TaskGroup) -> None:
+        self.made: list[FakeWatch] = []
+        self.woken: list[Key] = []
+        self.auto = True
+        self.metrics = Metrics()
+        self.kinds = ServedKinds()
+        self.children = ChildStore(wake_by_uid(self.kinds, self.woken.append))
+        self.watches = Watches(
+            group=group,
+            client=None,  # type: ignore[arg-type]
+            children=self.children,
+            wake=self.woken.append,
+            make=self.make,
+            metrics=self.metrics,
+        )
+        self.serving = Serving(
+            kinds=self.kinds,
+            watches=self.watches,
+            children=self.children,
+            wake=self.woken.append,
+            gone=lambda key, obj: self.woken.append(key),
+            plan=lambda graph: graph,  # type: ignore[arg-type, return-value]
+            metrics=self.metrics,
+        )
+
+    def make(self, client: object, resource: Resource, *, sink: Any, **selectors: str) -> FakeWatch:
+        watch = FakeWatch(resource, sink, selectors)
+        if self.auto:
+            watch.synced.set()
+        self.made.append(watch)
+        return watch
+
+    def of(self, resource: Resource) -> list[FakeWatch]:
+        return [watch for watch in self.made if watch.resource == resource]
+
+    async def serve(self, *nodes: FakeNode, resource: Resource = APPS, **reads: set[tuple[str, ...]]) -> FakeGraph:
+        graph = FakeGraph(resource, {n.id: n for n in nodes}, {k: frozenset(v) for k, v in reads.items()})
+        await self.serving.serve(DEFINITION, graph)  # type: ignore[arg-type]
+        await turns()
+        return graph
+
+    def metric(self, name: str) -> list[str]:
+        return [line for line in self.metrics.render().decode().splitlines() if line.startswith(name)]
+
+
+async def turns() -> None:
+    """Let tasks that were started or cancelled run."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+def play(story: Any) -> None:
+    """Run an async story with a Bench; its watch tasks end with it."""
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as group:
+            bench = Bench(group)
+            try:
+                await story(bench)
+            finally:
+                bench.watches.stop_all()
+
+    virtual.run(main())
+
+
+CONFIG, SECRET = FakeNode("config", CONFIGS), FakeNode("secret", SECRETS)
+
+
+def test_a_kind_is_served_with_its_instances_and_the_kinds_it_manages() -> None:
+    async def story(bench: Bench) -> None:
+        graph = await bench.serve(CONFIG, SECRET)
+        served = bench.kinds.get(APPS)
+        assert served is not None
+        assert (served.graph, served.definition, served.plan) == (graph, DEFINITION, graph)
+        assert [w.resource for w in bench.made] == [APPS, CONFIGS, SECRETS]
+        assert bench.of(APPS)[0].selectors == {}
+        assert "kro.run/owned=true" in bench.of(CONFIGS)[0].selectors["label_selector"]
+
+    play(story)
+
+
+def test_a_new_graph_wakes_every_instance_and_the_same_one_none() -> None:
+    async def story(bench: Bench) -> None:
+        graph = await bench.serve(CONFIG)
+        bench.of(APPS)[0].sink.event("ADDED", app(version=1))
+        bench.woken.clear()
+        await bench.serving.serve(DEFINITION, graph)  # type: ignore[arg-type]
+        assert bench.woken == []
+        await bench.serve(CONFIG)
+        assert bench.woken == [app_key()]
+        assert len(bench.of(CONFIGS)) == 1
+
+    play(story)
+
+
+def test_watches_that_do_not_sync_in_time_leave_what_was_served() -> None:
+    async def story(bench: Bench) -> None:
+        before = await bench.serve(CONFIG)
+        bench.auto = False
+        with pytest.raises(TimeoutError, match="Resource=secrets: forbidden"):
+            await bench.serve(CONFIG, SECRET)
+        served = bench.kinds.get(APPS)
+        assert served is not None
+        assert served.graph is before
+
+    play(story)
+
+
+def test_a_definition_that_changes_its_kind_retires_the_old_one() -> None:
+    async def story(bench: Bench) -> None:
+        await bench.serve(CONFIG)
+        await bench.serve(CONFIG, resource=ITEMS)
+        old = bench.kinds.get(APPS)
+        assert old is not None
+        assert (old.plan, old.graph, old.definition) == (None, None, None)
+        assert [s.resource for s in bench.kinds.of_definition(DEFINITION)] == [ITEMS]
+        assert not bench.of(APPS)[0].ended
+
+    play(story)
+
+
+def test_a_kind_without_crd_is_gone_with_its_watches() -> None:
+    async def story(bench: Bench) -> None:
+        await bench.serve(CONFIG)
+        bench.of(APPS)[0].sink.event("ADDED", app(version=1))
+        bench.serving.stop(APPS)
+        await turns()
+        assert bench.kinds.get(APPS) is None
+        assert bench.kinds.by_uid == {}
+        assert all(watch.ended for watch in bench.made)
+        bench.serving.stop(APPS)
+
+    play(story)
+
+
+def test_a_generated_kind_without_definition_is_watched_for_deletions() -> None:
+    async def story(bench: Bench) -> None:
+        bench.serving.adopt(APPS)
+        bench.serving.adopt(APPS)
+        assert len(bench.of(APPS)) == 1
+        assert bench.kinds.instance(app_key()) is None
+        bench.of(APPS)[0].sink.event("ADDED", app(version=1))
+        assert bench.kinds.instance(app_key()) == app(version=1)
+
+    play(story)
+
+
+def test_wider_reads_of_a_kind_list_it_again() -> None:
+    async def story(bench: Bench) -> None:
+        await bench.serve(CONFIG, config={("data", "a")})
+        bench.of(CONFIGS)[0].sink.event("ADDED", config(version=1, data={"a": "1", "b": "2"}))
+        await bench.serve(CONFIG, config={("data", "b")})
+        await turns()
+        _, second = bench.of(CONFIGS)
+        second.sink.replace([config(version=1, data={"a": "1", "b": "2"})])
+        found = bench.children.find(config_key())
+        assert found is not None
+        assert found.obj["data"] == {"a": "1", "b": "2"}
+        assert bench.watches.children_watch(CONFIGS) is second
+
+    play(story)
+
+
+def test_one_watch_of_children_serves_all_owners_until_the_last_leaves() -> None:
+    async def story(bench: Bench) -> None:
+        one = bench.watches.hold_children(CONFIGS, owner="a")
+        assert bench.watches.hold_children(CONFIGS, owner="b") is one
+        bench.of(CONFIGS)[0].sink.event("ADDED", config(version=1))
+        await turns()
+        bench.watches.release("a")
+        assert bench.watches.children_watch(CONFIGS) is one
+        bench.watches.release_children(CONFIGS, owner="b")
+        await turns()
+        assert bench.watches.children_watch(CONFIGS) is None
+        assert bench.of(CONFIGS)[0].ended
+        assert len(bench.children) == 0
+        bench.watches.release_children(CONFIGS, owner="b")
+
+    play(story)
+
+
+def test_kinds_of_an_inventory_are_held_once() -> None:
+    async def story(bench: Bench) -> None:
+        await bench.serve(CONFIG)
+        held = bench.serving.hold_inventory(app_key(), [CONFIGS, SECRETS])
+        assert [watch.resource for watch in held] == [CONFIGS, SECRETS]
+        assert [w.resource for w in bench.made] == [APPS, CONFIGS, SECRETS]
+
+    play(story)
+
+
+def external(name: str | None = "ext", *, namespace: str = "default", selector: str | None = None) -> WatchAction:
+    return WatchAction(node="ext", resource=CONFIGS, namespace=namespace, name=name, selector=selector)
+
+
+def test_an_external_object_is_known_once_synced_and_wakes_its_holders() -> None:
+    async def story(bench: Bench) -> None:
+        action = external()
+        assert bench.watches.external(action, holder=app_key()) is None
+        await bench.watches.hold_external(app_key(), action)
+        assert bench.watches.external(action, holder=app_key()) == []
+        [watch] = bench.made
+        assert watch.selectors == {
+            "namespace": "default",
+            "label_selector": "",
+            "field_selector": "metadata.name=ext",
+        }
+        watch.sink.event("ADDED", config("ext", version=1))
+        watch.sink.event("MODIFIED", config("ext", version=1))
+        assert bench.woken == [app_key()]
+        found = bench.watches.external(action, holder=app_key())
+        assert found is not None
+        assert [obj["metadata"]["name"] for obj in found] == ["ext"]
+        watch.sink.event("DELETED", config("ext", version=2))
+        watch.sink.event("DELETED", config("ext", version=2))
+        assert bench.woken == [app_key()] * 2
+        assert bench.watches.external(action, holder=app_key()) == []
+
+    play(story)
+
+
+def test_an_external_watch_keeps_what_is_read_and_is_silent_about_the_rest() -> None:
+    async def story(bench: Bench) -> None:
+        bench.watches.read_externals(CONFIGS, [("data", "a")])
+        await bench.watches.hold_external(app_key(), external())
+        sink = bench.made[0].sink
+        sink.replace([config("ext", version=1, data={"a": "1", "b": "1"})])
+        bench.woken.clear()
+        sink.event("MODIFIED", config("ext", version=2, data={"a": "1", "b": "2"}))
+        assert bench.woken == []
+        sink.event("MODIFIED", config("ext", version=3, data={"a": "2", "b": "2"}))
+        assert bench.woken == [app_key()]
+
+    play(story)
+
+
+def test_a_selector_is_watched_as_such_and_sorted() -> None:
+    async def story(bench: Bench) -> None:
+        action = external(None, selector="app=x")
+        await bench.watches.hold_external(app_key(), action)
+        [watch] = bench.made
+        assert watch.selectors["label_selector"] == "app=x"
+        watch.sink.replace([config("b", version=2, uid="b"), config("a", version=1, uid="a")])
+        found = bench.watches.external(action, holder=app_key())
+        assert found is not None
+        assert [obj["metadata"]["name"] for obj in found] == ["a", "b"]
+        assert bench.watches.requested() == {("v1, Resource=configmaps", "collection"): 1}
+
+    play(story)
+
+
+def test_external_watches_that_are_no_longer_used_end() -> None:
+    async def story(bench: Bench) -> None:
+        one, two = external("one"), external("two")
+        for action in (one, two):
+            await bench.watches.hold_external(app_key(), action)
+        await bench.watches.hold_external(app_key("other"), two)
+        await turns()
+        bench.watches.keep_externals(app_key(), [])
+        await turns()
+        assert [watch.ended for watch in bench.made] == [True, False]
+        bench.made[1].sink.event("ADDED", config("two", version=1))
+        assert bench.woken == [app_key("other")]
+        bench.watches.release(app_key("other"))
+        await turns()
+        assert bench.made[1].ended
+
+    play(story)
+
+
+def test_many_narrow_watches_of_a_kind_become_one_wide_watch() -> None:
+    async def story(bench: Bench) -> None:
+        for number in range(40):
+            await bench.watches.hold_external(app_key(f"app-{number}"), external(f"ext-{number}"))
+        assert len(bench.made) == 33
+        assert bench.made[32].selectors == {"namespace": "", "label_selector": "", "field_selector": ""}
+        bench.made[32].sink.replace([config("ext-39", version=1), config("ext-38", version=2, uid="x")])
+        found = bench.watches.external(external("ext-39"), holder=app_key("app-39"))
+        assert found is not None
+        assert [obj["metadata"]["name"] for obj in found] == ["ext-39"]
+        assert bench.watches.requested() == {("v1, Resource=configmaps", "scalar"): 40}
+
+    play(story)
+
+
+def test_events_are_counted_by_kind() -> None:
+    async def story(bench: Bench) -> None:
+        await bench.serve(CONFIG)
+        instances, children = bench.of(APPS)[0].sink, bench.of(CONFIGS)[0].sink
+        instances.event("ADDED", app(version=1, uid=OWNER))
+        instances.event("DELETED", app(version=2, uid=OWNER))
+        children.event("ADDED", config(version=1))
+        children.event("MODIFIED", config(version=1))
+        events = bench.metric("dynamic_controller_informer_events_total{")
+        assert 'event_type="add",gvr="example.com/v1, Resource=apps"} 1.0' in events[0]
+        assert 'event_type="delete"' in events[1]
+        assert bench.metric("dynamic_controller_route_total{")[0].endswith(" 2.0")
+        assert bench.metric("dynamic_controller_route_match_total{")[0].endswith(" 1.0")
+
+    play(story)
+
+
+def test_children_wake_the_instance_of_their_label_and_nobody_else() -> None:
+    kinds, woken = ServedKinds(), list[Key]()
+    store = InstanceStore(APPS, lambda key: None, lambda key, obj: None, by_uid=kinds.by_uid)
+    store.put(app(version=1))
+    wake = wake_by_uid(kinds, woken.append)
+    wake("i1")
+    wake("unknown")
+    assert woken == [app_key()]

@@ -1,0 +1,347 @@
+"""One controller on the fake server in virtual time: what it counts, logs and records."""
+
+import asyncio
+import logging
+import random
+import re
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from kroasync.controller.definitions import GRAPH_DEFINITIONS
+from kroasync.controller.events import EVENTS
+from kroasync.controller.runtime import Runtime, RuntimeOptions
+from kroasync.metrics import Metrics
+from kroasync.model.objects import Key, Obj, Resource
+from tests.fakes import virtual
+from tests.fakes.client import FakeClient
+from tests.fakes.kube import FakeServer, StatusError
+
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+APPS = Resource("kro.run", "v1alpha1", "App", "apps")
+CONFIGS = Resource("", "v1", "ConfigMap", "configmaps")
+NAMESPACES = Resource("", "v1", "Namespace", "namespaces", False)
+APP = Key(APPS, "default", "one")
+DEFINITION = Key(GRAPH_DEFINITIONS, "", "app")
+
+
+def definition(*, namespace: str = "", value: str = "${schema.spec.value}") -> Obj:
+    meta = {"name": "${schema.metadata.name}"} | ({"namespace": namespace} if namespace else {})
+    template = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"value": value}}
+    many = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "${schema.metadata.name}-${letter}"},
+    }
+    return {
+        "apiVersion": "kro.run/v1alpha1",
+        "kind": "ResourceGraphDefinition",
+        "metadata": {"name": "app"},
+        "spec": {
+            "schema": {
+                "apiVersion": "v1alpha1",
+                "kind": "App",
+                "spec": {"value": 'string | default="x"', "secret": 'string | default="hidden"'},
+            },
+            "resources": [
+                {"id": "config", "template": template},
+                {"id": "many", "forEach": [{"letter": "${['a', 'b']}"}], "template": many},
+                {"id": "never", "includeWhen": ["${false}"], "template": {**template, "metadata": {"name": "never"}}},
+            ],
+        },
+    }
+
+
+class World:
+    def __init__(self, group: asyncio.TaskGroup, options: RuntimeOptions) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.server = FakeServer(now=self.now)
+        self.metrics = Metrics(now=lambda: self.now().timestamp())
+        self.user = FakeClient(self.server, actor="user")
+        self.client = FakeClient(self.server, actor="controller", metrics=self.metrics)
+        self.stop = asyncio.Event()
+        self.keys: list[str] = []
+        self.runtime = Runtime(
+            self.client,
+            options=options,
+            metrics=self.metrics,
+            clock=self.loop.time,
+            now=self.now,
+            rng=random.Random(1),
+            begin=self.keys.append,
+        )
+        self.task = group.create_task(self.runtime.run(self.stop))
+
+    def now(self) -> datetime:
+        return EPOCH + timedelta(seconds=self.loop.time())
+
+    async def define(self, **more: Any) -> None:
+        await self.user.create(DEFINITION, definition(**more))
+        await asyncio.sleep(5)
+
+    async def instance(self, **spec: str) -> None:
+        await self.user.create(APP, {"metadata": {"name": "one", "namespace": "default"}, "spec": spec})
+        await asyncio.sleep(2)
+
+    async def state(self) -> str:
+        return str((await self.user.get(APP)).get("status", {}).get("state"))
+
+    def samples(self) -> dict[str, float]:
+        """Name with labels to value, of every sample."""
+        lines = [line for line in self.metrics.render().decode().splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+    def value(self, metric: str, /, **labels: str) -> float:
+        """The sum over all samples of a name with these labels."""
+        found = 0.0
+        for sample, value in self.samples().items():
+            base, _, rest = sample.partition("{")
+            if base == metric and all(f'{k}="{v}"' in rest for k, v in labels.items()):
+                found += value
+        return found
+
+    def events(self) -> list[tuple[str, str, str]]:
+        return [(e["type"], e["reason"], e["note"]) for e in self.server.objects(EVENTS)]
+
+
+Story = Callable[[World], Awaitable[None]]
+
+
+def play(story: Story, **options: Any) -> None:
+    async def main() -> None:
+        async with asyncio.TaskGroup() as group:
+            world = World(group, RuntimeOptions(**options))
+            try:
+                await story(world)
+            finally:
+                world.stop.set()
+
+    virtual.run(main())
+
+
+def test_every_metric_a_life_touches_is_fed() -> None:
+    async def story(world: World) -> None:
+        await world.define()
+        await world.instance(value="1")
+        assert await world.state() == "ACTIVE"
+        path, gvr = "kro.run/v1alpha1/apps", "kro.run/v1alpha1, Resource=apps"
+        configs = "v1, Resource=configmaps"
+        for name, labels in (
+            ("dynamic_controller_reconcile_total", {"gvr": path}),
+            ("dynamic_controller_reconcile_duration_seconds_count", {"gvr": path}),
+            ("dynamic_controller_requeue_total", {"gvr": path, "type": "no_requeue"}),
+            ("dynamic_controller_informer_events_total", {"gvr": gvr, "event_type": "add"}),
+            ("dynamic_controller_informer_sync_duration_seconds_count", {"gvr": configs}),
+            ("dynamic_controller_route_total", {"gvr": configs}),
+            ("instance_reconcile_total", {"gvr": gvr}),
+            ("instance_graph_resolution_success_total", {"gvr": gvr}),
+            ("runtime_collection_size_count", {}),
+            ("runtime_node_eval_total", {}),
+            ("runtime_node_ignored_total", {}),
+            ("rgd_graph_build_total", {"name": "app"}),
+            ("rgd_graph_build_duration_seconds_count", {"name": "app"}),
+            ("rgd_graph_revision_issue_total", {"reason": "no_revision"}),
+            ("rgd_graph_revision_resolution_total", {"result": "issue"}),
+            ("schema_resolver_cache_misses_total", {}),
+            ("schema_resolver_api_call_duration_seconds_count", {}),
+            ("schema_resolver_cache_size", {}),
+            ("workqueue_adds_total", {"name": "instances"}),
+            ("workqueue_adds_total", {"name": "definitions"}),
+            ("workqueue_queue_duration_seconds_count", {"name": "instances"}),
+            ("workqueue_work_duration_seconds_count", {"name": "definitions"}),
+            ("dynamic_controller_watch_count", {}),
+        ):
+            assert world.value(name, **labels) > 0, name
+        assert world.value("dynamic_controller_gvr_count") == 1
+        assert world.value("dynamic_controller_instance_watch_count", parent_gvr=gvr) == 1
+        assert world.value("graph_revision_registry_entries", state="active") == 1
+        assert world.value("dynamic_controller_queue_length") == 0
+        assert world.value("kroasync_workqueue_depth", state="delayed") == 1
+        assert world.value("runtime_node_eval_errors_total") == 0
+        await asyncio.sleep(20)
+        assert 15 < world.value("kroasync_watch_last_event_age_seconds", gvr=configs) < 60
+        await world.user.delete(DEFINITION)
+        await asyncio.sleep(2)
+        assert world.value("rgd_deletions_total", name="app") == 1
+        assert world.value("rgd_deletion_duration_seconds_count", name="app") == 1
+
+    play(story)
+
+
+def test_no_series_is_of_an_instance() -> None:
+    async def story(world: World) -> None:
+        await world.define()
+        await world.instance()
+        before = len(world.samples())
+        for number in range(30):
+            key = Key(APPS, "default", f"more-{number}")
+            await world.user.create(key, {"metadata": {"name": key.name, "namespace": "default"}})
+        await asyncio.sleep(5)
+        assert len(world.samples()) - before < 10
+        assert not [name for name in world.samples() if "more-" in name]
+
+    play(story)
+
+
+def test_old_revisions_deleted_are_counted() -> None:
+    async def story(world: World) -> None:
+        await world.define()
+        for value in ("a", "b"):
+            spec = definition(value=value)["spec"]
+            await world.user.merge_patch(DEFINITION, {"spec": spec}, manager="user")
+            await asyncio.sleep(2)
+        assert world.value("rgd_graph_revision_issue_total", reason="spec_changed") == 2
+        assert world.value("rgd_graph_revision_gc_deleted_total") == 2
+
+    play(story, max_revisions=1)
+
+
+def test_a_refused_definition_is_counted() -> None:
+    async def story(world: World) -> None:
+        await world.define(value="${nobody.spec}")
+        assert world.value("rgd_graph_build_errors_total", name="app") == 1
+        assert world.value("rgd_graph_revision_resolution_total", result="failed") >= 1
+
+    play(story)
+
+
+def test_passes_that_change_something_are_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def story(world: World) -> None:
+        await world.define()
+        caplog.clear()
+        await world.instance(value="1", secret="hunter2")
+        lines = [r for r in caplog.records if r.name == "kroasync.runtime" and r.levelno == logging.INFO]
+        [line] = [r for r in lines if r.__dict__["key"] == str(APP)]
+        found = line.__dict__
+        assert (line.getMessage(), found["outcome"], found["verdict"]) == ("pass", "ACTIVE", "no_requeue")
+        assert found["changes"] == {"created": 3, "status written": 1}
+        assert found["sent"] == 5  # metadata, three children, status
+        assert found["took_ms"] >= 0
+        assert "hunter2" not in caplog.text
+        assert set(world.keys) == {str(DEFINITION), str(APP)}
+
+    with caplog.at_level(logging.DEBUG, logger="kroasync"):
+        play(story)
+
+
+def test_passes_that_change_nothing_are_debug_lines(caplog: pytest.LogCaptureFixture) -> None:
+    async def story(world: World) -> None:
+        await world.define()
+        await world.instance()
+        caplog.clear()
+        world.runtime.queue.add(APP)
+        await asyncio.sleep(1)
+        [line] = [r for r in caplog.records if r.name == "kroasync.runtime"]
+        assert (line.levelno, line.__dict__["changes"], line.__dict__["sent"]) == (logging.DEBUG, {}, 0)
+
+    with caplog.at_level(logging.DEBUG, logger="kroasync"):
+        play(story)
+
+
+def test_conditions_are_events_when_asked_for() -> None:
+    async def story(world: World) -> None:
+        await world.define()
+        await world.instance()
+        found = [event for event in world.events() if "->" in event[2]]
+        assert ("Normal", "Ready") in [(type_, reason) for type_, reason, _ in found]
+        assert all(re.fullmatch(r"(none|Unknown|True|False) -> (True|False|Unknown): \w*", note) for *_, note in found)
+        count = len(found)
+        world.runtime.queue.add(APP)
+        await asyncio.sleep(2)
+        assert len([event for event in world.events() if "->" in event[2]]) == count
+
+    play(story, features=frozenset({"InstanceConditionEvents"}))
+
+
+def test_conditions_are_no_events_by_default() -> None:
+    async def story(world: World) -> None:
+        await world.define()
+        await world.instance()
+        assert not [event for event in world.events() if "->" in event[2]]
+        assert "Ready" in [reason for _, reason, _ in world.events()]
+
+    play(story)
+
+
+@pytest.mark.parametrize("gate", [True, False])
+def test_ages_of_conditions_are_a_metric_when_asked_for(gate: bool) -> None:
+    async def story(world: World) -> None:
+        await world.define()
+        await world.instance()
+        await asyncio.sleep(100)
+        name, labels = "instance_condition_current_status_seconds", {"name": "one", "condition_type": "Ready"}
+        assert (95 < world.value(name, **labels) < 110) is gate
+        await world.user.delete(APP)
+        await asyncio.sleep(5)
+        assert world.value(name, **labels) == 0
+
+    play(story, features=frozenset({"InstanceConditionMetrics"} if gate else ()))
+
+
+def test_a_namespace_nobody_announces_is_looked_for_within_the_requeue_interval() -> None:
+    async def story(world: World) -> None:
+        await world.define(namespace="later")
+        await world.instance()
+        await asyncio.sleep(120)
+        assert await world.state() == "ERROR"
+        await world.user.create(Key(NAMESPACES, "", "later"), {"metadata": {"name": "later"}})
+        await asyncio.sleep(3.5)
+        assert await world.state() == "ACTIVE"
+
+    play(story, requeue_s=3.0)
+
+
+def test_without_a_requeue_interval_the_backoff_grows() -> None:
+    async def story(world: World) -> None:
+        await world.define(namespace="later")
+        await world.instance()
+        await asyncio.sleep(120)
+        await world.user.create(Key(NAMESPACES, "", "later"), {"metadata": {"name": "later"}})
+        await asyncio.sleep(3.5)
+        assert await world.state() == "ERROR"
+        await asyncio.sleep(200)
+        assert await world.state() == "ACTIVE"
+        assert world.value("workqueue_retries_total", name="instances") < 15
+        assert world.value("instance_reconcile_errors_total") > 5
+
+    play(story, requeue_s=0.0)
+
+
+def test_stopping_waits_for_running_passes_but_not_for_ever() -> None:
+    async def story(world: World) -> None:
+        await world.define()
+        held = asyncio.Event()
+
+        send = world.client._send
+
+        async def slow(method: str, url: Any, *rest: Any) -> bytes:
+            if method == "PATCH":
+                await held.wait()
+            return await send(method, url, *rest)
+
+        world.client._send = slow  # type: ignore[method-assign]
+        await world.instance()
+        began = world.loop.time()
+        world.stop.set()
+        await asyncio.wait([world.task])
+        assert world.loop.time() - began == pytest.approx(7.0, abs=0.5)
+
+    play(story, stop_after_s=7.0)
+
+
+def test_an_instance_the_server_refuses_is_counted_as_an_error() -> None:
+    async def story(world: World) -> None:
+        def refuse(resource: Resource, obj: Obj) -> None:
+            if resource == CONFIGS:
+                raise StatusError(403, "Forbidden", "not allowed")
+
+        world.server.admit(refuse)
+        await world.define()
+        await world.instance()
+        assert world.value("runtime_node_eval_errors_total") >= 1
+        assert world.value("dynamic_controller_requeue_total", type="rate_limited") >= 1
+        assert world.value("dynamic_controller_handler_errors_total") >= 1
+
+    play(story)
