@@ -168,7 +168,7 @@ class FakeServer:
         self._kinds: dict[tuple[str, str, str], Kind] = {}
         self._tables: dict[tuple[str, str], _Table] = {}
         self._observers: list[Callable[[Write], None]] = []
-        self._admission: list[Callable[[str, str, Resource, Obj], None]] = []
+        self._admission: list[Callable[[Resource, Obj], None]] = []
         self.deployment_ready_s: float | None = None
         self._actor = ""
         self.documents: dict[str, bytes] = {}
@@ -183,6 +183,10 @@ class FakeServer:
     def observe(self, call: Callable[[Write], None]) -> None:
         """`call` is told every write that changed something, in order, as it happens."""
         self._observers.append(call)
+
+    def admit(self, check: Callable[[Resource, Obj], None]) -> None:
+        """`check` is asked before every write and may raise a StatusError."""
+        self._admission.append(check)
 
     def objects(self, resource: Resource) -> list[Obj]:
         """Every object of a kind, as it is; not to be changed."""
@@ -369,13 +373,15 @@ class FakeServer:
         elif content_type.startswith("application/merge-patch"):
             obj = merge_patched(current, patch)
         else:
-            raise StatusError(415, "UnsupportedMediaType", f"the body of the request was in an unknown format {content_type}")
+            raise StatusError(
+                415, "UnsupportedMediaType", f"the body of the request was in an unknown format {content_type}"
+            )
         obj = self._decoded(kind, obj)
+        if obj["metadata"].get("uid") != before.uid:
+            raise _invalid(kind, name, "metadata.uid", "field is immutable")
         return 200, self._update(kind, before, obj, subresource, (manager, "Update", subresource)).content()
 
-    def _update(
-        self, kind: Kind, before: Stored, obj: Obj, subresource: str, by: tuple[str, str, str]
-    ) -> Stored:
+    def _update(self, kind: Kind, before: Stored, obj: Obj, subresource: str, by: tuple[str, str, str]) -> Stored:
         meta = obj["metadata"]
         name = before.meta["name"]
         if meta.get("name", name) != name:
@@ -472,10 +478,7 @@ class FakeServer:
         was = before.leaves()
         taken = frozenset(p for p, value in declared.items() if p in was and was[p] != value)
         conflicts = [
-            (key[0], path)
-            for key, (paths, _) in before.managers.items()
-            if key != by
-            for path in sorted(paths & taken)
+            (key[0], path) for key, (paths, _) in before.managers.items() if key != by for path in sorted(paths & taken)
         ]
         if conflicts and not force:
             raise _conflict(conflicts)
@@ -564,7 +567,7 @@ class FakeServer:
         if before is not None and counted and kind.counted and not _same_spec(obj, before.obj):
             meta["generation"] = before.obj["metadata"].get("generation", 0) + 1
         for hook in self._admission:
-            hook(self._actor, verb, kind.resource, obj)
+            hook(kind.resource, obj)
         self._version += 1
         meta["resourceVersion"] = str(self._version)
         after = Stored({**obj, "metadata": meta}, managers, kind)
@@ -639,7 +642,12 @@ class FakeServer:
 
     def _completed(self, kind: Kind, obj: Obj) -> Obj:
         if kind.resource == DEPLOYMENTS:
-            spec = {"replicas": 1, "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600, **(obj.get("spec") or {})}
+            spec = {
+                "replicas": 1,
+                "revisionHistoryLimit": 10,
+                "progressDeadlineSeconds": 600,
+                **(obj.get("spec") or {}),
+            }
             return {**obj, "spec": spec}
         if kind.crd and kind.schema is not None:
             name = obj["metadata"].get("name", "")
@@ -841,9 +849,7 @@ class FakeServer:
         if not versions:
             raise StatusError(404, "NotFound", "the server could not find the requested resource")
         entries = [{"groupVersion": f"{group}/{v}", "version": v} for v in versions]
-        return orjson.dumps(
-            {"kind": "APIGroup", "name": group, "versions": entries, "preferredVersion": entries[0]}
-        )
+        return orjson.dumps({"kind": "APIGroup", "name": group, "versions": entries, "preferredVersion": entries[0]})
 
     def _openapi(self, path: str) -> bytes:
         if not path:
@@ -880,9 +886,7 @@ class Stream:
 
     _serial = 0
 
-    def __init__(
-        self, server: FakeServer, kind: Kind, table: _Table, namespace: str, query: Mapping[str, str]
-    ) -> None:
+    def __init__(self, server: FakeServer, kind: Kind, table: _Table, namespace: str, query: Mapping[str, str]) -> None:
         Stream._serial += 1
         self.number = Stream._serial
         self.resource = kind.resource
@@ -994,8 +998,7 @@ def selection(namespace: str, labels: str, field_text: str) -> Callable[[Obj], b
     tests: list[Callable[[Obj], bool]] = []
     if namespace:
         tests.append(lambda obj: obj["metadata"].get("namespace") == namespace)
-    for term in _terms(labels):
-        tests.append(_label_test(term))
+    tests += [_label_test(term) for term in _terms(labels)]
     for term in filter(None, field_text.split(",")):
         path, _, value = term.partition("=")
         steps = path.removesuffix("!").split(".")
@@ -1075,7 +1078,9 @@ def _json_operation(parent: Any, step: str, operation: Obj) -> None:
     elif kind == "remove":
         del parent[at]
     elif kind == "replace":
-        parent[at] = operation["value"] if parent[at] is not None or True else None
+        if isinstance(parent, dict) and at not in parent:
+            raise KeyError(at)
+        parent[at] = operation["value"]
     elif isinstance(parent, list):
         parent.insert(at, operation["value"])
     else:

@@ -286,6 +286,8 @@ class Lab:
             status = obj.get("status", {})
             return (
                 status.get("state") == state
+                # A suspended instance stays ACTIVE, too.
+                and (state != "ACTIVE" or is_true(obj, "Ready"))
                 and status.get("observedGeneration") == obj["metadata"]["generation"]
                 and message in condition(obj, "Ready").get("message", "")
             )
@@ -335,8 +337,13 @@ class Lab:
     def await_configs(self, expected: set[str], **options: Any) -> dict[str, Obj]:
         return eventually(self.configs, lambda found: set(found) == expected, what=f"ConfigMaps {expected}", **options)
 
+    def open(self) -> None:
+        """Create the namespace."""
+        self.cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}})
+
     def close(self) -> None:
-        """Delete the definitions, and with them, by the controller, the generated kinds; waits for nothing."""
+        """Delete the namespace, the definitions, and with them, by the controller, the generated kinds."""
+        self.cluster.delete(self.cluster.path("Namespace", "", self.namespace))
         for name in self.definitions:
             self.cluster.delete(self.cluster.path("ResourceGraphDefinition", "", name))
 

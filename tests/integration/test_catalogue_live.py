@@ -77,7 +77,11 @@ INACTIVE: dict[str, tuple[list[Obj], Obj, str]] = {
     ),
     "an expression that does not parse": ([config("a", "${Bad expression}")], {}, "Bad expression"),
     "forEach over a string": ([each("x", "schema.spec.text")], {"spec": {"text": "string"}}, "must return a list"),
-    "iterator with a reserved name": ([each("item", "schema.spec.list")], {"spec": {"list": "[]string"}}, "reserved keyword"),
+    "iterator with a reserved name": (
+        [each("item", "schema.spec.list")],
+        {"spec": {"list": "[]string"}},
+        "reserved keyword",
+    ),
     "iterator with a resource's name": (
         [each("b", "schema.spec.list"), config("b")],
         {"spec": {"list": "[]string"}},
@@ -89,7 +93,11 @@ INACTIVE: dict[str, tuple[list[Obj], Obj, str]] = {
         {"spec": {"n": "integer"}},
         "type mismatch",
     ),
-    "a field the schema does not have": ([config("a", data={"x": "${schema.spec.nmae}"})], {"spec": {"name": "string"}}, "nmae"),
+    "a field the schema does not have": (
+        [config("a", data={"x": "${schema.spec.nmae}"})],
+        {"spec": {"name": "string"}},
+        "nmae",
+    ),
     "a node that depends on itself": ([config("a", data={"x": "${a.metadata.name}"})], {}, "a"),
     "a reserved label": ([config("a", metadata={"labels": {"kro.run/owned": "x"}})], {}, "kro.run/"),
     "readyWhen that reads another node": (
@@ -137,7 +145,9 @@ def test_the_controller_refuses_each_bad_definition_and_each_can_be_deleted(lab:
 def test_the_controller_accepts_each_good_definition(lab: Lab) -> None:
     names = []
     for number, (resources, schema) in enumerate(ACTIVE.values()):
-        obj = lab.definition(schema.get("kind", f"Good{number}"), resources, **{k: v for k, v in schema.items() if k != "kind"})
+        obj = lab.definition(
+            schema.get("kind", f"Good{number}"), resources, **{k: v for k, v in schema.items() if k != "kind"}
+        )
         names.append(lab.submit(obj)["metadata"]["name"])
     for name in names:
         lab.await_definition(name)

@@ -89,7 +89,10 @@ def test_an_item_that_is_changed_or_deleted_is_healed_alone(lab: Lab) -> None:
 
 def test_items_live_in_several_namespaces(lab: Lab) -> None:
     spread = config(
-        "spread", f"{lab.namespace}-spread", metadata={"namespace": "${place}"}, forEach=[{"place": "${schema.spec.names}"}]
+        "spread",
+        f"{lab.namespace}-spread",
+        metadata={"namespace": "${place}"},
+        forEach=[{"place": "${schema.spec.names}"}],
     )
     lab.define("Spread", [spread], spec=NAMES)
     name = f"{lab.namespace}-spread"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from kroasync.playground import CommandError
 from tests.integration.cluster import Lab, Obj, condition, config, eventually, for_a_while, is_true, node
 
 pytestmark = pytest.mark.integration
@@ -30,7 +31,9 @@ def foreign_crd(group: str, kind: str, *, labels: dict[str, str] | None = None) 
                     "name": "v1alpha1",
                     "served": True,
                     "storage": True,
-                    "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec_schema, "status": schema}}},
+                    "schema": {
+                        "openAPIV3Schema": {"type": "object", "properties": {"spec": spec_schema, "status": schema}}
+                    },
                 }
             ],
         },
@@ -57,11 +60,15 @@ def test_1_2_the_status_of_an_accepted_definition(lab: Lab) -> None:
 
 
 def test_3_1_the_generated_crd(lab: Lab) -> None:
-    name = f"{lab.namespace[0]}x{lab.namespace.rpartition('-')[2]}"
+    name = lab.namespace.replace("-", "")
     definition = lab.define(
         "Generated",
         [config("a")],
-        spec={"size": 'integer | default=3 minimum=1 description="How many."', "tags": "[]string", "name": "string | required=true"},
+        spec={
+            "size": 'integer | default=3 minimum=1 description="How many."',
+            "tags": "[]string",
+            "name": "string | required=true",
+        },
         status={"where": "${a.metadata.namespace}", "n": "${size(a.metadata.labels)}"},
         shortNames=[name],
         categories=["everything"],
@@ -122,7 +129,9 @@ def test_a_refused_definition_says_everything_at_once_while_others_go_on(lab: La
     lab.instance("Serving")
     lab.await_state("Serving", timeout_s=5)
 
-    lab.define("Broken", [config("a"), config("b", data={"x": "${string(schema.spec.size)}"})], spec={"size": "integer"})
+    lab.define(
+        "Broken", [config("a"), config("b", data={"x": "${string(schema.spec.size)}"})], spec={"size": "integer"}
+    )
     lab.cluster.delete(lab.cluster.path("ResourceGraphDefinition", "", bad["metadata"]["name"]))
     lab.await_gone(lab.cluster.path("ResourceGraphDefinition", "", bad["metadata"]["name"]))
 
@@ -170,15 +179,16 @@ def test_definition_and_instance_in_one_kubectl_apply(lab: Lab) -> None:
     }
     text = yaml.safe_dump_all([definition, instance])
 
-    def applied() -> bool:
+    def refusal() -> str:
         try:
             lab.cluster.playground.kubectl("apply", "-f", "-", input=text)
-        except Exception as error:
-            assert "no matches for kind" in str(error) or "could not find the requested resource" in str(error)
-            return False
-        return True
+        except CommandError as error:
+            return str(error)
+        return ""
 
-    eventually(applied)
+    first = refusal()
+    assert first == "" or "no matches for kind" in first or "could not find the requested resource" in first
+    eventually(refusal, lambda text: text == "")
     lab.await_state("Together")
 
 
@@ -213,6 +223,30 @@ def test_a_kind_of_another_definition_is_never_taken(lab: Lab) -> None:
     assert lab.cluster.read(crd_path(lab, "contesteds")) is not None
 
 
+def test_definitions_of_one_name_do_not_fight_over_a_kind(lab: Lab) -> None:
+    """A ResourceGraphDefinition and a ResourceGroup may share their name; the labels of a CRD say no more of it."""
+    first = lab.define("Twin", [config("a")])
+    second = lab.definition("Twin", [config("b")])
+    second["kind"], second["metadata"]["namespace"] = "ResourceGroup", lab.namespace
+    applied = lab.cluster.apply(second)
+    path = lab.cluster.path_of(applied)
+    obj = eventually(
+        lambda: lab.cluster.read(path) or {}, lambda obj: condition(obj, "KindReady").get("reason") == "Failed"
+    )
+    assert "owned by another ResourceGraphDefinition" in condition(obj, "KindReady")["message"]
+    version = lab.cluster.call("GET", crd_path(lab, "twins"))["metadata"]["resourceVersion"]
+    looks = for_a_while(lambda: lab.cluster.call("GET", crd_path(lab, "twins")), seconds=0.3)
+    assert all(crd["metadata"]["resourceVersion"] == version for crd in looks)
+    # The first one goes with its CRD, and the other takes its place.
+    lab.cluster.delete(lab.cluster.path_of(first))
+    eventually(lambda: lab.cluster.read(path) or {}, lambda obj: is_true(obj, "Ready"), timeout_s=30)
+    lab.instance("Twin")
+    lab.await_configs({"one-b"})
+    lab.cluster.delete(lab.path("Twin"))
+    lab.await_gone(lab.path("Twin"))
+    lab.cluster.delete(path)
+
+
 def test_3_4_a_breaking_change_is_refused_until_the_annotation_allows_it(lab: Lab) -> None:
     lab.define("Changing", [config("a", data={"x": "${schema.spec.x}"})], spec={"x": "string", "y": "string"})
     lab.instance("Changing", spec={"x": "1", "y": "2"})
@@ -233,7 +267,9 @@ def test_3_4_a_breaking_change_is_refused_until_the_annotation_allows_it(lab: La
 def test_a_compatible_change_reaches_the_crd(lab: Lab) -> None:
     lab.define("Evolving", [config("a")], spec={"x": "string"})
     columns = [{"name": "X", "type": "string", "jsonPath": ".spec.x"}]
-    lab.define("Evolving", [config("a")], spec={"x": "string", "y": "integer | default=7"}, additionalPrinterColumns=columns)
+    lab.define(
+        "Evolving", [config("a")], spec={"x": "string", "y": "integer | default=7"}, additionalPrinterColumns=columns
+    )
     version = lab.cluster.call("GET", crd_path(lab, "evolvings"))["spec"]["versions"][0]
     assert set(version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]) == {"x", "y"}
     assert [c["name"] for c in version["additionalPrinterColumns"]] == ["X"]
@@ -259,7 +295,8 @@ def test_an_edited_or_deleted_crd_is_repaired(lab: Lab) -> None:
     eventually(fields)
     lab.cluster.merge(path, {"metadata": {"labels": {"kro.run/kro-version": "other"}}})
     eventually(
-        lambda: lab.cluster.call("GET", path)["metadata"]["labels"], lambda found: found["kro.run/kro-version"] == "devel"
+        lambda: lab.cluster.call("GET", path)["metadata"]["labels"],
+        lambda found: found["kro.run/kro-version"] == "devel",
     )
     lab.instance("Repaired", spec={"x": "1"})
     lab.await_state("Repaired")

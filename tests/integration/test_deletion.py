@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from tests.integration.cluster import (
@@ -141,9 +144,7 @@ def test_a_tampered_inventory_blocks_the_deletion_and_says_so(lab: Lab, patch: O
     lab.edit("Tampered", metadata=kept)
     lab.cluster.merge(lab.child_path("ConfigMap", "one-a"), FREE)
     lab.await_child("ConfigMap", "one-a", lambda obj: obj == {})
-    eventually(
-        lambda: lab.read("Tampered"), lambda obj: obj["metadata"]["finalizers"] == ["example.com/block"]
-    )
+    eventually(lambda: lab.read("Tampered"), lambda obj: obj["metadata"]["finalizers"] == ["example.com/block"])
     lab.edit("Tampered", metadata={"finalizers": None})
     lab.await_gone(lab.path("Tampered"))
 
@@ -190,3 +191,32 @@ def test_external_objects_and_objects_of_others_survive(lab: Lab) -> None:
     lab.cluster.delete(lab.path("Reading"))
     lab.await_gone(lab.path("Reading"))
     assert set(lab.configs("")) == {"ext", "kube-root-ca.crt"}
+
+
+def test_1_6_without_leave_to_delete_crds_the_kind_and_its_instances_stay(
+    lab: Lab, controller_process: Any, controller_kubeconfig: Path, tmp_path: Path
+) -> None:
+    """Nobody reconciles them any more, until a definition of that name comes back; they can be deleted all the time."""
+    lab.controller.stop()
+    careful = controller_process(kubeconfig=controller_kubeconfig, log=tmp_path / "controller.log")
+    careful.start()
+    try:
+        careful.wait_ready()
+        definition = lab.define("Kept", [config("a", data={"x": "1"})])
+        for name in ("one", "two"):
+            lab.instance("Kept", name)
+            lab.await_state("Kept", name)
+        lab.cluster.delete(lab.cluster.path_of(definition))
+        lab.await_gone(lab.cluster.path_of(definition))
+        lab.cluster.delete(lab.path("Kept", "one"))
+        lab.await_gone(lab.path("Kept", "one"))
+        lab.await_configs({"two-a"})
+        lab.instance("Kept", "three")
+        assert all(set(found) == {"two-a"} for found in for_a_while(lab.configs, seconds=0.3))
+        lab.define("Kept", [config("a", data={"x": "2"})])
+        lab.await_state("Kept", "three")
+        lab.await_child("ConfigMap", "two-a", lambda obj: obj["data"] == {"x": "2"})
+    finally:
+        careful.stop()
+        lab.controller.start()
+        lab.controller.wait_ready()

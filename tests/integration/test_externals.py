@@ -123,3 +123,40 @@ def test_an_excluded_reference_is_not_waited_for(lab: Lab) -> None:
     lab.instance("Skipping")
     lab.await_state("Skipping")
     assert set(lab.configs()) == {"one-free"}
+
+
+def test_a_child_of_one_instance_may_be_read_by_another(lab: Lab) -> None:
+    made = config("a", data={"x": "${schema.spec.x}"})
+    lab.define("Writing", [made], spec={"x": "string"})
+    ext = external("ext", name="writer-a")
+    lab.define("Reading", [ext, config("b", data={"x": "${ext.data.x}"})])
+    lab.instance("Reading", "reader")
+    lab.await_state("Reading", "reader", "IN_PROGRESS")
+    lab.instance("Writing", "writer", {"x": "1"})
+    lab.await_child("ConfigMap", "reader-b", lambda obj: obj.get("data") == {"x": "1"}, timeout_s=AT_ONCE_S)
+    lab.edit("Writing", "writer", spec={"x": "2"})
+    lab.await_child("ConfigMap", "reader-b", lambda obj: obj["data"] == {"x": "2"}, timeout_s=AT_ONCE_S)
+    lab.cluster.delete(lab.path("Reading", "reader"))
+    lab.await_gone(lab.path("Reading", "reader"))
+    assert set(lab.configs()) == {"writer-a"}
+
+
+def test_a_reference_to_a_secret_shows_no_value(lab: Lab) -> None:
+    """Values of Secrets reach the children that ask for them and no condition, log line or Event."""
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key"}}
+    ready = {"readyWhen": ['${string(key.data.word) == "open"}']}
+    lab.define(
+        "Hiding", [{"id": "key", "externalRef": secret, **ready}, config("a", data={"w": "${string(key.data.word)}"})]
+    )
+    data = {"stringData": {"word": "swordfish"}}
+    lab.cluster.create(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key", "namespace": lab.namespace}, **data}
+    )
+    lab.instance("Hiding")
+    obj = lab.await_state("Hiding", state="IN_PROGRESS", message='node "key" not ready')
+    assert "swordfish" not in str(obj)
+    assert "swordfish" not in lab.controller.log.read_text()
+    assert all("swordfish" not in str(event) for event in lab.events())
+    lab.cluster.merge(lab.child_path("Secret", "key"), {"stringData": {"word": "open"}})
+    lab.await_state("Hiding", timeout_s=AT_ONCE_S)
+    assert lab.child("ConfigMap", "one-a")["data"] == {"w": "open"}

@@ -208,7 +208,9 @@ def test_a_child_that_lost_the_label_by_which_it_is_watched_gets_it_back(lab: La
 
 
 def test_an_edited_instance_changes_its_children_and_the_observed_generation(lab: Lab) -> None:
-    lab.define("Edited", [config("a", data={"x": "${schema.spec.x}"})], spec={"x": "string"}, status={"x": "${a.data.x}"})
+    lab.define(
+        "Edited", [config("a", data={"x": "${schema.spec.x}"})], spec={"x": "string"}, status={"x": "${a.data.x}"}
+    )
     lab.instance("Edited", spec={"x": "1"})
     lab.await_state("Edited")
     lab.edit("Edited", spec={"x": "2"})
@@ -350,7 +352,7 @@ def test_a_suspended_instance_leaves_its_children_alone_and_still_deletes(lab: L
     assert all(obj == {} for obj in for_a_while(lambda: lab.child("ConfigMap", "one-a")))
     lab.edit("Suspended", metadata={"annotations": {"kro.run/reconcile": None}})
     lab.await_child("ConfigMap", "one-a", lambda obj: obj.get("data") == {"x": "2"})
-    assert lab.await_state("Suspended")["status"]["x"] == "2"
+    lab.await_status("Suspended", check=lambda status: status["x"] == "2")
     lab.edit("Suspended", metadata={"annotations": {"kro.run/reconcile": value}})
     lab.cluster.delete(lab.path("Suspended"))
     lab.await_gone(lab.path("Suspended"))
@@ -397,9 +399,24 @@ def test_a_child_of_another_instance_is_never_taken(lab: Lab) -> None:
     lab.await_state("Owning", "third", timeout_s=30)
 
 
+def test_a_member_of_an_applyset_of_another_tool_is_left_alone(lab: Lab) -> None:
+    part = {"applyset.kubernetes.io/part-of": "applyset-of-kubectl-v1"}
+    lab.cluster.apply(config_map("one-a", lab.namespace, {"x": "theirs"}, labels=part), manager="kubectl")
+    before = lab.child("ConfigMap", "one-a")["metadata"]["resourceVersion"]
+    lab.define("Foreigner", [config("a", data={"y": "ours"})])
+    lab.instance("Foreigner")
+    lab.await_state("Foreigner", state="ERROR", message='belongs to ApplySet "applyset-of-kubectl-v1"')
+    assert lab.child("ConfigMap", "one-a")["metadata"]["resourceVersion"] == before
+    lab.cluster.delete(lab.path("Foreigner"))
+    lab.await_gone(lab.path("Foreigner"))
+    assert lab.child("ConfigMap", "one-a")["data"] == {"x": "theirs"}
+
+
 def test_an_object_that_only_carries_copied_labels_is_neither_pruned_nor_deleted(lab: Lab) -> None:
     """Other operators copy labels of what they read to what they make."""
-    lab.define("Copied", [config("a"), config("b", includeWhen=["${schema.spec.b}"])], spec={"b": "boolean | default=true"})
+    lab.define(
+        "Copied", [config("a"), config("b", includeWhen=["${schema.spec.b}"])], spec={"b": "boolean | default=true"}
+    )
     lab.instance("Copied")
     lab.await_state("Copied")
     labels = lab.child("ConfigMap", "one-b")["metadata"]["labels"]
@@ -579,7 +596,9 @@ def test_a_cluster_scoped_instance_has_children_of_both_scopes(lab: Lab) -> None
     found = lab.child("PriorityClass", name)
     assert found["value"] == 7
     assert "kro.run/instance-namespace" not in found["metadata"]["labels"]
-    assert lab.child("ConfigMap", "inside", name)["metadata"]["labels"]["applyset.kubernetes.io/part-of"] == applyset_id(obj)
+    assert lab.child("ConfigMap", "inside", name)["metadata"]["labels"][
+        "applyset.kubernetes.io/part-of"
+    ] == applyset_id(obj)
     annotations = obj["metadata"]["annotations"]
     assert annotations["applyset.kubernetes.io/additional-namespaces"] == name
     assert (
@@ -596,7 +615,9 @@ def test_a_cluster_scoped_instance_must_say_where_its_children_live(lab: Lab) ->
     placed = config("a", "a-${schema.metadata.name}", metadata={"namespace": "${schema.spec.?place.orValue('')}"})
     lab.define("Homeless", [placed], spec={"place": "string"}, scope="Cluster")
     lab.instance("Homeless", "h", namespace=None)
-    lab.await_state("Homeless", "h", "ERROR", message="must resolve metadata.namespace when the instance is cluster-scoped")
+    lab.await_state(
+        "Homeless", "h", "ERROR", message="must resolve metadata.namespace when the instance is cluster-scoped"
+    )
     lab.edit("Homeless", "h", spec={"place": lab.namespace})
     lab.await_state("Homeless", "h")
     lab.cluster.delete(lab.path("Homeless", "h"))
@@ -605,7 +626,9 @@ def test_a_cluster_scoped_instance_must_say_where_its_children_live(lab: Lab) ->
 
 def test_what_the_api_server_refuses_is_told_and_blocks_only_what_depends_on_it(lab: Lab) -> None:
     bad = config("bad", "${schema.spec.name}")
-    lab.define("Refused", [bad, config("after", data={"x": "${bad.metadata.name}"}), config("free")], spec={"name": "string"})
+    lab.define(
+        "Refused", [bad, config("after", data={"x": "${bad.metadata.name}"}), config("free")], spec={"name": "string"}
+    )
     lab.instance("Refused", spec={"name": "Not A Name"})
     obj = lab.await_state("Refused", state="ERROR", message="RFC 1123")
     assert 'node "bad"' in condition(obj, "Ready")["message"]
@@ -692,3 +715,140 @@ def test_events_tell_what_changed_once(lab: Lab, cluster: Cluster) -> None:
     for _ in for_a_while(lambda: None, seconds=0.3):
         pass
     assert sorted(e["reason"] for e in lab.events()) == ["Ready", "Updated"]
+
+
+def test_a_node_of_another_name_keeps_its_object(lab: Lab) -> None:
+    lab.define("Renamed", [config("a", "thing-${schema.metadata.name}", {"x": "1"})])
+    lab.instance("Renamed")
+    lab.await_state("Renamed")
+    uid = lab.child("ConfigMap", "thing-one")["metadata"]["uid"]
+    lab.define("Renamed", [config("b", "thing-${schema.metadata.name}", {"x": "1"})])
+    found = lab.await_child("ConfigMap", "thing-one", lambda obj: obj["metadata"]["labels"]["kro.run/node-id"] == "b")
+    assert found["metadata"]["uid"] == uid
+
+
+def test_an_object_that_moves_is_made_there_and_removed_here(lab: Lab) -> None:
+    name = f"{lab.namespace}-moving"
+    lab.define("Moving", [config("a", name, metadata={"namespace": "${schema.spec.to}"})], spec={"to": "string"})
+    lab.instance("Moving", spec={"to": lab.namespace})
+    lab.await_state("Moving")
+    lab.edit("Moving", spec={"to": "default"})
+    lab.await_child("ConfigMap", name, lambda obj: obj == {})
+    assert lab.child("ConfigMap", name, "default") != {}
+    lab.await_state("Moving")
+    lab.cluster.delete(lab.path("Moving"))
+    lab.await_gone(lab.path("Moving"))
+    assert lab.child("ConfigMap", name, "default") == {}
+
+
+def test_what_failed_for_a_reason_outside_is_tried_again(lab: Lab) -> None:
+    """A namespace that does not exist yet: the error says so, and nobody has to touch the instance."""
+    later = f"{lab.namespace}-later"
+    lab.define("Retrying", [config("a", "x", metadata={"namespace": later})])
+    lab.instance("Retrying")
+    obj = lab.await_state("Retrying", state="ERROR", message=f'namespaces "{later}" not found')
+    assert condition(obj, "Stalled") == {}
+    lab.cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": later}})
+    lab.await_state("Retrying")
+    lab.cluster.delete(lab.cluster.path("Namespace", "", later))
+
+
+def test_a_name_too_long_for_a_label_is_no_error(lab: Lab) -> None:
+    lab.define("Long", [config("a", "short")])
+    name = "n" * 100
+    lab.instance("Long", name)
+    lab.await_state("Long", name)
+    lab.cluster.delete(lab.child_path("ConfigMap", "short"))
+    lab.await_child("ConfigMap", "short")
+    lab.cluster.delete(lab.path("Long", name))
+    lab.await_gone(lab.path("Long", name))
+    assert lab.configs() == {}
+
+
+def test_metadata_somebody_took_off_the_instance_comes_back(lab: Lab) -> None:
+    lab.define("Stripped", [config("a")])
+    lab.instance("Stripped")
+    before = lab.await_state("Stripped")["metadata"]
+    nothing = {
+        "finalizers": None,
+        "labels": dict.fromkeys(before["labels"]),
+        "annotations": dict.fromkeys(before["annotations"]),
+    }
+    lab.edit("Stripped", metadata=nothing)
+
+    def mine() -> Obj:
+        meta = lab.read("Stripped")["metadata"]
+        return {field: meta.get(field) for field in ("finalizers", "labels", "annotations")}
+
+    eventually(mine, lambda found: found == {field: before[field] for field in found})
+
+
+def test_many_quick_edits_end_in_the_last_one(lab: Lab) -> None:
+    lab.define("Hasty", [config("a", data={"x": "${string(schema.spec.x)}"})], spec={"x": "integer"})
+    lab.instance("Hasty", spec={"x": 0})
+    for number in range(1, 60):
+        lab.edit("Hasty", spec={"x": number}, metadata={"labels": {"n": str(number)}})
+    lab.await_child("ConfigMap", "one-a", lambda obj: obj.get("data") == {"x": "59"})
+    obj = lab.await_state("Hasty")
+    assert obj["status"]["observedGeneration"] == 60
+    assert lab.child("ConfigMap", "one-a")["metadata"]["labels"]["n"] == "59"
+
+
+def test_an_authors_field_wins_over_ours_of_the_same_name(lab: Lab) -> None:
+    """`phase`, `synced` and `observedGeneration` are additions; `state` and `conditions` belong to the controller."""
+    lab.define("Worded", [config("a", data={"x": "mine"})], status={"phase": "${a.data.x}"})
+    lab.instance("Worded")
+    obj = lab.await_status("Worded", check=lambda status: status.get("state") == "ACTIVE")
+    assert obj["status"]["phase"] == "mine"
+
+
+def test_a_definition_may_lose_and_gain_whole_kinds(lab: Lab) -> None:
+    secret = node("s", {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "${schema.metadata.name}-s"}})
+    lab.define("Kinds", [config("a"), secret])
+    lab.instance("Kinds")
+    lab.await_state("Kinds")
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "${schema.metadata.name}-x"}}
+    lab.define("Kinds", [config("a"), node("x", account)])
+    lab.await_child("Secret", "one-s", lambda obj: obj == {})
+    lab.await_child("ServiceAccount", "one-x")
+    key = "applyset.kubernetes.io/contains-group-kinds"
+    expected = "ConfigMap,ServiceAccount"
+    eventually(lambda: lab.read("Kinds")["metadata"]["annotations"][key], lambda found: found == expected)
+
+
+def test_a_definition_may_read_more_of_its_children_later(lab: Lab) -> None:
+    """What nothing read before is not kept in the caches; it is there when something does."""
+    lab.define("Curious", [config("a", data={"x": "1"})])
+    lab.instance("Curious")
+    lab.await_state("Curious")
+    status = {"x": "${a.data.x}", "managers": "${a.metadata.labels['kro.run/node-id']}"}
+    lab.define("Curious", [config("a", data={"x": "1"}), config("b", data={"y": "${a.data.x}"})], status=status)
+    lab.await_status("Curious", check=lambda s: (s.get("x"), s.get("managers")) == ("1", "a"))
+    assert lab.child("ConfigMap", "one-b")["data"] == {"y": "1"}
+
+
+def test_a_definition_may_mend_what_never_became_ready(lab: Lab) -> None:
+    lab.define("Mending", [config("a", data={"x": "1"}, readyWhen=['${a.data.x == "2"}']), config("b")])
+    lab.instance("Mending")
+    lab.await_state("Mending", state="IN_PROGRESS", message='"1" == "2" is false')
+    lab.define("Mending", [config("a", data={"x": "2"}, readyWhen=['${a.data.x == "2"}']), config("b")])
+    lab.await_state("Mending")
+
+
+def test_many_instances_come_and_go_without_a_trace(lab: Lab) -> None:
+    """Created, and deleted in whatever state they were in."""
+    lab.define("Crowd", [config("a"), config("b", data={"x": "${a.metadata.uid}"})])
+    names = [f"i{n:03}" for n in range(100)]
+    for name in names:
+        lab.instance("Crowd", name)
+        if name.endswith("5"):
+            lab.cluster.delete(lab.path("Crowd", name))
+    rest = [name for name in names if not name.endswith("5")]
+    for name in rest:
+        lab.await_state("Crowd", name, timeout_s=30)
+    lab.await_configs({f"{name}-{id_}" for name in rest for id_ in "ab"})
+    lab.cluster.call("DELETE", lab.path("Crowd", "x").rpartition("/")[0])
+    eventually(
+        lambda: lab.cluster.list(lab.path("Crowd", "x").rpartition("/")[0]), lambda found: found == [], timeout_s=30
+    )
+    assert lab.configs() == {}

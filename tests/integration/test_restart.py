@@ -43,11 +43,9 @@ def test_a_crash_while_fifty_instances_come_up_leaves_nothing_undone_or_doubled(
     assert set(found) == {f"{name}-{id_}" for name in names for id_ in "abc"}
     assert survivors.items() <= found.items()
     created = [
-        event["objectRef"]["name"]
+        event["requestURI"]
         for event in audited(lab.cluster.playground, user=CONTROLLER, since=offset)
-        if event["objectRef"].get("resource") == "configmaps"
-        and event["objectRef"].get("namespace") == lab.namespace
-        and event["responseStatus"]["code"] == 201
+        if f"/namespaces/{lab.namespace}/configmaps/" in event["requestURI"] and event["responseStatus"]["code"] == 201
     ]
     assert len(created) == len(set(created)) == 150
 
@@ -151,3 +149,43 @@ def test_a_frozen_controller_catches_up(lab: Lab) -> None:
         lab.controller.resume()
     lab.await_child("ConfigMap", "one-a")
     lab.await_state("Frozen", "two")
+
+
+def test_a_definition_that_lost_a_whole_kind_while_the_controller_was_away(lab: Lab) -> None:
+    """Nothing but the instance's inventory tells that there are Secrets to be pruned."""
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "${schema.metadata.name}-s"}}
+    lab.define("Lessened", [config("a"), {"id": "s", "template": secret}])
+    lab.instance("Lessened")
+    lab.instance("Lessened", "two")
+    lab.await_state("Lessened")
+    lab.await_state("Lessened", "two")
+    lab.controller.stop()
+    try:
+        lab.submit(lab.definition("Lessened", [config("a")]))
+        lab.cluster.delete(lab.path("Lessened", "two"))
+    finally:
+        lab.controller.start()
+    lab.controller.wait_ready()
+    lab.await_child("Secret", "one-s", lambda obj: obj == {})
+    lab.await_gone(lab.path("Lessened", "two"))
+    assert lab.child("Secret", "two-s") == {}
+    key = "applyset.kubernetes.io/contains-group-kinds"
+    eventually(lambda: lab.read("Lessened")["metadata"]["annotations"][key], lambda found: found == "ConfigMap")
+
+
+def test_a_crash_while_thirty_instances_are_deleted(lab: Lab) -> None:
+    family(lab, "Vanishing")
+    names = [f"i{n:02}" for n in range(30)]
+    for name in names:
+        lab.instance("Vanishing", name)
+    for name in names:
+        lab.await_state("Vanishing", name)
+    for name in names:
+        lab.cluster.delete(lab.path("Vanishing", name))
+        if name == "i20":
+            lab.controller.kill()
+    lab.controller.start()
+    lab.controller.wait_ready()
+    for name in names:
+        lab.await_gone(lab.path("Vanishing", name))
+    assert lab.configs() == {}

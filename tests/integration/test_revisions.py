@@ -101,8 +101,35 @@ def test_revisions_deleted_by_hand_do_not_stop_anything(lab: Lab) -> None:
     lab.define_object(at(lab, "1"))
     (revision,) = revisions(lab, name).values()
     lab.cluster.delete(lab.cluster.path_of(revision))
-    eventually(lambda: revisions(lab, name).get(1, {}).get("metadata", {}).get("uid"), lambda uid: uid != revision["metadata"]["uid"])
+    eventually(
+        lambda: revisions(lab, name).get(1, {}).get("metadata", {}).get("uid"),
+        lambda uid: uid != revision["metadata"]["uid"],
+    )
     lab.instance("Revised")
     lab.await_state("Revised")
     obj = lab.define_object(at(lab, "2"))
     assert obj["status"]["lastIssuedRevision"] == 2 or obj["status"]["lastIssuedRevision"] == 3
+
+
+def test_groups_of_one_name_in_two_namespaces_keep_their_revisions_apart(lab: Lab) -> None:
+    """A ResourceGroup is namespaced and its revisions are not; no owner reference can delete them."""
+    other = f"{lab.namespace}-other"
+    lab.cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other}})
+    made = []
+    for kind, namespace in (("Here", lab.namespace), ("There", other)):
+        obj = lab.definition(kind, [config("a")], name="same")
+        obj["kind"], obj["metadata"]["namespace"] = "ResourceGroup", namespace
+        made.append(lab.cluster.path_of(lab.cluster.apply(obj)))
+    for path in made:
+        eventually(lambda path=path: lab.cluster.read(path) or {}, lambda obj: is_true(obj, "Ready"))  # type: ignore[misc]
+    assert sorted(revisions(lab, f"{lab.namespace}/same")) == sorted(revisions(lab, f"{other}/same")) == [1]
+    lab.cluster.delete(made[0])
+    lab.await_gone(made[0])
+    eventually(lambda: revisions(lab, f"{lab.namespace}/same"), lambda found: found == {})
+    assert sorted(revisions(lab, f"{other}/same")) == [1]
+    lab.instance("There")
+    lab.await_state("There")
+    lab.cluster.delete(lab.path("There"))
+    lab.await_gone(lab.path("There"))
+    lab.cluster.delete(made[1])
+    lab.cluster.delete(lab.cluster.path("Namespace", "", other))

@@ -1,4 +1,4 @@
-"""`python -m tests.simulation --schedules N --seed S`: many schedules, on every core; failing ones are told and shrunk."""
+"""`python -m tests.simulation --schedules N --seed S`: many schedules on every core; failing ones are shrunk."""
 
 import argparse
 import os

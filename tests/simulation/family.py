@@ -20,7 +20,9 @@ EXTERNAL_TOKEN = "token"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One resource of a definition. `each` makes one per item, `toggled` obeys `spec.on`, `renamed` is named by a field."""
+    """One resource of a definition: `each` makes one per item, `toggled` obeys `spec.on`, `renamed` has the value
+    in its name, `elsewhere` is in another namespace.
+    """
 
     id: str
     needs: tuple[str, ...] = ()
@@ -235,9 +237,7 @@ def telling(obj: Mapping[str, Any]) -> Obj:
     if obj["kind"] == "ConfigMap":
         return {"fields": obj.get("data", {})}
     fields = {
-        k: v
-        for k, v in (obj["metadata"].get("annotations") or {}).items()
-        if k == "value" or k.startswith("from-")
+        k: v for k, v in (obj["metadata"].get("annotations") or {}).items() if k == "value" or k.startswith("from-")
     }
     image = obj["spec"]["template"]["spec"]["containers"][0]["image"]
     return {"fields": fields, "replicas": obj["spec"]["replicas"], "image": image}

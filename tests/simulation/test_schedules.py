@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.family import Node, Shape, Spec
+from kroasync.model.objects import Key, labels_of
+from tests.fakes import virtual
+from tests.fakes.client import FakeClient
+from tests.simulation.family import CONFIGMAPS, Node, Shape, Spec, instance_key
 from tests.simulation.story import Step, Story, shrunk, story_of
-from tests.simulation.world import play
+from tests.simulation.world import Report, World, play
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEDULES = 2000
@@ -72,9 +75,48 @@ def test_a_failing_story_shrinks_to_the_steps_that_matter() -> None:
     assert short.steps == culprits
 
 
-def test_the_checks_see_a_controller_that_forgets_an_object() -> None:
-    """Shown by an external object that never comes although the story says so: nothing may converge unseen."""
+def test_an_instance_says_what_it_waits_for() -> None:
+    """An external object that never comes is not an error, and is named."""
     outside = Shape(nodes=(Node(id="a"),), external=True)
     steps = (Step(at_s=0.1, kind="define", shape=outside), Step(at_s=0.2, kind="create", spec=Spec()))
-    waiting = Story(seed=3, steps=steps, external_missing=True)
-    assert play(waiting).violations == []
+    assert play(Story(seed=3, steps=steps, external_missing=True)).violations == []
+
+
+class Rogue(World):
+    """A world in which somebody with the controller's name does what the controller must not."""
+
+    deed = ""
+
+    async def _quiet(self) -> None:
+        rogue = FakeClient(self.server, actor="controller")
+        child, obj = next((key, obj) for key, obj in self.children() if obj["metadata"]["name"].endswith("-a"))
+        if self.deed == "deletes a dependency":
+            await self.user.delete(instance_key(0, 0))
+            await rogue.delete(child)
+        elif self.deed == "writes after convergence":
+            self.loop.call_later(60, lambda: self.loop.create_task(rogue.merge_patch(child, {"x": 1}, manager="m")))
+        elif self.deed == "deletes what is not ours":
+            foreign = Key(CONFIGMAPS, "default", "foreign")
+            await self.user.create(foreign, {"metadata": {"name": "foreign", "labels": dict(labels_of(obj))}})
+            await rogue.delete(foreign)
+        await super()._quiet()
+
+
+@pytest.mark.parametrize(
+    ("deed", "told"),
+    [
+        ("deletes a dependency", "which need it"),
+        ("writes after convergence", "written after everything had converged"),
+        ("deletes what is not ours", "which is not ours"),
+    ],
+)
+def test_the_checks_see(deed: str, told: str) -> None:
+    shape = Shape(nodes=(Node(id="a"), Node(id="b", needs=("a",))))
+    steps = (Step(at_s=0.1, kind="define", shape=shape), Step(at_s=0.2, kind="create", spec=Spec()))
+
+    async def main() -> Report:
+        world = Rogue(Story(seed=1, steps=steps))
+        world.deed = deed
+        return await world.play()
+
+    assert any(told in text for text in virtual.run(main()).violations)

@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import aiohttp
 
@@ -14,6 +15,7 @@ from kroasync.controller.runtime import Runtime, RuntimeOptions
 from kroasync.kube.errors import ApiError, NotFoundError
 from kroasync.metrics import Metrics
 from kroasync.model.names import (
+    ANNOTATION_ALLOW_BREAKING,
     LABEL_INSTANCE_ID,
     LABEL_NODE_ID,
     LABEL_OWNED,
@@ -21,7 +23,7 @@ from kroasync.model.names import (
 from kroasync.model.objects import Key, Obj, Resource, labels_of
 from tests.fakes import virtual
 from tests.fakes.client import FakeClient, Fault, Network
-from tests.fakes.kube import NAMESPACES, REVISIONS, FakeServer, Write
+from tests.fakes.kube import CRDS, NAMESPACES, REVISIONS, FakeServer, Write
 from tests.simulation.family import (
     CONFIGMAPS,
     DEFINITIONS,
@@ -124,6 +126,7 @@ class World:
         self._runtime: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
         self._users: set[asyncio.Task[None]] = set()
+        self._external_seen = False
         self._epochs = 0
         self._writes: list[str] = []
 
@@ -134,8 +137,7 @@ class World:
 
     async def play(self) -> Report:
         """Everything: the steps, convergence, quiet, deletion, the end."""
-        for name in (OTHER,):
-            await self.user.create(Key(NAMESPACES, "", name), {"metadata": {"name": name}})
+        await self.user.create(Key(NAMESPACES, "", OTHER), {"metadata": {"name": OTHER}})
         began = self.loop.time()
         self.start()
         for step in self.story.steps:
@@ -300,11 +302,8 @@ class World:
 
     # Users, who try until it is done
 
-    def _spawn(self, work: Awaitable[None]) -> None:
-        async def run() -> None:
-            await work
-
-        task = self.loop.create_task(run(), name="user")
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self.loop.create_task(work, name="user")
         self._users.add(task)
         task.add_done_callback(self._users.discard)
 
@@ -324,7 +323,8 @@ class World:
                     await self.user.create(key, wanted, manager="kubectl-create")
                     return
                 if "deletionTimestamp" not in found["metadata"]:
-                    patch = {"spec": wanted["spec"], "metadata": {"annotations": {"kro.run/allow-breaking-changes": "true"}}}
+                    annotations = {ANNOTATION_ALLOW_BREAKING: "true"}
+                    patch = {"spec": wanted["spec"], "metadata": {"annotations": annotations}}
                     await self.user.merge_patch(key, patch, manager="kubectl-edit")
                     return
             except ApiError:
@@ -355,7 +355,8 @@ class World:
         found = await self._get(key)
         if found is None or "deletionTimestamp" in found["metadata"]:
             return
-        patch = {"metadata": {"finalizers": ["example.com/hold"], "resourceVersion": found["metadata"]["resourceVersion"]}}
+        version = found["metadata"]["resourceVersion"]
+        patch = {"metadata": {"finalizers": ["example.com/hold"], "resourceVersion": version}}
         if await self._try(self.user.merge_patch(key, patch, manager="holder")) is None:
             return
         await asyncio.sleep(seconds)
@@ -368,6 +369,7 @@ class World:
             return None
 
     async def _external(self, *, present: bool) -> None:
+        self._external_seen = self._external_seen or present
         if present:
             body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": EXTERNAL.name, "namespace": HOME}}
             await self._try(self.user.create(EXTERNAL, {**body, "data": {"token": EXTERNAL_TOKEN}}))
@@ -378,12 +380,12 @@ class World:
 
     def children(self) -> list[tuple[Key, Obj]]:
         """Everything in the cluster that carries our labels and that we made."""
-        found = []
-        for resource in CHILD_KINDS:
-            for obj in self.server.objects(resource):
-                if labels_of(obj).get(LABEL_OWNED) == "true" and obj["metadata"]["uid"] in self._ours:
-                    found.append((Key(resource, obj["metadata"]["namespace"], obj["metadata"]["name"]), obj))
-        return found
+        return [
+            (Key(resource, obj["metadata"]["namespace"], obj["metadata"]["name"]), obj)
+            for resource in CHILD_KINDS
+            for obj in self.server.objects(resource)
+            if labels_of(obj).get(LABEL_OWNED) == "true" and obj["metadata"]["uid"] in self._ours
+        ]
 
     def _observe(self, write: Write) -> None:
         if write.actor == _CONTROLLER and write.resource.group != "events.k8s.io":
@@ -422,16 +424,13 @@ class World:
             made = shape.node(node)
             if made is None:
                 continue
-            missing = [
-                n for n in made.needs if (uid, n) not in self._ready and not (shape.node(n) or made).each
-            ]
-            if shape.external and made is shape.nodes[0] and self.server.stored(*_place(EXTERNAL)) is None:
+            missing = [n for n in made.needs if (uid, n) not in self._ready and not (shape.node(n) or made).each]
+            if shape.external and made is shape.nodes[0] and not self._external_seen:
                 missing.append("outside")
             if not missing:
                 return
             reasons.append(f"{', '.join(missing)} never ready")
-        if not (reasons == ["outside never ready"] and EXTERNAL.name):
-            self.violated(f"{obj['kind']} {obj['metadata']['name']} was created too early: {'; '.join(reasons)}")
+        self.violated(f"{obj['kind']} {obj['metadata']['name']} was created too early: {'; '.join(reasons)}")
 
     def _check_delete(self, write: Write) -> None:
         assert write.before is not None
@@ -514,6 +513,12 @@ class World:
         waiting = False
         for definition in sorted(self.defined):
             wrong += self._unserved(definition)
+        wrong += [
+            f"{resource.kind} {obj['metadata']['name']} is still being deleted"
+            for resource in (DEFINITIONS, REVISIONS, CRDS)
+            for obj in self.server.objects(resource)
+            if "deletionTimestamp" in obj["metadata"]
+        ]
         for (definition, instance), spec in sorted(self.wanted.items()):
             shape = self.defined[definition]
             key = instance_key(definition, instance)
@@ -596,8 +601,10 @@ class World:
     def _left(self) -> list[str]:
         left = [str(key) for key, _ in self.children()]
         for definition in self.shapes:
-            for obj in self.server.objects(resource_of(definition)):
-                left.append(f"instance {obj['metadata']['name']}, which is {_told(obj.get('status') or {})}")
+            left += [
+                f"instance {obj['metadata']['name']}, which is {_told(obj.get('status') or {})}"
+                for obj in self.server.objects(resource_of(definition))
+            ]
         return left
 
     def _left_of_definitions(self) -> list[str]:

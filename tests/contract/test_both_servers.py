@@ -1,0 +1,522 @@
+"""What the controller relies on of an API server, shown on the real one and on the fake one of the simulation."""
+
+import asyncio
+import itertools
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from kroasync.kube import openapi
+from kroasync.kube.client import Client, path_of
+from kroasync.kube.config import connect
+from kroasync.kube.discovery import Discovery
+from kroasync.kube.errors import (
+    AlreadyExistsError,
+    ApiError,
+    ConflictError,
+    GoneError,
+    InvalidError,
+    NotFoundError,
+    error_of_status,
+)
+from kroasync.kube.watch import Lines
+from kroasync.model.objects import GVK, Key, Obj, Resource
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.fakes.client import FakeClient
+from tests.fakes.kube import FakeServer
+
+CONFIGMAPS = Resource("", "v1", "ConfigMap", "configmaps")
+DEPLOYMENTS = Resource("apps", "v1", "Deployment", "deployments")
+SERVICES = Resource("", "v1", "Service", "services")
+NAMESPACES = Resource("", "v1", "Namespace", "namespaces", False)
+CRDS = Resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", False)
+GROUP = "both.example.com"
+WIDGETS = Resource(GROUP, "v1", "Widget", "widgets")
+
+_names = (f"both-{number}" for number in itertools.count())
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.integration)])
+async def server(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
+    if request.param == "fake":
+        yield FakeClient(FakeServer())
+        return
+    connection = await connect(kubeconfig=str(request.getfixturevalue("plane").kubeconfig))
+    yield Client(connection)
+    await connection.close()
+
+
+def configmap(**data: str) -> tuple[Key, Obj]:
+    name = next(_names)
+    return Key(CONFIGMAPS, "default", name), {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": "default"},
+        "data": data,
+    }
+
+
+def deployment(*containers: Obj, **spec: Any) -> tuple[Key, Obj]:
+    name = next(_names)
+    template = {"metadata": {"labels": {"app": name}}, "spec": {"containers": list(containers)}}
+    return Key(DEPLOYMENTS, "default", name), {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"selector": {"matchLabels": {"app": name}}, "template": template, **spec},
+    }
+
+
+def crd(**fields: Obj) -> tuple[Key, Obj]:
+    spec_schema = {"type": "object", "properties": fields}
+    status = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    schema = {"type": "object", "properties": {"spec": spec_schema, "status": status}}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    name = f"widgets.{GROUP}"
+    return Key(CRDS, "", name), {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": name},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {"plural": "widgets", "kind": "Widget", "singular": "widget", "listKind": "WidgetList"},
+            "versions": [{**version, "subresources": {"status": {}}}],
+        },
+    }
+
+
+async def until(check: Callable[[], Any]) -> Any:
+    """What the coroutine function answers once that is true; a NotFoundError counts as not yet."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                found = await check()
+            except NotFoundError:
+                found = None
+            if found:
+                return found
+            await asyncio.sleep(0.02)
+
+
+async def gone(client: Client, key: Key) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await client.get(key)
+            except NotFoundError:
+                return
+            await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def widgets(client: Client, **fields: Obj) -> AsyncIterator[Key]:
+    """A served kind, and the key of a widget to be."""
+    key, body = crd(**fields)
+    await client.create(key, body)
+    widget = Key(WIDGETS, "default", next(_names))
+    try:
+        await until(lambda: listed(client, WIDGETS))
+        yield widget
+    finally:
+        await client.delete(key)
+        await gone(client, key)
+
+
+async def listed(client: Client, resource: Resource) -> str:
+    _, version = await client.list(resource)
+    return version
+
+
+def widget_body(widget: Key, **spec: Any) -> Obj:
+    return {
+        "apiVersion": WIDGETS.api_version,
+        "kind": "Widget",
+        "metadata": {"name": widget.name, "namespace": "default"},
+        "spec": spec,
+    }
+
+
+async def events(client: Client, resource: Resource, version: str, count: int, **query: str) -> list[tuple[str, Obj]]:
+    """The next events of a watch from a version; raises what an ERROR event says."""
+    lines, found = Lines(), []
+    path = path_of(Key(resource, "default", ""))
+    query = {"watch": "true", "resourceVersion": version, **query}
+    async with asyncio.timeout(20), client.stream(path, query) as response:
+        async for chunk in response.content.iter_any():
+            for line in lines.feed(chunk):
+                event = orjson.loads(line)
+                if event["type"] == "ERROR":
+                    raise error_of_status(event["object"])
+                found.append((event["type"], event["object"]))
+                if len(found) == count:
+                    return found
+    return found
+
+
+def managers(obj: Obj) -> dict[str, Obj]:
+    return {entry["manager"]: entry["fieldsV1"] for entry in obj["metadata"]["managedFields"]}
+
+
+def version_of(obj: Obj) -> str:
+    return str(obj["metadata"]["resourceVersion"])
+
+
+async def test_versions_grow_with_every_change_and_only_then(server: Client) -> None:
+    key, obj = configmap(a="1")
+    created = await server.create(key, obj, manager="m")
+    assert created["metadata"]["uid"]
+    assert created["metadata"]["creationTimestamp"].endswith("Z")
+    assert "generation" not in created["metadata"]
+    changed = await server.merge_patch(key, {"data": {"b": "2"}}, manager="m")
+    assert int(version_of(changed)) > int(version_of(created))
+    again = await server.merge_patch(key, {"data": {"b": "2"}}, manager="m")
+    assert version_of(again) == version_of(changed)
+    with pytest.raises(AlreadyExistsError):
+        await server.create(key, obj)
+
+
+async def test_writes_bound_to_a_version_or_uid_are_refused_for_another(server: Client) -> None:
+    key, obj = configmap(a="1")
+    created = await server.create(key, obj)
+    await server.merge_patch(key, {"data": {"a": "2"}}, manager="m")
+    attempts = [
+        lambda: server.put(key, created, manager="m"),
+        lambda: server.merge_patch(
+            key, {"metadata": {"resourceVersion": version_of(created)}, "data": {"a": "3"}}, manager="m"
+        ),
+        lambda: server.apply(
+            key,
+            {**obj, "metadata": {**obj["metadata"], "resourceVersion": version_of(created)}},
+            manager="m",
+            force=True,
+        ),
+        lambda: server.delete(key, uid="other"),
+        lambda: server.delete(key, uid=created["metadata"]["uid"], resource_version=version_of(created)),
+    ]
+    for attempt in attempts:
+        with pytest.raises(ConflictError) as caught:
+            await attempt()
+        assert caught.value.reason == "Conflict"
+        assert caught.value.managers == ()
+    with pytest.raises(InvalidError, match="immutable"):
+        await server.merge_patch(key, {"metadata": {"uid": "other"}, "data": {"a": "3"}}, manager="m")
+    assert (await server.get(key))["data"] == {"a": "2"}
+
+
+async def test_an_apply_creates_changes_and_leaves_alone(server: Client) -> None:
+    key, obj = configmap(a="1", b="2")
+    first = await server.apply(key, obj, manager="kro", force=False)
+    same = await server.apply(key, obj, manager="kro", force=False)
+    assert version_of(first) == version_of(same)
+    fields = managers(first)["kro"]
+    assert fields["f:data"].keys() - {"."} == {"f:a", "f:b"}
+    entry = first["metadata"]["managedFields"][0]
+    assert (entry["operation"], entry["apiVersion"], entry["fieldsType"]) == ("Apply", "v1", "FieldsV1")
+
+
+async def test_an_apply_removes_what_only_it_declared(server: Client) -> None:
+    key, obj = configmap(a="1", b="2")
+    await server.apply(key, obj, manager="kro", force=False)
+    await server.merge_patch(key, {"data": {"c": "3"}}, manager="other")
+    shared = {**obj, "data": {"b": "2"}}
+    await server.apply(key, shared, manager="other-apply", force=False)
+    after = await server.apply(key, {**obj, "data": {}}, manager="kro", force=False)
+    assert after["data"] == {"b": "2", "c": "3"}
+
+
+async def test_a_conflict_names_manager_and_field_and_force_takes_both(server: Client) -> None:
+    key, obj = configmap(a="1")
+    await server.apply(key, obj, manager="first", force=False)
+    wanted = {**obj, "data": {"a": "2"}}
+    with pytest.raises(ConflictError) as caught:
+        await server.apply(key, wanted, manager="second", force=False)
+    assert caught.value.managers == ("first",)
+    assert caught.value.fields == (".data.a",)
+    assert "conflict" in caught.value.message
+    taken = await server.apply(key, wanted, manager="second", force=True)
+    assert taken["data"] == {"a": "2"}
+    assert "f:data" not in managers(taken).get("first", {})
+    assert "f:a" in managers(taken)["second"]["f:data"]
+
+
+async def test_the_same_value_is_shared_without_conflict(server: Client) -> None:
+    key, obj = configmap(a="1")
+    await server.apply(key, obj, manager="first", force=False)
+    both = await server.apply(key, obj, manager="second", force=False)
+    assert {"first", "second"} <= managers(both).keys()
+
+
+async def test_an_edit_takes_a_field_from_who_applied_it(server: Client) -> None:
+    key, obj = configmap(a="1", b="2")
+    await server.apply(key, obj, manager="kro", force=False)
+    edited = await server.merge_patch(key, {"data": {"a": "9"}}, manager="kubectl-edit")
+    assert "f:a" not in managers(edited)["kro"]["f:data"]
+    with pytest.raises(ConflictError) as caught:
+        await server.apply(key, obj, manager="kro", force=False)
+    assert caught.value.managers == ("kubectl-edit",)
+    assert (await server.apply(key, obj, manager="kro", force=True))["data"] == {"a": "1", "b": "2"}
+
+
+async def test_lists_with_keys_are_merged_item_by_item(server: Client) -> None:
+    main = {"name": "main", "image": "main:1"}
+    key, obj = deployment(main)
+    await server.apply(key, obj, manager="kro", force=False)
+    _, with_side = deployment({"name": "side", "image": "side:1"})
+    with_side["metadata"] = obj["metadata"]
+    with_side["spec"] = {"template": {"spec": with_side["spec"]["template"]["spec"]}}
+    both = await server.apply(key, with_side, manager="injector", force=False)
+    assert {c["name"] for c in both["spec"]["template"]["spec"]["containers"]} == {"main", "side"}
+    obj["spec"]["template"]["spec"]["containers"] = [{"name": "main", "image": "main:2"}]
+    after = await server.apply(key, obj, manager="kro", force=False)
+    images = {c["name"]: c["image"] for c in after["spec"]["template"]["spec"]["containers"]}
+    assert images == {"main": "main:2", "side": "side:1"}
+
+
+async def test_a_generation_counts_changes_of_the_spec_only(server: Client) -> None:
+    key, obj = deployment({"name": "main", "image": "main:1"}, replicas=1)
+    created = await server.create(key, obj)
+    assert created["metadata"]["generation"] == 1
+    assert created["spec"]["revisionHistoryLimit"] == 10
+    labelled = await server.merge_patch(key, {"metadata": {"labels": {"a": "b"}}}, manager="m")
+    assert labelled["metadata"]["generation"] == 1
+    status = {"status": {"observedGeneration": 1, "replicas": 1}}
+    reported = await server.merge_patch(key, status, manager="m", subresource="status")
+    assert (reported["metadata"]["generation"], reported["status"]["replicas"]) == (1, 1)
+    scaled = await server.merge_patch(key, {"spec": {"replicas": 2}, "status": {"replicas": 9}}, manager="m")
+    assert (scaled["metadata"]["generation"], scaled["status"]["replicas"]) == (2, 1)
+
+
+async def test_a_finalizer_keeps_an_object_and_no_new_one_may_join(server: Client) -> None:
+    key, obj = configmap()
+    obj["metadata"]["finalizers"] = ["kro.run/finalizer"]
+    created = await server.create(key, obj)
+    waiting = await server.delete(key, uid=created["metadata"]["uid"])
+    assert waiting is not None
+    assert waiting["metadata"]["deletionTimestamp"]
+    assert int(version_of(waiting)) > int(version_of(created))
+    again = await server.delete(key)
+    assert again is not None
+    assert version_of(again) == version_of(waiting)
+    with pytest.raises(InvalidError):
+        await server.merge_patch(key, {"metadata": {"finalizers": ["a.example.com/new"]}}, manager="m")
+    await server.merge_patch(key, {"metadata": {"finalizers": None}}, manager="m")
+    with pytest.raises(NotFoundError):
+        await server.get(key)
+
+
+async def test_a_name_deleted_and_made_again_is_another_object(server: Client) -> None:
+    key, obj = configmap()
+    first = await server.create(key, obj)
+    assert await server.delete(key) is None
+    second = await server.create(key, obj)
+    assert first["metadata"]["uid"] != second["metadata"]["uid"]
+    with pytest.raises(ConflictError):
+        await server.delete(key, uid=first["metadata"]["uid"])
+
+
+async def test_patches_of_both_kinds(server: Client) -> None:
+    key, obj = configmap(a="1", b="2")
+    await server.create(key, obj)
+    assert (await server.merge_patch(key, {"data": {"a": None}}, manager="m"))["data"] == {"b": "2"}
+    operations = [{"op": "test", "path": "/data/b", "value": "2"}, {"op": "replace", "path": "/data/b", "value": "3"}]
+    assert (await server.json_patch(key, operations, manager="m"))["data"] == {"b": "3"}
+    with pytest.raises(InvalidError):
+        await server.json_patch(key, operations, manager="m")
+    with pytest.raises(NotFoundError):
+        await server.merge_patch(Key(CONFIGMAPS, "default", next(_names)), {"data": {}}, manager="m")
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"metadata": {"name": "Not_A_Name"}}, 422),
+        ({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "wrong-kind"}}, 400),
+        ({"metadata": {"name": "in-another", "namespace": "kube-system"}}, 400),
+    ],
+)
+async def test_bad_objects_are_refused(server: Client, body: Obj, status: int) -> None:
+    with pytest.raises(InvalidError) as caught:
+        await server.create(Key(CONFIGMAPS, "default", ""), {"apiVersion": "v1", "kind": "ConfigMap", **body})
+    assert caught.value.status == status
+
+
+async def test_a_namespace_must_exist(server: Client) -> None:
+    with pytest.raises(NotFoundError):
+        await server.create(Key(CONFIGMAPS, "nowhere", ""), {"metadata": {"name": "x", "namespace": "nowhere"}})
+
+
+async def test_a_namespace_in_deletion_takes_nothing_new_and_ends_with_its_objects(server: Client) -> None:
+    namespace = Key(NAMESPACES, "", next(_names))
+    await server.create(namespace, {"metadata": {"name": namespace.name}})
+    inside = Key(CONFIGMAPS, namespace.name, "inside")
+    await server.create(inside, {"metadata": {"name": "inside", "finalizers": ["example.com/hold"]}})
+    await server.delete(namespace)
+    with pytest.raises(ApiError) as caught:
+        await server.create(Key(CONFIGMAPS, namespace.name, "late"), {"metadata": {"name": "late"}})
+    assert caught.value.status == 403
+    assert caught.value.has_cause("NamespaceTerminating")
+    await until(lambda: is_deleting(server, inside))
+    await server.merge_patch(inside, {"metadata": {"finalizers": None}}, manager="m")
+    with pytest.raises(NotFoundError):
+        await server.get(inside)
+
+
+async def is_deleting(client: Client, key: Key) -> bool:
+    return "deletionTimestamp" in (await client.get(key))["metadata"]
+
+
+async def test_selectors(server: Client) -> None:
+    group = next(_names)
+    for number, tier in enumerate(("front", "back", "back")):
+        key, obj = configmap()
+        obj["metadata"]["labels"] = {"group": group, "tier": tier, f"n{number}": "yes"}
+        await server.create(key, obj)
+
+    async def count(selector: str) -> int:
+        items, _ = await server.list(CONFIGMAPS, label_selector=f"group={group},{selector}")
+        return len(items)
+
+    counts = {s: await count(s) for s in ("tier=back", "tier!=back", "tier in (back, front)", "tier notin (back)")}
+    counts |= {s: await count(s) for s in ("n1", "!n1", "tier==front,n0")}
+    assert counts == {
+        "tier=back": 2,
+        "tier!=back": 1,
+        "tier in (back, front)": 3,
+        "tier notin (back)": 1,
+        "n1": 1,
+        "!n1": 2,
+        "tier==front,n0": 1,
+    }
+    named, _ = await server.list(CONFIGMAPS, "default", field_selector=f"metadata.name={group}")
+    assert named == []
+
+
+async def test_pages_join_to_the_whole_list(server: Client) -> None:
+    group = next(_names)
+    names = []
+    for _ in range(5):
+        key, obj = configmap()
+        obj["metadata"]["labels"] = {"group": group}
+        await server.create(key, obj)
+        names.append(key.name)
+    items, version = await server.list(CONFIGMAPS, "default", label_selector=f"group={group}", limit=2)
+    assert sorted(i["metadata"]["name"] for i in items) == sorted(names)
+    assert int(version) >= max(int(version_of(i)) for i in items)
+
+
+async def test_a_watch_tells_changes_in_order_and_leaving_a_selector_as_deletion(server: Client) -> None:
+    key, obj = configmap(a="1")
+    obj["metadata"]["labels"] = {"watched": key.name}
+    _, version = await server.list(CONFIGMAPS)
+    await server.create(key, obj)
+    await server.merge_patch(key, {"data": {"a": "2"}}, manager="m")
+    await server.merge_patch(key, {"metadata": {"labels": None}}, manager="m")
+    await server.merge_patch(key, {"data": {"a": "3"}}, manager="m")
+    await server.merge_patch(key, {"metadata": {"labels": {"watched": key.name}}}, manager="m")
+    await server.delete(key)
+    found = await events(server, CONFIGMAPS, version, 5, labelSelector=f"watched={key.name}")
+    assert [kind for kind, _ in found] == ["ADDED", "MODIFIED", "DELETED", "ADDED", "DELETED"]
+    versions = [int(version_of(obj)) for _, obj in found]
+    assert versions == sorted(set(versions))
+    assert found[-1][1]["metadata"]["uid"] == found[0][1]["metadata"]["uid"]
+
+
+async def test_a_watch_resumes_where_it_was(server: Client) -> None:
+    key, obj = configmap(a="1")
+    created = await server.create(key, obj)
+    await server.merge_patch(key, {"data": {"a": "2"}}, manager="m")
+    selector = {"fieldSelector": f"metadata.name={key.name}"}
+    ((kind, found),) = await events(server, CONFIGMAPS, version_of(created), 1, **selector)
+    assert (kind, found["data"]) == ("MODIFIED", {"a": "2"})
+
+
+async def test_a_watch_from_a_forgotten_version_is_told_to_list_again(server: Client) -> None:
+    if not isinstance(server, FakeClient):
+        pytest.skip("shown by restarting the server, in test_real_api_server.py")
+    server.server.compact()
+    with pytest.raises(GoneError):
+        await events(server, CONFIGMAPS, "1", 1)
+
+
+async def test_the_server_ends_a_watch_after_its_time_with_a_bookmark_where_it_can(server: Client) -> None:
+    _, version = await server.list(CONFIGMAPS)
+    found = await events(
+        server, CONFIGMAPS, version, 99, timeoutSeconds="1", allowWatchBookmarks="true", labelSelector="never=there"
+    )
+    assert {kind for kind, _ in found} <= {"BOOKMARK"}
+
+
+async def test_life_of_a_kind(server: Client) -> None:
+    discovery = Discovery(server)
+    assert await discovery.resource(WIDGETS.gvk) is None
+    async with widgets(server, size={"type": "integer", "default": 3}, colour={"type": "string"}) as widget:
+        assert await discovery.resource(WIDGETS.gvk) == WIDGETS
+        assert await discovery.resource_of_group_kind(GROUP, "Widget") == WIDGETS
+        established = await server.get(Key(CRDS, "", f"widgets.{GROUP}"))
+        states = {c["type"]: c["status"] for c in established["status"]["conditions"]}
+        assert states["Established"] == states["NamesAccepted"] == "True"
+        created = await server.create(widget, widget_body(widget, colour="red", unknown=1))
+        assert created["spec"] == {"size": 3, "colour": "red"}
+        assert created["metadata"]["generation"] == 1
+        with pytest.raises(InvalidError):
+            await server.merge_patch(widget, {"spec": {"size": "large"}}, manager="m")
+        reported = await server.merge_patch(widget, {"status": {"ok": True}}, manager="m", subresource="status")
+        assert (reported["status"], reported["metadata"]["generation"]) == ({"ok": True}, 1)
+        ignored = await server.merge_patch(widget, {"spec": {"size": 9}}, manager="m", subresource="status")
+        assert ignored["spec"]["size"] == 3
+        changed = await server.merge_patch(widget, {"spec": {"size": 4}, "status": None}, manager="m")
+        assert (changed["metadata"]["generation"], changed["status"]) == (2, {"ok": True})
+        without_version = {**changed, "metadata": {"name": widget.name, "namespace": "default"}}
+        with pytest.raises(InvalidError):
+            await server.put(widget, without_version, manager="m")
+    discovery.invalidate(WIDGETS.api_version)
+    with pytest.raises(NotFoundError):
+        await server.list(WIDGETS)
+
+
+async def test_a_kind_in_deletion_waits_for_the_finalizers_of_its_objects(server: Client) -> None:
+    async with widgets(server) as widget:
+        body = widget_body(widget)
+        body["metadata"]["finalizers"] = ["kro.run/finalizer"]
+        created = await server.create(widget, body)
+        await server.delete(Key(CRDS, "", f"widgets.{GROUP}"))
+        await until(lambda: is_deleting(server, widget))
+        deleting = await server.get(widget)
+        assert deleting["metadata"]["generation"] == created["metadata"]["generation"] + 1
+        await server.merge_patch(widget, {"metadata": {"finalizers": None}}, manager="m")
+        await gone(server, Key(CRDS, "", f"widgets.{GROUP}"))
+        # The kind is made again, for the end of this block to delete.
+        await server.create(*crd())
+
+
+async def test_owned_objects_go_with_their_owner(server: Client) -> None:
+    if not isinstance(server, FakeClient):
+        pytest.skip("the playground runs no garbage collector")
+    owner_key, owner = configmap()
+    created = await server.create(owner_key, owner)
+    key, obj = configmap()
+    reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": owner_key.name, "uid": created["metadata"]["uid"]}
+    obj["metadata"]["ownerReferences"] = [reference]
+    await server.create(key, obj)
+    await server.delete(owner_key)
+    await gone(server, key)
+
+
+async def test_schemas_are_published(server: Client) -> None:
+    documents = await openapi.index(server)
+    document = await openapi.fetch(server, "apps/v1", document=documents["apps/v1"])
+    assert document is not None
+    kinds = {
+        GVK(tag["group"], tag["version"], tag["kind"]).kind
+        for schema in document["components"]["schemas"].values()
+        for tag in schema.get("x-kubernetes-group-version-kind", ())
+    }
+    assert "Deployment" in kinds
