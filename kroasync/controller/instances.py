@@ -178,10 +178,10 @@ class Instances:
                 metrics.runtime_collection_size.observe(len(report.objects))
 
     async def _unresolved(self, key: Key, served: Served, instance: Obj) -> Verdict:
-        if served.definition is None:
-            # Nobody defines the kind any more; what is there stays, and can be deleted.
-            return Done()
-        await self._report(key, served, instance, compose_unresolved(instance, served.unresolved, now=self._stamp()))
+        """Nobody defines the kind: what is there stays, and can be deleted; said once its definition is known gone."""
+        if served.unresolved:
+            status = compose_unresolved(instance, served.unresolved, now=self._stamp())
+            await self._report(key, served, instance, status)
         return Done()
 
     async def _hold_inventory(self, key: Key, instance: Obj) -> dict[str, Resource]:

@@ -20,6 +20,10 @@ from kroasync.model.objects import Key, Obj, Resource
 log = logging.getLogger("kroasync.serving")
 
 _SYNC_S = 30.0
+_RETIRED = (
+    "the definition of this kind is gone: nothing is created, changed or healed until there is one again; "
+    "deleting the instance still removes its resources"
+)
 # The watch's types of event as kro's metric names them.
 _EVENT_TYPES = {"ADDED": "add", "MODIFIED": "update", "DELETED": "delete"}
 
@@ -126,4 +130,6 @@ class Serving:
 
     def _retire(self, served: Served) -> None:
         served.definition, served.graph, served.plan = None, None, None
-        served.unresolved = "the definition of this kind is gone"
+        served.unresolved = _RETIRED
+        for key in served.instances:
+            self._wake(key)

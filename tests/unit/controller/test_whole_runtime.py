@@ -345,3 +345,24 @@ def test_an_instance_the_server_refuses_is_counted_as_an_error() -> None:
         assert world.value("dynamic_controller_handler_errors_total") >= 1
 
     play(story)
+
+
+def test_instances_say_that_their_definition_is_gone_and_recover_with_a_new_one() -> None:
+    """
+    Nothing heals an instance without a definition: its status says so, until there is one again.
+    """
+
+    async def story(world: World) -> None:
+        await world.define()
+        await world.instance(value="one")
+        assert await world.state() == "ACTIVE"
+        await world.user.delete(DEFINITION)
+        await asyncio.sleep(5)
+        assert await world.state() == "ERROR"
+        conditions = {c["type"]: c for c in (await world.user.get(APP))["status"]["conditions"]}
+        assert conditions["GraphResolved"]["status"] == "False"
+        assert "the definition of this kind is gone" in conditions["GraphResolved"]["message"]
+        await world.define()
+        assert await world.state() == "ACTIVE"
+
+    play(story)

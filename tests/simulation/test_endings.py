@@ -1,0 +1,224 @@
+"""Every way in which things end: each ends clean, or says what a person must decide."""
+
+import pytest
+
+from kroasync.controller.runtime import RuntimeOptions
+from kroasync.model.names import ANNOTATION_APPLYSET_GROUP_KINDS, FINALIZER
+from kroasync.model.objects import Key, Obj
+from tests.fakes import virtual
+from tests.fakes.kube import CRDS, NAMESPACES, REVISIONS
+from tests.simulation.cluster import Cluster
+from tests.simulation.family import (
+    CONFIGMAPS,
+    DEFINITIONS,
+    EXTERNAL,
+    EXTERNAL_TOKEN,
+    OTHER,
+    Node,
+    Shape,
+    definition_key,
+    instance_key,
+    resource_of,
+)
+
+WIDGET = instance_key(0, 0)
+CRD = Key(CRDS, "", "widgets.kro.run")
+
+
+async def served(shape: Shape | None = None, *, options: RuntimeOptions | None = None) -> Cluster:
+    """A cluster with one definition and one ACTIVE instance."""
+    cluster = Cluster(options=options)
+    await cluster.user.create(Key(NAMESPACES, "", OTHER), {"metadata": {"name": OTHER}})
+    body = {"metadata": {"name": EXTERNAL.name}, "data": {"token": EXTERNAL_TOKEN}}
+    await cluster.user.create(EXTERNAL, body)
+    await (cluster.define(0, shape) if shape else cluster.define(0))
+    await cluster.make(0, 0)
+    await cluster.until(lambda: cluster.active(0) == 1, 10)
+    return cluster
+
+
+def children(cluster: Cluster) -> list[str]:
+    return [o["metadata"]["name"] for o in cluster.server.objects(CONFIGMAPS) if o["metadata"]["name"].startswith("i")]
+
+
+def instance(cluster: Cluster) -> Obj | None:
+    stored = cluster.server.stored(resource_of(0), WIDGET.namespace, WIDGET.name)
+    return stored.obj if stored else None
+
+
+def gone(cluster: Cluster) -> bool:
+    return instance(cluster) is None and children(cluster) == []
+
+
+def test_an_instance_ends_with_its_children() -> None:
+    async def main() -> None:
+        cluster = await served()
+        await cluster.user.delete(WIDGET)
+        await cluster.until(lambda: gone(cluster), 5)
+        await cluster.stop()
+
+    virtual.run(main())
+
+
+def test_instances_outlive_their_definition_and_still_end_clean() -> None:
+    async def main() -> None:
+        cluster = await served()
+        await cluster.user.delete(definition_key(0))
+        await cluster.until(lambda: not cluster.server.objects(DEFINITIONS), 5)
+        await cluster.until(lambda: not cluster.server.objects(REVISIONS), 5)
+        assert len(children(cluster)) == 2
+        await cluster.user.delete(WIDGET)
+        await cluster.until(lambda: gone(cluster), 5)
+        await cluster.stop()
+
+    virtual.run(main())
+
+
+def test_with_leave_to_delete_crds_a_definition_takes_its_instances_along() -> None:
+    async def main() -> None:
+        cluster = await served(options=RuntimeOptions(allow_crd_deletion=True))
+        await cluster.user.delete(definition_key(0))
+        await cluster.until(lambda: gone(cluster) and not cluster.server.objects(CRDS), 10)
+        await cluster.stop()
+
+    virtual.run(main())
+
+
+def test_a_crd_deleted_by_somebody_else_is_made_again_after_its_instances_ended() -> None:
+    async def main() -> None:
+        cluster = await served()
+        before = cluster.server.objects(CRDS)[0]["metadata"]["uid"]
+        await cluster.user.delete(CRD)
+        await cluster.until(lambda: gone(cluster), 10)
+
+        def again() -> bool:
+            return [o["metadata"]["uid"] != before for o in cluster.server.objects(CRDS)] == [True]
+
+        await cluster.until(again, 30)
+        await cluster.until(lambda: "status" in cluster.server.objects(CRDS)[0], 10)
+        await cluster.make(0, 0)
+        await cluster.until(lambda: cluster.active(0) == 1, 10)
+        await cluster.stop()
+
+    virtual.run(main())
+
+
+def test_a_definition_made_again_takes_over_the_instances_it_finds() -> None:
+    async def main() -> None:
+        cluster = await served()
+        before = {o["metadata"]["name"]: o["metadata"]["uid"] for o in cluster.server.objects(CONFIGMAPS)}
+        await cluster.user.delete(definition_key(0))
+        await cluster.until(lambda: not cluster.server.objects(DEFINITIONS), 5)
+        await cluster.define(0)
+        await cluster.user.merge_patch(WIDGET, {"spec": {"value": "z"}}, manager="kubectl-edit")
+
+        def changed() -> bool:
+            stored = cluster.server.stored(CONFIGMAPS, "default", "i0-widget-b")
+            return stored is not None and stored.obj["data"]["value"] == "z"
+
+        await cluster.until(changed, 10)
+        assert {o["metadata"]["name"]: o["metadata"]["uid"] for o in cluster.server.objects(CONFIGMAPS)} == before
+        await cluster.stop()
+
+    virtual.run(main())
+
+
+def test_an_instance_deleted_and_made_again_under_its_name_gets_new_children() -> None:
+    async def main() -> None:
+        cluster = await served()
+        before = {o["metadata"]["uid"] for o in cluster.server.objects(CONFIGMAPS)}
+        await cluster.user.delete(WIDGET)
+        await cluster.until(lambda: instance(cluster) is None, 5)
+        await cluster.make(0, 0)
+        await cluster.until(lambda: cluster.active(0) == 1, 10)
+        after = {o["metadata"]["uid"] for o in cluster.server.objects(CONFIGMAPS)}
+        assert len(after - before) == 2
+        await cluster.stop()
+
+    virtual.run(main())
+
+
+def test_a_deleted_namespace_takes_the_instance_and_all_children_in_it_along() -> None:
+    """Whatever the namespace controller deletes first."""
+    elsewhere = Shape(nodes=(Node(id="a"), Node(id="b", needs=("a",), elsewhere=True)))
+
+    async def main() -> None:
+        cluster = await served(elsewhere)
+        await cluster.user.delete(Key(NAMESPACES, "", "default"))
+        await cluster.until(lambda: gone(cluster), 30)
+        await cluster.until(lambda: cluster.server.stored(NAMESPACES, "", "default") is None, 30)
+        assert cluster.server.stored(NAMESPACES, "", OTHER) is not None
+        await cluster.stop()
+
+    virtual.run(main())
+
+
+def test_an_external_object_that_is_gone_does_not_hold_up_a_deletion() -> None:
+    async def main() -> None:
+        cluster = await served(Shape(nodes=(Node(id="a"),), external=True))
+        await cluster.user.delete(EXTERNAL)
+        await cluster.user.delete(WIDGET)
+        await cluster.until(lambda: gone(cluster), 5)
+        await cluster.stop()
+
+    virtual.run(main())
+
+
+def test_the_finalizer_of_early_kro_is_taken_off() -> None:
+    async def main() -> None:
+        cluster = await served()
+        found = instance(cluster)
+        assert found is not None
+        legacy = f"{found['metadata']['uid']}.kro.run/finalizer"
+        await cluster.user.merge_patch(WIDGET, {"metadata": {"finalizers": [FINALIZER, legacy]}}, manager="kro")
+        await cluster.user.delete(WIDGET)
+        await cluster.until(lambda: gone(cluster), 5)
+        await cluster.stop()
+
+    virtual.run(main())
+
+
+@pytest.mark.parametrize("annotation", ["ConfigMap,Secret", ""])
+def test_an_altered_inventory_stops_the_deletion_and_says_so(annotation: str) -> None:
+    """Children that may be out of sight are not left behind in silence; a person decides."""
+
+    async def main() -> None:
+        cluster = await served()
+        await cluster.user.delete(definition_key(0))
+        await cluster.until(lambda: not cluster.server.objects(DEFINITIONS), 5)
+        patch = {"metadata": {"annotations": {ANNOTATION_APPLYSET_GROUP_KINDS: annotation}}}
+        await cluster.user.merge_patch(WIDGET, patch, manager="kubectl-edit")
+        await cluster.user.delete(WIDGET)
+
+        def told() -> bool:
+            found = instance(cluster)
+            return found is not None and "deletion blocked" in str(found["status"]["conditions"])
+
+        await cluster.until(told, 10)
+        assert len(children(cluster)) == 2
+        await cluster.user.merge_patch(WIDGET, {"metadata": {"finalizers": None}}, manager="kubectl-edit")
+        await cluster.until(lambda: instance(cluster) is None, 5)
+        await cluster.stop()
+
+    virtual.run(main())
+
+
+def test_a_foreign_finalizer_on_a_child_is_waited_for_and_named() -> None:
+    async def main() -> None:
+        cluster = await served()
+        child = Key(CONFIGMAPS, "default", "i0-widget-b")
+        patch = {"metadata": {"finalizers": ["example.com/backup"]}}
+        await cluster.user.merge_patch(child, patch, manager="backup")
+        await cluster.user.delete(WIDGET)
+
+        def told() -> bool:
+            found = instance(cluster)
+            return found is not None and "example.com/backup" in str(found["status"]["conditions"])
+
+        await cluster.until(told, 10)
+        assert sorted(children(cluster)) == ["i0-widget-a", "i0-widget-b"]
+        await cluster.user.merge_patch(child, {"metadata": {"finalizers": None}}, manager="backup")
+        await cluster.until(lambda: gone(cluster), 5)
+        await cluster.stop()
+
+    virtual.run(main())
