@@ -19,7 +19,7 @@ from kroasync.controller.served import Served
 from kroasync.controller.serving import Serving
 from kroasync.controller.statuses import write_status
 from kroasync.controller.store import ChildStore
-from kroasync.controller.watches import Watches
+from kroasync.controller.watches import Watches, synced
 from kroasync.engine.actions import Need, Observed, Refusal, Watch
 from kroasync.engine.offline import defaulted
 from kroasync.engine.outcome import ChangeKind, NodeState, Outcome, Retry
@@ -122,7 +122,13 @@ class Instances:
             return Done()
         if key in self._unsure:
             instance = await self._reread(key, served, instance)
-        resources = await self._hold_inventory(key, instance)
+        try:
+            resources = await self._hold_inventory(key, instance)
+        except ApiError as error:
+            if is_deleting(instance) and own_finalizers(instance):
+                stuck = blocked(f"list deletion inventory: {error.message}")
+                await self._report(key, served, instance, compose_teardown(instance, stuck, now=self._stamp()))
+            raise
         world = InstanceWorld(self.children, self.watches, key, uid_of(instance), resources)
         if is_deleting(instance):
             return await self._tear_down(key, served, instance, world)
@@ -201,7 +207,7 @@ class Instances:
                 known[group_kind] = resource
                 missing.append(resource)
         for watch in self.serving.hold_inventory(key, missing):
-            await watch.synced.wait()
+            await synced(watch)
         return known
 
     # Deletion

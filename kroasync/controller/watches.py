@@ -15,6 +15,7 @@ from kroasync.controller.projection import Projection
 from kroasync.controller.store import ChildStore, InstanceStore, is_newer, key_of, version_of
 from kroasync.engine.actions import Watch as WatchAction
 from kroasync.kube.client import Client
+from kroasync.kube.errors import UnreachableError
 from kroasync.kube.watch import Sink, Watch
 from kroasync.metrics import Metrics
 from kroasync.model.names import FINALIZER, LABEL_NODE_ID, LABEL_OWNED
@@ -25,6 +26,8 @@ log = logging.getLogger("kroasync.watches")
 CHILD_SELECTOR = f"{LABEL_OWNED}=true,{LABEL_NODE_ID}"
 # More single-object watches of one kind than this share one watch of the whole kind.
 _NARROW_WATCHES = 32
+# How long a pass waits for the first list of a kind.
+_SYNC_S = 5.0
 
 
 def _unheard(_concerned: bool) -> None:
@@ -218,7 +221,9 @@ class Watches:
         return [obj for _, (_, _, obj) in found]
 
     async def hold_external(self, holder: Key, action: WatchAction) -> None:
-        """Start or join the watch of an external reference and wait until it is synced."""
+        """Start or join the watch of an external reference and wait until it is synced; raises ApiError if it is
+        not for long.
+        """
         target = self._target(action)
         reads = self._external_reads.get(target.resource, Projection([()]))
         sink = ExternalSink(target, self._wake, reads, self._counter(target.resource))
@@ -234,7 +239,7 @@ class Watches:
         running = self._running[("external", target)]
         assert isinstance(running.sink, ExternalSink)
         running.sink.holders.add(holder)
-        await watch.synced.wait()
+        await synced(watch)
 
     def keep_externals(self, holder: Key, used: Iterable[WatchAction]) -> None:
         """Leave the external watches an instance no longer uses."""
@@ -318,6 +323,19 @@ class Watches:
             running.task.cancel()
             if isinstance(running.sink, ChildSink):
                 self._children.forget_resource(running.sink.resource)
+
+
+async def synced(watch: Watch) -> None:
+    """Wait for the first list; raises UnreachableError with what stands in its way when it does not come soon.
+
+    A pass must not wait for ever for what an account may not list: it would neither report nor see a deletion.
+    """
+    try:
+        async with asyncio.timeout(_SYNC_S):
+            await watch.synced.wait()
+    except TimeoutError:
+        why = watch.error or "no answer yet"
+        raise UnreachableError(f"{watch.resource} could not be listed: {why}", reason="NotListed") from None
 
 
 def _is_external(watch_id: _Id) -> bool:

@@ -38,7 +38,7 @@ class _Connection:
 class Fault:
     """What goes wrong, with a probability, from one time to another (of the loop's clock).
 
-    Kinds: an HTTP status ("409", "410", "422", "429", "500", "503"), "lost-request", "lost-answer", "slow",
+    Kinds: an HTTP status ("403", "409", "410", "422", "429", "500", "503"), "lost-request", "lost-answer", "slow",
     "timeout" (no answer until the client's deadline, the write not made), "timeout-done" (the write made).
     """
 
@@ -78,6 +78,7 @@ class Network:
 
 
 _REASONS = {
+    403: "Forbidden",
     409: "Conflict",
     410: "Expired",
     422: "Invalid",

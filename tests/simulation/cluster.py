@@ -22,10 +22,11 @@ class Cluster:
         self,
         *,
         options: RuntimeOptions | None = None,
+        server: FakeServer | None = None,
         client: Callable[[FakeServer, Network], FakeClient] | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
-        self.server = FakeServer(now=self.now)
+        self.server = server or FakeServer(now=self.now)
         self.network = Network(random.Random(1))
         self.metrics = Metrics()
         self.user = FakeClient(self.server, actor="user")

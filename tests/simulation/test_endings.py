@@ -6,6 +6,7 @@ from kroasync.controller.runtime import RuntimeOptions
 from kroasync.model.names import ANNOTATION_APPLYSET_GROUP_KINDS, FINALIZER
 from kroasync.model.objects import Key, Obj
 from tests.fakes import virtual
+from tests.fakes.client import Fault
 from tests.fakes.kube import CRDS, NAMESPACES, REVISIONS
 from tests.simulation.cluster import Cluster
 from tests.simulation.family import (
@@ -220,5 +221,54 @@ def test_a_foreign_finalizer_on_a_child_is_waited_for_and_named() -> None:
         await cluster.user.merge_patch(child, {"metadata": {"finalizers": None}}, manager="backup")
         await cluster.until(lambda: gone(cluster), 5)
         await cluster.stop()
+
+    virtual.run(main())
+
+
+def test_a_kind_that_may_not_be_listed_is_named_and_holds_up_only_who_needs_it() -> None:
+    """An external reference without permission: the instance says so, recovers with it, and can be deleted without."""
+
+    async def main() -> None:
+        cluster = Cluster()
+        await cluster.user.create(EXTERNAL, {"metadata": {"name": EXTERNAL.name}, "data": {"token": EXTERNAL_TOKEN}})
+        await cluster.define(0, Shape(nodes=(Node(id="a"),), external=True))
+        forbidden = Fault(kind="403", begin_s=0, end_s=1e9, rate=1.0, path="fieldSelector=metadata.name")
+        cluster.network.faults.append(forbidden)
+        for number in range(2):
+            await cluster.make(0, number)
+
+        def told() -> bool:
+            found = instance(cluster)
+            return found is not None and "configmaps could not be listed: injected 403" in str(found.get("status"))
+
+        await cluster.until(told, 30)
+        await cluster.user.delete(WIDGET)
+        await cluster.until(lambda: instance(cluster) is None, 30)
+        cluster.network.faults.clear()
+        await cluster.until(lambda: cluster.active(0) == 1, 60)
+        await cluster.stop()
+
+    virtual.run(main())
+
+
+def test_a_deletion_that_may_not_list_a_kind_of_its_inventory_says_so() -> None:
+    async def main() -> None:
+        cluster = await served(options=RuntimeOptions(allow_crd_deletion=False))
+        await cluster.user.delete(definition_key(0))
+        await cluster.until(lambda: not cluster.server.objects(DEFINITIONS), 5)
+        await cluster.stop()
+        again = Cluster(server=cluster.server)
+        again.network.faults.append(Fault(kind="403", begin_s=0, end_s=1e9, rate=1.0, path="/configmaps"))
+        await cluster.user.delete(WIDGET)
+
+        def told() -> bool:
+            found = instance(cluster)
+            return found is not None and "deletion blocked: list deletion inventory" in str(found["status"])
+
+        await again.until(told, 30)
+        assert len(children(cluster)) == 2
+        again.network.faults.clear()
+        await again.until(lambda: gone(cluster), 60)
+        await again.stop()
 
     virtual.run(main())
