@@ -10,8 +10,9 @@ from datetime import timedelta
 import pytest
 
 from kroasync.controller.events import EVENTS
-from kroasync.controller.runtime import RuntimeOptions
+from kroasync.controller.runtime import Runtime, RuntimeOptions
 from kroasync.kube.lease import Elector, LeaseLostError
+from kroasync.metrics import Metrics
 from kroasync.model.objects import Key, Obj, Resource
 from tests.fakes import virtual
 from tests.fakes.client import FakeClient, Network
@@ -253,5 +254,40 @@ def test_a_fight_over_a_field_slows_down_names_the_other_and_ends_when_it_stops(
         fighting = False
         await cluster.until(lambda: cluster.active(BAD) == 2, 310)
         await cluster.stop()
+
+    virtual.run(main())
+
+
+def test_a_standby_watches_but_writes_nothing_until_it_leads() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        cluster = Cluster()
+        await cluster.define(BAD)
+        standby = FakeClient(cluster.server, actor="standby", network=Network(random.Random(2)))
+        wrote: list[str] = []
+        cluster.server.observe(lambda write: wrote.append(write.verb) if write.actor == "standby" else None)
+        runtime = Runtime(
+            standby,
+            options=RuntimeOptions(),
+            metrics=Metrics(),
+            clock=loop.time,
+            now=cluster.now,
+            rng=random.Random(2),
+        )
+        stop, lead = asyncio.Event(), asyncio.Event()
+        task = loop.create_task(runtime.run(stop, lead=lead))
+        await cluster.make(BAD, 0)
+        await cluster.until(lambda: cluster.active(BAD) == 1, 10)
+        await asyncio.sleep(100)
+        assert wrote == []
+        await cluster.stop()
+        await cluster.make(BAD, 1)
+        await asyncio.sleep(100)
+        assert (wrote, cluster.active(BAD)) == ([], 1)
+        lead.set()
+        took_s = await cluster.until(lambda: cluster.active(BAD) == 2, 10)
+        assert took_s < 2
+        stop.set()
+        await task
 
     virtual.run(main())
