@@ -2,10 +2,8 @@
 
 import asyncio
 import itertools
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -26,9 +24,6 @@ from kroasync.kube.errors import (
 )
 from kroasync.kube.watch import Lines
 from kroasync.model.objects import GVK, Key, Obj, Resource
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
 from tests.fakes.client import FakeClient
 from tests.fakes.kube import FakeServer
 
