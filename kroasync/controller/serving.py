@@ -5,7 +5,6 @@ that deletions of its instances end cleanly, until its CRD goes too.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 
 from kroasync.controller.served import Served, ServedKinds
@@ -16,8 +15,6 @@ from kroasync.graph.nodes import Graph
 from kroasync.kube.watch import Watch
 from kroasync.metrics import Metrics
 from kroasync.model.objects import Key, Obj, Resource
-
-log = logging.getLogger("kroasync.serving")
 
 _SYNC_S = 30.0
 _RETIRED = (

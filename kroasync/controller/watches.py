@@ -5,7 +5,6 @@ external reference has its own narrow watch, until a kind has so many that one w
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Hashable, Iterable
 from contextvars import Context
 from dataclasses import dataclass, field
@@ -20,8 +19,6 @@ from kroasync.kube.watch import Sink, Watch
 from kroasync.metrics import Metrics
 from kroasync.model.names import FINALIZER, LABEL_NODE_ID, LABEL_OWNED
 from kroasync.model.objects import Key, Obj, Resource, metadata, uid_of
-
-log = logging.getLogger("kroasync.watches")
 
 CHILD_SELECTOR = f"{LABEL_OWNED}=true,{LABEL_NODE_ID}"
 # More single-object watches of one kind than this share one watch of the whole kind.

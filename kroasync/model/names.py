@@ -57,7 +57,6 @@ MANAGER_LABELLER: Final = "kro.run/labeller"
 MANAGER_STATUS: Final = "kro.run/status"
 
 LEASE_NAME: Final = "controller.kroasync"
-KRO_LEASE_NAME: Final = "controller.kro.run"
 
 # Labels by which other tools claim objects: copied onto a child they would make those tools prune or adopt it.
 UNPROPAGATED_LABELS: Final = (
