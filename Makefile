@@ -56,7 +56,7 @@ imports: $(STAMP)
 check: lint types imports
 
 bench: playground
-	@$(BIN)/python -m benchmarks $(ARGS)
+	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
 format: $(STAMP)
 	@$(BIN)/ruff check --fix .

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [-n 100] [--workload configs|webapp]`: bring up, rest, repair, update, delete.
+"""`python -m tests.benchmarks [-n 100] [--workload configs|webapp]`: bring up, rest, repair, update, delete.
 
 The raw floor is the same writes (create the instance, one metadata patch, three applies, one status patch) sent by a
 bare aiohttp client over 20 connections to the same API server right before. Ratios are what to compare.
@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.cluster import Api, Controller, prepare, until
+from tests.benchmarks.cluster import Api, Controller, prepare, until
 from kroasync.playground import Playground, reporting
 
 HERE = Path(__file__).parent
@@ -221,7 +221,7 @@ def _print(found: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("-n", type=int, default=100, help="instances")
     parser.add_argument("--workload", choices=sorted(PLURALS), default="configs")
     parser.add_argument("--json", type=Path, help="write the figures here")

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.kinds [-n 300] [--size 60]`: what foreign CRDs cost the controller in memory and start-up.
+"""`python -m tests.benchmarks.kinds [-n 300] [--size 60]`: what foreign CRDs cost the controller in memory and start-up.
 
 Clusters have hundreds of CRDs that have nothing to do with kroasync. The same controller is started with none of them
 and with `n` of them, each with a schema of about `size` kilobytes (a usual one for an operator's CRD).
@@ -16,8 +16,8 @@ from typing import Any
 
 import aiohttp
 
-from benchmarks.__main__ import HERE
-from benchmarks.cluster import Api, Controller, prepare, until
+from tests.benchmarks.__main__ import HERE
+from tests.benchmarks.cluster import Api, Controller, prepare, until
 from kroasync.playground import Playground, reporting
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -100,7 +100,7 @@ async def measure(playground: Playground, count: int, size_kb: float, folder: Pa
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.kinds", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.kinds", description=__doc__)
     parser.add_argument("-n", type=int, default=300, help="foreign CRDs")
     parser.add_argument("--size", type=float, default=60, help="kilobytes of schema of each")
     parser.add_argument("--json", type=Path, help="write the figures here")

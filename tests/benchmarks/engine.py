@@ -1,4 +1,4 @@
-"""What one pass costs in CPU, for the web application example: `python -m benchmarks.engine`.
+"""What one pass costs in CPU, for the web application example: `python -m tests.benchmarks.engine`.
 
 The world answers from dicts, so this is the engine alone: bring-up of three children, a pass that finds
 nothing to do, and the status of each. Best of several rounds, in microseconds.

@@ -1,4 +1,4 @@
-"""How long a definition takes to check and compile: `python -m benchmarks.definitions`.
+"""How long a definition takes to check and compile: `python -m tests.benchmarks.definitions`.
 
 Schemas are warm. Every definition is a chain of ConfigMaps and Deployments with six expressions each; half of the
 expressions occur once only.

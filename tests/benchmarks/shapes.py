@@ -1,4 +1,4 @@
-"""`python -m benchmarks.shapes`: one big collection, one long chain, and a start with many live instances.
+"""`python -m tests.benchmarks.shapes`: one big collection, one long chain, and a start with many live instances.
 
 A collection of 1000 ConfigMaps: seconds to ACTIVE, and the API calls when one item's value changes. A chain of ten
 dependents: how many status writes it takes (one: a single pass). A start with N live instances: seconds to ready, and
@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cluster import Api, Controller, prepare, until
+from tests.benchmarks.cluster import Api, Controller, prepare, until
 from kroasync.playground import Playground, reporting
 
 HERE = Path(__file__).parent
@@ -163,7 +163,7 @@ async def measure(playground: Playground, folder: Path, count: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.shapes", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.shapes", description=__doc__)
     parser.add_argument("-n", type=int, default=1000, help="live instances at the start")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as text:

@@ -1,1 +1,0 @@
-"""Measurements, not tests: `python -m benchmarks` brings instances up beside the raw floor of the same machine."""
