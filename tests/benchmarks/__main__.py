@@ -16,8 +16,8 @@ from typing import Any
 
 import yaml
 
-from tests.benchmarks.cluster import Api, Controller, prepare, until
 from kroasync.playground import Playground, reporting
+from tests.benchmarks.cluster import Api, Controller, prepare, until
 
 HERE = Path(__file__).parent
 APPLY = "application/apply-patch+yaml"

@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks.kinds [-n 300] [--size 60]`: what foreign CRDs cost the controller in memory and start-up.
+"""`python -m tests.benchmarks.kinds [-n 300] [--size 60]`: what foreign CRDs cost in memory and start-up.
 
 Clusters have hundreds of CRDs that have nothing to do with kroasync. The same controller is started with none of them
 and with `n` of them, each with a schema of about `size` kilobytes (a usual one for an operator's CRD).
@@ -16,9 +16,9 @@ from typing import Any
 
 import aiohttp
 
+from kroasync.playground import Playground, reporting
 from tests.benchmarks.__main__ import HERE
 from tests.benchmarks.cluster import Api, Controller, prepare, until
-from kroasync.playground import Playground, reporting
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _DESCRIPTION = "What this field is for, in a sentence or two, as operators generate it from the comments of a type. "

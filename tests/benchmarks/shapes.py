@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.cluster import Api, Controller, prepare, until
 from kroasync.playground import Playground, reporting
+from tests.benchmarks.cluster import Api, Controller, prepare, until
 
 HERE = Path(__file__).parent
 MERGE = "application/merge-patch+json"
