@@ -8,10 +8,10 @@ spines of operators, which are walked in a loop.
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from kroasync.cel import syntax
-from kroasync.cel.decls import Overload, Signature, parse_signature
+from kroasync.cel.decls import Declarations, Overload, Signature, parse_signature
 from kroasync.cel.errors import CheckError, Issue
 from kroasync.cel.literal_checks import literal_fault, shown
 from kroasync.cel.reads import find_reads
@@ -41,7 +41,6 @@ from kroasync.cel.types import (
     STRING,
     UINT,
     Type,
-    TypeProvider,
     list_of,
     map_of,
     optional_of,
@@ -49,26 +48,6 @@ from kroasync.cel.types import (
 )
 from kroasync.cel.unify import Substitution, bounded
 from kroasync.cel.values import UInt
-
-
-class Declarations(Protocol):
-    """What the checker asks of an environment; `env.Env` is one."""
-
-    @property
-    def functions(self) -> Mapping[str, tuple[Overload, ...]]:
-        """Overloads by function name."""
-
-    @property
-    def type_names(self) -> Mapping[str, Type]:
-        """Types that identifiers stand for."""
-
-    @property
-    def variables(self) -> Mapping[str, Type]:
-        """Types of the variables."""
-
-    @property
-    def types(self) -> TypeProvider | None:
-        """Fields of object types."""
 
 
 def check(ast: Ast, env: Declarations) -> Checked:

@@ -13,9 +13,8 @@ from typing import Any, Final, TypeAlias
 
 from kroasync.cel import listtypes, operations, syntax
 from kroasync.cel.budget import CHARS_PER_STEP, DEFAULT_BUDGET, Meter
-from kroasync.cel.decls import Budget, Overload
+from kroasync.cel.decls import Budget, Declarations, Overload
 from kroasync.cel.dispatch import no_matching, resolve
-from kroasync.cel.env import Env
 from kroasync.cel.errors import (
     BudgetError,
     CheckError,
@@ -66,7 +65,7 @@ class Program:
 
     __slots__ = ("_code", "_slots", "ast", "reads", "result_type")
 
-    def __init__(self, ast: Ast, env: Env, code: Code, slots: int, checked: Checked | None) -> None:
+    def __init__(self, ast: Ast, env: Declarations, code: Code, slots: int, checked: Checked | None) -> None:
         self.ast = ast
         self.result_type: Type = checked.result_type if checked else DYN
         # Field paths that the expression may read; see Checked.reads.
@@ -92,7 +91,7 @@ class Program:
             raise BudgetError("evaluation is nested too deeply") from None
 
 
-def compile_program(ast: Ast, env: Env, checked: Checked | None) -> Program:
+def compile_program(ast: Ast, env: Declarations, checked: Checked | None) -> Program:
     """Closures for a tree; raises CheckError if the Python stack has no room for its depth."""
     compiler = _Compiler(env, checked)
     try:
@@ -111,7 +110,7 @@ def _located(error: EvalError, span: Span) -> EvalError:
 class _Compiler:
     """Compiles the nodes of one tree."""
 
-    def __init__(self, env: Env, checked: Checked | None) -> None:
+    def __init__(self, env: Declarations, checked: Checked | None) -> None:
         self.env = env
         self.types: Mapping[int, Type] = checked.types if checked else {}
         self.variables: Mapping[int, tuple[Type, ...]] = checked.variables if checked else {}

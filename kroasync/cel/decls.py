@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from kroasync.cel import types
-from kroasync.cel.types import Type
+from kroasync.cel.types import Type, TypeProvider
 
 Impl: TypeAlias = Callable[..., Any]
 
@@ -50,6 +50,29 @@ class Overload:
     extra: bool = False
     # True if `impl` counts its work: it is called with a keyword `budget` (a Budget).
     metered: bool = False
+
+
+class Declarations(Protocol):
+    """What checker, compiler and inspection ask of an environment; `env.Env` is one."""
+
+    @property
+    def functions(self) -> Mapping[str, tuple[Overload, ...]]:
+        """Overloads by function name."""
+
+    @property
+    def type_names(self) -> Mapping[str, Type]:
+        """Types that identifiers stand for."""
+
+    @property
+    def variables(self) -> Mapping[str, Type]:
+        """Types of the variables."""
+
+    @property
+    def types(self) -> TypeProvider | None:
+        """Fields of object types."""
+
+    def is_function(self, name: str) -> bool:
+        """True if a global function (or one in a namespace) of this name exists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

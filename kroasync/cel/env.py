@@ -7,15 +7,13 @@ first use, so that a caller who only parses does not pay for it.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from kroasync.cel.compiler import Program, compile_program
 from kroasync.cel.decls import Library, Overload
 from kroasync.cel.parser import parse
 from kroasync.cel.syntax import Ast, Checked
 from kroasync.cel.types import Type, TypeProvider
-
-if TYPE_CHECKING:
-    from kroasync.cel.compiler import Program
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -90,10 +88,8 @@ class Env:
 
         return checker.check(ast, self)
 
-    def program(self, expression: str | Ast | Checked, *, check: bool = True) -> "Program":
+    def program(self, expression: str | Ast | Checked, *, check: bool = True) -> Program:
         """Compile; raises ParseError or CheckError. Without `check` all types are found out at run time."""
-        from kroasync.cel.compiler import compile_program
-
         if isinstance(expression, Checked):
             return compile_program(expression.ast, self, expression)
         ast = parse(expression) if isinstance(expression, str) else expression

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from kroasync.cel import syntax
-from kroasync.cel.env import Env
+from kroasync.cel.decls import Declarations
 from kroasync.cel.syntax import Ast, Call, Ident, Index, Literal, Macro, Node, Select
 
 # An index or key that is not constant, in a path.
@@ -33,9 +33,8 @@ class Inspection:
     uses_omit: bool
 
 
-def inspect(ast: Ast, known: Set[str], env: Env | None = None) -> Inspection:
-    """Look through an expression; `env` knows the functions and type names (kro's libraries if not given)."""
-    env = Env() if env is None else env
+def inspect(ast: Ast, known: Set[str], env: Declarations) -> Inspection:
+    """Look through an expression; `env` knows the functions and type names."""
     paths: dict[str, list[tuple[str, ...]]] = {}
     unknown: dict[str, None] = {}
     functions: dict[str, None] = {}

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from kroasync.cel.builder import ACTIONS, Builder
+from kroasync.cel.actions import ACTIONS
+from kroasync.cel.builder import Builder
 from kroasync.cel.errors import Issue, ParseError
 from kroasync.cel.syntax import MAX_CODE_POINTS, MAX_DEPTH, TOO_DEEP, Ast
 

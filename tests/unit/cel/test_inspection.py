@@ -10,7 +10,7 @@ KNOWN = {"schema", "each", "runtime", "random", "configs", "instances", "pods", 
 
 
 def references(text: str) -> dict[str, set[str]]:
-    found = inspect(ENV.parse(text), KNOWN)
+    found = inspect(ENV.parse(text), KNOWN, ENV)
     return {name: {".".join(path) for path in paths} for name, paths in found.references.items()}
 
 
@@ -62,7 +62,7 @@ def test_references(text: str, expected: dict[str, set[str]]) -> None:
     ],
 )
 def test_unknown_names(text: str, identifiers: tuple[str, ...], functions: tuple[str, ...]) -> None:
-    found = inspect(ENV.parse(text), KNOWN)
+    found = inspect(ENV.parse(text), KNOWN, ENV)
     assert found.unknown_identifiers == identifiers
     assert found.unknown_functions == functions
 
@@ -71,7 +71,7 @@ def test_unknown_names(text: str, identifiers: tuple[str, ...], functions: tuple
     ("text", "uses"), [("omit()", True), ("true ? 1 : [omit()]", True), ("omit", False), ("x.omit()", False)]
 )
 def test_omit_is_found_anywhere(text: str, uses: bool) -> None:
-    assert inspect(ENV.parse(text), KNOWN).uses_omit is uses
+    assert inspect(ENV.parse(text), KNOWN, ENV).uses_omit is uses
 
 
 def test_reads_of_an_unchecked_program_cover_everything() -> None:
@@ -81,4 +81,4 @@ def test_reads_of_an_unchecked_program_cover_everything() -> None:
 
 def test_long_chains_are_inspected_without_recursion() -> None:
     text = " + ".join(["schema.spec.a"] * 5000)
-    assert inspect(ENV.parse(text), KNOWN).references == {"schema": (("spec", "a"),)}
+    assert inspect(ENV.parse(text), KNOWN, ENV).references == {"schema": (("spec", "a"),)}
