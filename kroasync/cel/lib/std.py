@@ -122,7 +122,6 @@ fn("_%_(int, int) int", example="-7 % 2 == -1", doc="The sign is the dividend's.
 fn("_%_(uint, uint) uint", example="7u % 4u == 3u")(operations.modulo)
 fn("-_(int) int", example="-(1) == 0 - 1")(operations.negate)
 fn("-_(double) double", example="-(1.5) == 0.0 - 1.5")(operations.negate)
-fn("-_(duration) duration", example="-duration('1s') == duration('-1s')")(operations.negate)
 
 # Sizes
 
