@@ -2,13 +2,14 @@
 #   make demo          see it work on a real control plane (KEEP=1 leaves it running)
 #   make test          all tests; builds the control plane the first time, which takes minutes
 #   make check         style, types, layers
+#   make audit         dependencies: all known, none with a known vulnerability
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: help tools setup playground demo test unit lint types imports check bench format clean
+.PHONY: help tools setup playground demo test unit lint types imports check audit bench format clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -54,6 +55,9 @@ imports: $(STAMP)
 	@$(BIN)/lint-imports
 
 check: lint types imports
+
+audit: $(STAMP)
+	@$(BIN)/python .ci/audit.py
 
 bench: playground
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
