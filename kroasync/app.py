@@ -12,9 +12,11 @@ import random
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from kroasync import __version__, logs
 from kroasync.controller.runtime import Runtime, RuntimeOptions
@@ -22,7 +24,8 @@ from kroasync.engine.plan import Options
 from kroasync.graph.build import Limits
 from kroasync.kube.client import Client
 from kroasync.kube.config import ConfigError, Connection, connect
-from kroasync.kube.lease import Elector, LeaseLostError
+from kroasync.kube.lease import LEASES, Elector, LeaseLostError, lead
+from kroasync.kube.watch import Sink, Watch
 from kroasync.metrics import Metrics
 from kroasync.model import names
 from kroasync.server import Check, Server, parse_address
@@ -82,6 +85,9 @@ def runtime_options(settings: Settings, *, identity: str) -> RuntimeOptions:
         engine=Options(
             version=version,
             max_collection_size=settings.rgd_max_collection_size,
+            evaluation_steps=settings.max_evaluation_steps,
+            pass_steps=settings.max_pass_steps,
+            max_object_bytes=settings.max_object_bytes,
             unpropagated_labels=(*names.UNPROPAGATED_LABELS, *settings.label_propagation_exclude),
         ),
         features=settings.feature_gates,
@@ -104,6 +110,8 @@ class Process:
         self._beat = time.monotonic()
         self._runtime: Runtime | None = None
         self._leads = not settings.leader_elect
+        # Two pods on the network of their host have its name and, each in its own namespace, the same process id.
+        self._identity = f"{socket.gethostname()}_{os.getpid()}_{uuid.uuid4().hex[:8]}"
 
     async def run(self) -> int:
         """Serve health at once, then connect and control; returns the exit code."""
@@ -153,33 +161,55 @@ class Process:
 
     async def _controlled(self, connection: Connection) -> int:
         settings = self._settings
-        client = Client(connection, metrics=self._metrics, concurrency=settings.request_concurrency)
-        identity = f"{socket.gethostname()}_{os.getpid()}"
-        runtime = Runtime(
-            client,
-            options=runtime_options(settings, identity=identity),
+        # Of its own: a renewal never waits behind the requests of passes, and is not subject to what it decides.
+        elections = Client(connection, metrics=self._metrics)
+        elector = self._elector(elections) if settings.leader_elect else None
+        client = Client(
+            connection,
             metrics=self._metrics,
-            clock=time.monotonic,
-            now=lambda: datetime.now(UTC),
-            rng=random.Random(),
-            begin=logs.reconcile_key.set,
+            concurrency=settings.request_concurrency,
+            may_write=elector.may_write if elector is not None else None,
         )
-        self._runtime = runtime
         # What is loaded by now lives as long as the process: the collector need not visit it again and again.
         gc.collect()
         gc.freeze()
         log.info("connecting", extra={"server": connection.base_url})
+        return await self.control(client, elector)
+
+    async def control(self, client: Client, elector: Elector | None) -> int:
+        """Run the controller until a signal or a failure; returns the exit code."""
+        settings = self._settings
+        runtime = Runtime(
+            client,
+            options=runtime_options(settings, identity=self._identity),
+            metrics=self._metrics,
+            clock=time.monotonic,
+            now=lambda: datetime.now(UTC),
+            cpu=time.thread_time,
+            rng=random.Random(),
+            begin=logs.reconcile_key.set,
+        )
+        self._runtime = runtime
         code = STOPPED
         try:
             async with asyncio.TaskGroup() as group:
                 pulse = group.create_task(self._pulse(), name="pulse")
-                if settings.leader_elect:
-                    await self._lead(client, runtime, identity)
-                else:
+                if elector is None:
                     await runtime.run(self._stop)
+                else:
+                    self._metrics.leader_election_master_status.set(0, names.LEASE_NAME)
+                    await lead(
+                        elector,
+                        lambda leads: runtime.run(self._stop, lead=leads),
+                        self._stop,
+                        warm=settings.enable_controller_warmup,
+                        began=self._began,
+                        settled=lambda: not client.left_unanswered,
+                    )
                 pulse.cancel()
-        except* LeaseLostError:
-            log.error("leadership lost, ending")
+        except* LeaseLostError as failures:
+            for failure in _leaves(failures):
+                log.error("leadership lost, ending", extra={"reason": str(failure)})
             code = DEPOSED
         except* Exception as failures:
             for failure in _leaves(failures):
@@ -188,40 +218,29 @@ class Process:
         log.info("stopped", extra={"code": code})
         return code
 
-    async def _lead(self, client: Client, runtime: Runtime, identity: str) -> None:
-        """Be a warm or cold standby until the lease is ours, control while it is, hand it over at the end."""
+    def _elector(self, client: Client) -> Elector:
         settings = self._settings
-        self._metrics.leader_election_master_status.set(0, names.LEASE_NAME)
-        elector = Elector(
+        namespace = settings.leader_election_namespace or _own_namespace()
+
+        def follow(sink: Sink) -> Coroutine[Any, Any, None]:
+            selector = f"metadata.name={names.LEASE_NAME}"
+            return Watch(client, LEASES, namespace=namespace, field_selector=selector, sink=sink).run()
+
+        return Elector(
             client,
-            settings.leader_election_namespace or _own_namespace(),
+            namespace,
             names.LEASE_NAME,
-            identity,
+            self._identity,
             lease_duration_s=settings.leader_election_lease_duration_s,
             renew_deadline_s=settings.leader_election_renew_deadline_s,
             retry_period_s=settings.leader_election_retry_period_s,
+            follow=follow,
         )
-        lead = asyncio.Event()
-        async with asyncio.TaskGroup() as group:
-            if settings.enable_controller_warmup:
-                running = group.create_task(runtime.run(self._stop, lead=lead), name="standby")
-            else:
-                running = None
-            acquiring = group.create_task(elector.acquire(), name="acquire")
-            stopping = group.create_task(self._stop.wait(), name="stop")
-            await asyncio.wait((acquiring, stopping), return_when=asyncio.FIRST_COMPLETED)
-            if not acquiring.done():
-                acquiring.cancel()
-                return
-            self._leads = True
-            self._metrics.leader_election_master_status.set(1, names.LEASE_NAME)
-            log.info("leading", extra={"lease": names.LEASE_NAME})
-            lead.set()
-            holding = group.create_task(elector.hold(), name="lease")
-            await (running if running is not None else runtime.run(self._stop, lead=lead))
-            stopping.cancel()
-            holding.cancel()
-        await elector.release()
+
+    def _began(self) -> None:
+        self._leads = True
+        self._metrics.leader_election_master_status.set(1, names.LEASE_NAME)
+        log.info("leading", extra={"lease": names.LEASE_NAME})
 
     async def _pulse(self) -> None:
         """Note how late the event loop turns."""
@@ -235,7 +254,12 @@ class Process:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(NotImplementedError):  # a platform without signal handlers
-                loop.add_signal_handler(number, self._stop.set)
+                loop.add_signal_handler(number, self.stop)
+
+    def stop(self) -> None:
+        """End in good order."""
+        log.info("stopping")
+        self._stop.set()
 
     # Checks
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, Final
 
+from kroasync.engine.allowance import EVALUATION_STEPS, PASS_STEPS
+from kroasync.engine.plan import MAX_OBJECT_BYTES
 from kroasync.server import AddressError, parse_address
 
 DEFAULT_WORKERS: Final = 32
@@ -232,7 +234,7 @@ class Settings:
 
     leader_elect: bool = _setting(False, _BOOL, "Let one of several replicas act, by a Lease.")
     enable_controller_warmup: bool = _setting(
-        False, _BOOL, "Start the watches before the lead is won, so that a change of leader takes no time."
+        False, _BOOL, "Compile and watch before the lead is won, so that a change of leader takes no time."
     )
     leader_election_namespace: str = _setting("", _STRING, "Namespace of the Lease; empty: the pod's own.")
     leader_election_lease_duration_s: float = _setting(
@@ -313,7 +315,7 @@ class Settings:
     graceful_shutdown_timeout_s: float = _setting(
         60.0,
         _SPAN,
-        "Time the running passes get to finish when the process is asked to stop.",
+        "Longest wait for the answers to writes when the process is asked to stop; passes have a second.",
         kro_env="GRACEFUL_SHUTDOWN_TIMEOUT",
         check=_at_least(0),
     )
@@ -334,6 +336,21 @@ class Settings:
         "Most dimensions a `forEach` may have.",
         kro_env="RGD_MAX_COLLECTION_DIMENSION_SIZE",
         check=_at_least(1),
+    )
+    max_evaluation_steps: int = _setting(
+        EVALUATION_STEPS,
+        _INT,
+        "Most steps of one evaluation of an expression, each about half a microsecond; nothing else runs meanwhile.",
+        check=_at_least(1000),
+    )
+    max_pass_steps: int = _setting(
+        PASS_STEPS, _INT, "Most steps of all evaluations of one pass over an instance.", check=_at_least(1000)
+    )
+    max_object_bytes: int = _setting(
+        MAX_OBJECT_BYTES,
+        _INT,
+        "Most bytes of an object as JSON; what is bigger is not sent. etcd takes 1.5 MiB unless told otherwise.",
+        check=_at_least(1000),
     )
     rgd_max_graph_revisions: int = _setting(
         5, _INT, "Revisions kept of each definition; 0 or less keeps all.", kro_env="RGD_MAX_GRAPH_REVISIONS"

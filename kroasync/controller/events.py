@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from kroasync.kube.client import Client
-from kroasync.kube.errors import ApiError, NotFoundError
+from kroasync.kube.errors import ApiError, FencedError, NotFoundError
 from kroasync.model.objects import Key, Obj, Resource, metadata, name_of, namespace_of, uid_of
 
 log = logging.getLogger("kroasync.events")
 
 EVENTS = Resource("events.k8s.io", "v1", "Event", "events", True)
-_NOTE_CHARACTERS = 1024  # the API server's limit of `note`
+# The API server's limits, in bytes.
+_NOTE_BYTES = 1024
+_REASON_BYTES = 128
 _WAITING = 2000
 # Events written at the same time: fewer than passes, which come first.
 _WRITERS = 4
@@ -58,8 +60,7 @@ class Recorder:
         """An Event on `obj`: `reason` in CamelCase, `note` for people, `action` what was done or tried."""
         if not self._enabled:
             return
-        if len(note) > _NOTE_CHARACTERS:
-            note = note[: _NOTE_CHARACTERS - 3] + "..."
+        note, reason = _cut(note, _NOTE_BYTES), _cut(reason, _REASON_BYTES)
         event_id = _Id(uid_of(obj), reason, note, warning)
         if event_id in self._waiting:
             return
@@ -90,6 +91,8 @@ class Recorder:
                 await self._client.create(Key(EVENTS, namespace_of(event), name_of(event)), event)
             except NotFoundError:
                 continue  # the namespace is gone, and with it whoever would read this
+            except FencedError:
+                self._waiting.clear()  # this process ends
             except ApiError as error:
                 log.info("event not written", extra={"reason": event["reason"], "error": error.message})
 
@@ -120,3 +123,9 @@ class Recorder:
                 "resourceVersion": str(metadata(obj).get("resourceVersion") or ""),
             },
         }
+
+
+def _cut(text: str, limit: int) -> str:
+    """The text in at most `limit` bytes of UTF-8."""
+    encoded = text.encode(errors="replace")
+    return text if len(encoded) <= limit else encoded[: limit - 3].decode(errors="ignore") + "..."

@@ -4,6 +4,9 @@ One call costs one aiohttp request and two orjson calls: no models, no discovery
 ApiError. Repeated here are only requests the server said it did not process (429 and 503 with Retry-After),
 reads whose connection failed, and one request after a 401 when there is a newer credential. All else is the
 caller's decision.
+
+Whatever is no GET is a write. Before a write leaves, at each of its attempts, the client asks whether it still may;
+if not it raises FencedError, and nothing is sent.
 """
 
 import asyncio
@@ -12,18 +15,21 @@ import logging
 import re
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 import aiohttp
 import orjson
+from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
 from kroasync.kube.config import ConfigError, Connection
 from kroasync.kube.errors import (
     ApiError,
+    FencedError,
     GoneError,
     InvalidError,
     NotFoundError,
@@ -40,7 +46,6 @@ log = logging.getLogger("kube.client")
 
 JSON: Final = "application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
-JSON_PATCH: Final = "application/json-patch+json"
 # JSON is YAML, so an apply needs no YAML writer.
 APPLY_PATCH: Final = "application/apply-patch+yaml"
 
@@ -52,10 +57,15 @@ _QUERIES_KEPT: Final = 64
 _DEFAULT_TIMEOUT_S: Final = 30.0
 _PLAIN: Final = re.compile(r"[A-Za-z0-9/._-]+")
 _SAFE: Final = "/:@!$&'()*+,;=-._~"
+# The request under way is about an object that must not be quoted.
+_confidential: Final[ContextVar[bool]] = ContextVar("confidential", default=False)
 
 
 class Client:
-    """Calls over one Connection, at most `concurrency` at a time (watches do not count)."""
+    """Calls over one Connection, at most `concurrency` at a time (watches do not count).
+
+    Without `may_write` writes are allowed; else it is asked at every write, and must take no time.
+    """
 
     def __init__(
         self,
@@ -63,10 +73,17 @@ class Client:
         *,
         metrics: Metrics | None = None,
         concurrency: int = 32,
+        may_write: Callable[[], bool] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.connection = connection
         self.metrics = metrics
+        self._may_write = may_write
+        self._is_closed = False
+        self._left_unanswered = False
+        self._writes = 0
+        self._unwritten = asyncio.Event()
+        self._unwritten.set()
         self._slots = asyncio.Semaphore(concurrency)
         self._sleep = sleep
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
@@ -89,7 +106,7 @@ class Client:
             answer = orjson.loads(content)
         except orjson.JSONDecodeError as error:
             raise ServerError(
-                f"{method} {path}: the answer is not JSON: {content[:200]!r}", reason="NotJSON"
+                f"{method} {path}: the answer is not JSON: {_shown(content)}", reason="NotJSON"
             ) from error
         if not isinstance(answer, dict):
             raise ServerError(f"{method} {path}: the answer is not a JSON object", reason="NotJSON")
@@ -135,35 +152,83 @@ class Client:
         content_type: str,
         timeout_s: float,
     ) -> bytes:
+        body: _Body | None = None
         if data is not None:
             headers = {**headers, "Content-Type": content_type}
+            body = _Body(data, lambda: self._permit(method))
         async with self._slots:
-            started = time.perf_counter()
-            status = 0
-            content = b""
-            try:
-                async with self.connection.requests.request(
-                    method,
-                    url,
-                    headers=headers,
-                    data=data,
-                    timeout=self._timeout(timeout_s),
-                    allow_redirects=False,
-                    **self.connection.options,
-                ) as response:
-                    status = response.status
-                    content = await response.read()
-                    if "Warning" in response.headers:
-                        self._warn(response.headers.getall("Warning"))
-            except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                raise unreachable(method, url, error) from error
-            finally:
-                if self.metrics:
-                    seconds = time.perf_counter() - started
-                    self.metrics.request_done(method, status, seconds, len(data or b""), len(content))
+            with self._sending(method):
+                started = time.perf_counter()
+                status = 0
+                content = b""
+                try:
+                    async with self.connection.requests.request(
+                        method,
+                        url,
+                        headers=headers,
+                        data=body,
+                        timeout=self._timeout(timeout_s),
+                        allow_redirects=False,
+                        **self.connection.options,
+                    ) as response:
+                        status = response.status
+                        content = await response.read()
+                        if "Warning" in response.headers and not _confidential.get():
+                            self._warn(response.headers.getall("Warning"))
+                except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                    if isinstance(error.__cause__, FencedError):
+                        raise error.__cause__ from None
+                    raise unreachable(method, url, error) from error
+                finally:
+                    if self.metrics:
+                        seconds = time.perf_counter() - started
+                        self.metrics.request_done(method, status, seconds, len(data or b""), len(content))
         if 200 <= status < 300:
             return content
         raise error_of(status, content, response.headers)
+
+    def refuse_writes(self) -> None:
+        """No write is sent from now on; those under way go on."""
+        self._is_closed = True
+
+    async def writes_answered(self) -> None:
+        """Wait until no write is under way; one that is to be repeated later is not."""
+        await self._unwritten.wait()
+
+    @property
+    def left_unanswered(self) -> bool:
+        """Whether a write that was under way at `refuse_writes` ended without an answer: it may arrive yet."""
+        return self._left_unanswered
+
+    def _permit(self, method: str) -> None:
+        """Raises FencedError if a request of this method may not be sent now."""
+        if method == "GET":
+            return
+        if self._is_closed:
+            raise FencedError("not sent: this process is ending")
+        if self._may_write is not None and not self._may_write():
+            raise FencedError("not sent: this process is not certain to lead")
+
+    @contextmanager
+    def _sending(self, method: str) -> Iterator[None]:
+        """Around one attempt of a request: permits and counts writes."""
+        if method == "GET":
+            yield
+            return
+        self._permit(method)
+        self._writes += 1
+        self._unwritten.clear()
+        try:
+            yield
+        except FencedError:
+            raise
+        except BaseException:
+            self._left_unanswered = self._left_unanswered or self._is_closed
+            raise
+        finally:
+            self._writes -= 1
+            if not self._writes:
+                self._unwritten.set()
 
     @asynccontextmanager
     async def stream(self, path: str, query: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -243,10 +308,27 @@ class Client:
             body=obj,
         )
 
-    async def apply(self, key: Key, obj: Obj, *, manager: str, force: bool, subresource: str | None = None) -> Obj:
-        """Server-side apply; raises ConflictError naming the managers when `force` is False."""
+    async def apply(
+        self,
+        key: Key,
+        obj: Obj,
+        *,
+        manager: str,
+        force: bool,
+        subresource: str | None = None,
+        confidential: bool = False,
+    ) -> Obj:
+        """Server-side apply; raises ConflictError naming the managers when `force` is False.
+
+        Of a confidential object the server's warnings are not logged, since they may quote it; errors may, too.
+        """
         query = {"fieldManager": manager, "force": "true" if force else "false"}
-        return await self.request("PATCH", path_of(key, subresource), query=query, body=obj, content_type=APPLY_PATCH)
+        path = path_of(key, subresource)
+        token = _confidential.set(confidential)
+        try:
+            return await self.request("PATCH", path, query=query, body=obj, content_type=APPLY_PATCH)
+        finally:
+            _confidential.reset(token)
 
     async def merge_patch(self, key: Key, patch: Obj, *, manager: str, subresource: str | None = None) -> Obj:
         """A JSON merge patch (RFC 7386); `metadata.resourceVersion` in the patch makes it conditional."""
@@ -258,29 +340,9 @@ class Client:
             content_type=MERGE_PATCH,
         )
 
-    async def json_patch(
-        self,
-        key: Key,
-        operations: Sequence[Mapping[str, Any]],
-        *,
-        manager: str,
-        subresource: str | None = None,
-    ) -> Obj:
-        """A JSON patch (RFC 6902); a `test` operation makes it conditional (InvalidError when it fails)."""
-        return await self.request(
-            "PATCH",
-            path_of(key, subresource),
-            query={"fieldManager": manager},
-            body=list(operations),
-            content_type=JSON_PATCH,
-        )
-
     async def put(self, key: Key, obj: Obj, *, manager: str, subresource: str | None = None) -> Obj:
         """Replace the object; raises ConflictError if its resourceVersion is not the current one."""
         return await self.request("PUT", path_of(key, subresource), query={"fieldManager": manager}, body=obj)
-
-    async def put_status(self, key: Key, obj: Obj, *, manager: str) -> Obj:
-        return await self.put(key, obj, manager=manager, subresource="status")
 
     async def delete(
         self,
@@ -303,10 +365,6 @@ class Client:
             options["propagationPolicy"] = propagation
         answer = await self.request("DELETE", path_of(key), body=options)
         return None if answer.get("kind") == "Status" else answer
-
-    async def server_version(self) -> str:
-        """The server's `gitVersion`, for example `v1.36.3`."""
-        return str((await self.request("GET", "/version")).get("gitVersion") or "")
 
     async def ready(self) -> bool:
         """Whether the server says it is ready; raises ApiError only when it cannot be asked (401, 403, no
@@ -359,6 +417,28 @@ class Client:
             log.info("the API server warns: %s", warning[:1024])
 
 
+class _Body(aiohttp.BytesPayload):
+    """What is sent with a request. It asks for permission when the bytes are about to leave: since the request was
+    begun a connection may have been opened, or the process held up.
+    """
+
+    def __init__(self, value: bytes, permit: Callable[[], None]) -> None:
+        super().__init__(value, content_type=JSON)
+        self._permit = permit
+        self._has_left = False
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        try:
+            self._permit()
+        except FencedError as error:
+            if self._has_left:
+                # aiohttp repeats a PUT or DELETE whose connection broke; the first one may have arrived.
+                raise ConnectionResetError("the connection broke, and the request was not repeated") from error
+            raise
+        self._has_left = True
+        await super().write_with_length(writer, content_length)
+
+
 def path_of(key: Key, subresource: str | None = None) -> str:
     """The REST path of an object, or of the collection when the name is empty.
 
@@ -386,6 +466,11 @@ def unreachable(method: str, url: URL, error: BaseException) -> UnreachableError
         reason="Timeout" if timeout else "Unreachable",
         maybe_done=method != "GET" and not connecting,
     )
+
+
+def _shown(content: bytes) -> str:
+    """What a proxy wrote; never the beginning of an object, which may be a Secret."""
+    return f"{len(content)} bytes" if content.lstrip().startswith((b"{", b"[")) else repr(content[:200])
 
 
 def _retry_delay_s(method: str, error: ApiError) -> float | None:

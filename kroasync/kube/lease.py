@@ -1,20 +1,24 @@
 """Leader election over a Lease of coordination.k8s.io: at most one of several processes acts.
 
 Clocks of other machines are never compared: a Lease counts as expired when it was seen unchanged for its
-duration on the own monotonic clock. Writes carry the resourceVersion seen, so of two candidates one gets a
-conflict. The leader stops by itself when it could not renew within `renew_deadline_s`, which is shorter
-than the lease.
+duration on the own clock. Writes carry the resourceVersion seen, so of two candidates one gets a conflict.
+The lead is certain for `renew_deadline_s` from the start of the last renewal that succeeded; that is shorter than
+the lease, so whoever asks `may_write` before each write has stopped before another can begin. A candidate
+that follows the Lease by a watch learns of a release at once; without one it looks once in a retry period.
 """
 
 import asyncio
 import logging
+import math
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 from kroasync.kube.errors import AlreadyExistsError, ApiError, ConflictError, NotFoundError
+from kroasync.kube.watch import Sink
 from kroasync.model.objects import Key, Obj, Resource
 
 log = logging.getLogger("leader-election")
@@ -22,6 +26,20 @@ log = logging.getLogger("leader-election")
 LEASES: Final = Resource("coordination.k8s.io", "v1", "Lease", "leases")
 # Candidates that lost together should not come back together (client-go's JitterFactor).
 _JITTER: Final = 1.2
+# A release is tried for this long, with pauses; others wait for the lease to run out if it fails.
+_RELEASE_S: Final = 3.0
+_RELEASE_PAUSE_S: Final = 0.2
+
+
+def sleepless_clock() -> float:
+    """Monotonic seconds that go on while the machine is suspended, where the system can tell.
+
+    On Linux `time.monotonic` stands still then, and a leader that wakes up would take an old lead for a fresh one.
+    """
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if _HAS_BOOT_TIME else time.monotonic()
+
+
+_HAS_BOOT_TIME: Final = hasattr(time, "CLOCK_BOOTTIME")
 
 
 class LeaseLostError(Exception):
@@ -36,11 +54,16 @@ class LeaseClient(Protocol):
     async def put(self, key: Key, obj: Obj, *, manager: str, subresource: str | None = None) -> Obj: ...
 
 
+Follow: TypeAlias = Callable[[Sink], Coroutine[Any, Any, None]]
+"""Tells a sink the state of the Lease, for ever."""
+
+
 class Elector:
     """A candidate: `acquire()`, then `hold()` for as long as the leader acts, at last `release()`.
 
-    `identity` must be unique among the candidates. `clock` is monotonic, `now` only labels the Lease for
-    people. Raises ValueError unless lease > renew deadline > 1.2 times the retry period > 0.
+    `identity` must be unique among all candidates that ever are. `clock` is monotonic and goes on when process and
+    machine do not; `now` only labels the Lease for people. Raises ValueError unless lease > renew deadline > 1.2
+    times the retry period > 0.
     """
 
     def __init__(
@@ -53,10 +76,10 @@ class Elector:
         lease_duration_s: float = 15.0,
         renew_deadline_s: float = 10.0,
         retry_period_s: float = 2.0,
-        clock: Callable[[], float] = time.monotonic,
+        follow: Follow | None = None,
+        clock: Callable[[], float] = sleepless_clock,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         uniform: Callable[[float, float], float] = random.uniform,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         manager: str = "kroasync",
     ) -> None:
         if not lease_duration_s > renew_deadline_s > _JITTER * retry_period_s > 0:
@@ -72,16 +95,18 @@ class Elector:
         self._lease_duration_s = lease_duration_s
         self._renew_deadline_s = renew_deadline_s
         self._retry_period_s = retry_period_s
+        self._follow = follow
         self._clock = clock
         self._now = now
         self._uniform = uniform
-        self._sleep = sleep
         self._manager = manager
         self._seen: Obj | None = None
         self._seen_record: object = None
         self._seen_at = 0.0
         self._renewed_at = 0.0
         self._fresh = False
+        self._maybe_ours = False
+        self._refused = asyncio.Event()
 
     @property
     def holder(self) -> str:
@@ -89,39 +114,83 @@ class Elector:
         spec = (self._seen or {}).get("spec") or {}
         return str(spec.get("holderIdentity") or "")
 
+    def may_write(self) -> bool:
+        """Whether nobody else can lead at this moment. A leader for whom that is not so ends: `hold()` raises."""
+        certain = self.is_leader and self._clock() < self._renewed_at + self._renew_deadline_s
+        if self.is_leader and not certain:
+            self._refused.set()
+        return certain
+
     async def acquire(self) -> None:
         """Returns once this process leads."""
-        told = ""
-        while not await self._attempt():
-            if self.holder != told:
-                told = self.holder
-                log.info("waiting for the lease %s/%s, held by %s", self._key.namespace, self._key.name, told)
-            await self._sleep(self._uniform(1.0, _JITTER) * self._retry_period_s)
+        free = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            following = group.create_task(self._follow(_Freed(free)), name="follow lease") if self._follow else None
+            told = ""
+            while not await self._attempt():
+                if self.holder != told:
+                    told = self.holder
+                    log.info("waiting for the lease %s/%s, held by %s", self._key.namespace, self._key.name, told)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._uniform(1.0, _JITTER) * self._retry_period_s):
+                        await free.wait()
+                free.clear()
+            if following is not None:
+                following.cancel()
         log.info("%s leads (lease %s/%s)", self.identity, self._key.namespace, self._key.name)
 
     async def hold(self) -> None:
-        """Renews the lease; never returns. Raises LeaseLostError when the lead is over."""
+        """Renews the lease; never returns. Raises LeaseLostError when the lead is over, or may be."""
+        renewing = asyncio.create_task(self._keep(), name="renew lease")
+        refused = asyncio.create_task(self._refused.wait(), name="refused write")
         try:
-            while True:
-                await self._sleep(self._retry_period_s)
-                await self._renew()
+            await asyncio.wait((renewing, refused), return_when=asyncio.FIRST_COMPLETED)
+            if renewing.done():
+                renewing.result()
+            raise LeaseLostError("a write was due when it was no longer certain who leads")
         finally:
             self.is_leader = False
+            renewing.cancel()
+            refused.cancel()
+            await asyncio.wait((renewing, refused))
 
     async def release(self) -> None:
         """Gives the lead away, so that the next candidate need not wait; does nothing without it.
 
         To be called when nothing acts any more. Failures are logged: the lease then runs out by itself.
         """
-        lease = self._seen
         self.is_leader = False
+        if not self._maybe_ours:
+            return
+        end = self._clock() + _RELEASE_S
+        while True:
+            try:
+                async with asyncio.timeout(max(0.0, end - self._clock())):
+                    await self._let_go()
+                return
+            except NotFoundError:
+                return
+            except (ApiError, TimeoutError) as error:
+                # An answer that was not waited for may have changed the version.
+                self._fresh = False
+                if self._clock() + _RELEASE_PAUSE_S >= end:
+                    log.warning("the lease could not be released: %s", str(error) or "no answer in time")
+                    return
+            await asyncio.sleep(_RELEASE_PAUSE_S)
+
+    async def _let_go(self) -> None:
+        if self._seen is None or not self._fresh:
+            self._observe(await self._client.get(self._key))
+        lease = self._seen
         if lease is None or self.holder != self.identity:
             return
         spec = {**lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": self._stamp()}
-        try:
-            self._observe(await self._put({**lease, "spec": spec}))
-        except ApiError as error:
-            log.warning("the lease could not be released: %s", error)
+        self._observe(await self._put({**lease, "spec": spec}))
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(self._retry_period_s)
+            await self._renew()
 
     async def _renew(self) -> None:
         """One renewal, repeated until the deadline."""
@@ -132,7 +201,7 @@ class Elector:
                 raise LeaseLostError(f"{self.holder or 'nobody'} leads in place of {self.identity}")
             if self._clock() >= self._renewed_at + self._renew_deadline_s:
                 raise LeaseLostError(f"the lease could not be renewed within {self._renew_deadline_s:g} s")
-            await self._sleep(min(self._retry_period_s, 1.0))
+            await asyncio.sleep(min(self._retry_period_s, 1.0))
 
     async def _attempt(self, deadline: float | None = None) -> bool:
         """Try once to get or keep the lead; False if someone else has it or the server does not answer.
@@ -140,13 +209,11 @@ class Elector:
         The lead counts from before the request: the server may have taken it as early as that.
         """
         started = self._clock()
+        end = started + self._renew_deadline_s if deadline is None else deadline
         try:
-            if deadline is None:
+            # A hanging request must not outlast the lead.
+            async with asyncio.timeout(max(0.0, end - started)):
                 won = await self._claim(started)
-            else:
-                # A hanging request must not outlast the lead.
-                async with asyncio.timeout(max(0.0, deadline - started)):
-                    won = await self._claim(started)
         except (AlreadyExistsError, ConflictError):
             # Somebody wrote first; what they wrote is read by the next attempt.
             self._fresh = False
@@ -155,9 +222,14 @@ class Elector:
             log.warning("lease %s/%s: %s", self._key.namespace, self._key.name, str(error) or "no answer in time")
             self._fresh = False
             return False
+        except asyncio.CancelledError:
+            self._fresh = False
+            raise
         if won:
             self._renewed_at = started
-            self.is_leader = True
+            # An answer read too late, by a process that was held up, says what was, not what is.
+            won = self._clock() < started + self._renew_deadline_s
+            self.is_leader = self.is_leader or won
         return won
 
     async def _claim(self, started: float) -> bool:
@@ -166,6 +238,10 @@ class Elector:
             try:
                 self._observe(await self._client.get(self._key))
             except NotFoundError:
+                if self.holder not in ("", self.identity) and not self._expired(started, (self._seen or {})["spec"]):
+                    # Deleted under a leader, which may not know yet.
+                    return False
+                self._maybe_ours = True
                 self._observe(await self._client.create(self._key, self._new(), manager=self._manager))
                 return True
         lease = self._seen
@@ -178,6 +254,7 @@ class Elector:
         if self.is_leader and holder != self.identity:
             # Lost while looking away: never taken back without having stopped.
             return False
+        self._maybe_ours = True
         self._observe(await self._put({**lease, "spec": self._spec(spec)}))
         return True
 
@@ -214,7 +291,7 @@ class Elector:
         return {
             **before,
             "holderIdentity": self.identity,
-            "leaseDurationSeconds": max(1, round(self._lease_duration_s)),
+            "leaseDurationSeconds": max(1, math.ceil(self._lease_duration_s)),
             "acquireTime": before.get("acquireTime") or now if same else now,
             "renewTime": now,
             "leaseTransitions": count + (0 if same or not before else 1),
@@ -223,3 +300,55 @@ class Elector:
     def _stamp(self) -> str:
         """metav1.MicroTime."""
         return self._now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class _Freed:
+    """Sets an event when the Lease it is told of is held by nobody."""
+
+    def __init__(self, free: asyncio.Event) -> None:
+        self._free = free
+
+    def replace(self, items: list[Obj], version: str = "") -> None:
+        for item in items:
+            self.event("ADDED", item)
+
+    def event(self, type: str, obj: Obj) -> None:
+        if type != "DELETED" and not (obj.get("spec") or {}).get("holderIdentity"):
+            self._free.set()
+
+
+async def lead(
+    elector: Elector,
+    act: Callable[[asyncio.Event], Coroutine[Any, Any, None]],
+    stop: asyncio.Event,
+    *,
+    warm: bool,
+    began: Callable[[], None],
+    settled: Callable[[], bool],
+) -> None:
+    """Be a candidate until `stop`, act while leading, hand the lead over at the end.
+
+    `act` is given an event that is set once this process leads, and returns when it was stopped. With `warm` it is
+    started before, to prepare; else when the lead is won. `began` is called then. `settled` says whether nothing of
+    what was done can still arrive; else the lease is not given away but left to run out, and so it is after a failure.
+
+    Raises an ExceptionGroup: with LeaseLostError when the lead was lost, else with what failed.
+    """
+    leads = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        acting = group.create_task(act(leads), name="standby") if warm else None
+        acquiring = group.create_task(elector.acquire(), name="acquire")
+        stopping = group.create_task(stop.wait(), name="stop")
+        await asyncio.wait((acquiring, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if acquiring.done():
+            began()
+            leads.set()
+            holding = group.create_task(elector.hold(), name="lease")
+            await (act(leads) if acting is None else acting)
+            holding.cancel()
+        acquiring.cancel()
+        stopping.cancel()
+    if settled():
+        await elector.release()
+    else:
+        log.warning("not every write was answered: the lease is left to run out")

@@ -2,7 +2,9 @@
 
 import ast
 import asyncio
+import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,14 @@ import pytest
 
 import kroasync.app
 import kroasync.controller.runtime
-from kroasync.app import Process, runtime_options
+from kroasync.app import DEPOSED, FAILED, STOPPED, Process, runtime_options
 from kroasync.controller.runtime import RuntimeOptions
+from kroasync.kube.lease import Elector
+from kroasync.model.objects import Key, Obj, Resource
 from kroasync.settings import Settings
+from tests.fakes.client import FakeClient
+from tests.fakes.kube import CRDS, REVISIONS, FakeServer
+from tests.simulation.family import Node, Shape, Spec, definition_key, instance_key, manifest
 
 SETTINGS = [entry.name for entry in fields(Settings)]
 
@@ -70,6 +77,9 @@ CONTROLLER = [
     "allow_crd_deletion",
     "rgd_max_collection_size",
     "rgd_max_collection_dimension_size",
+    "max_evaluation_steps",
+    "max_pass_steps",
+    "max_object_bytes",
     "rgd_max_graph_revisions",
     "label_propagation_exclude",
     "version_label",
@@ -144,3 +154,148 @@ def test_readiness_lists_every_watch_with_its_age() -> None:
 def test_when_the_kinds_are_ready(watch: FakeWatch, problem: str | None) -> None:
     """A watch is late after twice the idle deadline."""
     assert process(w=watch)._kinds_check() == problem
+
+
+# The end of a process
+
+ENDS_WITHIN_S = 10.0
+
+
+class BrokenMetric:
+    """Raises at every use."""
+
+    def __call__(self, *_values: object) -> None:
+        raise ZeroDivisionError
+
+    observe = set = inc = __call__
+
+
+@dataclass
+class Stage:
+    """A process at work on a cluster in memory, and its user."""
+
+    process: Process
+    server: FakeServer
+    client: FakeClient
+    user: FakeClient
+
+    async def define(self) -> None:
+        await self.user.create(definition_key(0), manifest(0, Shape(nodes=(Node(id="a"),))))
+
+    async def make(self) -> None:
+        key = instance_key(0, 0)
+        while not any(resource == key.resource for resource in self.server.served()):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        meta = {"name": key.name, "namespace": key.namespace}
+        await self.user.create(key, {"metadata": meta, "spec": Spec().manifest()})
+
+
+class Breaking(FakeClient):
+    """Raises what no client should, at requests with this method and path."""
+
+    method = ""
+    path = ""
+
+    async def _exchange(
+        self, method: str, target: str, data: bytes | None, content_type: str, timeout_s: float
+    ) -> tuple[int, bytes, dict[str, str]]:
+        if self.path and method == self.method and self.path in target:
+            raise ZeroDivisionError
+        return await super()._exchange(method, target, data, content_type, timeout_s)
+
+    async def list(self, resource: Resource, *arguments: Any, **more: Any) -> tuple[list[Obj], str]:
+        if self.method == "LIST" and resource == CRDS:
+            return [{"metadata": "no object"}], "1"
+        return await super().list(resource, *arguments, **more)
+
+
+async def break_watch(stage: Stage) -> None:
+    assert isinstance(stage.client, Breaking)
+    stage.client.method = "LIST"
+
+
+async def break_consumer(stage: Stage) -> None:
+    stage.process._metrics.workqueue_queue_duration_seconds = BrokenMetric()  # type: ignore[assignment]
+    await stage.define()
+
+
+async def break_recorder(stage: Stage) -> None:
+    assert isinstance(stage.client, Breaking)
+    stage.client.method, stage.client.path = "POST", "/events"
+    await stage.define()
+    await stage.make()
+
+
+async def break_pulse(stage: Stage) -> None:
+    stage.process._metrics.kroasync_event_loop_lag_seconds = BrokenMetric()  # type: ignore[assignment]
+
+
+async def break_revisions(stage: Stage) -> None:
+    assert isinstance(stage.client, Breaking)
+    await stage.define()
+    while not (revisions := stage.server.objects(REVISIONS)):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.5)
+    stage.client.method, stage.client.path = "PATCH", "/graphrevisions/"
+    await stage.user.delete(Key(REVISIONS, "", revisions[0]["metadata"]["name"]))
+
+
+def stage(settings: Settings | None = None) -> Stage:
+    server = FakeServer()
+    return Stage(Process(settings or Settings()), server, Breaking(server), FakeClient(server, actor="user"))
+
+
+@pytest.mark.parametrize("fail", [break_watch, break_consumer, break_recorder, break_pulse, break_revisions])
+async def test_an_exception_in_a_long_lived_task_ends_the_process(
+    fail: Callable[[Stage], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    on = stage()
+    async with asyncio.timeout(ENDS_WITHIN_S), asyncio.TaskGroup() as group:
+        group.create_task(fail(on))
+        assert await on.process.control(on.client, None) == FAILED
+    assert "a long-lived task failed, ending" in caplog.text
+
+
+async def test_a_process_that_is_asked_to_stop_ends_well() -> None:
+    on = stage()
+    asyncio.get_running_loop().call_later(0.3, on.process.stop)
+    async with asyncio.timeout(ENDS_WITHIN_S):
+        assert await on.process.control(on.client, None) == STOPPED
+
+
+@pytest.mark.parametrize("warm", [True, False])
+async def test_a_process_ends_as_deposed_at_the_first_write_after_its_lead(
+    warm: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Long before the next renewal. What its passes and its Events had to say is not written."""
+    on = stage(replace(Settings(), leader_elect=True, enable_controller_warmup=warm))
+    late_s = 0.0
+    elector = Elector(
+        FakeClient(on.server, actor="elections"), "default", "lease", "one", clock=lambda: time.monotonic() + late_s
+    )
+    client = FakeClient(on.server, actor="controller", may_write=elector.may_write)
+    writes: list[str] = []
+    with caplog.at_level(logging.ERROR):
+        async with asyncio.timeout(ENDS_WITHIN_S), asyncio.TaskGroup() as group:
+            running = group.create_task(on.process.control(client, elector))
+            await on.define()
+            await on.make()
+            await asyncio.sleep(0.2)
+            on.server.observe(lambda write: writes.append(write.actor))
+            late_s = 60.0
+            await on.user.merge_patch(instance_key(0, 0), {"spec": {"value": "b"}}, manager="kubectl-edit")
+            assert await running == DEPOSED
+    assert "leadership lost, ending" in caplog.text
+    assert writes == ["user"]
+
+
+async def test_an_event_loop_that_does_not_turn_is_not_alive() -> None:
+    """As far as it answers at all: the health server is on the same loop, and a probe has a deadline."""
+    on = stage()
+    running = asyncio.create_task(on.process.control(on.client, None))
+    await asyncio.sleep(0.1)
+    assert on.process._loop_check() is None
+    on.process._beat -= 10.5
+    assert "has not turned for" in str(on.process._loop_check())
+    on.process.stop()
+    await running

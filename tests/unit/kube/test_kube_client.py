@@ -10,6 +10,7 @@ from kroasync.kube.client import Client
 from kroasync.kube.config import Connection
 from kroasync.kube.errors import (
     ConflictError,
+    FencedError,
     GoneError,
     InvalidError,
     NotFoundError,
@@ -72,15 +73,7 @@ async def test_get_asks_for_json_under_the_objects_path(api: Any) -> None:
             {"a": None},
         ),
         (
-            lambda c: c.json_patch(CM, [{"op": "remove", "path": "/a"}], manager="m"),
-            "PATCH",
-            PATH,
-            {"fieldManager": "m"},
-            "application/json-patch+json",
-            [{"op": "remove", "path": "/a"}],
-        ),
-        (
-            lambda c: c.put_status(Key(NODES, "", "n"), {"s": 1}, manager="m"),
+            lambda c: c.put(Key(NODES, "", "n"), {"s": 1}, manager="m", subresource="status"),
             "PUT",
             "/api/v1/nodes/n/status",
             {"fieldManager": "m"},
@@ -399,6 +392,26 @@ async def test_warnings_are_logged_once(api: Any, caplog: pytest.LogCaptureFixtu
     assert [r.getMessage() for r in caplog.records] == ['the API server warns: 299 - "deprecated"']
 
 
+async def test_warnings_about_a_confidential_object_are_not_logged(api: Any, caplog: pytest.LogCaptureFixture) -> None:
+    api.on("PATCH", PATH, api.json({}, headers={"Warning": '299 - "hunter2"'}))
+    client = api.client()
+    with caplog.at_level(logging.DEBUG):
+        await client.apply(CM, {}, manager="m", force=True, confidential=True)
+        assert "hunter2" not in caplog.text
+        await client.apply(CM, {}, manager="m", force=True)
+        assert "hunter2" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("body", "is_quoted"), [('{"kind":"Secret","data":{"a":"hunter2"', False), ("<p>hunter2", True)]
+)
+async def test_what_is_cut_off_of_an_object_is_not_quoted(api: Any, body: str, is_quoted: bool) -> None:
+    api.on("GET", PATH, api.text(body))
+    with pytest.raises(ServerError) as caught:
+        await api.client().get(CM)
+    assert ("hunter2" in str(caught.value)) is is_quoted
+
+
 async def test_requests_are_counted(api: Any) -> None:
     api.on("GET", PATH, api.json({}), api.json(BUSY, 429, {"Retry-After": "0"}), api.json({}))
     metrics = Metrics()
@@ -410,11 +423,6 @@ async def test_requests_are_counted(api: Any) -> None:
     assert 'rest_client_requests_total{code="429",method="GET"} 1.0' in text
     assert 'rest_client_request_retries_total{code="429",method="GET"} 1.0' in text
     assert 'rest_client_request_duration_seconds_count{verb="GET"} 3.0' in text
-
-
-async def test_server_version(api: Any) -> None:
-    api.on("GET", "/version", api.json({"gitVersion": "v1.36.3"}))
-    assert await api.client().server_version() == "v1.36.3"
 
 
 @pytest.mark.parametrize(("code", "expected"), [(200, True), (500, False), (404, False)])
@@ -437,3 +445,122 @@ async def test_a_base_url_with_a_path_is_kept(api: Any) -> None:
         assert await Client(connection).get(CM) == {"kind": "ConfigMap"}
     finally:
         await connection.close()
+
+
+# The fence
+
+WRITES = [
+    pytest.param(lambda c: c.create(CM, {}), id="create"),
+    pytest.param(lambda c: c.apply(CM, {}, manager="m", force=True), id="apply"),
+    pytest.param(lambda c: c.merge_patch(CM, {}, manager="m"), id="merge patch"),
+    pytest.param(lambda c: c.put(CM, {}, manager="m"), id="put"),
+    pytest.param(lambda c: c.delete(CM), id="delete"),
+    pytest.param(lambda c: c.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews"), id="no body"),
+]
+
+
+@pytest.mark.parametrize("write", WRITES)
+async def test_who_may_not_write_sends_no_write(api: Any, write: Any) -> None:
+    with pytest.raises(FencedError, match="not certain to lead"):
+        await write(api.client(may_write=lambda: False))
+    assert api.seen == []
+
+
+@pytest.mark.parametrize("write", WRITES[:-1])
+async def test_permission_is_asked_for_again_when_the_bytes_leave(api: Any, write: Any) -> None:
+    """A connection may have been opened since, or the process stopped for a while."""
+    answers = iter([True, False])
+    client = api.client(may_write=lambda: next(answers))
+    with pytest.raises(FencedError):
+        await write(client)
+    api.on("GET", PATH, api.json({"kind": "ConfigMap"}))
+    await client.get(CM)
+    assert [seen.method for seen in api.seen] == ["GET"]
+
+
+async def test_who_may_not_write_may_read(api: Any) -> None:
+    api.on("GET", PATH, api.json({"kind": "ConfigMap"}))
+    assert await api.client(may_write=lambda: False).get(CM) == {"kind": "ConfigMap"}
+
+
+@pytest.mark.parametrize("retry_after", [1, 20])
+async def test_permission_is_asked_for_at_every_attempt(api: Any, retry_after: int) -> None:
+    api.on("DELETE", PATH, api.json(BUSY, 429, {"Retry-After": str(retry_after)}))
+    client = api.client(may_write=lambda: len(api.seen) < 2)
+    with pytest.raises(FencedError):
+        await client.delete(CM)
+    assert len(api.seen) == 2
+
+
+async def test_permission_is_asked_for_after_waiting_for_a_turn(api: Any) -> None:
+    allowed, hold = True, asyncio.Event()
+
+    async def slow(_request: Any) -> Any:
+        await hold.wait()
+        return await api.json({"kind": "ConfigMap"})(_request)
+
+    api.on("PUT", PATH, slow)
+    client = api.client(may_write=lambda: allowed, concurrency=1)
+    first = asyncio.create_task(client.put(CM, {}, manager="m"))
+    while not api.seen:  # noqa: ASYNC110 - until the server has it
+        await asyncio.sleep(0.001)
+    second = asyncio.create_task(client.put(CM, {}, manager="m"))
+    await asyncio.sleep(0)
+    allowed = False
+    hold.set()
+    assert await first == {"kind": "ConfigMap"}
+    with pytest.raises(FencedError):
+        await second
+    assert len(api.seen) == 1
+
+
+async def test_a_client_that_ends_lets_writes_under_way_be_answered_and_sends_no_more(api: Any) -> None:
+    hold = asyncio.Event()
+
+    async def slow(_request: Any) -> Any:
+        await hold.wait()
+        return await api.json({"kind": "ConfigMap"})(_request)
+
+    api.on("PUT", PATH, slow)
+    client = api.client()
+    await client.writes_answered()
+    under_way = asyncio.create_task(client.put(CM, {}, manager="m"))
+    while not api.seen:  # noqa: ASYNC110 - until the server has it
+        await asyncio.sleep(0.001)
+    client.refuse_writes()
+    with pytest.raises(FencedError, match="ending"):
+        await client.put(CM, {}, manager="m")
+    answered = asyncio.create_task(client.writes_answered())
+    await asyncio.sleep(0.01)
+    assert not answered.done()
+    hold.set()
+    await answered
+    assert await under_way == {"kind": "ConfigMap"}
+    assert len(api.seen) == 1
+    assert not client.left_unanswered
+
+
+@pytest.mark.parametrize("end", ["cancelled", "cut"])
+async def test_a_client_that_ends_knows_of_writes_without_an_answer(api: Any, end: str) -> None:
+    hold = asyncio.Event()
+
+    async def cut(request: Any) -> Any:
+        await hold.wait()
+        return await api.cut()(request)
+
+    api.on("PUT", PATH, cut)
+    client = api.client()
+    under_way = asyncio.create_task(client.put(CM, {}, manager="m"))
+    while not api.seen:  # noqa: ASYNC110 - until the server has it
+        await asyncio.sleep(0.001)
+    client.refuse_writes()
+    assert not client.left_unanswered
+    if end == "cut":
+        hold.set()
+    else:
+        under_way.cancel()
+    await client.writes_answered()
+    assert client.left_unanswered
+    hold.set()
+    await asyncio.wait([under_way])
+    assert under_way.cancelled() or isinstance(under_way.exception(), UnreachableError)

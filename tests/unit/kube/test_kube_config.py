@@ -289,7 +289,7 @@ async def test_an_untrusted_certificate_is_no_silent_success(open_: Connect, api
     path = write(tmp_path / "k", kubeconfig(api.url.replace("http:", "https:")))
     client = Client(await open_(kubeconfig=path), sleep=api.sleep)
     with pytest.raises(UnreachableError):
-        await client.server_version()
+        await client.request("GET", "/version")
 
 
 async def test_watches_and_requests_have_their_own_unlimited_pools(open_: Connect, tmp_path: Path) -> None:
