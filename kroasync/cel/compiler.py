@@ -58,6 +58,8 @@ _METER: Final = 1
 _FIRST_SLOT: Final = 2
 _NO_LOCALS: Final[_Scope] = MappingProxyType({})
 _UNSET: Final = object()
+# Nodes of a loop's body that are one step.
+_WEIGHT_PER_STEP: Final = 8
 
 
 class Program:
@@ -79,12 +81,13 @@ class Program:
         """The text of the expression."""
         return self.ast.source
 
-    def evaluate(self, variables: Mapping[str, Any], *, budget: int | None = None) -> Any:
+    def evaluate(self, variables: Mapping[str, Any], *, budget: int | Meter = DEFAULT_BUDGET) -> Any:
         """The value for these variables: plain JSON data or values of `kroasync.cel.values`, which stay unchanged.
 
-        Raises EvalError. The result may share parts with the variables; `to_json` copies.
+        `budget` is the steps it may take, or a meter that takes them down. Raises EvalError. The result may share
+        parts with the variables; `to_json` copies.
         """
-        meter = Meter(DEFAULT_BUDGET if budget is None else budget)
+        meter = budget if isinstance(budget, Meter) else Meter(budget)
         try:
             return self._code([variables, meter, *self._slots])
         except RecursionError:
@@ -505,10 +508,17 @@ class _Compiler:
                 lifts=lifts,
                 condition=None if node.condition is None else self.compile(node.condition, inner),
                 body=self.compile(node.body, inner),
-                cost=1 + sum(1 for _ in syntax.walk(node.body)) // 8,
+                cost=1 + sum(map(self._weight, syntax.walk(node.body))) // _WEIGHT_PER_STEP,
                 span=node.span,
             )
         )
+
+    def _weight(self, node: Node) -> int:
+        """How much work a node may be, an operator being 1."""
+        if not isinstance(node, Call):
+            return 1
+        rows = self.overloads.get(node.id) or self.env.functions.get(node.function, ())
+        return max((row.weight for row in rows), default=1)
 
     def bind(self, node: Macro, scope: _Scope) -> Code:
         """`cel.bind`: the value is computed when first read, and not again until the bind is entered anew."""

@@ -50,6 +50,8 @@ class Overload:
     extra: bool = False
     # True if `impl` counts its work: it is called with a keyword `budget` (a Budget).
     metered: bool = False
+    # What a call costs beside the operators, for the price of the loops around it; those have 1.
+    weight: int = 1
 
 
 class Declarations(Protocol):
@@ -256,17 +258,26 @@ class LibraryBuilder:
         types: Mapping[str, Type] = MappingProxyType({}),
         aliases: Mapping[str, Type] = MappingProxyType({}),
         extra: bool = False,
+        weight: int = 1,
     ) -> None:
         self._name = name
         self._doc = doc
         self._types = dict(types)
         self._aliases = dict(aliases)
         self._extra = extra
+        self._weight = weight
         self._overloads: list[Overload] = []
         self._macros: list[MacroDoc] = []
 
     def fn(
-        self, signature: str, *, example: str, doc: str = "", metered: bool = False, static: bool = False
+        self,
+        signature: str,
+        *,
+        example: str,
+        doc: str = "",
+        metered: bool = False,
+        static: bool = False,
+        weight: int | None = None,
     ) -> Callable[[_ImplT], _ImplT]:
         """Decorator: the function computes this overload. It may be stacked, one per overload."""
         parsed = parse_signature(signature, self._aliases, static=static)
@@ -283,6 +294,7 @@ class LibraryBuilder:
                 signature=signature,
                 extra=self._extra,
                 metered=metered,
+                weight=self._weight if weight is None else weight,
             )
             self._overloads.append(overload)
             return impl

@@ -5,7 +5,9 @@ After an apply both are kept; while both still match, sending would change nothi
 answer with itself absorbs defaulting and normalised quantities. This runs for every event of a child.
 """
 
+import base64
 import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -75,12 +77,31 @@ def project(live: Any, desired: Any) -> Any:
     return live
 
 
+def stored(desired: Obj) -> Obj:
+    """The object as the API server would keep it: a Secret's `stringData` as `data`, which it wins over.
+
+    Sent like this, too: fields of `stringData` are owned by nobody once they are stored, so that neither a change of
+    one by somebody else nor its removal from the declaration would have an effect.
+    """
+    if desired.get("kind") != "Secret" or desired.get("apiVersion") != "v1" or "stringData" not in desired:
+        return desired
+    texts, data = desired["stringData"] or {}, desired.get("data") or {}
+    if not (isinstance(texts, dict) and isinstance(data, dict) and all(isinstance(t, str) for t in texts.values())):
+        return desired  # the server says what is wrong with it
+    try:
+        encoded = {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
+    except UnicodeEncodeError:
+        return desired
+    rest = {key: value for key, value in desired.items() if key not in ("data", "stringData")}
+    return {**rest, "data": {**data, **encoded}}
+
+
 def is_in_effect(live: Obj, desired: Obj, manager: str) -> bool:
     """Whether `live` is what an apply of `desired` by `manager` would leave, judged by the object alone.
 
     For objects of an earlier run of the controller, whose hashes are not known: every declared value is there, and the
     manager owns just the declared fields (managedFields of server-side apply). Where the server stores another form
-    than was sent, such as Secrets' stringData, the answer is False and one apply finds out.
+    than was sent, the answer is False and one apply finds out.
     """
     entries = [e for e in live.get("metadata", {}).get("managedFields") or () if e.get("manager") == manager]
     applied = [e for e in entries if e.get("operation") == "Apply" and not e.get("subresource")]
@@ -103,16 +124,40 @@ def _owns_all(fields: Obj, desired: Any) -> bool:
     """Whether a fieldsV1 set has every field of `desired`; an element without children owns all below it."""
     if type(desired) is dict:
         return all(_owns(fields.get(f"f:{name}"), value) for name, value in desired.items())
-    by_key = [(orjson.loads(e[2:]), below) for e, below in fields.items() if e.startswith("k:")]
-    values = [orjson.loads(e[2:]) for e in fields if e.startswith("v:")]
+    values = {_hashable(orjson.loads(e[2:])) for e in fields if e.startswith("v:")}
+    elements = _Items((orjson.loads(e[2:]), below) for e, below in fields.items() if e.startswith("k:"))
     for item in desired:
         if type(item) is dict:
-            below = next((b for keys, b in by_key if all(item.get(k, v) == v for k, v in keys.items())), None)
-            if not _owns(below, item):
+            # A key with a default, such as a port's protocol, need not be declared.
+            if not _owns(elements.like(item, [name for name in elements.names if name in item]), item):
                 return False
-        elif item not in values:
+        elif _hashable(item) not in values:
             return False
     return True
+
+
+class _Items:
+    """Values by the fields of an object, found whichever of those are asked for, in long lists too."""
+
+    def __init__(self, items: Iterable[tuple[Obj, Any]]) -> None:
+        self._items = list(items)
+        self._by: dict[tuple[str, ...], dict[tuple[Any, ...], Any]] = {}
+        # Elements of one list have the same keys.
+        self.names = tuple(sorted(self._items[0][0])) if self._items else ()
+
+    def like(self, obj: Obj, names: Sequence[str]) -> Any:
+        """The first value whose object has the same values in these fields; None if there is none."""
+        place = tuple(names)
+        if place not in self._by:
+            by: dict[tuple[Any, ...], Any] = {}
+            for item, value in self._items:
+                by.setdefault(tuple(_hashable(item.get(name)) for name in place), value)
+            self._by[place] = by
+        return self._by[place].get(tuple(_hashable(obj.get(name)) for name in place))
+
+
+def _hashable(value: Any) -> Any:
+    return fingerprint(value) if type(value) in (dict, list) else value
 
 
 def _owns(below: Obj | None, value: Any) -> bool:
@@ -124,6 +169,8 @@ def _owns(below: Obj | None, value: Any) -> bool:
 
 def _owns_more(fields: Obj, desired: Any) -> bool:
     """Whether a fieldsV1 set has a field that `desired` lacks (structured-merge-diff's path element notation)."""
+    items: list[_Items] | None = None
+    values: set[Any] | None = None
     for element, below in fields.items():
         form, _, text = element.partition(":")
         if element == ".":
@@ -134,13 +181,14 @@ def _owns_more(fields: Obj, desired: Any) -> bool:
             found = desired[text]
         elif form == "k":
             keys = orjson.loads(text)
-            items = [i for i in desired if type(i) is dict] if type(desired) is list else []
-            # A key with a default, such as a port's protocol, need not be declared.
-            found = next((i for i in items if all(i.get(k, v) == v for k, v in keys.items())), None)
+            items = _by_declared(desired, tuple(keys)) if items is None else items
+            found = next((i for i in (some.like(keys, some.names) for some in items) if i is not None), None)
             if found is None:
                 return True
         elif form == "v":
-            if type(desired) is not list or orjson.loads(text) not in desired:
+            if values is None:
+                values = {_hashable(item) for item in desired} if type(desired) is list else set()
+            if _hashable(orjson.loads(text)) not in values:
                 return True
             continue
         else:
@@ -148,6 +196,16 @@ def _owns_more(fields: Obj, desired: Any) -> bool:
         if below and _owns_more(below, found):
             return True
     return False
+
+
+def _by_declared(desired: Any, keys: tuple[str, ...]) -> list[_Items]:
+    """The objects of a list by their values of these keys, apart by which of them they declare at all."""
+    apart: dict[tuple[str, ...], list[tuple[Obj, Obj]]] = {}
+    for item in desired if type(desired) is list else ():
+        if type(item) is dict:
+            declared = {key: item[key] for key in keys if key in item}
+            apart.setdefault(tuple(declared), []).append((declared, item))
+    return [_Items(items) for items in apart.values()]
 
 
 def _project_list(live: list[Any], desired: list[Any]) -> list[Any]:

@@ -9,23 +9,25 @@ from itertools import product
 from typing import Any
 
 from kroasync.engine.plan import NodePlan
-from kroasync.engine.resolve import Desired, Ownership, desired, evaluated, fill_item
+from kroasync.engine.resolve import Desired, Ownership, desired, evaluated, filling
 from kroasync.engine.scope import NodeFailure, Scope
 
 
-def expand(plan: NodePlan, scope: Scope, ownership: Ownership, *, limit: int) -> list[Desired]:
-    """The objects of a collection in order; raises PendingData, or NodeFailure on limits and repeated
-    identities."""
+def expand(plan: NodePlan, scope: Scope, ownership: Ownership, *, limit: int) -> Iterator[Desired | None]:
+    """The objects of a collection in order, made as they are asked for, and None wherever the pass is tired.
+
+    Raises PendingData, or NodeFailure on limits and, after the last one, repeated identities.
+    """
     combinations = dimensions(plan, scope, limit=limit)
     size = 1
     for _, values in combinations:
         size *= len(values)
-    items = [
-        desired(plan, fill_item(plan, scope, variables), ownership, index=index, size=size)
-        for index, variables in enumerate(_scopes(combinations, scope.variables))
-    ]
+    items: list[Desired] = []
+    for index, variables in enumerate(_scopes(combinations, scope.variables)):
+        obj = yield from filling(plan, scope, variables)
+        items.append(desired(plan, obj, ownership, index=index, size=size))
+        yield items[-1]
     _refuse_repeated(plan, items)
-    return items
 
 
 def dimensions(plan: NodePlan, scope: Scope, *, limit: int) -> list[tuple[str, list[Any]]]:

@@ -4,7 +4,7 @@ A node without readyWhen is ready as soon as it exists; a collection when all it
 means "not yet" for readiness, and for inclusion only where the expression reads other nodes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,26 +67,31 @@ def is_certainly_excluded(plan: NodePlan, scope: Scope) -> bool:
     return False
 
 
-def readiness(plan: NodePlan, value: Any, scope: Scope, explainer: Explainer) -> NotReady | None:
-    """None if ready. `value` is the node's object, or the list of a collection. Raises NodeFailure."""
+def readiness(plan: NodePlan, value: Any, scope: Scope, explainer: Explainer) -> Iterator[NotReady | None]:
+    """What is not ready comes last; before it a None for all that is ready. Found out as it is asked for.
+
+    `value` is the node's object, or the list of a collection. Raises NodeFailure.
+    """
     if not plan.ready_when:
-        return None
+        return
     variables = dict(scope.variables)
     variables[plan.id] = value
     if not plan.node.ready_each:
-        return _first_unmet(plan, variables, explainer)
+        yield _first_unmet(plan, scope, variables, explainer)
+        return
     for index, item in enumerate(value if isinstance(value, list) else [value]):
         variables["each"] = item
-        unmet = _first_unmet(plan, variables, explainer)
+        unmet = _first_unmet(plan, scope, variables, explainer)
         if unmet is not None:
-            return NotReady(expression=unmet.expression, why=f"item {index}: {unmet.why}")
-    return None
+            yield NotReady(expression=unmet.expression, why=f"item {index}: {unmet.why}")
+            return
+        yield None
 
 
-def _first_unmet(plan: NodePlan, variables: Mapping[str, Any], explainer: Explainer) -> NotReady | None:
+def _first_unmet(plan: NodePlan, scope: Scope, variables: Mapping[str, Any], explainer: Explainer) -> NotReady | None:
     for expression in plan.ready_when:
         try:
-            holds = truth(expression.evaluate(variables))
+            holds = truth(scope.value_with(expression, variables))
         except PendingError as error:
             return NotReady(expression=expression.text, why=expression.failure_text(error))
         except CelError as error:
@@ -98,6 +103,6 @@ def _first_unmet(plan: NodePlan, variables: Mapping[str, Any], explainer: Explai
                 expression=expression.text,
             )
         if not holds:
-            why = explainer.why_false(expression, variables)
+            why = explainer.why_false(expression, variables, scope.allowance)
             return NotReady(expression=expression.text, why=f"{expression.shown}: {why}")
     return None

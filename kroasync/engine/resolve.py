@@ -5,14 +5,14 @@ The result shares what is constant with the template and with observed objects: 
 an instance is never scanned for expressions again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from kroasync.cel import OMIT, CelError, PendingError
 from kroasync.engine.labels import inherited, label_value
 from kroasync.engine.plan import NodePlan, Plan
-from kroasync.engine.scope import Compiled, NodeFailure, PendingData, Scope, json_of, without_omitted
+from kroasync.engine.scope import Compiled, NodeFailure, PendingData, Scope, without_omitted
 from kroasync.model import names
 from kroasync.model.applyset import Parent
 from kroasync.model.objects import Key, Obj, labels_of, metadata, name_of, namespace_of, uid_of
@@ -76,20 +76,20 @@ class Ownership:
         )
 
 
-def fill(plan: NodePlan, scope: Scope) -> Obj:
-    """The template of a single resource or external with its values; raises PendingData or NodeFailure."""
-    return _filled(plan, [evaluated(plan.id, e, scope) for e in plan.expressions])
+def filling(plan: NodePlan, scope: Scope, variables: Mapping[str, Any] | None = None) -> Generator[None, None, Obj]:
+    """The template of a resource or external with its values; raises PendingData or NodeFailure.
 
-
-def fill_item(plan: NodePlan, scope: Scope, variables: Mapping[str, Any]) -> Obj:
-    """The template of one collection item; iteration expressions see `variables`."""
-    return _filled(
-        plan,
-        [
-            evaluated_with(plan.id, e, variables) if e.is_iteration else evaluated(plan.id, e, scope)
-            for e in plan.expressions
-        ],
-    )
+    Expressions that iterate see `variables`. It stops between two expressions whenever the pass is tired.
+    """
+    values: list[Any] = []
+    for expression in plan.expressions:
+        if values and scope.allowance.tired():
+            yield
+        if variables is not None and expression.is_iteration:
+            values.append(evaluated_with(plan.id, expression, scope, variables))
+        else:
+            values.append(evaluated(plan.id, expression, scope))
+    return _filled(plan, values)
 
 
 def _filled(plan: NodePlan, values: list[Any]) -> Obj:
@@ -109,10 +109,10 @@ def evaluated(node: str, expression: Compiled, scope: Scope) -> Any:
         raise failure_of(node, expression, error) from None
 
 
-def evaluated_with(node: str, expression: Compiled, variables: Mapping[str, Any]) -> Any:
+def evaluated_with(node: str, expression: Compiled, scope: Scope, variables: Mapping[str, Any]) -> Any:
     """The same under variables of its own."""
     try:
-        return json_of(expression, variables)
+        return scope.json_with(expression, variables)
     except CelError as error:
         raise failure_of(node, expression, error) from None
 
@@ -185,4 +185,4 @@ def _allowed(node: str, obj: Obj, field: str) -> dict[str, Any]:
 def _kind(value: Any) -> str:
     if value is None or value is OMIT:
         return "nothing"
-    return f'"{value}"' if isinstance(value, str) else type(value).__name__
+    return type(value).__name__ if not isinstance(value, str) else "a string" if value else '""'

@@ -6,9 +6,12 @@ that the caller writes nothing. Transition times move only with the status of a 
 UTC, whole seconds.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+import orjson
 
 from kroasync.cel import CelError, Condition, PendingError
 from kroasync.engine.actions import Refusal
@@ -62,16 +65,36 @@ _READY_TEXT: Final = {
 }
 
 MAX_MESSAGE: Final = 2048
+# Bytes as JSON: what state and conditions of ours need at most, and what the author's conditions may have.
+_OWN_BYTES: Final = 65_536
+_CONDITION_BYTES: Final = 262_144
+T = TypeVar("T")
 _AS_EXPECTED: Final = "AsExpected"
 
 
-def compose(plan: Plan, outcome: Outcome, *, now: str) -> Obj:
-    """The status after a pass: over the nodes, suspended, or one that could not manage the instance."""
+def compose(plan: Plan, outcome: Outcome, *, now: str, bare: bool = False) -> Obj:
+    """The status after a pass: over the nodes, suspended, or one that could not manage the instance.
+
+    With `bare` it is without the author's fields, and says that they are too big.
+    """
+    return _drained(composing(plan, outcome, now=now, bare=bare))
+
+
+def composing(plan: Plan, outcome: Outcome, *, now: str, bare: bool = False) -> Generator[None, None, Obj]:
+    """`compose` in steps, with a pause whenever the pass is tired."""
     instance, verdict = outcome.instance, _verdict(outcome)
     wire, declared = _status_of(instance), plan.graph.status_template
-    fields, broken = author_fields(plan.status, outcome.scope)
+    fields, failed = yield from author_fields(plan.status, outcome.scope)
+    broken = ("StatusExpressionFailed", failed) if failed is not None else None
+    left_out: list[str] = []
     if verdict.keeps_fields:
         fields = {k: v for k, v in wire.items() if k in declared}
+    elif bare:
+        fields, left_out = {}, sorted(fields)
+        broken = ("StatusTooLarge", f"the API server refuses the status as too big; left out: {', '.join(left_out)}")
+    else:
+        fields, left_out, text = _fitting(fields, instance, plan.options.max_object_bytes)
+        broken = ("StatusTooLarge", text) if left_out else broken
     before = [] if plan.conditions else conditions_of(instance)
     built_in = _conditions(instance, before, verdict, broken, now=now)
     built_in = _worded(built_in, *_READY_TEXT[plan.graph.definition.api_kind])
@@ -79,13 +102,45 @@ def compose(plan: Plan, outcome: Outcome, *, now: str) -> Obj:
     state = "ACTIVE" if CONDITIONS.is_ready(built_in, generation) else verdict.state
     conditions = built_in
     if plan.conditions:
-        conditions, degraded = author_conditions(plan, outcome, built_in, now=now)
-        state = "ERROR" if degraded else state
+        conditions, degraded = yield from author_conditions(plan, outcome, built_in, now=now)
+        state = "ERROR" if degraded or left_out else state
     own = {"phase": PHASES[state], "synced": outcome.synced, "observedGeneration": generation}
     status = {k: v for k, v in own.items() if k not in declared}
     status.update(fields)
     status.update(state=state, conditions=conditions)
     return wire if same_json(status, wire) else status
+
+
+def _drained(steps: Generator[None, None, T]) -> T:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+
+
+def _fitting(fields: Obj, instance: Obj, limit: int) -> tuple[Obj, list[str], str]:
+    """The author's fields for which the object has room, the names of the others, and what to say of those.
+
+    The biggest are left out first: as few as possible.
+    """
+    size = len(orjson.dumps(fields))
+    if size <= _OWN_BYTES:
+        return fields, [], ""
+    room = limit - _OWN_BYTES - len(orjson.dumps({k: v for k, v in instance.items() if k != "status"}))
+    if size <= room:
+        return fields, [], ""
+    sizes = {name: len(orjson.dumps(value)) for name, value in fields.items()}
+    kept, left_out, needed = dict(fields), [], size
+    for name in sorted(fields, key=lambda name: (-sizes[name], name)):
+        if needed <= room:
+            break
+        del kept[name]
+        left_out.append(name)
+        needed -= sizes[name]
+    shown = ", ".join(f'"{name}" ({sizes[name]} bytes)' for name in left_out)
+    return kept, left_out, f"the fields of the status have {size} bytes, the limit is {room}; left out: {shown}"
 
 
 def compose_unresolved(instance: Obj, message: str, *, now: str) -> Obj:
@@ -205,7 +260,10 @@ def _failure_text(outcome: Outcome) -> str:
     whole = [f.message for f in outcome.failures if f.node is None]
     if whole:
         return "resource reconciliation failed: " + "; ".join(whole)
-    return "resource error: " + "; ".join(f.message for f in outcome.failures) + _blocked_text(outcome)
+    failed = {f.node for f in outcome.failures}
+    # What else waits for a reason of its own: of the blocked nodes some may be blocked by that.
+    told = [f.message for f in outcome.failures] + [r.message for r in outcome.causes if r.id not in failed]
+    return "resource error: " + "; ".join(told) + _blocked_text(outcome)
 
 
 def waiting_text(outcome: Outcome) -> str:
@@ -221,8 +279,10 @@ def _blocked_text(outcome: Outcome) -> str:
 # Conditions
 
 
-def _conditions(instance: Obj, before: Conditions, verdict: _Verdict, broken: str | None, *, now: str) -> Conditions:
-    """`before` with a verdict worked in. `broken` is a status expression that failed for good."""
+def _conditions(
+    instance: Obj, before: Conditions, verdict: _Verdict, broken: tuple[str, str] | None, *, now: str
+) -> Conditions:
+    """`before` with a verdict worked in. `broken` is reason and message of author's fields that are not there."""
     subject = Subject.of(instance)
     current = CONDITIONS.initialise([c for c in before if c["type"] in _KNOWN], subject, now=now)
 
@@ -240,8 +300,7 @@ def _conditions(instance: Obj, before: Conditions, verdict: _Verdict, broken: st
     for condition in verdict.conditions:
         put(*condition)
     error = ("ResourceError", verdict.error) if verdict.error is not None else None
-    if error is None and broken is not None:
-        error = ("StatusExpressionFailed", broken)
+    error = error or broken
     degraded = None
     if not is_true(current, READY, subject.generation) and (verdict.partial or _was_up(before, subject)):
         degraded = error or verdict.progressing
@@ -317,7 +376,9 @@ def _is_ours(key: str, value: Any) -> bool:
 # The author's status
 
 
-def author_fields(leaves: Sequence[tuple[Path, Compiled]], scope: Scope) -> tuple[Obj, str | None]:
+def author_fields(
+    leaves: Sequence[tuple[Path, Compiled]], scope: Scope
+) -> Generator[None, None, tuple[Obj, str | None]]:
     """The fields whose expressions resolve now, and the first expression that failed for good.
 
     Nulls are left out: the API server drops them, and they would differ from the wire forever.
@@ -325,6 +386,8 @@ def author_fields(leaves: Sequence[tuple[Path, Compiled]], scope: Scope) -> tupl
     fields: Obj = {}
     broken: str | None = None
     for path, expression in leaves:
+        if scope.allowance.tired():
+            yield
         try:
             value = _without_nulls(scope.json(expression))
         except PendingError:
@@ -364,20 +427,25 @@ def _without_nulls(value: Any) -> Any:
     return value
 
 
-def author_conditions(plan: Plan, outcome: Outcome, built_in: Conditions, *, now: str) -> tuple[Conditions, bool]:
+def author_conditions(
+    plan: Plan, outcome: Outcome, built_in: Conditions, *, now: str
+) -> Generator[None, None, tuple[Conditions, bool]]:
     """The author's conditions, which replace ours on the wire, and whether they are degraded.
 
-    An expression whose data is not there is skipped; one that fails, a malformed condition and a type that
-    occurs twice are dropped and make the list degraded. Unless all were computed, earlier conditions of other
-    types stay.
+    An expression whose data is not there is skipped; one that fails, a malformed condition, a type that occurs
+    twice and what is too much altogether are dropped and make the list degraded. Unless all were computed, earlier
+    conditions of other types stay.
     """
-    variables = dict(outcome.scope.variables)
+    scope = outcome.scope
+    variables = dict(scope.variables)
     variables["schema"] = {**variables["schema"], "status": {"conditions": built_in}}
     made: list[Condition] = []
     incomplete = degraded = False
     for expression in plan.conditions:
+        if scope.allowance.tired():
+            yield
         try:
-            value = expression.evaluate(variables)
+            value = scope.value_with(expression, variables)
         except PendingError:
             incomplete = True
             continue
@@ -389,19 +457,29 @@ def author_conditions(plan: Plan, outcome: Outcome, built_in: Conditions, *, now
                 made.append(item)
             else:
                 degraded = True
-    types = [condition.type for condition in made]
-    repeated = {type_ for type_ in types if types.count(type_) > 1}
-    degraded = degraded or bool(repeated)
-    wire = conditions_of(outcome.instance)
+    repeated = {type_ for type_, count in Counter(condition.type for condition in made).items() if count > 1}
+    wire = {c["type"]: c for c in conditions_of(outcome.instance)}
     generation = Subject.of(outcome.instance).generation
-    conditions = [_stamped(condition, wire, generation, now) for condition in made if condition.type not in repeated]
+    every = [_stamped(c, wire.get(c.type), generation, now) for c in made if c.type not in repeated]
+    conditions = _first(every, _CONDITION_BYTES)
+    degraded = degraded or bool(repeated) or len(conditions) < len(every)
     if incomplete or degraded:
-        conditions += [c for c in wire if find(conditions, c["type"]) is None]
+        computed = {c["type"] for c in every}
+        conditions = _first(conditions + [c for t, c in wire.items() if t not in computed], _CONDITION_BYTES)
     return conditions, degraded
 
 
-def _stamped(condition: Condition, wire: Conditions, generation: int, now: str) -> dict[str, Any]:
-    before = find(wire, condition.type)
+def _first(conditions: Conditions, limit: int) -> Conditions:
+    """As many conditions from the start as there is room for."""
+    room = limit
+    for place, condition in enumerate(conditions):
+        room -= len(orjson.dumps(condition))
+        if room < 0:
+            return conditions[:place]
+    return conditions
+
+
+def _stamped(condition: Condition, before: Obj | None, generation: int, now: str) -> dict[str, Any]:
     kept = before is not None and before.get("status") == condition.status
     stamped: dict[str, Any] = {
         "type": condition.type,

@@ -3,9 +3,10 @@
     ApiError
       UnauthorizedError  401            ForbiddenError    403           NotFoundError   404
       AlreadyExistsError 409, reason AlreadyExists      ConflictError   409, any other reason
-      GoneError          410, or reason Expired         InvalidError    400, 413, 422
+      GoneError          410, or reason Expired         InvalidError    400, 422
+      TooBigError        413, or a 5xx about the limit of the store; an InvalidError
       ThrottledError     429            ServerError       5xx, or an answer that is no JSON
-      UnreachableError   no answer at all
+      UnreachableError   no answer at all           FencedError       not even asked
 
 Callers branch on the type, `status` and `reason`, never on the text.
 """
@@ -17,6 +18,16 @@ from typing import Any, Final
 import orjson
 
 MESSAGE_LIMIT: Final = 1024
+# What the API server's authorizer says; it knows the request's place only, never its body.
+_BY_ACCESS_CONTROL = re.compile(r'[a-z0-9.]+(?: "[^"]*")? is forbidden: User "[^"]*" cannot ')
+# metav1.StatusReason
+_REASONS: Final = frozenset(
+    (
+        *("Unauthorized", "Forbidden", "NotFound", "AlreadyExists", "Conflict", "Gone", "Invalid", "ServerTimeout"),
+        *("StoreReadError", "Timeout", "TooManyRequests", "BadRequest", "MethodNotAllowed", "NotAcceptable"),
+        *("RequestEntityTooLarge", "UnsupportedMediaType", "InternalError", "Expired", "ServiceUnavailable"),
+    )
+)
 _MANAGER = re.compile(r'conflict with "((?:[^"\\]|\\.)*)"')
 
 
@@ -52,6 +63,24 @@ class ApiError(Exception):
         causes = self.details.get("causes")
         return [c for c in causes if isinstance(c, dict)] if isinstance(causes, list) else []
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The field paths the causes name (`.spec.replicas`), in the server's order without repetition."""
+        named = (str(c.get("field") or "") for c in self.causes)
+        return tuple(dict.fromkeys(field for field in named if field))
+
+    @property
+    def known_reason(self) -> str:
+        """The reason if it is one of the API's own, otherwise the HTTP status: a webhook may answer any text."""
+        return self.reason if self.reason in _REASONS else str(self.status)
+
+    @property
+    def quotes_body(self) -> bool:
+        """Whether the message may quote the object that was sent: not if no server answered, if there is no such place,
+        or if it is access control that refused.
+        """
+        return self.status not in (0, 401, 404) and not (self.status == 403 and _BY_ACCESS_CONTROL.match(self.message))
+
     def has_cause(self, reason: str) -> bool:
         """Whether one of the causes has this reason, for example `NamespaceTerminating`."""
         return any(c.get("reason") == reason for c in self.causes)
@@ -82,12 +111,6 @@ class ConflictError(ApiError):
         found = (_MANAGER.search(str(c.get("message") or "")) for c in self.causes)
         return tuple(sorted({m.group(1).replace('\\"', '"') for m in found if m}))
 
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The field paths in conflict (`.spec.replicas`), in the server's order without repetition."""
-        named = (str(c.get("field") or "") for c in self.causes)
-        return tuple(dict.fromkeys(field for field in named if field))
-
 
 class GoneError(ApiError):
     """The resourceVersion or continue token is too old: list again."""
@@ -95,6 +118,10 @@ class GoneError(ApiError):
 
 class InvalidError(ApiError):
     """The request or the object can never be accepted as it is."""
+
+
+class TooBigError(InvalidError):
+    """The request, or the object it makes, is more than the API server or its store takes."""
 
 
 class ThrottledError(ApiError):
@@ -116,6 +143,13 @@ class UnreachableError(ApiError):
         self.maybe_done = maybe_done
 
 
+class FencedError(ApiError):
+    """A write that was not sent, because this process may not write (any more): it does not lead, or it ends."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason="Fenced")
+
+
 _BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
     400: InvalidError,
     401: UnauthorizedError,
@@ -123,10 +157,12 @@ _BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
     404: NotFoundError,
     409: ConflictError,
     410: GoneError,
-    413: InvalidError,
+    413: TooBigError,
     422: InvalidError,
     429: ThrottledError,
 }
+# What etcd says, and the API server's client of it, of a request above the limit; the API server answers 500.
+_TOO_BIG: Final = ("etcdserver: request is too large", "trying to send message larger than max")
 _BY_REASON: Final[Mapping[str, type[ApiError]]] = {"AlreadyExists": AlreadyExistsError, "Expired": GoneError}
 
 
@@ -141,6 +177,8 @@ def error_of(status: int, body: bytes, headers: Mapping[str, str]) -> ApiError:
         text = body[: MESSAGE_LIMIT * 4].decode(errors="replace").strip()
         message = text or f"the API server answered {status} without a message"
     kind = _BY_REASON.get(reason) or _BY_STATUS.get(status) or (ServerError if status >= 500 else ApiError)
+    if kind is ServerError and any(text in message for text in _TOO_BIG):
+        kind = TooBigError
     retry_after_s = _seconds(headers.get("Retry-After"))
     if retry_after_s is None:
         retry_after_s = _seconds(details.get("retryAfterSeconds") or None)

@@ -67,6 +67,7 @@ _library = LibraryBuilder(
     doc="Networks in CIDR notation.",
     aliases={"cidr": CIDR, "ip": IP},
     types={"net.CIDR": type_of(CIDR)},
+    weight=64,
 )
 
 

@@ -72,7 +72,9 @@ def _reason(text: str) -> str:
     return "unable to parse IP"
 
 
-_library = LibraryBuilder("ip", doc="IP addresses of both families.", aliases={"ip": IP}, types={"net.IP": type_of(IP)})
+_library = LibraryBuilder(
+    "ip", doc="IP addresses of both families.", aliases={"ip": IP}, types={"net.IP": type_of(IP)}, weight=32
+)
 
 
 @_library.fn("ip(string) ip", example="ip('127.0.0.1').isLoopback()", doc="Parse an address; an error if it is none.")

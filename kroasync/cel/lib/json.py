@@ -86,7 +86,7 @@ def _marshal(value: Any, *, budget: Budget) -> str:
 
 
 def _write(value: Any, write: Callable[[str], object], budget: Budget, depth: int) -> None:
-    budget.spend(1)
+    budget.spend(4)
     if depth > _MAX_DEPTH:
         raise ValueError_("json.marshal failed to encode value: nested too deeply")
     kind = type(value)

@@ -221,6 +221,7 @@ _library = LibraryBuilder(
     "quantity",
     doc="Kubernetes quantities such as 500m and 1.5Gi, in exact arithmetic.",
     aliases={"quantity": QUANTITY},
+    weight=64,
 )
 
 

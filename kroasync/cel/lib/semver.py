@@ -57,7 +57,7 @@ def compare(a: SemanticVersion, b: SemanticVersion) -> int:
     return int(a.version.compare(b.version))
 
 
-_library = LibraryBuilder("semver", doc="Semantic versions, strict.", aliases={"semver": SEMVER})
+_library = LibraryBuilder("semver", doc="Semantic versions, strict.", aliases={"semver": SEMVER}, weight=64)
 
 
 @_library.fn(

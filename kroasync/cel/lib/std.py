@@ -32,6 +32,10 @@ _library = LibraryBuilder(
 )
 fn = _library.fn
 
+# Weights of reading the text of a time, and of looking at one in a time zone.
+_PARSING: Final = 64
+_CIVIL: Final = 64
+
 _library.macro("has(e.f) bool", example="has({'a': 1}.a) && !has({'a': 1}.b)", doc="Whether the field or key is there.")
 _library.macro(
     "e.all(x, p) bool",
@@ -171,7 +175,7 @@ fn("bytes(string) bytes", example="bytes('ñ').size() == 2")(conversions.bytes_o
 fn("double(int) double", example="double(1) == 1.0")(float)
 fn("double(uint) double", example="double(1u) == 1.0")(float)
 fn("double(string) double", example="double('1.5') == 1.5")(conversions.double_of_string)
-fn("duration(string) duration", example="duration('1h30m') == duration('5400s')")(times.parse_duration)
+fn("duration(string) duration", example="duration('1h30m') == duration('5400s')", weight=_PARSING)(times.parse_duration)
 fn("int(double) int", example="int(-1.9) == -1", doc="Truncates.")(conversions.int_of_double)
 fn("int(string) int", example="int('-12') == -12")(conversions.int_of_string)
 
@@ -212,6 +216,7 @@ fn(
     "timestamp(string) timestamp",
     example="timestamp('1970-01-01T01:00:00+01:00') == timestamp(0)",
     doc="RFC 3339.",
+    weight=_PARSING,
 )(times.parse_timestamp)
 
 
@@ -286,6 +291,7 @@ def _getters() -> None:
             f"timestamp.{name}(string) int",
             example=f"{at}.{name}('+02:00') == {in_zone}",
             doc="In a time zone: `UTC`, `Europe/Berlin`, `+02:00`.",
+            weight=_CIVIL,
         )(get)
 
 
@@ -299,6 +305,7 @@ _getters()
 @fn(
     "timestamp.getMilliseconds(string) int",
     example="timestamp('2024-03-31T23:30:15.250Z').getMilliseconds('UTC') == 250",
+    weight=_CIVIL,
 )
 def _milliseconds(timestamp: Timestamp, zone: str = "UTC") -> int:
     return times.civil(timestamp, zone).ns // 1_000_000

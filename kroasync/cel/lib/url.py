@@ -233,7 +233,7 @@ def _as_written(raw: bytes, value: bytes, allowed: frozenset[int]) -> str:
     return _escape(value, allowed)
 
 
-_library = LibraryBuilder("url", doc="URLs, by the rules of Go's net/url.", aliases={"url": URL})
+_library = LibraryBuilder("url", doc="URLs, by the rules of Go's net/url.", aliases={"url": URL}, weight=100)
 
 
 @_library.fn(

@@ -89,6 +89,17 @@ async def test_a_note_is_cut_to_what_the_api_takes() -> None:
     assert event["note"].endswith("...")
 
 
+async def test_notes_and_reasons_are_cut_to_the_bytes_the_api_takes() -> None:
+    client = stub(1)
+    events = recorder(client)
+    events.record(app(version=1), reason="Ä" * 100, note="ö" * 600, action="Reconcile")
+    await events.flush()
+    [event] = written(client)
+    assert 1020 < len(event["note"].encode()) <= 1024
+    assert event["note"].endswith("ö...")
+    assert 124 < len(event["reason"].encode()) <= 128
+
+
 async def test_the_oldest_are_dropped_when_too_many_wait() -> None:
     client = stub(2000)
     events = recorder(client)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kroasync.engine.actions import Need
-from kroasync.engine.drift import Applied, fingerprint, need, project
+from kroasync.engine.drift import Applied, fingerprint, need, project, stored
 
 DEPLOYMENT = {
     "apiVersion": "apps/v1",
@@ -140,3 +140,38 @@ def test_fingerprints_ignore_the_order_of_keys_and_nothing_else():
     assert fingerprint([1, 2]) != fingerprint([2, 1])
     assert fingerprint({"a": 1}) != fingerprint({"a": "1"})
     assert fingerprint({"a": True}) != fingerprint({"a": 1})
+
+
+SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}
+
+
+@pytest.mark.parametrize(
+    ("declared", "data"),
+    [
+        ({"stringData": {"a": "1", "é": "ü"}}, {"a": "MQ==", "é": "w7w="}),
+        ({"data": {"a": "MA==", "b": "Mg=="}, "stringData": {"a": "1"}}, {"a": "MQ==", "b": "Mg=="}),
+        ({"data": None, "stringData": {"a": ""}}, {"a": ""}),
+        ({"data": {"a": "MA=="}, "stringData": None}, {"a": "MA=="}),
+        ({"stringData": {}}, {}),
+    ],
+)
+def test_text_of_a_secret_is_compared_as_the_server_keeps_it(declared, data):
+    assert stored({**SECRET, **declared}) == {**SECRET, "data": data}
+    assert stored(stored({**SECRET, **declared})) == {**SECRET, "data": data}
+
+
+@pytest.mark.parametrize(
+    "obj",
+    [
+        {**SECRET, "data": {"a": "MQ=="}},
+        # The server says what is wrong with these.
+        {**SECRET, "stringData": {"a": 1}},
+        {**SECRET, "stringData": "a"},
+        {**SECRET, "data": "a", "stringData": {"a": "1"}},
+        {**SECRET, "stringData": {"a": "\ud800"}},
+        {**SECRET, "apiVersion": "example.com/v1", "stringData": {"a": "1"}},
+        {**SECRET, "kind": "ConfigMap", "stringData": {"a": "1"}},
+    ],
+)
+def test_other_objects_are_compared_as_they_are_declared(obj):
+    assert stored(obj) is obj

@@ -14,6 +14,7 @@ from kroasync.kube.errors import (
     NotFoundError,
     ServerError,
     ThrottledError,
+    TooBigError,
     UnauthorizedError,
     UnreachableError,
     error_of,
@@ -39,7 +40,7 @@ def status(reason: str = "", **more: object) -> bytes:
         (410, "Gone", GoneError),
         (410, "Expired", GoneError),
         (400, "Expired", GoneError),
-        (413, "RequestEntityTooLarge", InvalidError),
+        (413, "RequestEntityTooLarge", TooBigError),
         (422, "Invalid", InvalidError),
         (429, "TooManyRequests", ThrottledError),
         (500, "InternalError", ServerError),
@@ -52,6 +53,19 @@ def test_type_of_every_answer(code: int, reason: str, kind: type[ApiError]) -> N
     error = error_of(code, status(reason), {})
     assert type(error) is kind
     assert (error.status, error.reason, error.message) == (code, reason, "m")
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("etcdserver: request is too large", TooBigError),
+        ("rpc error: code = ResourceExhausted desc = trying to send message larger than max (1 vs. 2)", TooBigError),
+        ("etcdserver: leader changed", ServerError),
+    ],
+)
+def test_the_limit_of_the_store_is_told_apart_from_its_failures(message: str, kind: type[ApiError]) -> None:
+    """The API server answers 500 either way."""
+    assert type(error_of(500, status("InternalError", message=message), {})) is kind
 
 
 @pytest.mark.parametrize(
