@@ -16,7 +16,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
+from kroasync.model.objects import Resource
+
 SERIES_LIMIT: Final = 2000
+# Definitions that are gone of which the deletion is still told.
+DELETIONS_KEPT: Final = 100
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 _H120: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 20, 25, 30, 45, 60, 120)
@@ -70,6 +74,8 @@ class Histogram(_Family[prometheus.Histogram]):
     def observe(self, value: float, *labels: str) -> None:
         self._child(labels).observe(value)
 
+
+_F = TypeVar("_F", Counter, Histogram)
 
 Samples: TypeAlias = Mapping[tuple[str, ...], float]
 
@@ -173,13 +179,22 @@ class Metrics:
         prometheus.PlatformCollector(registry=registry)
 
         self.declared: list[Declared] = []
+        # Those whose first label is a kind.
+        self._of_kinds: list[Counter | Histogram] = []
+        # Whose deletion is still counted by name, oldest first.
+        self._deleted: dict[str, None] = {}
 
         def declare(name: str, kind: str, labels: tuple[str, ...], text: str) -> None:
             self.declared.append(Declared(name=name, type=kind, labels=labels, text=text))
 
+        def kept(family: _F, labels: tuple[str, ...]) -> _F:
+            if labels[:1] == ("gvr",):
+                self._of_kinds.append(family)
+            return family
+
         def counter(name: str, text: str, *labels: str) -> Counter:
             declare(name, "counter", labels, text)
-            return Counter(prometheus.Counter(name, text, labels, registry=registry), labels)
+            return kept(Counter(prometheus.Counter(name, text, labels, registry=registry), labels), labels)
 
         def gauge(name: str, text: str, *labels: str) -> Gauge:
             declare(name, "gauge", labels, text)
@@ -188,7 +203,7 @@ class Metrics:
         def histogram(name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
             declare(name, "histogram", labels, text)
             metric = prometheus.Histogram(name, text, labels, buckets=buckets, registry=registry)
-            return Histogram(metric, labels)
+            return kept(Histogram(metric, labels), labels)
 
         def reading(name: str, text: str, *labels: str, total: bool = False) -> Reading:
             declare(name, "counter" if total else "gauge", labels, text)
@@ -376,11 +391,26 @@ class Metrics:
         self.rest_client_response_size_bytes.observe(response_bytes, method)
 
     def forget_definition(self, name: str) -> None:
-        """Drop the series of a definition that is gone, but not the counts of its deletion."""
+        """Drop the series of a definition that is gone, and the counts of its deletion after a hundred others'."""
         self.rgd_graph_build_total.forget(name)
         self.rgd_graph_build_errors_total.forget(name)
         self.rgd_graph_build_duration_seconds.forget(name)
         self.rgd_state_transitions_total.forget(name)
+        self._deleted.pop(name, None)
+        self._deleted[name] = None
+        if len(self._deleted) > DELETIONS_KEPT:
+            oldest = next(iter(self._deleted))
+            del self._deleted[oldest]
+            self.rgd_deletions_total.forget(oldest)
+            self.rgd_deletion_duration_seconds.forget(oldest)
+
+    def forget_kind(self, resource: Resource) -> None:
+        """Drop the series of a kind that is no longer served."""
+        texts = (str(resource), str(resource.gvk), gvr_path(resource.api_version, resource.plural))
+        for family in self._of_kinds:
+            for text in texts:
+                family.forget(text)
+        self.instance_conditions.forget(str(resource))
 
     def render(self) -> bytes:
         """All metrics in Prometheus' text format (`CONTENT_TYPE`)."""

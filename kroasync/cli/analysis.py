@@ -153,7 +153,7 @@ def _with_kind_hint(problem: Problem, definition: Definition, kinds: Catalog) ->
     names = {gvk.kind for gvk in kinds}
     near = name if name in names else did_you_mean(name, names)
     found = next((gvk for gvk in kinds if gvk.kind == near), None)
-    return problem if found is None else replace(problem, suggestion=str(found))
+    return problem if found is None else replace(problem, suggestion=f"{found.api_version}, Kind={found.kind}")
 
 
 def _inside(located: Problem, document: Document, problem: Problem, offset: int, lines: Sequence[str]) -> Problem:

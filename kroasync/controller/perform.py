@@ -5,12 +5,26 @@ unknown object is sent without force so that an owner shows up as a conflict ins
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import re
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from kroasync.controller.fights import Fights, contenders
 from kroasync.controller.store import ChildStore, InstanceStore, version_of
-from kroasync.engine.actions import Action, Apply, Delete, Done, Need, PatchParent, Refusal, Refused, Result, Watch
+from kroasync.engine.actions import (
+    Action,
+    Apply,
+    Delete,
+    Done,
+    Need,
+    PatchParent,
+    Pause,
+    Refusal,
+    Refused,
+    Result,
+    Watch,
+)
+from kroasync.engine.drift import stored
 from kroasync.kube.client import Client
 from kroasync.kube.errors import (
     AlreadyExistsError,
@@ -19,17 +33,19 @@ from kroasync.kube.errors import (
     ForbiddenError,
     InvalidError,
     NotFoundError,
+    ServerError,
+    TooBigError,
     UnauthorizedError,
+    UnreachableError,
 )
 from kroasync.model.names import (
     FINALIZER,
     LABEL_APPLYSET_PART_OF,
+    LABEL_INSTANCE_ID,
     MANAGER_CHILDREN,
     MANAGER_PARENT,
 )
-from kroasync.model.objects import GVK, Key, Obj, labels_of, metadata, uid_of
-
-_SECRET = GVK("", "v1", "Secret")
+from kroasync.model.objects import Key, Obj, labels_of, metadata, uid_of
 
 
 @dataclass(slots=True)
@@ -41,6 +57,7 @@ class Performer:
     instances: InstanceStore
     instance: Key
     watch_external: Callable[[Key, Watch], Awaitable[None]]
+    pause: Callable[[Key], Awaitable[None]]
     fights: Fights
     # Objects that existed before, and the managers who owned the fields we took.
     taken_over: dict[Key, tuple[str, ...]] = field(default_factory=dict)
@@ -70,6 +87,9 @@ class Performer:
                 case Watch():
                     await self.watch_external(self.instance, action)
                     return Done(action=action)
+                case Pause():
+                    await self.pause(self.instance)
+                    return Done(action=action)
         except ApiError as error:
             return Refused(action=action, refusal=refusal_of(error), message=_told(action, error))
 
@@ -80,8 +100,7 @@ class Performer:
         before, lists = self.children.version(action.key), self.children.lists(action.key.resource)
         taken_from: tuple[str, ...] = ()
         try:
-            self.sent += 1
-            answer = await self.client.apply(action.key, action.obj, manager=MANAGER_CHILDREN, force=action.force)
+            answer = await self._send(action, force=action.force)
         except ConflictError as conflict:
             if action.force:
                 raise
@@ -92,14 +111,27 @@ class Performer:
             if owner and owner != ours:
                 return Refused(action=action, refusal=Refusal.FOREIGN, message=owner)
             before, taken_from = version_of(found), conflict.managers
-            self.sent += 1
-            answer = await self.client.apply(action.key, action.obj, manager=MANAGER_CHILDREN, force=True)
+            answer = await self._send(action, force=True)
         self.children.applied(action.key, action.obj, answer, lists=lists)
         if others and version_of(answer) != before and self.fights.healed(uid_of(answer)):
             self.contested[action.key] = others
+        if action.need is Need.CREATE and not taken_from:
+            taken_from = _other_managers(answer)
         if taken_from:
             self.taken_over[action.key] = taken_from
-        return Done(action=action, obj=answer, changed=version_of(answer) != before)
+        changed = version_of(answer) != before
+        return Done(action=action, obj=answer, changed=changed, adopted=bool(taken_from))
+
+    async def _send(self, action: Apply, *, force: bool) -> Obj:
+        self.sent += 1
+        try:
+            return await self.client.apply(
+                action.key, stored(action.obj), manager=MANAGER_CHILDREN, force=force, confidential=bool(action.secrets)
+            )
+        except (UnreachableError, ServerError):
+            # It may have been done. If the watch is down, too, a deletion must not overlook the object.
+            self.children.doubt(action.key, labels_of(action.obj).get(LABEL_INSTANCE_ID, ""))
+            raise
 
     def _others(self, action: Apply) -> str:
         """Who changed a child, for people; it is noted as deferred if it is not to be put back yet."""
@@ -109,8 +141,9 @@ class Performer:
         wait_s = self.fights.wait_s(child.uid)
         if wait_s > 0:
             self.deferred[action.key] = wait_s
-        held = contenders(live, action.obj, MANAGER_CHILDREN)
-        named = "; ".join(f'manager "{name}" keeps changing {", ".join(paths)}' for name, paths in held.items())
+        held = contenders(live, stored(action.obj), MANAGER_CHILDREN)
+        shown = {name: _unique(quotable_field(path, action.secrets) for path in paths) for name, paths in held.items()}
+        named = "; ".join(f'manager "{name}" keeps changing {", ".join(paths)}' for name, paths in shown.items())
         return f"{named or 'somebody keeps changing it'}; it is put back with growing pauses"
 
     async def _delete(self, action: Delete) -> Result:
@@ -150,19 +183,44 @@ def parent_patch(instance: Obj, action: PatchParent) -> Obj:
     return {"metadata": meta}
 
 
+def _other_managers(answer: Obj) -> tuple[str, ...]:
+    """Who else manages fields of an object we have just applied; nobody does if that made it."""
+    entries = metadata(answer).get("managedFields") or ()
+    found = {str(e.get("manager") or "unknown") for e in entries if not e.get("subresource")}
+    return tuple(sorted(found - {MANAGER_CHILDREN}))
+
+
 def _told(action: Action, error: ApiError) -> str:
-    """The server's message; of a Secret only the reason and the fields, since it may quote values."""
-    if not isinstance(action, Apply) or action.key.resource.gvk != _SECRET:
+    """The server's message; of an object with values of Secrets only what cannot quote them."""
+    if not isinstance(action, Apply) or not action.secrets or not error.quotes_body:
         return error.message
-    causes = error.details.get("causes") or ()
-    fields = sorted({str(cause.get("field", "")) for cause in causes if isinstance(cause, dict)} - {""})
-    return f"{error.reason or error.status}" + (f" in {', '.join(fields)}" if fields else "")
+    fields = _unique(sorted(quotable_field(field, action.secrets) for field in error.fields))
+    where = f" in {', '.join(fields)}" if any(fields) else ""
+    return f"{error.known_reason}{where} (details withheld: the object holds values of a Secret)"
+
+
+def quotable_field(field: str, secrets: Sequence[tuple[str | int, ...]]) -> str:
+    """A field path of the server without keys that may be values: it ends where a value of a Secret begins, and
+    before a key in brackets.
+    """
+    dot = "." if field.startswith(".") else ""
+    shown = re.split(r"\[(?![0-9]*\])", field.removeprefix(dot))[0]
+    for path in secrets:
+        begin = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+        if shown.startswith((f"{begin}.", f"{begin}[")):
+            shown = begin
+    return dot + shown
+
+
+def _unique(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(text for text in texts if text))
 
 
 _REFUSALS: tuple[tuple[type[ApiError], Refusal], ...] = (
     (AlreadyExistsError, Refusal.CONFLICT),
     (ConflictError, Refusal.CONFLICT),
     (NotFoundError, Refusal.MISSING),
+    (TooBigError, Refusal.TOO_BIG),
     (InvalidError, Refusal.INVALID),
     (ForbiddenError, Refusal.FORBIDDEN),
     (UnauthorizedError, Refusal.FORBIDDEN),

@@ -34,6 +34,8 @@ class Apply:
     obj: Obj
     need: Need
     force: bool
+    # Places in `obj` with values of Secrets: what the server says of such an object is not to be quoted.
+    secrets: tuple[tuple[str | int, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +71,12 @@ class Watch:
     selector: str | None = None
 
 
-Action: TypeAlias = Apply | Delete | PatchParent | Watch
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """Let others run: the pass has computed for a while."""
+
+
+Action: TypeAlias = Apply | Delete | PatchParent | Watch | Pause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +87,8 @@ class Done:
     obj: Obj | None = None
     # False if the server answered that nothing had to be changed (the resourceVersion did not move).
     changed: bool = True
+    # The object existed before, and was nobody's.
+    adopted: bool = False
 
 
 class Refusal(Enum):
@@ -89,6 +98,7 @@ class Refusal(Enum):
     FOREIGN = "foreign"  # the object belongs to a different ApplySet
     INVALID = "invalid"  # the API server will not take it as it is
     FORBIDDEN = "forbidden"
+    TOO_BIG = "too big"  # for the API server or its store
     MISSING = "missing"  # kind, namespace or object does not exist
     UNAVAILABLE = "unavailable"  # timeouts, 429, 5xx: nothing wrong with the request
 

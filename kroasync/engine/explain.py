@@ -6,11 +6,12 @@ out.
 """
 
 import json
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
 
 from kroasync.cel import CelError, Env, Program, to_json
 from kroasync.cel import syntax as ast
+from kroasync.engine.allowance import Allowance
 from kroasync.engine.scope import Compiled, truth
 
 _COMPARISONS: Final = {
@@ -23,6 +24,8 @@ _COMPARISONS: Final = {
     ast.IN: "in",
 }
 _SHOWN: Final = 80
+# Evaluates an operand.
+_Run: TypeAlias = Callable[[Program], Any]
 
 
 class Explainer:
@@ -32,39 +35,40 @@ class Explainer:
         self._env: Env | None = None
         self._operands: dict[str, Program | None] = {}
 
-    def why_false(self, expression: Compiled, variables: Mapping[str, Any]) -> str:
+    def why_false(self, expression: Compiled, variables: Mapping[str, Any], allowance: Allowance | None = None) -> str:
         """`1 == 3 is false`, or `is false` where the expression is no comparison."""
-        program = expression.source.program
-        return self._explain(program.ast.root, program.source, expression.secret, variables)
+        program = expression.program
+        run = (allowance or Allowance()).run
+        return self._explain(program.ast.root, program.source, expression.secret, lambda part: run(part, variables))
 
-    def _explain(self, node: ast.Node, source: str, secret: bool, variables: Mapping[str, Any]) -> str:
+    def _explain(self, node: ast.Node, source: str, secret: bool, run: _Run) -> str:
         while isinstance(node, ast.Call) and node.function == ast.AND:
-            failing = next((a for a in node.args if not self._holds(a, source, variables)), None)
+            failing = next((a for a in node.args if not self._holds(a, source, run)), None)
             if failing is None:
                 return "is false"
             node = failing
         if not isinstance(node, ast.Call) or node.function not in _COMPARISONS or len(node.args) != 2:
             return "is false"
-        texts = [self._operand(a, source, secret, variables) for a in node.args]
+        texts = [self._operand(a, source, secret, run) for a in node.args]
         if None in texts:
             return "is false"
         return f"{texts[0]} {_COMPARISONS[node.function]} {texts[1]} is false"
 
-    def _holds(self, node: ast.Node, source: str, variables: Mapping[str, Any]) -> bool:
+    def _holds(self, node: ast.Node, source: str, run: _Run) -> bool:
         program = self._program(_slice(node, source))
         try:
-            return program is not None and truth(program.evaluate(variables)) is True
+            return program is not None and truth(run(program)) is True
         except CelError:
             return False
 
-    def _operand(self, node: ast.Node, source: str, secret: bool, variables: Mapping[str, Any]) -> str | None:
+    def _operand(self, node: ast.Node, source: str, secret: bool, run: _Run) -> str | None:
         if isinstance(node, ast.Literal):
             return shown(node.value)
         program = self._program(_slice(node, source))
         if program is None:
             return None
         try:
-            value = program.evaluate(variables)
+            value = run(program)
         except CelError:
             return None
         return described(value) if secret else shown(value)

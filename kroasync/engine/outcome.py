@@ -33,6 +33,7 @@ class NodeState(StrEnum):
 
 class ChangeKind(StrEnum):
     CREATED = "created"
+    ADOPTED = "adopted"
     UPDATED = "updated"
     HEALED = "healed"
     DELETED = "deleted"

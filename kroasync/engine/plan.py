@@ -10,15 +10,19 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
+from kroasync.engine.allowance import EVALUATION_STEPS, PASS_STEPS
 from kroasync.engine.explain import Explainer
 from kroasync.engine.labels import label_value
 from kroasync.engine.scope import Compiled
+from kroasync.engine.taint import Taint
 from kroasync.graph.nodes import Expression, Graph, Node, Path
-from kroasync.model import names
+from kroasync.model import names, paths
 from kroasync.model.objects import Obj
 
 # Levels of an object that is written: JSON encoders and the API server give up on more.
 MAX_DEPTH: Final = 200
+# etcd takes requests of 1.5 MiB, and what is stored is a little more than what is sent.
+MAX_OBJECT_BYTES: Final = 1_500_000
 
 Filler: TypeAlias = Callable[[Sequence[Any]], Any]
 """Puts the values of a node's expressions into a copy of its template that shares what is constant."""
@@ -33,8 +37,11 @@ class Options:
     max_collection_size: int = 1000
     # Label keys, or prefixes ending in "/", that never go from an instance to its children.
     unpropagated_labels: tuple[str, ...] = names.UNPROPAGATED_LABELS
-    # Steps one evaluation may take; None: the language's default.
-    budget: int | None = None
+    # Steps one evaluation may take, and all of a pass together.
+    evaluation_steps: int = EVALUATION_STEPS
+    pass_steps: int = PASS_STEPS
+    # Most bytes of an object as JSON.
+    max_object_bytes: int = MAX_OBJECT_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,7 +66,8 @@ class NodePlan:
     # Labels that are the same on every object of the node.
     labels: Mapping[str, str]
     apply_order: str
-    is_secret: bool
+    # Places of the template whose values come from Secrets or go into one.
+    secrets: tuple[Path, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -76,13 +84,15 @@ class Plan:
     child_labels: Mapping[str, str]
     status: tuple[tuple[Path, Compiled], ...]
     conditions: tuple[Compiled, ...]
+    # The author's status is made from values of Secrets.
+    status_is_secret: bool
     explainer: Explainer = field(default_factory=Explainer)
 
     @staticmethod
     def of(graph: Graph, options: Options | None = None) -> "Plan":
         options = options or Options()
         positions = {id_: position for position, id_ in enumerate(graph.order)}
-        secrets = frozenset(n.id for n in graph.nodes.values() if _is_secret(n))
+        taint = Taint(graph)
         dependents: dict[str, list[int]] = {id_: [] for id_ in graph.order}
         for id_ in graph.order:
             for dependency in graph.nodes[id_].dependencies:
@@ -91,16 +101,14 @@ class Plan:
         owned = {names.LABEL_OWNED: "true", names.LABEL_KRO_VERSION: version}
         resource, definition = graph.resource, graph.definition
 
-        def compiled(expression: Expression) -> Compiled:
-            secret = any(reference in secrets for reference in expression.references)
-            return Compiled.of(expression, secret=secret, budget=options.budget)
+        def compiled(expression: Expression, place: str) -> Compiled:
+            return Compiled.of(expression, secret=taint.reaches(expression), place=place)
 
         return Plan(
             graph=graph,
             options=options,
             nodes=tuple(
-                _plan_node(graph.nodes[id_], positions[id_], tuple(dependents[id_]), secrets, options)
-                for id_ in graph.order
+                _plan_node(graph.nodes[id_], positions[id_], tuple(dependents[id_]), taint) for id_ in graph.order
             ),
             positions=positions,
             instance_labels={
@@ -115,28 +123,19 @@ class Plan:
                 names.LABEL_INSTANCE_VERSION: resource.version,
                 names.LABEL_INSTANCE_KIND: resource.kind,
             },
-            status=tuple((f.path, compiled(f.expression)) for f in graph.status),
-            conditions=tuple(compiled(expression) for expression in graph.conditions),
+            status=tuple((f.path, compiled(f.expression, f"status.{paths.build(f.path)}")) for f in graph.status),
+            conditions=tuple(compiled(e, f"status.conditions[{i}]") for i, e in enumerate(graph.conditions)),
+            status_is_secret=any(map(taint.reaches, (*(f.expression for f in graph.status), *graph.conditions))),
         )
 
 
-def _is_secret(node: Node) -> bool:
-    return node.resource.kind == "Secret" and not node.resource.group
+def _plan_node(node: Node, position: int, dependents: tuple[int, ...], taint: Taint) -> NodePlan:
+    def compiled(expression: Expression, place: str, *, secret: bool = False) -> Compiled:
+        secret = secret or taint.reaches(expression, node)
+        return Compiled.of(expression, secret=secret, place=place)
 
-
-def _plan_node(
-    node: Node, position: int, dependents: tuple[int, ...], secrets: frozenset[str], options: Options
-) -> NodePlan:
-    # An iterator over data of a Secret carries its values into every expression that uses it.
-    tainted = any(reference in secrets for d in node.for_each for reference in d.expression.references)
-
-    def compiled(expression: Expression, *, own: bool = False) -> Compiled:
-        secret = (
-            any(reference in secrets for reference in expression.references)
-            or (tainted and bool(expression.iterators))
-            or (own and node.id in secrets)
-        )
-        return Compiled.of(expression, secret=secret, budget=options.budget)
+    # What fills a Secret is not to be quoted wherever else it is used.
+    filling = {i.expression.program.source for i in node.fields if taint.fills_secret(node, tuple(i.path))}
 
     distinct: dict[tuple[str, bool], int] = {}
     expressions: list[Compiled] = []
@@ -145,7 +144,8 @@ def _plan_node(
         key = (item.expression.program.source, item.expression.to_bytes_field)
         if key not in distinct:
             distinct[key] = len(expressions)
-            expressions.append(compiled(item.expression))
+            place = paths.build(item.path)
+            expressions.append(compiled(item.expression, place, secret=key[0] in filling))
         slots[tuple(item.path)] = distinct[key]
     namespace_slot = slots.get(("metadata", "namespace"))
     constant = node.template.get("metadata", {}).get("namespace")
@@ -160,14 +160,14 @@ def _plan_node(
             for place in range(len(expressions))
         ),
         may_omit=any(e.may_omit for e in expressions),
-        dimensions=tuple((d.name, compiled(d.expression)) for d in node.for_each),
-        include_when=tuple(compiled(e) for e in node.include_when),
-        ready_when=tuple(compiled(e, own=True) for e in node.ready_when),
+        dimensions=tuple((d.name, compiled(d.expression, f"forEach {d.name}")) for d in node.for_each),
+        include_when=tuple(compiled(e, f"includeWhen[{i}]") for i, e in enumerate(node.include_when)),
+        ready_when=tuple(compiled(e, f"readyWhen[{i}]") for i, e in enumerate(node.ready_when)),
         dependents=dependents,
         namespace=expressions[namespace_slot] if namespace_slot is not None else constant or None,
         labels={names.LABEL_NODE_ID: label_value(node.id)},
         apply_order=str(node.apply_order),
-        is_secret=node.id in secrets,
+        secrets=taint.fields(node),
     )
 
 

@@ -5,15 +5,17 @@ about an expression that reads a Secret never show the value they stumbled over.
 """
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kroasync.cel import OMIT, CelError, EvalError, PendingError, to_json
+from kroasync.cel import OMIT, BudgetError, CelError, EvalError, PendingError, Program, to_json
+from kroasync.cel import syntax as ast
 from kroasync.cel.values import Optional
+from kroasync.engine.allowance import Allowance
 from kroasync.graph.nodes import Expression
 
-_WITHHELD: Final = "evaluation failed (details withheld: the expression reads a Secret)"
+_WITHHELD: Final = "evaluation failed{} (details withheld: values of a Secret are involved)"
 
 
 class PendingData(Exception):
@@ -40,31 +42,31 @@ class Compiled:
     # What results are remembered by: equal for equal CEL, unlike for a template and an expression of the same
     # text.
     key: str
-    evaluate: Callable[[Mapping[str, Any]], Any]
+    program: Program
     references: tuple[str, ...]
     is_iteration: bool
     to_bytes_field: bool
     may_omit: bool
-    # Reads a Secret, directly or through an iterator: values must not be shown.
+    # Reads what came from a Secret, or fills one: values must not be shown.
     secret: bool
     source: Expression
+    # Where the manifest has it, for people.
+    place: str = ""
 
     @staticmethod
-    def of(expression: Expression, *, secret: bool, budget: int | None = None) -> "Compiled":
+    def of(expression: Expression, *, secret: bool, place: str = "") -> "Compiled":
         program = expression.program
-        evaluate: Callable[[Mapping[str, Any]], Any] = program.evaluate
-        if budget is not None:
-            evaluate = lambda variables: program.evaluate(variables, budget=budget)  # noqa: E731
         return Compiled(
             text=expression.text,
             key=program.source,
-            evaluate=evaluate,
+            program=program,
             references=expression.references,
             is_iteration=bool(expression.iterators),
             to_bytes_field=expression.to_bytes_field,
             may_omit="omit" in expression.text,
             secret=secret,
             source=expression,
+            place=place,
         )
 
     @property
@@ -75,19 +77,39 @@ class Compiled:
     def failure_text(self, error: CelError) -> str:
         """`${expression}: what went wrong`, fit to be published."""
         message = error.message if isinstance(error, EvalError) else str(error)
-        if self.secret and not (isinstance(error, PendingError) and message.rpartition(": ")[2] in self.text):
-            # A key that is missing may itself be a value, unless the author wrote it.
-            message = _WITHHELD
+        if isinstance(error, BudgetError):
+            where = f" at {self.place}" if self.place else ""
+            return f"{self.shown}{where}: {message}"
+        if self.secret and not self._is_quotable(error):
+            message = _WITHHELD.format(self._failing(error))
         return f"{self.shown}: {message}"
+
+    def _is_quotable(self, error: CelError) -> bool:
+        """A missing key may itself be a value, unless the author wrote it."""
+        if not isinstance(error, PendingError) or not isinstance(error.value, str):
+            return False
+        written = (_written_name(node) for node in ast.walk(self.source.program.ast.root))
+        return any(error.value == name for name in written)
+
+    def _failing(self, error: CelError) -> str:
+        """The part of the expression that failed, in the author's words."""
+        if not isinstance(error, EvalError) or error.span is None:
+            return ""
+        start, end = error.span
+        part = self.key[start:end]
+        return f" at {part}" if part and part != self.key else ""
 
 
 class Scope:
     """Variables of a pass and the results so far."""
 
-    __slots__ = ("_json", "_values", "variables")
+    __slots__ = ("_exhausted", "_json", "_values", "allowance", "variables")
 
-    def __init__(self, variables: dict[str, Any]) -> None:
+    def __init__(self, variables: dict[str, Any], allowance: Allowance | None = None) -> None:
         self.variables = variables
+        self.allowance = allowance or Allowance()
+        # The one kind of failure that is remembered: it is what costs most, and comes again.
+        self._exhausted: dict[str, BudgetError] = {}
         self._values: dict[str, Any] = {}
         self._json: dict[str, Any] = {}
 
@@ -95,8 +117,18 @@ class Scope:
         """The CEL value; raises CelError."""
         found = self._values.get(expression.key, _ABSENT)
         if found is _ABSENT:
-            found = self._values[expression.key] = expression.evaluate(self.variables)
+            if expression.key in self._exhausted:
+                raise self._exhausted[expression.key]
+            try:
+                found = self._values[expression.key] = self.allowance.run(expression.program, self.variables)
+            except BudgetError as error:
+                self._exhausted[expression.key] = error
+                raise
         return found
+
+    def value_with(self, expression: Compiled, variables: Mapping[str, Any]) -> Any:
+        """The CEL value under other variables, remembered nowhere; raises CelError."""
+        return self.allowance.run(expression.program, variables)
 
     def json(self, expression: Compiled) -> Any:
         """The value as JSON (`OMIT` may stand in it); raises CelError."""
@@ -107,10 +139,9 @@ class Scope:
             found = self._json[expression.key] = to_json(self.value(expression))
         return found
 
-
-def json_of(expression: Compiled, variables: Mapping[str, Any]) -> Any:
-    """The value under other variables, remembered nowhere; raises CelError."""
-    return _written(expression.evaluate(variables), expression)
+    def json_with(self, expression: Compiled, variables: Mapping[str, Any]) -> Any:
+        """The value as JSON under other variables, remembered nowhere; raises CelError."""
+        return _written(self.value_with(expression, variables), expression)
 
 
 def truth(value: Any) -> bool | None:
@@ -141,6 +172,18 @@ def _written(value: Any, expression: Compiled) -> Any:
 def encoded(value: bytes) -> str:
     """The form of bytes in a field of format byte."""
     return base64.b64encode(value).decode("ascii")
+
+
+def _written_name(node: ast.Node) -> str | None:
+    """The name, field or key a node of the syntax tree looks up, as it is written."""
+    match node:
+        case ast.Select():
+            return node.field
+        case ast.Ident():
+            return node.name
+        case ast.Index(index=ast.Literal(value=str() as key)):
+            return key
+    return None
 
 
 _ABSENT: Final = object()

@@ -12,9 +12,12 @@ dependents only. Nothing is applied that the recorded inventory would not find a
 anything is unresolved.
 """
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
+
+import orjson
 
 from kroasync.cel import CelError
 from kroasync.engine.actions import (
@@ -25,12 +28,14 @@ from kroasync.engine.actions import (
     Need,
     Observed,
     PatchParent,
+    Pause,
     Refusal,
     Refused,
     Result,
     Watch,
     World,
 )
+from kroasync.engine.allowance import Allowance, never
 from kroasync.engine.expand import dimensions, expand
 from kroasync.engine.outcome import (
     Change,
@@ -43,14 +48,18 @@ from kroasync.engine.outcome import (
 )
 from kroasync.engine.parent import ManagementError, covers, patch, place, read_metadata
 from kroasync.engine.plan import NodePlan, Options, Plan
-from kroasync.engine.readiness import is_certainly_excluded, is_included, readiness
-from kroasync.engine.resolve import Desired, Ownership, desired, fill, identity, key_of
+from kroasync.engine.readiness import NotReady, is_certainly_excluded, is_included, readiness
+from kroasync.engine.resolve import Desired, Ownership, desired, filling, identity, key_of
 from kroasync.engine.scope import Compiled, NodeFailure, PendingData, Scope
 from kroasync.engine.selectors import SelectorError, selector_text
 from kroasync.graph.nodes import Graph, NodeType
 from kroasync.model import names
 from kroasync.model.applyset import Inventory, InventoryError
 from kroasync.model.objects import Key, Obj, annotations_of, is_deleting, metadata
+
+T = TypeVar("T")
+# What a step of the pass is: it asks for batches and is sent their results.
+_Steps: TypeAlias = Generator[list[Action], Sequence[Result], T]
 
 _CHANGES = {
     Need.CREATE: ChangeKind.CREATED,
@@ -113,14 +122,27 @@ class _Run:
 class Walk:
     """A pass. `graph` may be a Plan, which callers with many passes keep; a Graph is planned on the spot."""
 
-    def __init__(self, graph: Graph | Plan, instance: Obj, world: World, *, options: Options | None = None) -> None:
+    def __init__(
+        self,
+        graph: Graph | Plan,
+        instance: Obj,
+        world: World,
+        *,
+        options: Options | None = None,
+        tired: Callable[[], bool] = never,
+    ) -> None:
+        """`tired` says that the pass has computed so long that a Pause is in order."""
         self.plan = graph if isinstance(graph, Plan) else Plan.of(graph, options)
         self._world = world
+        given = self.plan.options
+        self._allowance = Allowance(evaluation=given.evaluation_steps, whole=given.pass_steps, tired=tired)
         self._observe(instance)
         self._runs = {plan.id: _Run(plan) for plan in self.plan.nodes}
         self._by_position = tuple(self._runs.values())
         # Positions of nodes whose dependencies are all decided.
         self._heap: list[int] = []
+        # Nodes whose objects are there, and those; whether they are ready is to be seen.
+        self._unjudged: deque[tuple[_Run, Any]] = deque()
         # Nodes whose objects the recorded inventory does not cover yet.
         self._held: list[_Run] = []
         # What the instance records, and what it will record once the patch under way is done.
@@ -170,9 +192,29 @@ class Walk:
         self._instance = instance
         self._ownership = Ownership.of(self.plan, instance)
         schema = {key: value for key, value in instance.items() if key != "status"}
-        self._scope = Scope({"schema": schema})
+        self._scope = Scope({"schema": schema}, self._allowance)
 
-    def _pass(self) -> Generator[list[Action], Sequence[Result], None]:
+    def _paced(self, work: Iterable[T | None]) -> _Steps[list[T]]:
+        """All items of some work, with pauses between them, and where it says None."""
+        items: list[T] = []
+        for item in work:
+            if item is not None:
+                items.append(item)
+            if self._allowance.tired():
+                yield [Pause()]
+        return items
+
+    def _fill(self, plan: NodePlan) -> _Steps[Obj]:
+        work = filling(plan, self._scope)
+        while True:
+            try:
+                next(work)
+            except StopIteration as end:
+                obj: Obj = end.value
+                return obj
+            yield [Pause()]
+
+    def _pass(self) -> _Steps[None]:
         managed = yield from self._manage()
         if not managed or is_suspended(self._instance):
             return
@@ -183,7 +225,7 @@ class Walk:
 
     # The instance's own metadata
 
-    def _manage(self) -> Generator[list[Action], Sequence[Result], bool]:
+    def _manage(self) -> _Steps[bool]:
         try:
             found = read_metadata(self.plan, self._instance, self._ownership)
         except ManagementError as error:
@@ -195,7 +237,7 @@ class Walk:
         self._inventory = found.recorded
         if found.is_current:
             return True
-        self._wanted = self._potential()
+        self._wanted = yield from self._potential()
         action = patch(self.plan, self._ownership, self._wanted, add_finalizer=not found.has_finalizer)
         (result,) = yield [action]
         if isinstance(result, Refused):
@@ -207,11 +249,13 @@ class Walk:
         self._inventory = self._wanted
         return True
 
-    def _potential(self) -> Inventory:
+    def _potential(self) -> _Steps[Inventory]:
         """Everything recorded, and where objects of nodes not known to be left out may come to be."""
         excluded: set[str] = set()
         places: list[tuple[str, str]] = []
         for run in self._by_position:
+            if self._allowance.tired():
+                yield [Pause()]
             plan = run.plan
             if (
                 run.state is NodeState.SKIPPED
@@ -248,15 +292,20 @@ class Walk:
 
     # The nodes
 
-    def _converge(self) -> Generator[list[Action], Sequence[Result], None]:
+    def _converge(self) -> _Steps[None]:
         self._heap = [run.plan.position for run in self._by_position if not run.waiting]
         heapify(self._heap)
         while True:
             batch: list[Action] = []
-            while self._heap:
-                batch += self._visit(self._by_position[heappop(self._heap)])
+            while self._heap or self._unjudged:
+                if self._allowance.tired():
+                    yield [Pause()]
+                if self._unjudged:
+                    yield from self._judge(*self._unjudged.popleft())
+                else:
+                    batch += yield from self._visit(self._by_position[heappop(self._heap)])
             if self._held:
-                batch.append(self._widen())
+                batch.append((yield from self._widen()))
             if not batch:
                 return
             for result in (yield batch):
@@ -264,11 +313,12 @@ class Walk:
             for run in self._released():
                 heappush(self._heap, run.plan.position)
 
-    def _widen(self) -> PatchParent:
+    def _widen(self) -> _Steps[PatchParent]:
         """The patch that makes the inventory cover what is held back."""
         places = [place(item) for run in self._held for item in run.desired]
         needed = Inventory.of(places, self._ownership.parent.namespace)
-        self._wanted = self._potential().union(needed)
+        potential = yield from self._potential()
+        self._wanted = potential.union(needed)
         return patch(self.plan, self._ownership, self._wanted)
 
     def _released(self) -> list[_Run]:
@@ -276,18 +326,18 @@ class Walk:
         held, self._held = self._held, []
         return held
 
-    def _visit(self, run: _Run) -> list[Action]:
+    def _visit(self, run: _Run) -> _Steps[list[Action]]:
         """Decide a node as far as possible; what it asks for is returned."""
         try:
             if run.desired:
-                return self._dispatch(run)
+                return (yield from self._dispatch(run))
             if self._is_left_out(run):
                 return []
             blockers = self._blockers(run)
             if blockers:
                 self._block(run, blockers)
                 return []
-            return self._resolve(run)
+            return (yield from self._resolve(run))
         except PendingData as error:
             self._wait(run, error)
         except NodeFailure as error:
@@ -340,19 +390,21 @@ class Walk:
             why=text,
         )
 
-    def _resolve(self, run: _Run) -> list[Action]:
+    def _resolve(self, run: _Run) -> _Steps[list[Action]]:
         plan = run.plan
         kind = plan.node.type
         if kind is NodeType.RESOURCE:
-            run.desired = [desired(plan, fill(plan, self._scope), self._ownership)]
+            obj = yield from self._fill(plan)
+            run.desired = [desired(plan, obj, self._ownership)]
         elif kind is NodeType.COLLECTION:
             limit = self.plan.options.max_collection_size
-            run.desired = expand(plan, self._scope, self._ownership, limit=limit)
+            run.desired = yield from self._paced(expand(plan, self._scope, self._ownership, limit=limit))
         else:
-            run.watch = self._watch_of(plan)
+            obj = yield from self._fill(plan)
+            run.watch = self._watch_of(plan, obj)
             return self._read_external(run)
         self._claim(run)
-        return self._dispatch(run)
+        return (yield from self._dispatch(run))
 
     def _claim(self, run: _Run) -> None:
         for item in run.desired:
@@ -365,7 +417,7 @@ class Walk:
         for item in run.desired:
             self._owners[item.identity] = run.plan.id
 
-    def _dispatch(self, run: _Run) -> list[Action]:
+    def _dispatch(self, run: _Run) -> _Steps[list[Action]]:
         """Send what has to be sent; a node with nothing to send is complete at once."""
         namespace = self._ownership.parent.namespace
         if not all(covers(self._inventory, item, namespace) for item in run.desired):
@@ -377,6 +429,8 @@ class Walk:
             action = self._apply(run, place_, item)
             if action is not None:
                 actions.append(action)
+            if self._allowance.tired():
+                yield [Pause()]
         run.outstanding = len(actions)
         if not actions:
             self._complete(run)
@@ -399,10 +453,16 @@ class Walk:
             obj=item.obj,
             need=need or Need.UPDATE,
             force=observed is not None and observed.ours,
+            secrets=run.plan.secrets,
         )
         if observed is not None and foreign:
             refused = Refused(action=action, refusal=Refusal.FOREIGN, message=observed.part_of)
             run.errors.append((item.index, refused))
+            return None
+        size, limit = len(orjson.dumps(item.obj)), self.plan.options.max_object_bytes
+        if size > limit:
+            text = f"the object has {size} bytes as JSON, the limit is {limit}"
+            run.errors.append((item.index, Refused(action=action, refusal=Refusal.TOO_BIG, message=text)))
             return None
         return action
 
@@ -433,8 +493,8 @@ class Walk:
                 run.deleting = run.deleting or action.key
             # After a restart everything is sent once to learn its hashes; what changes nothing is no news.
             if result.changed:
-                change = Change(kind=_CHANGES[action.need], node=action.node, key=action.key)
-                self._changes.append(change)
+                kind = ChangeKind.ADOPTED if result.adopted else _CHANGES[action.need]
+                self._changes.append(Change(kind=kind, node=action.node, key=action.key))
         if not run.outstanding:
             self._complete(run)
 
@@ -446,7 +506,7 @@ class Walk:
             text = deleting_text(run.plan.id, run.deleting)
             self._finish(run, NodeState.DELETING, message=text, why=text)
         else:
-            self._judge(run, run.answers if run.plan.node.is_collection else run.answers[0])
+            self._publish(run, run.answers if run.plan.node.is_collection else run.answers[0])
 
     def _fail_apply(self, run: _Run) -> None:
         errors = sorted(run.errors, key=lambda error: -1 if error[0] is None else error[0])
@@ -454,7 +514,10 @@ class Walk:
             self._refusal_text(refused) if index is None else f"collection item {index}: {self._refusal_text(refused)}"
             for index, refused in errors
         ]
-        self._fail(run, f'node "{run.plan.id}": ' + "; ".join(texts), refused=errors[0][1])
+        # Something else than size may have changed by the next attempt.
+        refused = next((e for _, e in errors if e.refusal is not Refusal.TOO_BIG), errors[0][1])
+        retryable = refused.refusal is not Refusal.TOO_BIG
+        self._fail(run, f'node "{run.plan.id}": ' + "; ".join(texts), retryable=retryable, refused=refused)
 
     def _refusal_text(self, refused: Refused) -> str:
         """What is said of a refused apply; the message of FOREIGN is the id of the other ApplySet."""
@@ -468,11 +531,18 @@ class Walk:
             f'"{refused.message}", cannot reassign to "{self._ownership.applyset_id}"'
         )
 
-    def _judge(self, run: _Run, value: Any) -> None:
-        """The node's objects are there: publish them to expressions, and see whether they are ready."""
+    def _publish(self, run: _Run, value: Any) -> None:
+        """The node's objects are there: show them to expressions; whether they are ready is seen next."""
         self._scope.variables[run.plan.id] = value
+        self._unjudged.append((run, value))
+
+    def _judge(self, run: _Run, value: Any) -> _Steps[None]:
+        unmet: NotReady | None = None
         try:
-            unmet = readiness(run.plan, value, self._scope, self.plan.explainer)
+            for found in readiness(run.plan, value, self._scope, self.plan.explainer):
+                unmet = found
+                if self._allowance.tired():
+                    yield [Pause()]
         except NodeFailure as error:
             run.expression = error.expression
             self._fail(run, str(error), retryable=False)
@@ -513,8 +583,8 @@ class Walk:
 
     # External references
 
-    def _watch_of(self, plan: NodePlan) -> Watch:
-        obj, node = fill(plan, self._scope), plan.node
+    def _watch_of(self, plan: NodePlan, obj: Obj) -> Watch:
+        node = plan.node
         if node.type is NodeType.EXTERNAL:
             key = key_of(plan, obj, self._ownership.parent.namespace)
             self._external.add(identity(key))
@@ -547,9 +617,9 @@ class Walk:
 
     def _judge_external(self, run: _Run, objects: Sequence[Obj]) -> None:
         if run.plan.node.is_collection:
-            self._judge(run, list(objects))
+            self._publish(run, list(objects))
         elif objects:
-            self._judge(run, objects[0])
+            self._publish(run, objects[0])
         else:
             text = f'waiting for external reference "{run.plan.id}": not found'
             self._finish(run, NodeState.WAITING_FOR_READINESS, message=text, why=text)
@@ -572,7 +642,7 @@ class Walk:
             ):
                 yield member
 
-    def _prune(self) -> Generator[list[Action], Sequence[Result], None]:
+    def _prune(self) -> _Steps[None]:
         waves: dict[int, list[Action]] = {}
         unknown = len(self._by_position)
         for member in self._orphans():
@@ -602,7 +672,7 @@ class Walk:
             return False
         return True
 
-    def _shrink(self) -> Generator[list[Action], Sequence[Result], None]:
+    def _shrink(self) -> _Steps[None]:
         """Forget kinds and namespaces without members; a refusal matters as little as a superset does."""
         if self._leftovers or self._failures:
             return

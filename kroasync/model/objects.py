@@ -27,7 +27,8 @@ class GVK:
         return f"{self.kind}.{self.group}" if self.group else self.kind
 
     def __str__(self) -> str:
-        return f"{self.api_version}, Kind={self.kind}"
+        """The form of apimachinery's messages: `group/version, Kind=kind`, where the core group is empty."""
+        return f"{self.group}/{self.version}, Kind={self.kind}"
 
     @staticmethod
     def of(obj: Mapping[str, Any]) -> "GVK":
@@ -76,8 +77,8 @@ class Resource:
         return "/".join(parts)
 
     def __str__(self) -> str:
-        """The form of kro's messages: `group/version, Resource=plural`."""
-        return f"{self.api_version}, Resource={self.plural}"
+        """The form of apimachinery's messages: `group/version, Resource=plural`, where the core group is empty."""
+        return f"{self.group}/{self.version}, Resource={self.plural}"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from kroasync.metrics import SERIES_LIMIT, ConditionAge, Metrics, gvr_path, markdown
+from kroasync.metrics import DELETIONS_KEPT, SERIES_LIMIT, ConditionAge, Metrics, gvr_path, markdown
+from kroasync.model.objects import Resource
 
 
 def lines(metrics: Metrics) -> list[str]:
@@ -80,6 +81,39 @@ def test_series_of_what_is_gone_can_be_dropped() -> None:
     assert 'rgd_graph_build_total{name="a"} 1.0' in lines(metrics)
 
 
+def test_the_last_deletions_are_told_and_earlier_ones_dropped() -> None:
+    metrics = Metrics()
+    for number in range(DELETIONS_KEPT + 10):
+        metrics.rgd_deletions_total.inc(f"rgd{number}")
+        metrics.rgd_deletion_duration_seconds.observe(1.0, f"rgd{number}")
+        metrics.forget_definition(f"rgd{number}")
+        # Deleted again and again, so it stays among the last.
+        metrics.forget_definition("rgd0")
+    told = [line for line in lines(metrics) if line.startswith("rgd_deletions_total{")]
+    assert told[0] == 'rgd_deletions_total{name="rgd0"} 1.0'
+    assert len(told) == DELETIONS_KEPT
+    assert len([line for line in lines(metrics) if line.startswith("rgd_deletion_duration_seconds_count")]) == len(told)
+
+
+def test_no_series_of_a_kind_is_left_when_it_is_forgotten() -> None:
+    """Whatever form of its name a family uses; those of other kinds stay."""
+    metrics = Metrics()
+    gone, kept = (Resource("x.org", "v1", kind, plural) for kind, plural in (("App", "apps"), ("Apple", "appless")))
+    for kind in (gone, kept):
+        metrics.dynamic_controller_reconcile_total.inc(gvr_path(kind.api_version, kind.plural))
+        metrics.dynamic_controller_requeue_total.inc(gvr_path(kind.api_version, kind.plural), "no_requeue")
+        metrics.instance_reconcile_duration_seconds.observe(1.0, str(kind))
+        metrics.dynamic_controller_informer_events_total.inc(str(kind), "add")
+        metrics.instance_state_transitions_total.inc(str(kind.gvk), "", "ACTIVE")
+        ready = ConditionAge(type="Ready", status="True", reason="Fine", since=0.0)
+        metrics.instance_conditions.set(str(kind), "ns", "a", [ready])
+    before = [line for line in lines(metrics) if "x.org" in line]
+    metrics.forget_kind(gone)
+    after = [line for line in lines(metrics) if "x.org" in line]
+    assert len(before) == 2 * len(after) > 0
+    assert all(plural in line for line in after for plural in ["Apple" if "Kind=" in line else "appless"])
+
+
 def test_age_of_conditions_is_computed_when_rendered() -> None:
     now = 1000.0
     metrics = Metrics(now=lambda: now)
@@ -140,7 +174,7 @@ def test_every_metric_is_declared_with_its_meaning() -> None:
     metrics = Metrics()
     names = [declared.name for declared in metrics.declared]
     assert len(names) == len(set(names))
-    own = {name for name, value in vars(metrics).items() if name not in ("registry", "declared")}
+    own = {name for name in vars(metrics) if name not in ("registry", "declared") and name[0] != "_"}
     assert {"instance_conditions" if n.startswith("instance_condition_") else n for n in names} == own
     assert all(len(declared.text) > 8 for declared in metrics.declared)
 
@@ -155,7 +189,8 @@ def test_every_metric_is_fed_somewhere() -> None:
     )
     metrics = Metrics()
     by_metrics = {name for name in vars(metrics) if name.startswith("rest_client_") and "retries" not in name}
-    for name in vars(metrics).keys() - {"registry", "declared"} - by_metrics:
+    own = {name for name in vars(metrics) if name not in ("registry", "declared") and name[0] != "_"}
+    for name in own - by_metrics:
         assert re.search(rf"metrics\.{name}\b", source), name
     metrics.request_done("GET", 200, 0.1, 1, 1)
     for name in by_metrics:

@@ -231,7 +231,7 @@ def test_missing_data_is_waited_for(graph_of, cluster_of, instance_of, walked, c
     passed = walked(graph, cluster)
     assert passed.state("after") == "IN_PROGRESS"
     assert passed.message("after").startswith(
-        'waiting for unresolved resource: gvr "v1, Resource=configmaps": node "after": '
+        'waiting for unresolved resource: gvr "/v1, Resource=configmaps": node "after": '
         "failed to evaluate expression: ${service.status.loadBalancer.ingress[0].ip}: "
     )
     assert passed.message("after").endswith("(data pending)")
@@ -275,7 +275,7 @@ def test_objects_of_another_applyset_are_left_alone(graph_of, cluster_of, instan
     assert passed.applied == [["b"]]
     assert passed.state("a") == "ERROR"
     assert passed.message("a").startswith(
-        'node "a": resource belongs to a different ApplySet: team/shop-a (v1, Kind=ConfigMap) belongs to ApplySet '
+        'node "a": resource belongs to a different ApplySet: team/shop-a (/v1, Kind=ConfigMap) belongs to ApplySet '
         '"applyset-theirs-v1", cannot reassign to "applyset-'
     )
     assert passed.outcome.failures[0].refusal is Refusal.FOREIGN
