@@ -1,9 +1,11 @@
 """The process's own HTTP server: liveness, readiness and metrics, read by kubelet and Prometheus.
 
-Read only: GET and HEAD, no bodies, small headers. Both addresses may be one. The answers have the API
-server's format, so its documentation of `?verbose` and `?exclude` holds.
+Read only: GET and HEAD, no bodies, small headers. A client that is slow loses its connection, and so does the one
+connected longest when there are too many: a new probe is always heard. Both addresses may be one. The answers have the
+API server's format, so its documentation of `?verbose` and `?exclude` holds.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +21,9 @@ log = logging.getLogger("server")
 DISABLED: Final = ("0", "")
 _HEADER_LIMIT: Final = 8190
 _BODY_LIMIT: Final = 1024
+# Prometheus asks every minute and keeps its connection.
+_IDLE_S: Final = 75.0
+_CONNECTIONS: Final = 100
 
 
 class AddressError(ValueError):
@@ -74,14 +79,20 @@ class Server:
         live: Sequence[Check] = (),
         ready: Sequence[Check] = (),
         metrics: Metrics | None = None,
+        idle_s: float = _IDLE_S,
+        connections: int = _CONNECTIONS,
     ) -> None:
+        """`idle_s` is the time for a request to come, whole; `connections` how many there may be to each address."""
         self.ports: Mapping[str, int] = {}
         self._health_address = health_address
         self._metrics_address = metrics_address if metrics is not None else None
         self._live = (Check(name="ping", probe=lambda: None), *live)
         self._ready = (Check(name="ping", probe=lambda: None), *ready)
         self._metrics = metrics
+        self._idle_s = idle_s
+        self._connections = connections
         self._runners: list[web.AppRunner] = []
+        self._listeners: list[asyncio.Server] = []
 
     async def start(self) -> None:
         """Listen; raises OSError naming the address when it cannot be bound, with nothing left open."""
@@ -96,6 +107,9 @@ class Server:
         self.ports = ports
 
     async def close(self) -> None:
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            listener.close()
         runners, self._runners = self._runners, []
         for runner in runners:
             await runner.cleanup()
@@ -135,17 +149,31 @@ class Server:
             access_log=None,
             max_line_size=_HEADER_LIMIT,
             max_field_size=_HEADER_LIMIT,
-            keepalive_timeout=75.0,
+            keepalive_timeout=self._idle_s,
             lingering_time=1.0,
             shutdown_timeout=1.0,
         )
         await runner.setup()
         self._runners.append(runner)
-        site = web.TCPSite(runner, address.host or None, address.port)
-        await site.start()
-        port = int(runner.addresses[0][1])
+        assert runner.server is not None
+        listener = await asyncio.get_running_loop().create_server(
+            self._acceptor(runner.server), address.host or None, address.port
+        )
+        self._listeners.append(listener)
+        port = int(listener.sockets[0].getsockname()[1])
         log.info("serving %s on port %d", " and ".join(parts), port)
         return port
+
+    def _acceptor(self, server: web.Server) -> Callable[[], asyncio.Protocol]:
+        """Makes the protocol of a new connection, and ends the oldest if there are too many."""
+
+        def accept() -> asyncio.Protocol:
+            open_ = [c.transport for c in server.connections if c.transport is not None]
+            for transport in open_[: max(0, len(open_) - self._connections + 1)]:
+                transport.abort()
+            return server()
+
+        return accept
 
     async def _render(self, _request: web.Request) -> web.Response:
         if self._metrics is None:

@@ -1,6 +1,7 @@
 """Health endpoints in the API server's format, and metrics."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -159,6 +160,65 @@ async def test_headers_beyond_the_limit_are_refused() -> None:
         await writer.drain()
         assert b" 400 " in await reader.readline()
         writer.close()
+
+
+async def test_many_small_headers_are_refused() -> None:
+    async with server() as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.ports["health"])
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"X-A: b\r\n" * 5_000 + b"\r\n")
+        assert b" 400 " in await reader.readline()
+        writer.close()
+
+
+async def test_a_long_request_line_is_refused() -> None:
+    async with server() as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.ports["health"])
+        writer.write(b"GET /healthz?" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b" 400 " in await reader.readline()
+        writer.close()
+
+
+async def test_a_body_is_not_waited_for() -> None:
+    """The answer comes at once, and the connection ends although the body never does."""
+    async with server() as running, asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.ports["health"])
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\nabc")
+        assert b" 200 " in await reader.readline()
+        assert (await reader.read()).endswith(b"ok")
+        writer.close()
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: a"])
+async def test_a_client_that_does_not_finish_its_request_loses_the_connection(begun: bytes) -> None:
+    async with server(idle_s=0.2) as running, asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.ports["health"])
+        writer.write(begun)
+        assert await reader.read() == b""
+        writer.close()
+
+
+async def test_a_client_that_sends_byte_by_byte_loses_the_connection() -> None:
+    async with server(idle_s=0.2) as running, asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.ports["health"])
+        ended = asyncio.create_task(reader.read())
+        writer.write(b"GET /healthz HTTP/1.1\r\nX-Slow: ")
+        while not ended.done():
+            writer.write(b"a")
+            await asyncio.wait([ended], timeout=0.02)
+        assert await ended == b""
+        writer.close()
+
+
+async def test_a_new_connection_is_served_however_many_are_held_open(http: aiohttp.ClientSession) -> None:
+    async with server(connections=3) as running, asyncio.timeout(20):
+        port = running.ports["health"]
+        held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(6)]
+        assert await fetch(http, port, "/healthz") == (200, "ok")
+        for reader, _ in held[:3]:
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() == b""
+        for _, writer in held:
+            writer.close()
 
 
 async def test_nothing_is_served_after_close(http: aiohttp.ClientSession) -> None:
