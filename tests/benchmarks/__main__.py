@@ -231,7 +231,7 @@ def main() -> None:
         with reporting(sys.stderr):
             playground = Playground.up(name=f"bench-{time.time_ns()}", directory=folder / "playground", audit=True)
         with playground:
-            prepare(playground, HERE.parent / "charts" / "kroasync")
+            prepare(playground, HERE.parent.parent / "charts" / "kroasync")
             playground.kubectl("create", "namespace", "floor")
             found = asyncio.run(measure(playground, arguments.workload, arguments.n, folder))
     _print(found)

@@ -110,7 +110,7 @@ def main() -> None:
         with reporting(sys.stderr):
             playground = Playground.up(name=f"kinds-{time.time_ns()}", directory=folder / "playground", audit=True)
         with playground:
-            prepare(playground, HERE.parent / "charts" / "kroasync")
+            prepare(playground, HERE.parent.parent / "charts" / "kroasync")
             found = asyncio.run(measure(playground, arguments.n, arguments.size, folder))
     before, after = found["without"], found["with"]
     print(f"{found['crds']} foreign CRDs of {found['schema_kb']} kB")

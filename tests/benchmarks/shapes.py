@@ -171,7 +171,7 @@ def main() -> None:
         with reporting(sys.stderr):
             playground = Playground.up(name=f"shapes-{time.time_ns()}", directory=folder / "playground", audit=True)
         with playground:
-            prepare(playground, HERE.parent / "charts" / "kroasync")
+            prepare(playground, HERE.parent.parent / "charts" / "kroasync")
             asyncio.run(measure(playground, folder, arguments.n))
 
 

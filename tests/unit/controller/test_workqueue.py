@@ -2,14 +2,17 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kroasync.controller.workqueue import WorkQueue
+from kroasync.controller.workqueue import HEAVY_AT_ONCE, HEAVY_S, SHARE, WorkQueue
 from tests.fakes import virtual
+
+SLOW_S, QUICK_S = 0.05, 0.002
 
 
 @dataclass
@@ -135,6 +138,14 @@ def test_the_backoff_of_a_pass_that_is_not_to_blame_has_a_lower_cap(bench: Bench
     assert max(bench.queue.retry("g/a", at_most_s=5.0) for _ in range(20)) <= 5.5
 
 
+def test_failures_at_the_lower_cap_do_not_add_to_the_backoff_of_the_next_one(bench: Bench) -> None:
+    """An API server that was away for minutes refuses, once it is back, until it has read its roles."""
+    for _ in range(100):
+        bench.queue.retry("g/a", at_most_s=5.0)
+    assert bench.queue.retry("g/a") <= 6.4 * 1.1
+    assert bench.queue.retry("g/a") >= 12.8 * 0.9
+
+
 def test_a_key_that_keeps_failing_is_never_dropped(bench: Bench) -> None:
     """Neither after 20 attempts, as in kro, nor ever."""
     bench.queue.add("g/a")
@@ -162,6 +173,186 @@ def test_times_and_counts_for_the_metrics(bench: Bench) -> None:
     queue.retry("g/a")
     assert (bench.waited, bench.worked) == ([3.0], [7.0])
     assert (queue.adds, queue.retries) == (1, 1)
+
+
+def work(bench: Bench, *, until: Callable[[], bool], within_s: float = 1000.0) -> dict[str, float]:
+    """One worker that computes for every key: long for those of the group `slow`. Seconds of each group."""
+    spent: dict[str, float] = {}
+    while not until():
+        assert bench.now < within_s
+        key = bench.queue.get_nowait()
+        if key is None:
+            bench.now += 0.001
+            continue
+        group = key.partition("/")[0]
+        cost_s = SLOW_S if group == "slow" else QUICK_S
+        bench.now += cost_s
+        bench.queue.charge(key, cost_s, cost_s)
+        bench.queue.done(key)
+        spent[group] = spent.get(group, 0.0) + cost_s
+        bench.queue.add(key)
+    return spent
+
+
+def test_a_group_that_computes_long_gets_its_share_while_others_are_busy(bench: Bench) -> None:
+    """Two ordinary groups that always have something to do, and two slow keys."""
+    for key in ("slow/a", "slow/b", "x/a", "y/a"):
+        bench.queue.add(key)
+    spent = work(bench, until=lambda: bench.now > 40)
+    assert spent["slow"] == pytest.approx(SHARE * 40, rel=0.15)
+    assert spent["x"] == pytest.approx(spent["y"], rel=0.01)
+
+
+def test_several_groups_that_compute_long_have_one_share(bench: Bench) -> None:
+    bench.queue = WorkQueue(clock=lambda: bench.now, group_of=str)
+    slow = [f"slow/{number}" for number in range(20)]
+    for key in [*slow, "x/a"]:
+        bench.queue.add(key)
+    spent = work(bench, until=lambda: bench.now > 40)
+    assert spent["slow"] == pytest.approx(SHARE * 40, rel=0.15)
+
+
+def test_a_group_that_computes_long_has_all_the_time_when_others_are_idle(bench: Bench) -> None:
+    bench.queue.add("slow/a")
+    spent = work(bench, until=lambda: bench.now > 10)
+    assert spent["slow"] == pytest.approx(10, rel=0.01)
+
+
+def test_a_light_pass_that_only_waits_holds_nobody_up(bench: Bench) -> None:
+    bench.queue.add("x/a")
+    assert bench.queue.get_nowait() == "x/a"
+    bench.queue.add("slow/a")
+    spent = work(bench, until=lambda: bench.now > 10)
+    assert spent["slow"] == pytest.approx(10, rel=0.02)
+
+
+def test_a_group_that_no_longer_computes_long_takes_turns_again(bench: Bench) -> None:
+    costs = [SLOW_S] + [0.0] * 10
+    bench.queue.add("g/a")
+    for cost_s in costs:
+        assert bench.queue.get_nowait() == "g/a"
+        bench.queue.charge("g/a", cost_s, cost_s)
+        bench.queue.done("g/a")
+        bench.queue.add("g/a")
+        bench.now += 1
+    for number in range(3):
+        bench.queue.add(f"x/{number}")
+    assert bench.drain() == ["g/a", "x/0", "x/1", "x/2"]
+
+
+def test_a_pass_that_computes_long_waits_for_its_turn_and_gets_it() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        queue: WorkQueue[str] = WorkQueue(clock=loop.time, group_of=lambda key: key.partition("/")[0])
+        for key in ("slow/a", "slow/b", "x/a"):
+            queue.add(key)
+        keys = [queue.get_nowait(), queue.get_nowait(), queue.get_nowait()]
+        assert keys == ["slow/a", "x/a", "slow/b"]
+        assert not any(queue.is_heavy(key) or queue.is_held(key) for key in ("slow/a", "slow/b", "x/a"))
+        queue.charge("slow/a", HEAVY_S, HEAVY_S)
+        # What is known of one pass holds for all of its group.
+        assert queue.is_held("slow/b")
+        queue.charge("slow/b", HEAVY_S, HEAVY_S)
+        assert not queue.is_held("x/a")
+        began, order = loop.time(), []
+
+        async def turn(key: str) -> None:
+            await queue.turn(key)
+            assert [k for k in ("slow/a", "slow/b") if not queue.is_held(k)] == [key]
+            order.append((key, loop.time() - began))
+            queue.charge(key, HEAVY_S, HEAVY_S)
+            assert queue.is_held(key)
+
+        tasks = [asyncio.create_task(turn(key)) for key in ("slow/b", "slow/a")]
+        while len(order) < 2:
+            queue.charge("x/a", 0.0, 0.0)
+            await asyncio.sleep(0.001)
+        await asyncio.gather(*tasks)
+        waits = [2 * HEAVY_S * (1 / SHARE - 1), 3 * HEAVY_S * (1 / SHARE - 1)]
+        assert order == [("slow/b", pytest.approx(waits[0], abs=0.02)), ("slow/a", pytest.approx(waits[1], abs=0.02))]
+        queue.done("x/a")
+        async with asyncio.timeout(0.1):
+            await queue.turn("slow/a")
+
+    virtual.run(main())
+
+
+def test_no_two_heavy_passes_compute_in_one_turn_of_the_event_loop() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        queue: WorkQueue[str] = WorkQueue(clock=loop.time, group_of=lambda key: key.partition("/")[0])
+        keys = [f"slow/{number}" for number in range(5)]
+        for key in keys:
+            queue.add(key)
+        assert [queue.get_nowait() for _ in keys] == keys
+        queue.charge(keys[0], SLOW_S, SLOW_S)
+        assert isinstance(loop, virtual.VirtualLoop)
+        turns: list[int] = []
+
+        async def slow(key: str) -> None:
+            await queue.turn(key)
+            turns.append(loop.turns)
+            queue.charge(key, SLOW_S, SLOW_S)
+
+        await asyncio.gather(*(slow(key) for key in keys))
+        assert len(set(turns)) == len(keys)
+
+    virtual.run(main())
+
+
+def test_only_so_many_heavy_keys_are_handed_out_at_once(bench: Bench) -> None:
+    bench.queue.add("slow/0")
+    assert bench.queue.get_nowait() == "slow/0"
+    bench.queue.charge("slow/0", SLOW_S, SLOW_S)
+    for number in range(1, 100):
+        bench.queue.add(f"slow/{number}")
+    bench.now += 100
+    handed = 1
+    while bench.queue.get_nowait() is not None:
+        handed += 1
+    assert handed == HEAVY_AT_ONCE
+
+
+def test_a_cancelled_turn_lets_the_next_one_go() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        queue: WorkQueue[str] = WorkQueue(clock=loop.time, group_of=lambda key: key.partition("/")[0])
+        for key in ("slow/a", "slow/b", "x/a"):
+            queue.add(key)
+        assert {queue.get_nowait() for _ in range(3)} == {"slow/a", "slow/b", "x/a"}
+        queue.charge("slow/a", 1.0, 1.0)
+        queue.charge("slow/b", 1.0, 1.0)
+        first, second = (asyncio.create_task(queue.turn(key)) for key in ("slow/a", "slow/b"))
+        await asyncio.sleep(0)
+        first.cancel()
+        queue.done("x/a")
+        async with asyncio.timeout(0.1):
+            await second
+        assert first.cancelled()
+
+    virtual.run(main())
+
+
+def test_get_hands_out_a_key_that_had_to_wait_for_its_share() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        queue: WorkQueue[str] = WorkQueue(clock=loop.time, group_of=lambda key: key.partition("/")[0])
+        queue.add("slow/a")
+        assert await queue.get() == "slow/a"
+        queue.add("x/a")
+        assert await queue.get() == "x/a"
+        queue.charge("slow/a", SLOW_S, SLOW_S)
+        queue.done("slow/a")
+        queue.add("slow/a")
+        began = loop.time()
+        taking = asyncio.create_task(queue.get())
+        while not taking.done():
+            queue.charge("x/a", 0.0, 0.0)
+            await asyncio.sleep(0.01)
+        assert taking.result() == "slow/a"
+        assert loop.time() - began == pytest.approx(SLOW_S * (1 / SHARE - 1), abs=0.03)
+
+    virtual.run(main())
 
 
 def test_get_waits_for_a_key_and_for_a_delay() -> None:
@@ -232,3 +423,10 @@ def test_whatever_happens_no_key_is_lost_and_none_is_in_work_twice(steps: list[t
     bench.now += 1000.0
     assert set(bench.drain()) >= owed
     assert queue.idle
+
+
+def test_those_put_first_keep_their_order_and_the_turns_of_the_groups(bench: Bench) -> None:
+    for key in ("g/a", "g/b", "h/c", "g/d", "h/e"):
+        bench.queue.add(key)
+    bench.queue.put_first(lambda key: key in ("g/d", "g/b", "h/e"))
+    assert bench.drain() == ["g/b", "h/e", "g/d", "h/c", "g/a"]
