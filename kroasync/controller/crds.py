@@ -98,7 +98,7 @@ class CrdStore:
     def owned(self) -> list[SeenCrd]:
         return [crd for crd in self._crds.values() if crd.owned]
 
-    def replace(self, items: list[Obj]) -> None:
+    def replace(self, items: list[Obj], version: str = "") -> None:
         found = {name_of(obj): seen(obj) for obj in items}
         for name in [n for n in self._crds if n not in found]:
             self._changed(self._crds.pop(name), None)

@@ -25,6 +25,7 @@ from kroasync.controller.revisions import (
     identity_of,
     new_revision,
     number_of,
+    snapshot_of,
     verified_status,
 )
 from kroasync.controller.serving import Serving
@@ -58,6 +59,7 @@ CONDITIONS = ConditionSet(
 _ESTABLISHED_S = 120.0
 # Instances named in a message; more are counted.
 _NAMED = 5
+_LONGEST_LABEL = 63
 
 
 @dataclass(slots=True)
@@ -122,6 +124,11 @@ class Definitions:
         """The definitions that generate a CRD of this name, or would if it were theirs."""
         return [key for key, known in self._known.items() if known.crd == crd]
 
+    def rivals(self, definition: Obj) -> list[Key]:
+        """The definitions that want to generate the same CRD as this one, which may be gone."""
+        parsed, _ = parse_definition(definition)
+        return self.generating(crd_name(parsed)) if parsed is not None else []
+
     def rival_of(self, key: Key, crd: Obj) -> Key | None:
         """The live definition a CRD belongs to, if that is another one than this."""
         uid = labels_of(crd).get(names.LABEL_DEFINITION_ID, "")
@@ -151,6 +158,24 @@ class Definitions:
             obj = await self._patch_finalizers(key, obj, [*metadata(obj).get("finalizers", ()), names.FINALIZER])
         return await _Pass(self, key, obj).run()
 
+    async def prepare(self, key: Key) -> None:
+        """Serve one definition as the leader does, without writing anything; only if it is in force as it is.
+
+        Raises ApiError, or TimeoutError when something cannot be watched.
+        """
+        obj = self.stores[key.resource].get(key)
+        if obj is None:
+            self._known.pop(key, None)
+            await self.serving.retire(key)
+            return
+        definition, _ = parse_definition(obj)
+        if definition is None or is_deleting(obj) or not _is_in_force(obj):
+            return
+        seen = self.crds.get(crd_name(definition))
+        built = await _Pass(self, key, obj).built(definition)
+        if built.graph is not None and seen is not None and seen.established:
+            await self.serving.serve(key, built.graph)
+
     async def _delete(self, key: Key, obj: Obj) -> Verdict:
         if names.FINALIZER not in metadata(obj).get("finalizers", ()):
             return Done()
@@ -163,11 +188,11 @@ class Definitions:
         await self.serving.retire(key)
         if self.allow_crd_deletion:
             for name in sorted(generated):
-                await self._delete_crd(obj, name)
+                await self._delete_crd(key, obj, name)
         if key.resource.namespaced:
             # No owner reference can do it: the revisions are cluster-scoped, their definition is not.
-            for revision in self.revisions.of(f"{key.namespace}/{key.name}"):
-                await self._delete_revision(name_of(revision))
+            for name in await self._revision_names(key):
+                await self._delete_revision(name)
         others = [f for f in metadata(obj).get("finalizers", ()) if f != names.FINALIZER]
         with suppress(NotFoundError):  # somebody else took it off
             await self._patch_finalizers(key, obj, others)
@@ -176,15 +201,27 @@ class Definitions:
         self.metrics.rgd_deletion_duration_seconds.observe((self.now() - started).total_seconds(), key.name)
         return Done(summary=Summary(outcome="deleted", changes={"deleted": 1}))
 
-    async def _delete_crd(self, obj: Obj, name: str) -> None:
+    async def _delete_crd(self, definition: Key, obj: Obj, name: str) -> None:
         # Asked for, not looked up: the definition goes now, and a cache that is behind would leave the CRD for ever.
         key = Key(CRDS, "", name)
         try:
             crd = await self.client.get(key)
-            if labels_of(crd).get(names.LABEL_DEFINITION_NAME) == name_of(obj):
+            is_ours = labels_of(crd).get(names.LABEL_DEFINITION_NAME) == name_of(obj)
+            if is_ours and self.rival_of(definition, crd) is None:
                 await self.client.delete(key, uid=uid_of(crd))
         except NotFoundError:
             return
+
+    async def _revision_names(self, definition: Key) -> list[str]:
+        # Listed, not looked up: the definition goes now, and a cache that is behind would leave some for ever.
+        if len(definition.name) > _LONGEST_LABEL:
+            return []  # they carry the name as a label, so there cannot be any
+        selector = f"{names.LABEL_DEFINITION_NAME}={definition.name}"
+        # In one piece: they are few.
+        found, _ = await self.client.list(REVISIONS, label_selector=selector, limit=0)
+        # A definition in another namespace may have the same name.
+        identity = f"{definition.namespace}/{definition.name}"
+        return [name_of(revision) for revision in found if snapshot_of(revision).get("name") == identity]
 
     async def _delete_revision(self, name: str) -> None:
         try:
@@ -216,6 +253,15 @@ class Definitions:
                     )
                 except NotFoundError:
                     continue
+
+
+def _is_in_force(obj: Obj) -> bool:
+    """Whether its status says that the kind is served by the spec as it is now."""
+    generation = metadata(obj).get("generation")
+    return any(
+        c["type"] == "Ready" and c["status"] == TRUE and c.get("observedGeneration") == generation
+        for c in conditions_of(obj)
+    )
 
 
 class _Pass:
@@ -255,7 +301,7 @@ class _Pass:
         if definition is None:
             await self._refused(problems)
             return
-        built = await self._built(definition)
+        built = await self.built(definition)
         self.known.waits_for = built.waiting_for
         if built.graph is None:
             await self._refused(built.problems, waiting=built.waiting_for if built.is_waiting else ())
@@ -274,7 +320,7 @@ class _Pass:
         await self._serve(graph)
         await self._collect_garbage(definition)
 
-    async def _built(self, definition: Definition) -> Built:
+    async def built(self, definition: Definition) -> Built:
         """The compiled definition; compiled again only for a new generation or while it waits or fails."""
         known = self.known
         fresh = known.uid == definition.uid and known.generation == definition.generation
@@ -374,7 +420,7 @@ class _Pass:
             rival = owner.rival_of(self.key, existing) if existing is not None else None
             if rival is not None:
                 # Of the same name, but another kind of definition or in another namespace.
-                text = f"failed to update CRD {name}: CRD is owned by another {rival.resource.kind} {rival.name}"
+                text = f"failed to update CRD {name}: CRD is owned by another {rival}"
                 self.set("KindReady", FALSE, "Failed", text)
                 return False
             match ensure_crd_patch(existing, desired, allow_breaking=definition.allow_breaking_changes):

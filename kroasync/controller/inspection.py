@@ -10,7 +10,19 @@ from dataclasses import dataclass, field
 from kroasync.controller.crds import CRDS, CrdStore, SeenCrd, is_established, seen
 from kroasync.controller.definitions import GRAPH_DEFINITIONS, GROUPS
 from kroasync.controller.kinds import ClusterKinds
-from kroasync.engine.actions import Action, Apply, Delete, Done, Need, PatchParent, Refusal, Refused, Result, Watch
+from kroasync.engine.actions import (
+    Action,
+    Apply,
+    Delete,
+    Done,
+    Need,
+    PatchParent,
+    Pause,
+    Refusal,
+    Refused,
+    Result,
+    Watch,
+)
 from kroasync.engine.offline import OfflineWorld
 from kroasync.engine.outcome import Outcome
 from kroasync.engine.walk import Walk
@@ -169,7 +181,7 @@ async def _answer(client: Client, world: _LiveWorld, instance: Obj, action: Acti
             return Done(action=action)
         case Apply():
             return Refused(action=action, refusal=Refusal.MISSING, message="not there yet")
-        case Delete():
+        case Delete() | Pause():
             return Done(action=action, changed=False)
 
 

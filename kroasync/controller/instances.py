@@ -14,6 +14,7 @@ from kroasync.controller.events import Recorder
 from kroasync.controller.fights import Fights
 from kroasync.controller.kinds import ClusterKinds
 from kroasync.controller.outcomes import AWAY_S, Done, RetryAfter, Summary, Verdict
+from kroasync.controller.pacing import Pacing
 from kroasync.controller.perform import Performer
 from kroasync.controller.served import Served
 from kroasync.controller.serving import Serving
@@ -23,11 +24,12 @@ from kroasync.controller.watches import Watches, synced
 from kroasync.engine.actions import Need, Observed, Refusal, Watch
 from kroasync.engine.offline import defaulted
 from kroasync.engine.outcome import ChangeKind, NodeState, Outcome, Retry
-from kroasync.engine.status import compose, compose_release_failed, compose_teardown, compose_unresolved
+from kroasync.engine.plan import Plan
+from kroasync.engine.status import compose_release_failed, compose_teardown, compose_unresolved, composing
 from kroasync.engine.teardown import Teardown, after, blocked, own_finalizers, plan_teardown
 from kroasync.engine.walk import Walk
 from kroasync.kube.client import Client
-from kroasync.kube.errors import ApiError, ConflictError, NotFoundError
+from kroasync.kube.errors import ApiError, ConflictError, NotFoundError, TooBigError
 from kroasync.metrics import ConditionAge, Metrics
 from kroasync.model import applyset
 from kroasync.model.applyset import InventoryError
@@ -61,6 +63,7 @@ class _Written(Enum):
     SAME = "same"
     YES = "yes"
     NO = "no"
+    TOO_BIG = "too big"
 
 
 @dataclass(slots=True)
@@ -105,6 +108,7 @@ class Instances:
     requeue_s: float
     features: frozenset[str]
     fights: Fights
+    pacing: Pacing
     # Instances whose last status may have been written although no answer came: the cache may be behind it.
     _unsure: set[Key] = field(default_factory=set)
 
@@ -140,7 +144,8 @@ class Instances:
         self.metrics.instance_graph_resolution_success_total.inc(str(key.resource))
         performer = self._performer(key, served)
         # A cached instance may be older than a default the definition gained since; the API server adds it on reading.
-        walk = Walk(plan, {**instance, "spec": defaulted(instance.get("spec") or {}, served.spec_schema)}, world)
+        whole = {**instance, "spec": defaulted(instance.get("spec") or {}, served.spec_schema)}
+        walk = Walk(plan, whole, world, tired=lambda: self.pacing.tired(key))
         while actions := walk.next_actions():
             walk.feed(await performer.perform_all(actions))
         outcome = walk.outcome
@@ -149,19 +154,36 @@ class Instances:
             return self._verdict(outcome, Summary(sent=performer.sent))
         self.watches.keep_externals(key, outcome.watches)
         # The freshest instance: a status write is bound to the version its difference was taken from.
-        status = compose(plan, outcome, now=self._stamp())
+        status = await self._composed(key, plan, outcome)
         wrote = await self._report(key, served, instance, status)
+        if wrote is _Written.TOO_BIG:
+            status = await self._composed(key, plan, outcome, bare=True)
+            wrote = await self._report(key, served, instance, status)
         self._record(served, outcome, performer.taken_over, before=instance.get("status") or {}, status=status)
         self._count_nodes(served, outcome)
         summary = _summary(status, [change.kind for change in outcome.changes], performer.sent, wrote)
         if wrote is _Written.NO:
             return RetryAfter(reason="status not written", summary=summary)
+        if wrote is _Written.TOO_BIG:
+            # Only a smaller instance can help, and that is an event.
+            return RetryAfter(delay_s=SAFETY_NET_S, reason="the status is too big", summary=summary)
         self._record_contested(instance, performer.contested)
         verdict = self._verdict(outcome, summary)
         if performer.deferred and isinstance(verdict, RetryAfter) and verdict.delay_s is None:
             at_most_s = min(performer.deferred.values())
             verdict = replace(verdict, at_most_s=min(at_most_s, verdict.at_most_s or at_most_s))
         return verdict
+
+    async def _composed(self, key: Key, plan: Plan, outcome: Outcome, *, bare: bool = False) -> Obj:
+        """The status of a pass; its expressions may take long."""
+        steps = composing(plan, outcome, now=self._stamp(), bare=bare)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                status: Obj = end.value
+                return status
+            await self.pacing.pause(key)
 
     def _record_contested(self, instance: Obj, contested: dict[Key, str]) -> None:
         for child, text in contested.items():
@@ -218,6 +240,7 @@ class Instances:
         """One wave, and the next ones as long as nothing has to be waited for; `deleted` are those of this pass."""
         if not own_finalizers(instance):
             return Done()
+        await self._ask_for_unanswered(world.uid)
         try:
             plan = plan_teardown(instance, world.members())
         except ApiError as error:
@@ -240,10 +263,19 @@ class Instances:
             return RetryAfter(reason=plan.message, summary=summary)
         return RetryAfter(delay_s=SAFETY_NET_S, reason=plan.message, summary=summary)
 
+    async def _ask_for_unanswered(self, uid: str) -> None:
+        """Ask for what may have been created without an answer: what nobody knows of would be left behind."""
+        for child in self.children.unanswered(uid):
+            found = await self._fresh(child)
+            if found is not None:
+                self.children.put(child.resource, found)
+        self.children.settle(uid)
+
     async def _clear_away(self, key: Key, served: Served) -> Verdict | None:
         """Delete what an instance left that went in spite of our finalizer; None when nothing is left."""
         gone = served.dropped[key]
         performer = self._performer(key, served)
+        await self._ask_for_unanswered(uid_of(gone))
         while True:
             members = self.children.members(uid_of(gone))
             plan = plan_teardown(gone, members)
@@ -303,15 +335,20 @@ class Instances:
                 if metadata(fresh).get("generation") != metadata(seen).get("generation"):
                     return _Written.SAME  # what was found out is about an older spec; the new one has its own pass
                 continue
+            except TooBigError as error:
+                log.warning("status not written", extra={"error": error.known_reason})
+                return _Written.TOO_BIG
             except ApiError as error:
-                log.warning("status not written", extra={"error": error.message})
+                confidential = served.plan is not None and served.plan.status_is_secret
+                text = error.known_reason if confidential and error.quotes_body else error.message
+                log.warning("status not written", extra={"error": text})
                 self._unsure.add(key)
                 return _Written.NO
             if answer is not None:
                 served.instances.wrote(answer)
                 before, after_ = (current.get("status") or {}).get("state"), status.get("state")
                 if before and before != after_:
-                    gvk = f"{key.resource.api_version}, Kind={key.resource.kind}"
+                    gvk = str(key.resource.gvk)
                     self.metrics.instance_state_transitions_total.inc(gvk, before, str(after_))
                 if _CONDITION_EVENTS in self.features:
                     self._record_conditions(current, status)
@@ -320,7 +357,7 @@ class Instances:
 
     def _performer(self, key: Key, served: Served) -> Performer:
         watch = self.watches.hold_external
-        return Performer(self.client, self.children, served.instances, key, watch, self.fights)
+        return Performer(self.client, self.children, served.instances, key, watch, self.pacing.pause, self.fights)
 
     async def _reread(self, key: Key, served: Served, known: Obj) -> Obj:
         """The instance as the server has it now; as it was known if it is gone."""
@@ -384,7 +421,7 @@ class Instances:
         for reason, note in told:
             self.recorder.record(instance, reason=reason, note=note, action="Reconcile")
         for key, managers in taken_over.items():
-            note = f"took over {key}, which existed before; fields were owned by {', '.join(managers)}"
+            note = f"took over {key}, which existed before; its fields were managed by {', '.join(managers)}"
             self.recorder.record(instance, reason="Adopted", note=note, action="Adopt")
         if state in ("ERROR", "FAILED") and state != was:
             note = _failure_note(status, outcome)

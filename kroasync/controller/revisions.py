@@ -30,7 +30,7 @@ class RevisionStore:
         # Set at the next change, then replaced: take it before looking.
         self.changed = asyncio.Event()
 
-    def replace(self, items: list[Obj]) -> None:
+    def replace(self, items: list[Obj], version: str = "") -> None:
         self._by_name = {name_of(obj): obj for obj in items}
         self._tell()
 

@@ -20,9 +20,10 @@ from kroasync.controller.fights import Fights
 from kroasync.controller.instances import Instances
 from kroasync.controller.kinds import ClusterKinds
 from kroasync.controller.outcomes import AWAY_S, Done, RetryAfter, Verdict
+from kroasync.controller.pacing import Pacing
 from kroasync.controller.revisions import REVISIONS, RevisionStore
 from kroasync.controller.served import ServedKinds, wake_by_uid
-from kroasync.controller.serving import Serving
+from kroasync.controller.serving import Serving, is_behind
 from kroasync.controller.store import ChildStore, InstanceStore
 from kroasync.controller.watches import InstanceSink, Watches
 from kroasync.controller.workqueue import WorkQueue
@@ -32,7 +33,7 @@ from kroasync.kube.client import Client
 from kroasync.kube.errors import ApiError, ServerError, UnreachableError
 from kroasync.kube.watch import Watch
 from kroasync.metrics import Metrics, gvr_path
-from kroasync.model.objects import Key, Obj, Resource
+from kroasync.model.objects import Key, Obj, Resource, uid_of
 
 log = logging.getLogger("kroasync.runtime")
 
@@ -41,6 +42,8 @@ _CRD_PAGE = 20
 
 # A watch that failed starts again within these; instances wait for it when the API server is back.
 _RECONNECT_S = (0.2, 5.0)
+# How long the passes in work may go on when the process is asked to stop: most end sooner.
+_ROUND_OFF_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +70,8 @@ class RuntimeOptions:
 
 
 class Runtime:
-    """One controller. `clock` is monotonic seconds, `now` the wall clock.
+    """One controller. `clock` is monotonic seconds, `now` the wall clock, `cpu` seconds of computing (not given: the
+    clock).
 
     `begin` is told the key of each pass, in the task (and so the context) the pass runs in.
     """
@@ -81,6 +85,7 @@ class Runtime:
         clock: Callable[[], float],
         now: Callable[[], datetime],
         rng: random.Random,
+        cpu: Callable[[], float] | None = None,
         begin: Callable[[str], object] = str,
     ) -> None:
         self._client = client
@@ -109,6 +114,7 @@ class Runtime:
             waited=lambda seconds: metrics.workqueue_queue_duration_seconds.observe(seconds, "definitions"),
             worked=lambda seconds: metrics.workqueue_work_duration_seconds.observe(seconds, "definitions"),
         )
+        self._pacing = Pacing(self.queue, clock=clock, cpu=cpu or clock, slots=asyncio.Semaphore(options.workers))
         self.children = ChildStore(wake_by_uid(self.kinds, self.queue.add))
         self.crds = CrdStore(self._crd_changed)
         self.revisions = RevisionStore()
@@ -146,9 +152,9 @@ class Runtime:
     # Running
 
     async def run(self, stop: asyncio.Event, *, lead: asyncio.Event | None = None) -> None:
-        """Work until `stop` is set, then end the passes in progress within their grace period.
+        """Work until `stop` is set; nothing is written any more when this returns, or `stop_after_s` later.
 
-        With `lead`, only watch until that is set: a warm standby.
+        With `lead`, only read until that is set: a warm standby.
 
         Raises what a long-lived task raised: that is a bug, and the process must not go on without it.
         """
@@ -156,8 +162,8 @@ class Runtime:
             self._wire(group)
             self._tasks.append(group.create_task(self._work(group, lead), name="work"))
             await stop.wait()
-            await self._drain()
-            # A pass that outlasts its grace period may wait for something that never comes.
+            await self._drain(group)
+            # What is left may wait for something that never comes.
             for task in (*self._tasks, *self._passes):
                 task.cancel()
             assert self.watches is not None
@@ -214,6 +220,7 @@ class Runtime:
             requeue_s=options.requeue_s,
             features=options.features,
             fights=Fights(self._clock),
+            pacing=self._pacing,
         )
         for resource in (GROUPS, GRAPH_DEFINITIONS):
             self._core_watch(resource, InstanceSink(self.stores[resource]))
@@ -241,36 +248,76 @@ class Runtime:
         for _, watch in self._core:
             await watch.synced.wait()
         if lead is not None:
-            await lead.wait()
+            await self._stand_by(lead)
         assert self._definitions is not None
         assert self._instances is not None
         options = self._options
         for name, run in (
             (
                 "definitions",
-                self._consume(group, self.definition_queue, self._definitions.reconcile, options.definition_workers),
+                self._consume(
+                    group,
+                    self.definition_queue,
+                    self._definitions.reconcile,
+                    asyncio.Semaphore(options.definition_workers),
+                ),
             ),
-            ("instances", self._consume(group, self.queue, self._instances.reconcile, options.workers)),
+            ("instances", self._consume(group, self.queue, self._instances.reconcile, self._pacing.slots)),
             ("events", self.recorder.run()),
             ("revisions", self._release_revisions()),
         ):
             self._tasks.append(group.create_task(run, name=name))
         await asyncio.Event().wait()
 
+    async def _stand_by(self, lead: asyncio.Event) -> None:
+        """Until the lead is won, compile definitions and watch what their instances need, as the leader does."""
+        async with asyncio.TaskGroup() as group:
+            preparing = [
+                group.create_task(self._prepare(), name="prepare") for _ in range(self._options.definition_workers)
+            ]
+            await lead.wait()
+            for task in preparing:
+                task.cancel()
+        for store in self.stores.values():
+            for key in store:
+                self.definition_queue.add(key)
+        self.queue.put_first(self._is_behind)
+
+    async def _prepare(self) -> None:
+        assert self._definitions is not None
+        while True:
+            key = await self.definition_queue.get()
+            try:
+                await self._definitions.prepare(key)
+                self.definition_queue.forget(key)
+            except (ApiError, TimeoutError) as error:
+                log.info("definition not prepared", extra={"definition": str(key), "error": str(error)})
+                self.definition_queue.retry(key, at_most_s=AWAY_S)
+            except Exception:
+                # The first pass after the lead is won tells more.
+                log.exception("definition not prepared", extra={"definition": str(key)})
+            finally:
+                self.definition_queue.done(key)
+
+    def _is_behind(self, key: Key) -> bool:
+        served = self.kinds.get(key.resource)
+        return is_behind(served.instances.get(key) if served is not None else None)
+
     async def _consume(
         self,
         group: asyncio.TaskGroup,
         queue: WorkQueue[Key],
         reconcile: Callable[[Key], Awaitable[Verdict]],
-        workers: int,
+        slots: asyncio.Semaphore,
     ) -> None:
-        slots = asyncio.Semaphore(workers)
         while True:
             await slots.acquire()
             key = await queue.get()
             task = group.create_task(self._one(queue, key, reconcile, slots), name=f"reconcile {key}")
             self._passes.add(task)
             task.add_done_callback(self._passes.discard)
+            # Its first turn comes first: it tells what passes of this kind cost.
+            await asyncio.sleep(0)
 
     async def _one(
         self,
@@ -281,11 +328,11 @@ class Runtime:
     ) -> None:
         """One pass behind a fence: whatever it raises is logged once, counted, and tried again later."""
         started = self._clock()
-        self._begin(str(key))
         failed = False
         verdict: Verdict
         try:
-            verdict = await reconcile(key)
+            work = self._begun(key, reconcile)
+            verdict = await (self._pacing.run(key, work) if queue is self.queue else work)
         except ApiError as error:
             failed = True
             away = isinstance(error, UnreachableError | ServerError)
@@ -296,7 +343,8 @@ class Runtime:
             self._metrics.dynamic_controller_reconcile_panics_total.inc(_path_label(key))
             verdict = RetryAfter(reason="unexpected error")
         finally:
-            slots.release()
+            if queue is not self.queue:
+                slots.release()
             queue.done(key)
         self._settle(queue, key, verdict)
         failed = failed or (isinstance(verdict, RetryAfter) and verdict.delay_s is None)
@@ -304,7 +352,13 @@ class Runtime:
         self._count(key, verdict, took_s, failed=failed, of_instance=queue is self.queue)
         _log_pass(key, verdict, took_s, failed=failed)
 
+    async def _begun(self, key: Key, reconcile: Callable[[Key], Awaitable[Verdict]]) -> Verdict:
+        self._begin(str(key))
+        return await reconcile(key)
+
     def _count(self, key: Key, verdict: Verdict, took_s: float, *, failed: bool, of_instance: bool) -> None:
+        if of_instance and self.kinds.get(key.resource) is None:
+            return  # the last passes of a kind that is gone, and so are its series
         metrics, path = self._metrics, _path_label(key)
         metrics.dynamic_controller_reconcile_total.inc(path)
         metrics.dynamic_controller_reconcile_duration_seconds.observe(took_s, path)
@@ -384,16 +438,28 @@ class Runtime:
                 async with asyncio.timeout(wait_s):
                     await changed.wait()
 
-    async def _drain(self) -> None:
-        """Take no more keys, let the passes in work end, write the last Events."""
+    async def _drain(self, group: asyncio.TaskGroup) -> None:
+        """Take no more keys; let the passes in work end, or at least the writes they have sent.
+
+        A pass that is cut off between two writes is as good as one that crashed there: the next leader goes on. It
+        has less to wait for when the passes end first, and the last Events are told.
+        """
         for task in self._tasks:
             if task.get_name() in ("definitions", "instances"):
                 task.cancel()
+        round_off_s = min(_ROUND_OFF_S, self._options.stop_after_s)
+        ending = group.create_task(self._end_passes(), name="end passes")
+        await asyncio.wait([ending], timeout=round_off_s)
+        self._client.refuse_writes()
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._options.stop_after_s):
-                while self.queue.in_work or self.definition_queue.in_work:
-                    await self._idle()
-                await self.recorder.flush()
+            async with asyncio.timeout(self._options.stop_after_s - round_off_s):
+                await self._client.writes_answered()
+        ending.cancel()
+
+    async def _end_passes(self) -> None:
+        while self.queue.in_work or self.definition_queue.in_work:
+            await self._idle()
+        await self.recorder.flush()
 
     async def _idle(self) -> None:
         await self.queue.finished()
@@ -427,12 +493,19 @@ class Runtime:
 
     def _definition_gone(self, key: Key, obj: Obj) -> None:
         self.definition_queue.add(key)
+        if self._definitions is not None:
+            for rival in self._definitions.rivals(obj):
+                # One of them may have the kind now.
+                self.definition_queue.add(rival)
         self._metrics.forget_definition(key.name)
 
     def _instance_gone(self, key: Key, obj: Obj) -> None:
         # One more pass releases what the instance held; a new object of that name gets its own.
         self.queue.discard(key)
         self.queue.add(key)
+        served = self.kinds.get(key.resource)
+        if served is None or key not in served.dropped:
+            self.children.settle(uid_of(obj))
         self._metrics.instance_conditions.forget(str(key.resource), key.namespace, key.name)
 
 

@@ -14,7 +14,8 @@ from kroasync.engine.plan import Plan
 from kroasync.graph.nodes import Graph
 from kroasync.kube.watch import Watch
 from kroasync.metrics import Metrics
-from kroasync.model.objects import Key, Obj, Resource
+from kroasync.model.names import ANNOTATION_APPLYSET_GROUP_KINDS
+from kroasync.model.objects import Key, Obj, Resource, annotations_of, is_deleting, metadata
 
 _SYNC_S = 30.0
 _RETIRED = (
@@ -67,11 +68,13 @@ class Serving:
             if other.resource != graph.resource:
                 self._retire(other)
         served.definition, served.graph, served.unresolved = definition, graph, ""
+        self._release_children(graph, served)
         if changed:
             served.plan = self._plan(graph)
             root = graph.crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
             served.spec_schema = root.get("spec", {})
-            for key in served.instances:
+            # After a restart most are as they should be: what waits for us comes first.
+            for key in sorted(served.instances, key=lambda key: not is_behind(served.instances.get(key))):
                 self._wake(key)
 
     def adopt(self, resource: Resource) -> None:
@@ -91,12 +94,13 @@ class Serving:
         served.instances.replace([])
         self.kinds.remove(resource)
         self.watches.release(resource)
-        self._metrics.instance_conditions.forget(str(resource))
+        self._metrics.forget_kind(resource)
 
     def hold_inventory(self, instance: Key, resources: list[Resource]) -> list[Watch]:
-        """Watch kinds an instance's inventory names beyond those of its graph; nothing is known of them before
-        each of these watches is synced, whoever started it.
+        """Watch kinds an instance's inventory names beyond those of its graph, and none it named before; nothing is
+        known of them before each of these watches is synced, whoever started it.
         """
+        self.watches.keep_children(instance, resources)
         return [self.watches.hold_children(resource, owner=instance) for resource in resources]
 
     def _served(self, resource: Resource) -> Served:
@@ -125,8 +129,32 @@ class Serving:
             found.append(self.watches.hold_children(node.resource, owner=served.resource))
         return found
 
+    def _release_children(self, graph: Graph, served: Served) -> None:
+        """Leave the kinds the graph no longer has to the instances that still have some, until these are pruned."""
+        managed = {node.resource for node in graph.nodes.values() if not node.is_external}
+        left = self.watches.children_of(served.resource) - managed
+        group_kinds = {resource.group_kind: resource for resource in left}
+        for resource in managed:
+            # Another version of the same kind shows the same objects.
+            group_kinds.pop(resource.group_kind, None)
+        if group_kinds:
+            known = ((key, served.instances.get(key)) for key in served.instances)
+            for key, instance in (*known, *served.dropped.items()):
+                recorded = annotations_of(instance or {}).get(ANNOTATION_APPLYSET_GROUP_KINDS, "").split(",")
+                for group_kind in group_kinds.keys() & set(recorded):
+                    self.watches.hold_children(group_kinds[group_kind], owner=key)
+        self.watches.keep_children(served.resource, managed)
+
     def _retire(self, served: Served) -> None:
         served.definition, served.graph, served.plan = None, None, None
         served.unresolved = _RETIRED
         for key in served.instances:
             self._wake(key)
+
+
+def is_behind(instance: Obj | None) -> bool:
+    """Whether an instance is gone, is being deleted, or has a status that does not speak of its spec yet."""
+    if instance is None or is_deleting(instance):
+        return True
+    observed = (instance.get("status") or {}).get("observedGeneration")
+    return bool(observed != metadata(instance).get("generation"))

@@ -12,7 +12,7 @@ from typing import Any
 
 from kroasync.controller.projection import Projection
 from kroasync.engine.actions import Need, Observed
-from kroasync.engine.drift import Applied, fingerprint, is_in_effect, need
+from kroasync.engine.drift import Applied, fingerprint, is_in_effect, need, stored
 from kroasync.model.names import (
     ANNOTATION_APPLY_ORDER,
     ANNOTATION_RECONCILE,
@@ -102,9 +102,15 @@ class ChildStore:
         self._by_resource: dict[Resource, set[Key]] = {}
         self._by_instance: dict[str, dict[Key, None]] = {}
         self._projections: dict[Resource, Projection] = {}
+        # Objects of which less is kept than the projections ask for by now.
+        self._narrow: set[Key] = set()
         # UID and version of objects that went lately: an answer that was on its way then must not bring them back.
         self._gone: OrderedDict[Key, tuple[str, str]] = OrderedDict()
+        # How often each kind was listed, and the version of the last list.
         self._lists: dict[Resource, int] = {}
+        # By instance UID: objects that may have been created although no answer came, and no event did either.
+        self._unanswered: dict[str, set[Key]] = {}
+        self._listed: dict[Resource, str] = {}
 
     def __len__(self) -> int:
         return len(self._children)
@@ -114,6 +120,8 @@ class ChildStore:
         before = self._projections.get(resource, _IDENTITY_ONLY)
         after = before.widened(paths)
         self._projections[resource] = after
+        if after is not before:
+            self._narrow.update(self._by_resource.get(resource, ()))
         return after is not before and bool(self._by_resource.get(resource))
 
     def find(self, key: Key) -> Observed | None:
@@ -129,6 +137,7 @@ class ChildStore:
         child = self._children.get(key)
         if child is None:
             return Need.CREATE
+        desired = stored(desired)
         if child.applied is None and child.fresh is not None and is_in_effect(child.fresh, desired, MANAGER_CHILDREN):
             # Applied by an earlier run of the controller: learnt from the object, not by sending it again.
             child.applied = Applied.of(desired, child.fresh)
@@ -153,7 +162,8 @@ class ChildStore:
 
     def applied(self, key: Key, desired: Obj, answer: Obj, *, lists: int | None = None) -> None:
         """Take in the answer to an apply; `lists` is how often the kind had been listed when it was sent."""
-        if key not in self._children and lists is not None and lists != self.lists(key.resource):
+        listed = lists is not None and lists != self.lists(key.resource)
+        if key not in self._children and listed and not is_older(self._listed[key.resource], version_of(answer)):
             # A list of meanwhile has no such object: it is gone, or its event is still to come.
             self._wake(labels_of(answer).get(LABEL_INSTANCE_ID, ""))
             return
@@ -173,7 +183,20 @@ class ChildStore:
             # What came later equals what was compared before this apply, and is not at hand any more: sent again.
             child.applied = None
             return
-        child.applied = Applied.of(desired, answer)
+        child.applied = Applied.of(stored(desired), answer)
+
+    def doubt(self, key: Key, instance_uid: str) -> None:
+        """An apply got no answer: the object may exist without being known here."""
+        if key not in self._children:
+            self._unanswered.setdefault(instance_uid, set()).add(key)
+
+    def unanswered(self, instance_uid: str) -> list[Key]:
+        """Objects to be asked for before anyone concludes that an instance has none left."""
+        return sorted(key for key in self._unanswered.get(instance_uid, ()) if key not in self._children)
+
+    def settle(self, instance_uid: str) -> None:
+        """The unanswered objects of an instance were asked for, or nobody needs to know any more."""
+        self._unanswered.pop(instance_uid, None)
 
     def put(self, resource: Resource, obj: Obj) -> bool:
         """An object seen by a watch; True if it concerned an instance."""
@@ -181,7 +204,7 @@ class ChildStore:
         known = self._children.get(key)
         version = version_of(obj)
         if known is not None and known.uid == uid_of(obj) and not is_newer(version, known.version):
-            return False
+            return known.version == version and self._keep_more(known, obj)
         if self._is_past(key, obj) or (known is not None and is_older(version, known.version)):
             return False
         before = (known.instance, known.kept, known.body, known.deleting) if known else None
@@ -196,6 +219,19 @@ class ChildStore:
         for uid in concerned:
             self._wake(uid)
         return bool(concerned)
+
+    def _keep_more(self, known: _Child, obj: Obj) -> bool:
+        """Take the wider projection of an object that did not change; True if that concerned an instance."""
+        if known.key not in self._narrow:
+            return False
+        self._narrow.discard(known.key)
+        kept = self._projections.get(known.key.resource, _IDENTITY_ONLY).keep(obj)
+        if kept == known.kept:
+            return False
+        known.kept = kept
+        if known.instance:
+            self._wake(known.instance)
+        return bool(known.instance)
 
     def remove(self, resource: Resource, obj: Obj) -> bool:
         """An object a watch saw deleted (or leaving the selector); True if it concerned an instance."""
@@ -226,23 +262,18 @@ class ChildStore:
         uid, version = self._gone.get(key, ("", ""))
         return uid == uid_of(obj) and not is_newer(version_of(obj), version)
 
-    def replace(self, resource: Resource, objs: list[Obj]) -> None:
-        """The full state of a kind after a list."""
+    def replace(self, resource: Resource, objs: list[Obj], version: str = "") -> None:
+        """The full state of a kind after a list; `version` is the list's, which says nothing of what is newer."""
         self._lists[resource] = self.lists(resource) + 1
+        self._listed[resource] = version
         keep = {key_of(resource, obj) for obj in objs}
         for key in [k for k in self._by_resource.get(resource, ()) if k not in keep]:
+            if is_older(version, self._children[key].version):
+                continue
             # Not noted as gone: the list may be older than the answer that told of the object.
             self._lose(self._children[key])
         for obj in objs:
             self.put(resource, obj)
-
-    def reproject(self, resource: Resource, objs: list[Obj]) -> None:
-        """Take wider projections from a new list even where versions did not move."""
-        for obj in objs:
-            known = self._children.get(key_of(resource, obj))
-            if known is not None and known.version == version_of(obj):
-                known.kept = self._projections.get(resource, _IDENTITY_ONLY).keep(obj)
-        self.replace(resource, objs)
 
     def forget_resource(self, resource: Resource) -> None:
         """The kind is no longer watched: drop what is known of it, waking nobody."""
@@ -281,6 +312,7 @@ class ChildStore:
         if known is not None and known.instance != child.instance:
             self._unindex(known)
         self._children[key] = child
+        self._narrow.discard(key)
         self._by_resource.setdefault(key.resource, set()).add(key)
         if child.instance:
             self._by_instance.setdefault(child.instance, {})[key] = None
@@ -288,6 +320,7 @@ class ChildStore:
 
     def _drop(self, key: Key) -> None:
         child = self._children.pop(key)
+        self._narrow.discard(key)
         self._by_resource[key.resource].discard(key)
         self._unindex(child)
 
@@ -374,10 +407,12 @@ class InstanceStore:
             self._by_uid.pop(uid_of(known), None)
             self._gone(key, known)
 
-    def replace(self, objs: list[Obj]) -> None:
+    def replace(self, objs: list[Obj], version: str = "") -> None:
+        """The full state after a list; `version` is the list's, which says nothing of what is newer."""
         keep = {key_of(self.resource, obj) for obj in objs}
         for known in [obj for key, obj in self._objs.items() if key not in keep]:
-            self.remove(known)
+            if not is_older(version, version_of(known)):
+                self.remove(known)
         for obj in objs:
             self.put(obj)
 

@@ -39,8 +39,8 @@ class ChildSink:
     resource: Resource
     heard: Callable[[bool], None] = _unheard
 
-    def replace(self, items: list[Obj]) -> None:
-        self.store.reproject(self.resource, items)
+    def replace(self, items: list[Obj], version: str = "") -> None:
+        self.store.replace(self.resource, items, version)
 
     def event(self, kind: str, obj: Obj) -> None:
         take = self.store.remove if kind == "DELETED" else self.store.put
@@ -59,8 +59,8 @@ class InstanceSink:
     heard: Callable[[str], None] = lambda _kind: None
     dropped: dict[Key, Obj] = field(default_factory=dict)
 
-    def replace(self, items: list[Obj]) -> None:
-        self.store.replace(items)
+    def replace(self, items: list[Obj], version: str = "") -> None:
+        self.store.replace(items, version)
 
     def event(self, kind: str, obj: Obj) -> None:
         self.heard(kind)
@@ -93,7 +93,7 @@ class ExternalSink:
     objs: dict[Key, tuple[str, str, Obj]] = field(default_factory=dict)
     holders: set[Key] = field(default_factory=set)
 
-    def replace(self, items: list[Obj]) -> None:
+    def replace(self, items: list[Obj], version: str = "") -> None:
         found = {key_of(self.target.resource, obj): self._kept(obj) for obj in items}
         if found != self.objs:
             self.objs = found
@@ -134,6 +134,8 @@ class _Running:
     watch: Watch
     task: asyncio.Task[None]
     sink: Sink
+    # Those the watch was made with.
+    arguments: dict[str, Any]
     owners: set[Hashable] = field(default_factory=set)
 
 
@@ -184,6 +186,10 @@ class Watches:
         name = f"watch children {resource.plural}.{resource.group or 'core'}/{resource.version}"
         return self._hold(("children", resource), owner, name, resource, sink, {"label_selector": CHILD_SELECTOR})
 
+    def children_of(self, owner: Hashable) -> set[Resource]:
+        """The kinds whose managed objects the owner watches."""
+        return {watch_id[1] for watch_id, r in self._running.items() if watch_id[0] == "children" and owner in r.owners}
+
     def children_watch(self, resource: Resource) -> Watch | None:
         """The running watch of a kind's managed objects."""
         running = self._running.get(("children", resource))
@@ -193,17 +199,28 @@ class Watches:
         """List a kind again, because wider projections need fields that were not kept."""
         running = self._running.get(("children", resource))
         if running is not None:
-            running.task.cancel()
-            before = running.watch.synced
-            running.watch = self._make(self._client, resource, sink=running.sink, label_selector=CHILD_SELECTOR)
-            if not before.is_set():
-                # Whoever waits for the first list gets this one.
-                running.watch.synced = before
-            running.task = self._start(running.watch, running.task.get_name())
+            self._relist(running)
+
+    def _relist(self, running: _Running) -> None:
+        running.task.cancel()
+        before = running.watch.synced
+        running.watch = self._make(self._client, running.watch.resource, sink=running.sink, **running.arguments)
+        if not before.is_set():
+            # Whoever waits for the first list gets this one.
+            running.watch.synced = before
+        running.task = self._start(running.watch, running.task.get_name())
 
     def read_externals(self, resource: Resource, paths: Iterable[tuple[str, ...]]) -> None:
-        """Keep these fields of external objects of a kind, in watches that start from now on."""
-        self._external_reads[resource] = self._external_reads.get(resource, Projection()).widened(paths)
+        """Keep these fields of external objects of a kind, too; watches that did not keep them list again."""
+        known = self._external_reads.get(resource, Projection())
+        wider = self._external_reads[resource] = known.widened(paths)
+        if wider is known:
+            return
+        for watch_id, running in self._running.items():
+            if _is_external(watch_id) and watch_id[1].resource == resource:
+                assert isinstance(running.sink, ExternalSink)
+                running.sink.projection = wider
+                self._relist(running)
 
     def external(self, action: WatchAction, *, holder: Key) -> list[Obj] | None:
         """The objects an external reference covers, sorted; None while they are not known yet."""
@@ -263,10 +280,12 @@ class Watches:
             running.task.cancel()
         self._running.clear()
 
-    def release_children(self, resource: Resource, *, owner: Hashable) -> None:
-        """The owner no longer needs this kind's managed objects."""
-        if ("children", resource) in self._running:
-            self._leave(("children", resource), owner)
+    def keep_children(self, owner: Hashable, used: Iterable[Resource]) -> None:
+        """Of the watches of managed objects the owner leaves all but these kinds'."""
+        keep = {("children", resource) for resource in used}
+        for watch_id in [i for i, r in self._running.items() if i[0] == "children" and owner in r.owners]:
+            if watch_id not in keep:
+                self._leave(watch_id, owner)
 
     def _counter(self, resource: Resource) -> Callable[[bool], None]:
         gvr, metrics = str(resource), self._metrics
@@ -303,7 +322,7 @@ class Watches:
         running = self._running.get(watch_id)
         if running is None:
             watch = self._make(self._client, resource, sink=sink, **arguments)
-            running = _Running(watch, self._start(watch, name), sink)
+            running = _Running(watch, self._start(watch, name), sink, arguments)
             self._running[watch_id] = running
         running.owners.add(owner)
         return running.watch

@@ -43,8 +43,10 @@ _EVENTS: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})
 class Sink(Protocol):
     """Where a watch delivers; both methods are synchronous, and what they raise ends the watch."""
 
-    def replace(self, items: list[Obj]) -> None:
-        """The full state, after a list: what is missing from it is gone."""
+    def replace(self, items: list[Obj], version: str) -> None:
+        """The full state, after a list: what is missing from it is gone, unless it is newer than `version` of the
+        list (an answer to a write that overtook it). Empty when the server says that there is no such kind.
+        """
 
     def event(self, type: str, obj: Obj) -> None:
         """One change: `ADDED`, `MODIFIED` or `DELETED`, with the object as it is, or last was."""
@@ -192,7 +194,7 @@ class Watch:
             keep=self._keep,
         )
         first = not self.synced.is_set()
-        self._deliver(items)
+        self._deliver(items, version)
         self._version = version
         self._heard_at = self._clock()
         self.missing = False
@@ -260,7 +262,8 @@ class Watch:
                 raise error_of_status(obj)
             version = obj["metadata"]["resourceVersion"]
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-            raise BadEventError(f"not a watch event: {line[:200]!r}") from error
+            # Not quoted: it may be of a Secret.
+            raise BadEventError(f"not a watch event: {len(line)} bytes") from error
         if kind in _EVENTS:
             obj.setdefault("apiVersion", self.resource.api_version)
             obj.setdefault("kind", self.resource.kind)
@@ -273,9 +276,9 @@ class Watch:
         self._version = version
         self._failures = 0
 
-    def _deliver(self, items: list[Obj]) -> None:
+    def _deliver(self, items: list[Obj], version: str) -> None:
         try:
-            self._sink.replace(items)
+            self._sink.replace(items, version)
         except Exception as error:
             raise _SinkError(error) from error
 
@@ -292,7 +295,7 @@ class Watch:
         self._absences += 1
         if not self.missing and (self._absences > 1 or not self.synced.is_set()):
             log.info("%s: the server does not serve this kind (any more), waiting for it", self._gvr)
-            self._deliver([])
+            self._deliver([], "")
             self.missing = True
             # The state "there are none" is known, and nobody waits for a kind that may never come.
             self.synced.set()

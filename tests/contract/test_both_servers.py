@@ -322,9 +322,10 @@ async def test_patches_of_both_kinds(server: Client) -> None:
     await server.create(key, obj)
     assert (await server.merge_patch(key, {"data": {"a": None}}, manager="m"))["data"] == {"b": "2"}
     operations = [{"op": "test", "path": "/data/b", "value": "2"}, {"op": "replace", "path": "/data/b", "value": "3"}]
-    assert (await server.json_patch(key, operations, manager="m"))["data"] == {"b": "3"}
+    patch = {"body": operations, "content_type": "application/json-patch+json"}
+    assert (await server.request("PATCH", path_of(key), **patch))["data"] == {"b": "3"}
     with pytest.raises(InvalidError):
-        await server.json_patch(key, operations, manager="m")
+        await server.request("PATCH", path_of(key), **patch)
     with pytest.raises(NotFoundError):
         await server.merge_patch(Key(CONFIGMAPS, "default", next(_names)), {"data": {}}, manager="m")
 
@@ -405,6 +406,37 @@ async def test_pages_join_to_the_whole_list(server: Client) -> None:
     items, version = await server.list(CONFIGMAPS, "default", label_selector=f"group={group}", limit=2)
     assert sorted(i["metadata"]["name"] for i in items) == sorted(names)
     assert int(version) >= max(int(version_of(i)) for i in items)
+
+
+async def test_pages_are_of_one_state_whatever_happens_between_them(server: Client) -> None:
+    made = [configmap() for _ in range(4)]
+    label = {"pages": made[0][0].name}
+    for key, obj in made[:3]:
+        await server.create(key, {**obj, "metadata": {**obj["metadata"], "labels": label}})
+    query = {"labelSelector": f"pages={made[0][0].name}", "limit": "2"}
+    path = path_of(Key(CONFIGMAPS, "default", ""))
+    first = await server.request("GET", path, query=query)
+    await server.delete(made[2][0])
+    key, obj = made[3]
+    await server.create(key, {**obj, "metadata": {**obj["metadata"], "labels": label}})
+    token = first["metadata"]["continue"]
+    second = await server.request("GET", path, query={**query, "continue": token})
+    assert [item["metadata"]["name"] for item in second["items"]] == [made[2][0].name]
+    assert second["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
+
+
+async def test_a_watch_from_an_older_version_tells_the_same_again(server: Client) -> None:
+    key, obj = configmap(a="1")
+    before = version_of(await server.create(*configmap()))
+    made = await server.create(key, obj)
+    changed = await server.merge_patch(key, {"data": {"a": "2"}}, manager="m")
+    selector = {"fieldSelector": f"metadata.name={key.name}"}
+    for _ in range(2):
+        told = await events(server, CONFIGMAPS, before, 2, **selector)
+        assert [(kind, version_of(found)) for kind, found in told] == [
+            ("ADDED", version_of(made)),
+            ("MODIFIED", version_of(changed)),
+        ]
 
 
 async def test_a_watch_tells_changes_in_order_and_leaving_a_selector_as_deletion(server: Client) -> None:

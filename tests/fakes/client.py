@@ -4,10 +4,12 @@ A `Network` says for every request how long it takes and what goes wrong; withou
 """
 
 import asyncio
+import builtins
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import aiohttp
@@ -17,6 +19,7 @@ from yarl import URL
 from kroasync.kube.client import Client, unreachable
 from kroasync.kube.errors import error_of
 from kroasync.metrics import Metrics
+from kroasync.model.objects import Obj
 from tests.fakes.kube import FakeServer, StatusError, Stream
 
 LATENCY_S = (0.001, 0.02)
@@ -38,8 +41,9 @@ class _Connection:
 class Fault:
     """What goes wrong, with a probability, from one time to another (of the loop's clock).
 
-    Kinds: an HTTP status ("403", "409", "410", "422", "429", "500", "503"), "lost-request", "lost-answer", "slow",
-    "timeout" (no answer until the client's deadline, the write not made), "timeout-done" (the write made).
+    Kinds: an HTTP status ("403", "404", "409", "410", "422", "429", "500", "503"), "500-leader" (as etcd fails while
+    it elects), "504-done" (the write made), "lost-request", "lost-answer", "slow", "timeout" (no answer until the
+    client's deadline, the write not made), "timeout-done" (the write made), "stale" (a list of some versions ago).
     """
 
     kind: str
@@ -68,6 +72,9 @@ class Network:
     requests: int = 0
     injected: dict[str, int] = field(default_factory=dict)
     watch_delay_s: tuple[float, float] = (0.0, 0.01)
+    # Objects in a page of a list, at most; lists are never older than the `floor`.
+    page: int = 500
+    floor: int = 0
 
     def fault(self, method: str, path: str, now_s: float) -> str:
         for fault in self.faults:
@@ -79,12 +86,14 @@ class Network:
 
 _REASONS = {
     403: "Forbidden",
+    404: "NotFound",
     409: "Conflict",
     410: "Expired",
     422: "Invalid",
     429: "TooManyRequests",
     500: "InternalError",
     503: "ServiceUnavailable",
+    504: "Timeout",
 }
 
 
@@ -99,13 +108,27 @@ class FakeClient(Client):
         network: Network | None = None,
         metrics: Metrics | None = None,
         concurrency: int = 32,
+        may_write: Callable[[], bool] | None = None,
     ) -> None:
-        super().__init__(_Connection(), metrics=metrics, concurrency=concurrency)  # type: ignore[arg-type]
+        connection: Any = _Connection()
+        super().__init__(connection, metrics=metrics, concurrency=concurrency, may_write=may_write)
         self.server = server
         self.actor = actor
         self.network = network
         # Set by a test that wants to see, or to hold up, single requests.
         self.before: Callable[[str, str], Any] | None = None
+
+    async def request(self, method: str, path: str, **options: Any) -> Obj:
+        """Documents of schemas are large, many and the same in every run: parsed once. They are not to be changed."""
+        if path.startswith("/openapi/v3/"):
+            return _document(await self.raw(method, path, **options))
+        return await super().request(method, path, **options)
+
+    async def list(self, *args: Any, limit: int = 500, **options: Any) -> tuple[builtins.list[Obj], str]:
+        """With pages as small as the network's."""
+        if self.network is not None:
+            limit = min(limit, self.network.page)
+        return await super().list(*args, limit=limit, **options)
 
     async def _send(
         self,
@@ -119,7 +142,10 @@ class FakeClient(Client):
         target = url.raw_path_qs
         async with self._slots:
             try:
-                status, content, answer_headers = await self._exchange(method, target, data, content_type, timeout_s)
+                with self._sending(method):
+                    status, content, answer_headers = await self._exchange(
+                        method, target, data, content_type, timeout_s
+                    )
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 raise unreachable(method, url, error) from error
             finally:
@@ -142,15 +168,18 @@ class FakeClient(Client):
         if kind == "slow":
             way_s, back_s = way_s + rng.uniform(0, 5), back_s + rng.uniform(0, 5)
         await asyncio.sleep(way_s)
-        if kind.isdecimal():
+        if kind.isdecimal() or kind == "500-leader":
             await asyncio.sleep(back_s)
-            return _refusal(int(kind), rng)
+            return _refusal(kind, rng)
         if kind == "lost-request":
             raise aiohttp.ServerDisconnectedError
         if kind == "timeout":
             await asyncio.sleep(timeout_s)
             raise TimeoutError
-        answer = self.server.handle(method, target, data, content_type, actor=self.actor)
+        stale = min(rng.randint(1, 30), max(0, self.server.version - network.floor)) if kind == "stale" else 0
+        answer = self.server.handle(method, target, data, content_type, actor=self.actor, stale=stale)
+        if kind == "504-done":
+            return _refusal("504", rng)
         if kind == "timeout-done":
             await asyncio.sleep(timeout_s)
             raise TimeoutError
@@ -166,10 +195,10 @@ class FakeClient(Client):
         if network is not None:
             await asyncio.sleep(network.rng.uniform(*network.latency_s))
             kind = network.fault("GET", url.raw_path_qs, asyncio.get_running_loop().time())
-            if kind.isdecimal():
-                status, content, headers = _refusal(int(kind), network.rng)
+            if kind.isdecimal() or kind == "500-leader":
+                status, content, headers = _refusal(kind, network.rng)
                 raise error_of(status, content, headers)
-            if kind:
+            if kind and kind not in ("slow", "stale"):
                 raise unreachable("GET", url, aiohttp.ServerDisconnectedError())
         try:
             stream: Stream = self.server.open_watch(url.raw_path_qs)
@@ -183,7 +212,15 @@ class FakeClient(Client):
             stream.close()
 
 
-def _refusal(status: int, rng: random.Random) -> tuple[int, bytes, dict[str, str]]:
-    body = StatusError(status, _REASONS[status], f"injected {status}").body
+@lru_cache(maxsize=32)
+def _document(content: bytes) -> Obj:
+    found: Obj = orjson.loads(content)
+    return found
+
+
+def _refusal(kind: str, rng: random.Random) -> tuple[int, bytes, dict[str, str]]:
+    status = int(kind[:3])
+    text = "etcdserver: leader changed" if kind == "500-leader" else f"injected {status}"
+    body = StatusError(status, _REASONS[status], text).body
     headers = {"Retry-After": "1"} if status == 429 and rng.random() < 0.7 else {}
     return status, orjson.dumps(body), headers

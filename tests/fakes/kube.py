@@ -13,10 +13,10 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources as package_data
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 import orjson
 
@@ -149,6 +149,22 @@ class _Table:
     compacted: int = 0
     streams: set["Stream"] = field(default_factory=set)
 
+    def at(self, version: int) -> dict[tuple[str, str], Stored]:
+        """The objects as they were at a version since the last compaction."""
+        if not self.history or self.history[-1].version <= version:
+            return self.objects
+        found = dict(self.objects)
+        for change in reversed(self.history):
+            if change.version <= version:
+                break
+            meta = change.after.obj["metadata"]
+            key = (meta.get("namespace", ""), meta["name"])
+            if change.before is None:
+                del found[key]
+            else:
+                found[key] = change.before
+        return found
+
 
 class FakeServer:
     """`now` is the wall clock; `later(seconds, call)` runs the controllers inside."""
@@ -171,7 +187,9 @@ class FakeServer:
         self._admission: list[Callable[[Resource, Obj], None]] = []
         self.deployment_ready_s: float | None = None
         self._actor = ""
-        self.documents: dict[str, bytes] = {}
+        self._stale = 0
+        # The answer to the question for OpenAPI documents, until a kind comes, goes or changes.
+        self._openapi_index: bytes | None = None
         self.bookmark_s = 60.0
         for gvk, kind in _builtin().items():
             self._kinds[gvk.group, gvk.version, kind.resource.plural] = kind
@@ -217,27 +235,26 @@ class FakeServer:
     # Requests
 
     def handle(
-        self, method: str, url: str, body: bytes | None, content_type: str, *, actor: str = ""
+        self, method: str, url: str, body: bytes | None, content_type: str, *, actor: str = "", stale: int = 0
     ) -> tuple[int, bytes, dict[str, str]]:
-        """Answer one request other than a watch."""
-        parts = urlsplit(url)
-        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        """Answer one request other than a watch; a list is of a state `stale` versions ago."""
+        path, _, text = url.partition("?")
         self._actor = actor
+        self._stale = stale
         try:
-            code, answer = self._route(method, unquote(parts.path), query, body, content_type)
+            code, answer = self._route(method, unquote(path), _query(text), body, content_type)
         except StatusError as error:
             return error.code, orjson.dumps(error.body), {}
         return code, answer, {}
 
     def open_watch(self, url: str) -> "Stream":
         """A stream of the changes after `resourceVersion`; raises StatusError."""
-        parts = urlsplit(url)
-        query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        kind, namespace, _, _ = self._target(unquote(parts.path))
-        return Stream(self, kind, self._table(kind.resource), namespace, query)
+        path, _, text = url.partition("?")
+        kind, namespace, _, _ = self._target(unquote(path))
+        return Stream(self, kind, self._table(kind.resource), namespace, _query(text))
 
     def _route(
-        self, method: str, path: str, query: dict[str, str], body: bytes | None, content_type: str
+        self, method: str, path: str, query: Mapping[str, str], body: bytes | None, content_type: str
     ) -> tuple[int, bytes]:
         if method == "GET":
             static = self._static(path)
@@ -290,13 +307,14 @@ class FakeServer:
     def _list(self, kind: Kind, namespace: str, query: Mapping[str, str]) -> tuple[int, bytes]:
         table = self._table(kind.resource)
         matches = selection(namespace, query.get("labelSelector", ""), query.get("fieldSelector", ""))
-        start, version = ("", ""), self._version
+        start, version = ("", ""), max(table.compacted, self._version - self._stale)
         if query.get("continue"):
             token = json.loads(query["continue"])
             start, version = (token["ns"], token["name"]), token["rv"]
             if version < table.compacted:
                 raise StatusError(410, "Expired", "The provided continue parameter is too old")
-        found = [(key, stored) for key, stored in sorted(table.objects.items()) if key > start and matches(stored.obj)]
+        objects = table.at(version)
+        found = [(key, stored) for key, stored in sorted(objects.items()) if key > start and matches(stored.obj)]
         limit = int(query.get("limit") or 0)
         meta: Obj = {"resourceVersion": str(version)}
         if limit and len(found) > limit:
@@ -352,7 +370,7 @@ class FakeServer:
         obj = self._completed(kind, obj)
         leaves = fields.of_object(obj, kind.schema)
         declared = frozenset(leaves)
-        return self._save(kind, verb, None, obj, {by: (declared, self._stamp())})
+        return self._save(kind, verb, None, obj, {by: (declared, self._stamp())}, leaves=leaves)
 
     def _put(
         self, kind: Kind, namespace: str, name: str, subresource: str, body: Any, manager: str
@@ -438,7 +456,7 @@ class FakeServer:
         own = managers.get(by, (frozenset(), ""))[0] | changed
         if own:
             managers[by] = (own, self._stamp())
-        return self._save(kind, "update", before, obj, managers)
+        return self._save(kind, "update", before, obj, managers, leaves=now)
 
     def _apply(
         self, kind: Kind, namespace: str, name: str, subresource: str, body: Any, manager: str, force: bool
@@ -490,7 +508,8 @@ class FakeServer:
         merged = self._framed(kind, before, fields.remove(merged, dropped), subresource)
         obj = self._completed(kind, merged)
         managers: Managers = {}
-        present = fields.of_object(obj, kind.schema).keys()
+        leaves = fields.of_object(obj, kind.schema)
+        present = leaves.keys()
         for key, (paths, time) in before.managers.items():
             kept = (paths - taken if key != by else paths) & present
             if key != by and kept:
@@ -501,7 +520,7 @@ class FakeServer:
             managers[by] = (own, known[1] if known[0] == own else self._stamp())
         if _same(obj, before.obj) and managers == before.managers:
             return before
-        return self._save(kind, "apply", before, obj, managers)
+        return self._save(kind, "apply", before, obj, managers, leaves=leaves)
 
     def _delete(self, kind: Kind, namespace: str, name: str, options: Obj) -> tuple[int, bytes]:
         before = self._find(kind, namespace, name)
@@ -562,6 +581,7 @@ class FakeServer:
         managers: Managers,
         *,
         counted: bool = True,
+        leaves: dict[Path, Any] | None = None,
     ) -> Stored:
         meta = dict(obj["metadata"])
         if before is not None and counted and kind.counted and not _same_spec(obj, before.obj):
@@ -570,7 +590,8 @@ class FakeServer:
             hook(kind.resource, obj)
         self._version += 1
         meta["resourceVersion"] = str(self._version)
-        after = Stored({**obj, "metadata": meta}, managers, kind)
+        # None of what is set here can be owned.
+        after = Stored({**obj, "metadata": meta}, managers, kind, _leaves=leaves)
         table = self._table(kind.resource)
         if after.deleting and not meta.get("finalizers"):
             self._remove(after, verb, before=before)
@@ -742,9 +763,9 @@ class FakeServer:
             has_status = "status" in (version.get("subresources") or {})
             kind = Kind(resource, schema, has_status, True, name)
             self._kinds[resource.group, resource.version, resource.plural] = kind
-        self.documents.pop(crd.obj["spec"]["group"], None)
 
     def _unserve(self, name: str) -> None:
+        self._openapi_index = None
         for key in [k for k, kind in self._kinds.items() if kind.crd == name]:
             del self._kinds[key]
 
@@ -853,17 +874,20 @@ class FakeServer:
 
     def _openapi(self, path: str) -> bytes:
         if not path:
-            paths = {}
-            for group, version in dict.fromkeys((g, v) for g, v, _ in self._kinds):
-                at = document_path(GVK(group, version, ""))
-                digest = hashlib.sha256(self._document(group, version)).hexdigest()[:16].upper()
-                paths[at] = {"serverRelativeURL": f"/openapi/v3/{at}?hash={digest}"}
-            return orjson.dumps({"paths": paths})
+            self._openapi_index = self._openapi_index or self._documents()
+            return self._openapi_index
         prefix, _, rest = path.partition("/")
         group, _, version = rest.rpartition("/") if prefix == "apis" else ("", "", rest)
         if not any((g, v) == (group, version) for g, v, _ in self._kinds):
             raise StatusError(404, "NotFound", "the server could not find the requested resource")
         return self._document(group, version)
+
+    def _documents(self) -> bytes:
+        paths = {}
+        for group, version in dict.fromkeys((g, v) for g, v, _ in self._kinds):
+            at = document_path(GVK(group, version, ""))
+            paths[at] = {"serverRelativeURL": f"/openapi/v3/{at}?hash={_digest(self._document(group, version))}"}
+        return orjson.dumps({"paths": paths})
 
     def _document(self, group: str, version: str) -> bytes:
         api_version = f"{group}/{version}" if group else version
@@ -902,7 +926,10 @@ class Stream:
         self._at = int(query.get("resourceVersion") or 0)
         self._changed = asyncio.Event()
         self._ended = False
+        self._held_until_s = 0.0
+        self._bookmark_due = False
         self._error: Exception | None = None
+        self._failure = b""
         table.streams.add(self)
 
     def wake(self) -> None:
@@ -916,6 +943,26 @@ class Stream:
     def cut(self, error: Exception) -> None:
         """The connection breaks."""
         self._error = error
+        self.wake()
+
+    def fail(self, code: int, reason: str, message: str) -> None:
+        """The server tells of an error inside the stream and ends it."""
+        self._failure = _error_event(code, reason, message)
+        self.wake()
+
+    def hold(self, seconds: float) -> None:
+        """Nothing is delivered for a while."""
+        self._held_until_s = asyncio.get_running_loop().time() + seconds
+        self.wake()
+
+    def repeat(self, versions: int) -> None:
+        """Events since that many versions ago come again."""
+        self._at = max(self._table.compacted, self._at - versions)
+        self.wake()
+
+    def mark(self) -> None:
+        """A bookmark now, for clients that asked for them."""
+        self._bookmark_due = True
         self.wake()
 
     def close(self) -> None:
@@ -934,7 +981,12 @@ class Stream:
                 if self._at < self._table.compacted:
                     yield _error_event(410, "Expired", f"too old resource version: {self._at}")
                     return
-                pending = [] if self.silent else self._pending()
+                if self._failure and not self.silent:
+                    yield self._failure
+                    return
+                now = loop.time()
+                held = now < self._held_until_s
+                pending = [] if self.silent or held else self._pending()
                 if pending:
                     delay_s = self.delay_s()
                     if delay_s:
@@ -946,22 +998,23 @@ class Stream:
                     if chunk:
                         yield chunk
                     continue
-                now = loop.time()
                 if now >= deadline and not self.silent:
                     return
-                if now >= bookmark and not self.silent:
+                if (now >= bookmark or self._bookmark_due) and not self.silent and not held:
+                    self._bookmark_due = False
                     bookmark = now + self._server.bookmark_s
                     if self._bookmarks:
                         self._at = max(self._at, self._server.version)
                         yield self._bookmark()
                     continue
                 self._changed.clear()
-                wait_s = None if self.silent else max(0.0, min(deadline, bookmark) - now)
+                due = min(deadline, self._held_until_s if held else bookmark)
+                timer = None if self.silent else loop.call_at(due, self.wake)
                 try:
-                    async with asyncio.timeout(wait_s):
-                        await self._changed.wait()
-                except TimeoutError:
-                    continue
+                    await self._changed.wait()
+                finally:
+                    if timer is not None:
+                        timer.cancel()
         finally:
             self.close()
 
@@ -1198,6 +1251,17 @@ def _same_spec(a: Obj, b: Obj) -> bool:
 
 def _error_event(code: int, reason: str, message: str) -> bytes:
     return orjson.dumps({"type": "ERROR", "object": StatusError(code, reason, message).body}) + b"\n"
+
+
+@lru_cache(maxsize=512)
+def _query(text: str) -> Mapping[str, str]:
+    """Not to be changed."""
+    return dict(parse_qsl(text, keep_blank_values=True))
+
+
+@lru_cache(maxsize=64)
+def _digest(document: bytes) -> str:
+    return hashlib.sha256(document).hexdigest()[:16].upper()
 
 
 @cache

@@ -1,8 +1,14 @@
-"""An event loop whose clock jumps to the next timer: hours pass in milliseconds, in the same order every time."""
+"""An event loop whose clock jumps to the next timer: hours pass in milliseconds, in the same order every time.
+
+Several processes may live on one loop: what is started inside `Process.context()` belongs to that process, with all
+that comes of it. A process can be held up while the others, and the clock, go on.
+"""
 
 import asyncio
+import heapq
 import selectors
 from collections.abc import Callable, Coroutine
+from contextvars import Context, ContextVar, copy_context
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -28,24 +34,96 @@ class _Selector(selectors.SelectSelector):
         return []
 
 
+class Process:
+    """What belongs together and can be held up. `held` are its callbacks and timers while it is."""
+
+    def __init__(self) -> None:
+        self.paused_at: float | None = None
+        self.held_ready: list[asyncio.Handle] = []
+        self.held_timers: list[asyncio.TimerHandle] = []
+
+    def context(self) -> Context:
+        """For `create_task`: the task and what it starts are of this process."""
+        context = copy_context()
+        context.run(_PROCESS.set, self)
+        return context
+
+
+_PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """`turns` counts iterations; `at_turn` is called once in the iteration of that number."""
+
+    # Of the loop's base class.
+    _ready: Any
+    _scheduled: list[Any]
 
     def __init__(self) -> None:
         self._virtual = _Selector()
         super().__init__(self._virtual)
         self.turns = 0
         self.at_turn: tuple[int, Callable[[], None]] | None = None
+        self._paused = 0
 
     def time(self) -> float:
         return self._virtual.now_s
+
+    def compute(self, seconds: float) -> None:
+        """What runs now takes so long, and nothing else can meanwhile."""
+        self._virtual.now_s += seconds
+
+    def pause(self, process: Process) -> None:
+        """Nothing of the process runs from the next turn on, as after SIGSTOP."""
+        assert process.paused_at is None
+        process.paused_at = self.time()
+        self._paused += 1
+        timers = [timer for timer in self._scheduled if _owner(timer) is process and not timer.cancelled()]
+        for timer in timers:
+            timer._scheduled = False
+        process.held_timers = timers
+        self._scheduled = [timer for timer in self._scheduled if timer._scheduled]
+        heapq.heapify(self._scheduled)
+
+    def resume(self, process: Process, *, suspended: bool = False) -> None:
+        """The process goes on. Timers that ran out meanwhile are due at once; not so if the machine was
+        `suspended`: its timers stood still.
+        """
+        assert process.paused_at is not None
+        away_s, process.paused_at = self.time() - process.paused_at, None
+        self._paused -= 1
+        self._ready.extend(process.held_ready)
+        process.held_ready.clear()
+        for timer in process.held_timers:
+            if not timer.cancelled():
+                timer._when += away_s if suspended else 0.0  # type: ignore[attr-defined]
+                timer._scheduled = True  # type: ignore[attr-defined]
+                heapq.heappush(self._scheduled, timer)
+        process.held_timers.clear()
+
+    def _hold_back(self) -> None:
+        """Callbacks of paused processes stay with them."""
+        for _ in range(len(self._ready)):
+            handle = self._ready.popleft()
+            owner = _owner(handle)
+            if owner is not None and owner.paused_at is not None:
+                owner.held_ready.append(handle)
+            else:
+                self._ready.append(handle)
 
     def _run_once(self) -> None:
         self.turns += 1
         if self.at_turn is not None and self.turns >= self.at_turn[0]:
             call, self.at_turn = self.at_turn[1], None
             call()
+        if self._paused:
+            self._hold_back()
         super()._run_once()  # type: ignore[misc]
+
+
+def _owner(handle: asyncio.Handle) -> Process | None:
+    context: Context = handle._context  # type: ignore[attr-defined]
+    return context.get(_PROCESS)
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:

@@ -24,6 +24,7 @@ class Cluster:
         options: RuntimeOptions | None = None,
         server: FakeServer | None = None,
         client: Callable[[FakeServer, Network], FakeClient] | None = None,
+        begin: Callable[[str], object] = str,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.server = server or FakeServer(now=self.now)
@@ -38,6 +39,7 @@ class Cluster:
             clock=self.loop.time,
             now=self.now,
             rng=random.Random(1),
+            begin=begin,
         )
         self._stop = asyncio.Event()
         self.task = self.loop.create_task(self.runtime.run(self._stop))

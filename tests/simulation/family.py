@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from kroasync.model.objects import Key, Obj, Resource
+from tests.fakes.kube import CRDS
 
 CONFIGMAPS = Resource("", "v1", "ConfigMap", "configmaps")
 DEPLOYMENTS = Resource("apps", "v1", "Deployment", "deployments")
+GROUPS = Resource("kro.run", "v1alpha1", "ResourceGroup", "resourcegroups")
 DEFINITIONS = Resource("kro.run", "v1alpha1", "ResourceGraphDefinition", "resourcegraphdefinitions", False)
 HOME, OTHER = "default", "other"
 EXTERNAL = Key(CONFIGMAPS, HOME, "outside")
@@ -21,7 +23,7 @@ EXTERNAL_TOKEN = "token"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """One resource of a definition: `each` makes one per item, `toggled` obeys `spec.on`, `renamed` has the value
-    in its name, `elsewhere` is in another namespace.
+    in its name, `elsewhere` is in another namespace, `scaled` leaves its replicas to an autoscaler.
     """
 
     id: str
@@ -31,9 +33,10 @@ class Node:
     toggled: bool = False
     renamed: bool = False
     elsewhere: bool = False
+    scaled: bool = False
 
     def __str__(self) -> str:
-        marks = [name for name in ("each", "toggled", "renamed", "elsewhere") if getattr(self, name)]
+        marks = [name for name in ("each", "toggled", "renamed", "elsewhere", "scaled") if getattr(self, name)]
         needs = f"<-{'+'.join(self.needs)}" if self.needs else ""
         return f"{self.id}:{self.kind}{needs}" + "".join(f"/{mark}" for mark in marks)
 
@@ -76,21 +79,49 @@ class Spec:
         return {"value": self.value, "replicas": self.replicas, "on": self.on, "items": list(self.items)}
 
 
-def kind_of(definition: int) -> str:
-    return ("Widget", "Gadget", "Gizmo")[definition]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a definition is and which kind it generates: a ResourceGroup in `namespace`, cluster-scoped without."""
+
+    kind: int
+    name: int
+    namespace: str = ""
+
+    @property
+    def key(self) -> Key:
+        return Key(GROUPS if self.namespace else DEFINITIONS, self.namespace, kind_of(self.name).lower())
+
+    def __str__(self) -> str:
+        return f"{self.key} for {kind_of(self.kind)}"
 
 
-def resource_of(definition: int) -> Resource:
-    kind = kind_of(definition)
-    return Resource("kro.run", "v1alpha1", kind, kind.lower() + "s")
+def kind_of(kind: int) -> str:
+    return ("Widget", "Gadget", "Gizmo")[kind]
+
+
+def resource_of(kind: int) -> Resource:
+    name = kind_of(kind)
+    return Resource("kro.run", "v1alpha1", name, name.lower() + "s")
 
 
 def definition_key(definition: int) -> Key:
-    return Key(DEFINITIONS, "", kind_of(definition).lower())
+    """Of the definition that is alone in generating its kind."""
+    return Place(kind=definition, name=definition).key
 
 
-def instance_key(definition: int, instance: int) -> Key:
-    return Key(resource_of(definition), HOME, f"i{instance}")
+def crd_of(kind: int) -> Key:
+    resource = resource_of(kind)
+    return Key(CRDS, "", f"{resource.plural}.{resource.group}")
+
+
+AWAY = -1
+"""The number of the instance that is in the other namespace."""
+
+
+def instance_key(kind: int, instance: int) -> Key:
+    if instance == AWAY:
+        return Key(resource_of(kind), OTHER, "away")
+    return Key(resource_of(kind), HOME, f"i{instance}")
 
 
 def random_shape(rng: random.Random) -> Shape:
@@ -109,11 +140,13 @@ def random_shape(rng: random.Random) -> Shape:
         else:
             needs = rng.sample(before, rng.randint(0, len(before)))
         each = rng.random() < 0.2
+        kind = rng.choice(("ConfigMap", "ConfigMap", "Deployment")) if not each else "ConfigMap"
         nodes.append(
             Node(
                 id="abcd"[number],
                 needs=tuple(sorted(needs)),
-                kind=rng.choice(("ConfigMap", "ConfigMap", "Deployment")) if not each else "ConfigMap",
+                kind=kind,
+                scaled=kind == "Deployment" and rng.random() < 0.3,
                 each=each,
                 toggled=number > 0 and rng.random() < 0.25,
                 renamed=rng.random() < 0.2,
@@ -132,9 +165,11 @@ def random_spec(rng: random.Random) -> Spec:
     )
 
 
-def manifest(definition: int, shape: Shape) -> Obj:
-    """The ResourceGraphDefinition of a shape."""
-    kind = kind_of(definition)
+def manifest(definition: int, shape: Shape, place: Place | None = None) -> Obj:
+    """The definition of a shape: a ResourceGraphDefinition, unless its place is in a namespace."""
+    place = place or Place(kind=definition, name=definition)
+    kind, key = kind_of(place.kind), place.key
+    meta = {"name": key.name, **({"namespace": key.namespace} if key.namespace else {})}
     resources = [_resource(kind.lower(), shape, node) for node in shape.nodes]
     if shape.external:
         reference = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": EXTERNAL.name, "namespace": HOME}}
@@ -146,9 +181,9 @@ def manifest(definition: int, shape: Shape) -> Obj:
         "items": "[]string",
     }
     return {
-        "apiVersion": DEFINITIONS.api_version,
-        "kind": DEFINITIONS.kind,
-        "metadata": {"name": kind.lower()},
+        "apiVersion": key.resource.api_version,
+        "kind": key.resource.kind,
+        "metadata": meta,
         "spec": {"schema": {"apiVersion": "v1alpha1", "kind": kind, "spec": fields}, "resources": resources},
     }
 
@@ -176,7 +211,7 @@ def _resource(prefix: str, shape: Shape, node: Node) -> Obj:
             "kind": "Deployment",
             "metadata": meta,
             "spec": {
-                "replicas": "${schema.spec.replicas}",
+                **({} if node.scaled else {"replicas": "${schema.spec.replicas}"}),
                 "selector": {"matchLabels": labels},
                 "template": {
                     "metadata": {"labels": labels},
@@ -204,9 +239,9 @@ Child = tuple[str, str, str]
 """Kind, namespace and name."""
 
 
-def expected(definition: int, shape: Shape, instance: int, spec: Spec) -> dict[Child, tuple[str, Obj]]:
+def expected(kind: int, shape: Shape, instance: int, spec: Spec) -> dict[Child, tuple[str, Obj]]:
     """Node and telling fields of every child an instance must have."""
-    prefix, owner = kind_of(definition).lower(), f"i{instance}"
+    prefix, owner = kind_of(kind).lower(), instance_key(kind, instance)
     found: dict[Child, tuple[str, Obj]] = {}
     left_out: set[str] = set()
     names: dict[str, list[str]] = {}
@@ -214,7 +249,7 @@ def expected(definition: int, shape: Shape, instance: int, spec: Spec) -> dict[C
         if (node.toggled and not spec.on) or left_out.intersection(node.needs):
             left_out.add(node.id)
             continue
-        name = f"{owner}-{prefix}-{node.id}" + (f"-{spec.value}" if node.renamed else "")
+        name = f"{owner.name}-{prefix}-{node.id}" + (f"-{spec.value}" if node.renamed else "")
         names[node.id] = [f"{name}-{item}" for item in spec.items] if node.each else [name]
         fields = {"value": spec.value}
         for needed in node.needs:
@@ -225,10 +260,11 @@ def expected(definition: int, shape: Shape, instance: int, spec: Spec) -> dict[C
             fields["from-outside"] = EXTERNAL_TOKEN
         content: Obj = {"fields": fields}
         if node.kind == "Deployment":
-            content["replicas"] = spec.replicas
+            if not node.scaled:
+                content["replicas"] = spec.replicas
             content["image"] = f"app:{spec.value}"
         for child in names[node.id]:
-            found[node.kind, OTHER if node.elsewhere else HOME, child] = (node.id, content)
+            found[node.kind, OTHER if node.elsewhere else owner.namespace, child] = (node.id, content)
     return found
 
 

@@ -4,9 +4,24 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from tests.simulation.family import Shape, Spec, random_shape, random_spec
+from tests.simulation.family import (
+    AWAY,
+    HOME,
+    OTHER,
+    Place,
+    Shape,
+    Spec,
+    instance_key,
+    random_shape,
+    random_spec,
+    resource_of,
+)
 
-FAULTS = ("409", "410", "422", "429", "500", "503", "lost-request", "lost-answer", "slow", "timeout", "timeout-done")
+_ANSWERS = ("409", "410", "422", "429", "500", "500-leader", "503", "504-done")
+_TRANSPORT = ("lost-request", "lost-answer", "slow", "timeout", "timeout-done")
+FAULTS = (*_ANSWERS, *_TRANSPORT)
+# Permission lost for a kind, or for all.
+_FORBIDDEN = ("", "/configmaps", "/deployments", "/graphrevisions", "/customresourcedefinitions", "/widgets")
 _METHODS = (
     frozenset({"GET"}),
     frozenset({"PATCH"}),
@@ -24,13 +39,30 @@ _WEIGHTS = {
     "copy": 1,
     "hold": 1,
     "external": 1,
+    "scale": 2,
+    "fight": 1,
+    "recreate": 1,
+    "suspend": 1,
+    "namespace": 1,
+    "crd": 1,
     "fault": 12,
+    "forbid": 1,
+    "unserve": 1,
+    "stale": 1,
+    "expire": 1,
     "cut": 2,
+    "delay": 1,
+    "repeat": 1,
+    "refuse": 1,
+    "mark": 1,
     "silence": 1,
     "compact": 1,
     "crash": 5,
     "restart": 1,
 }
+
+
+_PICKING = frozenset({"edit", "kill", "steal", "copy", "hold", "scale", "fight", "cut", "delay", "repeat", "refuse"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,18 +80,20 @@ class Step:
     rate: float = 0.0
     fault: str = ""
     methods: frozenset[str] = frozenset()
+    path: str = ""
 
     def __str__(self) -> str:
         told = [f"{self.at_s:6.2f} s  {self.kind}"]
-        if self.kind in ("create", "update", "delete"):
-            told.append(f"instance {self.definition}/i{self.instance}")
-        if self.kind in ("define", "redefine", "undefine"):
+        if self.kind in ("create", "update", "delete", "recreate", "suspend"):
+            told.append(f"instance {self.definition}/{instance_key(self.definition, self.instance).name}")
+        if self.kind in ("define", "redefine", "undefine", "crd"):
             told.append(f"definition {self.definition}")
         told += [str(value) for value in (self.shape, self.spec) if value is not None]
-        if self.kind in ("edit", "kill", "steal", "copy", "hold", "cut"):
+        if self.kind in _PICKING:
             told.append(f"object #{self.pick}")
         if self.fault:
-            told.append(f"{self.fault} of {'/'.join(sorted(self.methods))} at {self.rate:.0%}")
+            where = f" {self.path}" if self.path else ""
+            told.append(f"{self.fault} of {'/'.join(sorted(self.methods))}{where} at {self.rate:.0%}")
         if self.seconds:
             told.append(f"for {self.seconds:.2f} s")
         return "  ".join(told)
@@ -67,25 +101,38 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """A schedule. `seed` also feeds latencies and the draws of the faults."""
+    """A schedule. `seed` also feeds latencies and the draws of the faults.
+
+    Definition n is at `places[n]`, by default a cluster-scoped one of kind n. A webhook never lets node `refused` in.
+    """
 
     seed: int
     steps: tuple[Step, ...]
+    places: tuple[Place, ...] = ()
     deployment_s: float = 0.5
     deletes_crds: bool = False
     external_missing: bool = False
+    page: int = 500
+    refused: str = ""
+
+    def place(self, definition: int) -> Place:
+        return self.places[definition] if self.places else Place(kind=definition, name=definition)
 
     def __str__(self) -> str:
         options = f"Deployments ready after {self.deployment_s:.2f} s"
         options += ", CRDs are deleted" if self.deletes_crds else ""
         options += ", the external object stays away" if self.external_missing else ""
-        return "\n".join([f"seed {self.seed}: {options}", *(f"  {step}" for step in self.steps)])
+        options += f", pages of {self.page}" if self.page < 500 else ""
+        options += f", node {self.refused} is never let in" if self.refused else ""
+        places = [f"  definition {n} is {place}" for n, place in enumerate(self.places)]
+        return "\n".join([f"seed {self.seed}: {options}", *places, *(f"  {step}" for step in self.steps)])
 
 
 def story_of(seed: int) -> Story:
     """The schedule of a seed: always the same."""
     rng = random.Random(f"story {seed}")
-    definitions = rng.choice((1, 1, 2))
+    places = _places(rng)
+    definitions = len(places)
     steps = [
         Step(at_s=rng.uniform(0, 2), kind="define", definition=d, shape=random_shape(rng)) for d in range(definitions)
     ]
@@ -101,10 +148,31 @@ def story_of(seed: int) -> Story:
     return Story(
         seed=seed,
         steps=tuple(sorted(steps, key=lambda step: step.at_s)),
+        places=places,
         deployment_s=rng.choice((0.1, 0.5, 3.0)),
         deletes_crds=rng.random() < 0.3,
         external_missing=rng.random() < 0.15,
+        page=rng.choice((2, 500)),
+        refused=rng.choice("abcd") if rng.random() < 0.08 else "",
     )
+
+
+def _places(rng: random.Random) -> tuple[Place, ...]:
+    """One definition or two, cluster-scoped or not; two may want the same kind, or have the same name."""
+
+    def namespace() -> str:
+        return rng.choice(("", "", HOME, OTHER))
+
+    first = Place(kind=0, name=0, namespace=namespace())
+    if rng.random() < 0.6:
+        return (first,)
+    form = rng.choice(("apart", "apart", "rivals", "namesakes"))
+    if form == "apart":
+        return first, Place(kind=1, name=1, namespace=namespace())
+    if form == "rivals":
+        return first, Place(kind=0, name=1, namespace=namespace())
+    kind = rng.choice((0, 1))
+    return Place(kind=0, name=0, namespace=HOME), Place(kind=kind, name=0, namespace=rng.choice(("", OTHER)))
 
 
 def _step(rng: random.Random, kind: str, definitions: int) -> Step:
@@ -112,10 +180,10 @@ def _step(rng: random.Random, kind: str, definitions: int) -> Step:
         at_s=rng.choice((rng.uniform(0, 2), rng.uniform(0, 6), rng.uniform(0, 20))),
         kind=kind,
         definition=rng.randrange(definitions),
-        instance=rng.randrange(2),
+        instance=rng.choice((0, 0, 0, 1, 1, 1, AWAY)),
         pick=rng.randrange(100),
     )
-    if kind == "update":
+    if kind in ("update", "recreate"):
         return replace(step, spec=random_spec(rng))
     if kind == "redefine":
         return replace(step, shape=random_shape(rng))
@@ -127,9 +195,29 @@ def _step(rng: random.Random, kind: str, definitions: int) -> Step:
             rate=rng.choice((0.1, 0.3, 0.6, 1.0)),
             methods=rng.choice(_METHODS),
         )
-    if kind in ("hold", "silence", "crash", "external"):
+    if kind in _SPECIAL:
+        return _special(rng, step)
+    if kind in ("hold", "silence", "crash", "external", "delay", "namespace", "fight", "suspend"):
         return replace(step, seconds=rng.choice((0.01, 1.0, 8.0)))
     return step
+
+
+_SPECIAL = frozenset({"forbid", "unserve", "stale", "expire"})
+
+
+def _special(rng: random.Random, step: Step) -> Step:
+    """Faults of some requests only."""
+    seconds, rate = rng.choice((0.5, 5.0, 30.0)), rng.choice((0.5, 1.0))
+    step = replace(step, seconds=seconds, rate=rate, methods=frozenset({"GET"}))
+    if step.kind == "forbid":
+        return replace(step, fault="403", path=rng.choice(_FORBIDDEN), methods=rng.choice(_METHODS))
+    if step.kind == "unserve":
+        # A server that does not know the kind yet, or not any more.
+        path = resource_of(step.definition).path()
+        return replace(step, fault="404", path=f"{path}?", seconds=min(seconds, 5.0))
+    if step.kind == "stale":
+        return replace(step, fault="stale", path="limit=")
+    return replace(step, fault="410", path="continue=")
 
 
 def shrunk(story: Story, fails: Callable[[Story], bool], *, attempts: int = 400) -> Story:

@@ -1,5 +1,8 @@
 """Every way in which things end: each ends clean, or says what a person must decide."""
 
+from dataclasses import replace
+
+import aiohttp
 import pytest
 
 from kroasync.controller.runtime import RuntimeOptions
@@ -270,5 +273,30 @@ def test_a_deletion_that_may_not_list_a_kind_of_its_inventory_says_so() -> None:
         again.network.faults.clear()
         await again.until(lambda: gone(cluster), 60)
         await again.stop()
+
+    virtual.run(main())
+
+
+def test_a_child_made_without_an_answer_does_not_outlive_its_instance() -> None:
+    """Its watch cannot be opened either: only asking for the object tells that it is there."""
+
+    async def main() -> None:
+        cluster = Cluster()
+        await cluster.define(0)
+        now = cluster.loop.time()
+        lost = Fault(kind="lost-answer", begin_s=now, end_s=now + 60, rate=1.0, methods=frozenset({"PATCH"}))
+        blind = Fault(
+            kind="503", begin_s=now, end_s=now + 60, rate=1.0, methods=frozenset({"GET"}), path="/configmaps?"
+        )
+        cluster.network.faults = [replace(lost, path="/configmaps/i0-widget-a"), blind]
+        for stream in cluster.server.streams():
+            if stream.resource == CONFIGMAPS:
+                stream.cut(aiohttp.ClientPayloadError("cut"))
+        await cluster.make(0, 0)
+        await cluster.until(lambda: children(cluster) == ["i0-widget-a"], 5)
+        await cluster.user.delete(WIDGET)
+        await cluster.until(lambda: instance(cluster) is None, 30)
+        assert children(cluster) == []
+        await cluster.stop()
 
     virtual.run(main())

@@ -78,6 +78,8 @@ class StubClient:
 
     answers: dict[str, list[Any]] = field(default_factory=dict)
     asked: list[tuple[Any, ...]] = field(default_factory=list)
+    # Of each apply whether it was confidential.
+    confidential: list[bool] = field(default_factory=list)
     metrics: Metrics | None = None
     # Called when a request was made, before it is answered.
     meanwhile: Callable[[], None] = lambda: None
@@ -90,7 +92,8 @@ class StubClient:
             raise answer
         return answer
 
-    async def apply(self, key: Key, obj: Obj, *, manager: str, force: bool) -> Obj:
+    async def apply(self, key: Key, obj: Obj, *, manager: str, force: bool, confidential: bool = False) -> Obj:
+        self.confidential.append(confidential)
         return self._answer("apply", key, force)  # type: ignore[no-any-return]
 
     async def get(self, key: Key) -> Obj:

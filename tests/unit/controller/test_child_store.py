@@ -203,6 +203,19 @@ def test_an_answer_from_before_a_list_without_the_object_is_looked_at_again(benc
     assert bench.woken == [OWNER]
 
 
+def test_a_list_says_nothing_of_an_object_that_is_newer(bench: Bench) -> None:
+    """An answer overtook the list: the object is neither lost nor sent again."""
+    bench.applied(config(version=9, data=ONE))
+    sent_at = bench.store.lists(CONFIGS)
+    bench.store.replace(CONFIGS, [], "8")
+    assert bench.need(ONE) is None
+    other = config("later", version=10, uid="later")
+    bench.store.applied(config_key("later"), desired(ONE, "later"), other, lists=sent_at)
+    assert bench.store.version(config_key("later")) == "10"
+    bench.store.replace(CONFIGS, [], "10")
+    assert len(bench.store) == 0
+
+
 def test_an_object_a_stale_list_lacked_comes_back_with_its_event(bench: Bench) -> None:
     bench.applied(config(version=9, data=ONE))
     bench.store.replace(CONFIGS, [])
@@ -217,10 +230,24 @@ def test_wider_reads_ask_for_a_list_and_are_filled_by_it(bench: Bench) -> None:
     bench.woken.clear()
     assert not bench.store.widen(CONFIGS, [("data", "v")])
     assert bench.store.widen(CONFIGS, [("data", "w")])
-    bench.store.reproject(CONFIGS, [config(version=5, data={"v": "1", "w": "2"})])
+    bench.store.replace(CONFIGS, [config(version=5, data={"v": "1", "w": "2"})])
     found = bench.store.find(config_key())
     assert found is not None
     assert found.obj["data"] == {"v": "1", "w": "2"}
+
+
+def test_wider_reads_are_filled_by_an_event_if_the_list_was_older(bench: Bench) -> None:
+    bench.store.widen(CONFIGS, [("data", "v")])
+    bench.put(config(version=5, data={"v": "1", "w": "2"}))
+    assert bench.store.widen(CONFIGS, [("data", "w")])
+    bench.store.replace(CONFIGS, [config(version=3, data={"v": "1"})], "4")
+    bench.woken.clear()
+    for _ in range(2):
+        bench.put(config(version=5, data={"v": "1", "w": "2"}))
+    found = bench.store.find(config_key())
+    assert found is not None
+    assert found.obj["data"] == {"v": "1", "w": "2"}
+    assert bench.woken == [OWNER]
 
 
 def test_a_kind_that_is_no_longer_watched_is_forgotten_in_silence(bench: Bench) -> None:
@@ -317,7 +344,7 @@ class Server:
             case "relist":
                 # A list is of now: the events it includes are not delivered any more.
                 self.events.clear()
-                self.bench.store.reproject(CONFIGS, [self.live] if self.live is not None else [])
+                self.bench.store.replace(CONFIGS, [self.live] if self.live is not None else [])
 
     def deliver_answer(self) -> None:
         if self.answer is not None:

@@ -124,6 +124,14 @@ def test_a_list_is_the_full_state(bench: Bench) -> None:
     assert sorted(key.name for key in bench.store) == ["three", "two"]
 
 
+def test_a_list_says_nothing_of_an_instance_that_is_newer(bench: Bench) -> None:
+    bench.store.put(app(version=9))
+    bench.store.replace([], "8")
+    assert bench.gone == []
+    bench.store.replace([], "9")
+    assert bench.gone == [(app_key(), "i1")]
+
+
 def test_keys_of_cluster_scoped_kinds_have_no_namespace() -> None:
     nodes = Resource("", "v1", "Node", "nodes", False)
     assert key_of(nodes, {"metadata": {"name": "n", "namespace": "odd"}}) == Key(nodes, "", "n")

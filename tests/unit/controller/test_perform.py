@@ -1,5 +1,6 @@
 """Performing the engine's actions: results for every answer of the server, refusals included."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from kroasync.controller.fights import Fights
 from kroasync.controller.perform import Performer, parent_patch, refusal_of
 from kroasync.controller.store import ChildStore, InstanceStore
-from kroasync.engine.actions import Apply, Delete, Done, Need, PatchParent, Refusal, Refused, Watch
+from kroasync.engine.actions import Apply, Delete, Done, Need, PatchParent, Pause, Refusal, Refused, Watch
 from kroasync.kube.errors import (
     AlreadyExistsError,
     ApiError,
@@ -17,19 +18,28 @@ from kroasync.kube.errors import (
     NotFoundError,
     ServerError,
     ThrottledError,
+    TooBigError,
     UnauthorizedError,
     UnreachableError,
 )
-from kroasync.model.names import FINALIZER, LABEL_APPLYSET_PART_OF, MANAGER_PARENT
+from kroasync.model.names import FINALIZER, LABEL_APPLYSET_PART_OF, MANAGER_CHILDREN, MANAGER_PARENT
 from kroasync.model.objects import Key, Obj
 from tests.unit.controller.samples import APPS, CONFIGS, SECRETS, StubClient, app, app_key, config, config_key, desired
 
+WITHHELD = "(details withheld: the object holds values of a Secret)"
+VALUE = "hunter2"
 MINE, OTHER = {LABEL_APPLYSET_PART_OF: "set-1"}, {LABEL_APPLYSET_PART_OF: "set-2"}
 
 
 def owned_by(manager: str) -> ConflictError:
     cause = {"reason": "FieldManagerConflict", "message": f'conflict with "{manager}"', "field": ".data.v"}
     return ConflictError("conflict", status=409, reason="Conflict", details={"causes": [cause]})
+
+
+def refused_fields(*fields: str) -> InvalidError:
+    """What the API server answers when values of these fields are wrong: it quotes them."""
+    causes = [{"reason": "FieldValueInvalid", "message": f'Invalid value: "{VALUE}"', "field": f} for f in fields]
+    return InvalidError(f'Invalid value: "{VALUE}"', status=422, reason="Invalid", details={"causes": causes})
 
 
 def labelled(obj: Obj, labels: dict[str, str]) -> Obj:
@@ -49,17 +59,22 @@ class Bench:
         self.instances = InstanceStore(APPS, lambda key: None, lambda key, obj: None)
         self.instances.put(app(version=1, finalizers=["theirs"]))
         self.watched: list[tuple[Key, Watch]] = []
+        self.paused: list[Key] = []
         self.performer = Performer(
             self.client,  # type: ignore[arg-type]
             self.children,
             self.instances,
             app_key(),
             self.watch,
+            self.pause,
             Fights(lambda: 0.0),
         )
 
     async def watch(self, key: Key, action: Watch) -> None:
         self.watched.append((key, action))
+
+    async def pause(self, key: Key) -> None:
+        self.paused.append(key)
 
     def asked(self) -> list[str]:
         return [call[0] for call in self.client.asked]
@@ -103,6 +118,33 @@ async def test_an_object_of_nobody_is_taken_over_and_told(labels: dict[str, str]
     assert bench.performer.sent == 3
 
 
+@pytest.mark.parametrize(
+    ("entries", "managers"),
+    [
+        ([{"manager": MANAGER_CHILDREN}], ()),
+        ([{"manager": MANAGER_CHILDREN}, {"manager": "kubectl"}, {"manager": "argo"}], ("argo", "kubectl")),
+        # Its controller was quick.
+        ([{"manager": MANAGER_CHILDREN}, {"manager": "deployment-controller", "subresource": "status"}], ()),
+    ],
+)
+async def test_an_object_with_other_managers_existed_before(
+    entries: list[dict[str, str]], managers: tuple[str, ...]
+) -> None:
+    bench = Bench(apply=[config(version=6, data={"v": "1"}, managedFields=entries)])
+    result = await bench.performer.perform(apply())
+    assert isinstance(result, Done)
+    assert result.adopted is bool(managers)
+    assert bench.performer.taken_over == ({config_key(): managers} if managers else {})
+
+
+async def test_what_is_put_back_is_not_adopted() -> None:
+    entries = [{"manager": MANAGER_CHILDREN}, {"manager": "hpa"}]
+    bench = Bench(apply=[config(version=6, managedFields=entries)])
+    result = await bench.performer.perform(replace(apply(force=True), need=Need.HEAL))
+    assert isinstance(result, Done)
+    assert not result.adopted
+
+
 async def test_taking_over_what_is_already_so_is_no_change() -> None:
     found = labelled(config(version=4), MINE)
     bench = Bench(apply=[owned_by("kubectl"), config(version=4)], get=[found])
@@ -131,9 +173,50 @@ async def test_the_message_about_a_secret_names_fields_not_values() -> None:
         'Secret "s": Invalid value: "hunter2"', status=422, reason="Invalid", details={"causes": [cause]}
     )
     bench = Bench(apply=[error])
-    result = await bench.performer.perform(apply(force=True, key=Key(SECRETS, "default", "s")))
+    action = replace(apply(force=True, key=Key(SECRETS, "default", "s")), secrets=(("data",), ("stringData",)))
+    result = await bench.performer.perform(action)
     assert isinstance(result, Refused)
-    assert result.message == "Invalid in data[key]"
+    assert result.message == f"Invalid in data {WITHHELD}"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        # A label, a port, a field of a map whose keys are values, a key in brackets.
+        (refused_fields("metadata.labels"), f"Invalid in metadata.labels {WITHHELD}"),
+        (refused_fields("spec.ports[0].port", "spec.type"), f"Invalid in spec.ports[0].port, spec.type {WITHHELD}"),
+        (refused_fields(f"spec.map.{VALUE}"), f"Invalid in spec.map {WITHHELD}"),
+        (refused_fields(f'.spec.items[name="{VALUE}"].x'), f"Invalid in .spec.items {WITHHELD}"),
+        (refused_fields(), f"Invalid {WITHHELD}"),
+        (
+            ForbiddenError(f'admission webhook "w" denied: {VALUE}', status=403, reason="Forbidden"),
+            f"Forbidden {WITHHELD}",
+        ),
+        (ForbiddenError("no", status=403, reason=f"because of {VALUE}"), f"403 {WITHHELD}"),
+        (ServerError(f"webhook failed: {VALUE}", status=500, reason="InternalError"), f"InternalError {WITHHELD}"),
+        # Nothing of the object is in these.
+        (UnreachableError("no answer"), "no answer"),
+        (NotFoundError('namespaces "x" not found', status=404), 'namespaces "x" not found'),
+        (
+            ForbiddenError('secrets "x" is forbidden: User "me" cannot patch resource', status=403, reason="Forbidden"),
+            'secrets "x" is forbidden: User "me" cannot patch resource',
+        ),
+    ],
+)
+async def test_what_the_server_says_of_an_object_with_values_of_secrets(error: ApiError, told: str) -> None:
+    action = replace(
+        apply(force=True), secrets=(("metadata", "labels", "v"), ("spec", "map"), ("spec", "ports", 0, "port"))
+    )
+    result = await Bench(apply=[error]).performer.perform(action)
+    assert isinstance(result, Refused)
+    assert result.message == told
+
+
+async def test_objects_with_values_of_secrets_are_sent_as_confidential() -> None:
+    bench = Bench(apply=[config(version=1), config(version=2)])
+    await bench.performer.perform(replace(apply(force=True), secrets=(("data",),)))
+    await bench.performer.perform(apply(force=True))
+    assert bench.client.confidential == [True, False]
 
 
 DELETE = Delete(node="config", key=config_key(), uid="u1")
@@ -233,3 +316,16 @@ async def test_results_come_in_the_order_of_the_actions() -> None:
 )
 def test_what_an_error_means_to_the_engine(error: type[ApiError], refusal: Refusal) -> None:
     assert refusal_of(error("x")) is refusal
+
+
+async def test_a_pause_is_left_to_who_shares_out_the_time() -> None:
+    bench = Bench()
+    action = Pause()
+    assert await bench.performer.perform(action) == Done(action=action)
+    assert (bench.paused, bench.asked()) == ([app_key()], [])
+
+
+async def test_what_is_too_big_is_told_apart_from_what_is_invalid() -> None:
+    error = TooBigError("etcdserver: request is too large", status=500, reason="InternalError")
+    assert refusal_of(error) is Refusal.TOO_BIG
+    assert refusal_of(InvalidError("no", status=422)) is Refusal.INVALID

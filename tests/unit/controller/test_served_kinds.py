@@ -140,6 +140,29 @@ def test_a_kind_is_served_with_its_instances_and_the_kinds_it_manages() -> None:
     play(story)
 
 
+def test_a_new_graph_wakes_those_first_that_wait_for_it() -> None:
+    """After a restart most instances are as they should be."""
+
+    async def story(bench: Bench) -> None:
+        await bench.serve(CONFIG)
+        seen = {"observedGeneration": 2}
+        for number, (name, more) in enumerate(
+            {
+                "settled": {"status": seen},
+                "new": {},
+                "calm": {"status": seen},
+                "edited": {"status": {"observedGeneration": 1}},
+                "going": {"status": seen, "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["x"]},
+            }.items()
+        ):
+            bench.of(APPS)[0].sink.event("ADDED", app(name, version=number + 1, uid=name, generation=2, **more))
+        bench.woken.clear()
+        await bench.serve(CONFIG)
+        assert [key.name for key in bench.woken] == ["new", "edited", "going", "settled", "calm"]
+
+    play(story)
+
+
 def test_a_new_graph_wakes_every_instance_and_the_same_one_none() -> None:
     async def story(bench: Bench) -> None:
         graph = await bench.serve(CONFIG)
@@ -230,12 +253,49 @@ def test_one_watch_of_children_serves_all_owners_until_the_last_leaves() -> None
         await turns()
         bench.watches.release("a")
         assert bench.watches.children_watch(CONFIGS) is one
-        bench.watches.release_children(CONFIGS, owner="b")
+        bench.watches.keep_children("b", [CONFIGS])
+        assert bench.watches.children_watch(CONFIGS) is one
+        bench.watches.keep_children("b", [])
         await turns()
         assert bench.watches.children_watch(CONFIGS) is None
         assert bench.of(CONFIGS)[0].ended
         assert len(bench.children) == 0
-        bench.watches.release_children(CONFIGS, owner="b")
+        bench.watches.keep_children("b", [])
+
+    play(story)
+
+
+def test_a_kind_the_graph_no_longer_has_is_watched_until_no_inventory_names_it() -> None:
+    def inventoried(group_kinds: str) -> Obj:
+        annotations = {"applyset.kubernetes.io/contains-group-kinds": group_kinds}
+        return app(version=3, annotations=annotations)
+
+    async def story(bench: Bench) -> None:
+        await bench.serve(CONFIG, SECRET)
+        bench.of(APPS)[0].sink.event("ADDED", inventoried("ConfigMap,Secret"))
+        await bench.serve(CONFIG)
+        await turns()
+        # The instance still has Secrets, which are to be pruned.
+        assert bench.watches.children_of(APPS) == {CONFIGS}
+        assert bench.watches.children_of(app_key()) == {SECRETS}
+        assert not bench.of(SECRETS)[0].ended
+        bench.serving.hold_inventory(app_key(), [SECRETS])
+        assert not bench.of(SECRETS)[0].ended
+        bench.serving.hold_inventory(app_key(), [])
+        await turns()
+        assert bench.of(SECRETS)[0].ended
+        assert not bench.of(CONFIGS)[0].ended
+
+    play(story)
+
+
+def test_a_kind_the_graph_no_longer_has_is_left_at_once_if_no_instance_has_one() -> None:
+    async def story(bench: Bench) -> None:
+        await bench.serve(CONFIG, SECRET)
+        await bench.serve(SECRET)
+        await turns()
+        assert bench.of(CONFIGS)[0].ended
+        assert not bench.of(SECRETS)[0].ended
 
     play(story)
 
@@ -295,6 +355,31 @@ def test_an_external_watch_keeps_what_is_read_and_is_silent_about_the_rest() -> 
     play(story)
 
 
+def test_a_running_external_watch_lists_again_when_more_is_read() -> None:
+    """Another definition, or a new revision, reads a field that was not kept so far."""
+
+    async def story(bench: Bench) -> None:
+        bench.watches.read_externals(CONFIGS, [("data", "a")])
+        await bench.watches.hold_external(app_key(), external())
+        bench.made[0].sink.replace([config("ext", version=1, data={"a": "1", "b": "1"})])
+        bench.watches.read_externals(CONFIGS, [("data", "a")])
+        await turns()
+        assert len(bench.made) == 1
+        bench.woken.clear()
+        bench.watches.read_externals(CONFIGS, [("data", "b")])
+        await turns()
+        assert [watch.ended for watch in bench.made] == [True, False]
+        assert bench.made[1].selectors == bench.made[0].selectors
+        bench.made[1].sink.replace([config("ext", version=1, data={"a": "1", "b": "1"})])
+        assert bench.woken == [app_key()]
+        await bench.watches.hold_external(app_key(), external())
+        found = bench.watches.external(external(), holder=app_key())
+        assert found is not None
+        assert [obj["data"] for obj in found] == [{"a": "1", "b": "1"}]
+
+    play(story)
+
+
 def test_a_selector_is_watched_as_such_and_sorted() -> None:
     async def story(bench: Bench) -> None:
         action = external(None, selector="app=x")
@@ -305,7 +390,7 @@ def test_a_selector_is_watched_as_such_and_sorted() -> None:
         found = bench.watches.external(action, holder=app_key())
         assert found is not None
         assert [obj["metadata"]["name"] for obj in found] == ["a", "b"]
-        assert bench.watches.requested() == {("v1, Resource=configmaps", "collection"): 1}
+        assert bench.watches.requested() == {("/v1, Resource=configmaps", "collection"): 1}
 
     play(story)
 
@@ -339,7 +424,7 @@ def test_many_narrow_watches_of_a_kind_become_one_wide_watch() -> None:
         found = bench.watches.external(external("ext-39"), holder=app_key("app-39"))
         assert found is not None
         assert [obj["metadata"]["name"] for obj in found] == ["ext-39"]
-        assert bench.watches.requested() == {("v1, Resource=configmaps", "scalar"): 40}
+        assert bench.watches.requested() == {("/v1, Resource=configmaps", "scalar"): 40}
 
     play(story)
 

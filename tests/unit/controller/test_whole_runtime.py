@@ -27,7 +27,9 @@ APP = Key(APPS, "default", "one")
 DEFINITION = Key(GRAPH_DEFINITIONS, "", "app")
 
 
-def definition(*, namespace: str = "", value: str = "${schema.spec.value}") -> Obj:
+def definition(
+    *, namespace: str = "", value: str = "${schema.spec.value}", status: dict[str, str] | None = None
+) -> Obj:
     meta = {"name": "${schema.metadata.name}"} | ({"namespace": namespace} if namespace else {})
     template = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"value": value}}
     many = {
@@ -44,6 +46,7 @@ def definition(*, namespace: str = "", value: str = "${schema.spec.value}") -> O
                 "apiVersion": "v1alpha1",
                 "kind": "App",
                 "spec": {"value": 'string | default="x"', "secret": 'string | default="hidden"'},
+                "status": status or {},
             },
             "resources": [
                 {"id": "config", "template": template},
@@ -127,7 +130,7 @@ def test_every_metric_a_life_touches_is_fed() -> None:
         await world.instance(value="1")
         assert await world.state() == "ACTIVE"
         path, gvr = "kro.run/v1alpha1/apps", "kro.run/v1alpha1, Resource=apps"
-        configs = "v1, Resource=configmaps"
+        configs = "/v1, Resource=configmaps"
         for name, labels in (
             ("dynamic_controller_reconcile_total", {"gvr": path}),
             ("dynamic_controller_reconcile_duration_seconds_count", {"gvr": path}),
@@ -183,6 +186,24 @@ def test_no_series_is_of_an_instance() -> None:
         assert not [name for name in world.samples() if "more-" in name]
 
     play(story)
+
+
+def test_a_kind_that_is_gone_leaves_no_series() -> None:
+    """With its CRD deleted while it has instances, whose last passes come after it."""
+
+    async def story(world: World) -> None:
+        await world.define()
+        for number in range(5):
+            key = Key(APPS, "default", f"more-{number}")
+            await world.user.create(key, {"metadata": {"name": key.name, "namespace": "default"}})
+        await asyncio.sleep(5)
+        assert [name for name in world.samples() if "apps" in name or "Kind=App" in name]
+        await world.user.delete(DEFINITION)
+        await asyncio.sleep(30)
+        assert [name for name in world.samples() if "apps" in name or "Kind=App" in name] == []
+        assert world.value("rgd_deletions_total", name="app") == 1
+
+    play(story, allow_crd_deletion=True)
 
 
 def test_old_revisions_deleted_are_counted() -> None:
@@ -309,26 +330,53 @@ def test_without_a_requeue_interval_the_backoff_grows() -> None:
     play(story, requeue_s=0.0)
 
 
-def test_stopping_waits_for_running_passes_but_not_for_ever() -> None:
+@pytest.mark.parametrize(("held_s", "took_s"), [(0.2, 0.2), (3.0, 3.0), (60.0, 7.0)])
+def test_stopping_waits_for_writes_that_were_sent_but_not_for_ever(held_s: float, took_s: float) -> None:
+    """And sends no other one after the first second."""
+
     async def story(world: World) -> None:
         await world.define()
+        send = world.client._exchange
+        sent: list[float] = []
         held = asyncio.Event()
 
-        send = world.client._send
-
-        async def slow(method: str, url: Any, *rest: Any) -> bytes:
-            if method == "PATCH":
+        async def slow(method: str, *rest: Any) -> Any:
+            if method != "GET":
+                sent.append(world.loop.time())
                 await held.wait()
-            return await send(method, url, *rest)
+            return await send(method, *rest)
 
-        world.client._send = slow  # type: ignore[method-assign]
+        world.client._exchange = slow  # type: ignore[method-assign]
         await world.instance()
+        began = world.loop.time()
+        world.loop.call_later(held_s, held.set)
+        world.stop.set()
+        await asyncio.wait([world.task])
+        assert world.loop.time() - began == pytest.approx(took_s, abs=0.1)
+        assert sent
+        assert max(sent) <= began + 1.0
+
+    play(story, stop_after_s=7.0)
+
+
+def test_stopping_does_not_wait_for_passes_that_only_read_or_are_told_to_come_back_later() -> None:
+    async def story(world: World) -> None:
+        await world.define()
+
+        async def busy(method: str, target: str, *rest: Any) -> tuple[int, bytes, dict[str, str]]:
+            if method == "GET":
+                await asyncio.Event().wait()
+            return 429, b"{}", {"Retry-After": "20"}
+
+        world.client._exchange = busy  # type: ignore[method-assign]
+        await world.instance()
+        await asyncio.sleep(0.5)
         began = world.loop.time()
         world.stop.set()
         await asyncio.wait([world.task])
-        assert world.loop.time() - began == pytest.approx(7.0, abs=0.5)
+        assert world.loop.time() - began == pytest.approx(1.0, abs=0.1)
 
-    play(story, stop_after_s=7.0)
+    play(story, stop_after_s=60.0)
 
 
 def test_an_instance_the_server_refuses_is_counted_as_an_error() -> None:
@@ -364,5 +412,49 @@ def test_instances_say_that_their_definition_is_gone_and_recover_with_a_new_one(
         assert "the definition of this kind is gone" in conditions["GraphResolved"]["message"]
         await world.define()
         assert await world.state() == "ACTIVE"
+
+    play(story)
+
+
+def test_a_status_the_server_finds_too_big_is_written_without_the_authors_fields() -> None:
+    async def story(world: World) -> None:
+        def refuse(resource: Resource, obj: Obj) -> None:
+            if resource == APPS and "echo" in (obj.get("status") or {}) and len(obj["status"]["echo"]) > 3:
+                raise StatusError(500, "InternalError", "etcdserver: request is too large")
+
+        world.server.admit(refuse)
+        await world.define(status={"echo": "${config.data.value}"})
+        await world.instance(value="long")
+        assert await world.state() == "ACTIVE"
+        found = (await world.user.get(APP))["status"]
+        conditions = {c["type"]: c for c in found["conditions"]}
+        assert "echo" not in found
+        assert conditions["Error"]["reason"] == "StatusTooLarge"
+        assert conditions["Error"]["message"] == "the API server refuses the status as too big; left out: echo"
+        passes = len(world.keys)
+        await asyncio.sleep(500)
+        assert len(world.keys) == passes
+        await world.user.merge_patch(APP, {"spec": {"value": "ok"}}, manager="user")
+        await asyncio.sleep(2)
+        found = (await world.user.get(APP))["status"]
+        assert found["echo"] == "ok"
+        assert {c["type"]: c["status"] for c in found["conditions"]}["Error"] == "False"
+
+    play(story)
+
+
+def test_an_instance_too_big_for_any_status_is_not_tried_again_and_again() -> None:
+    async def story(world: World) -> None:
+        def refuse(resource: Resource, obj: Obj) -> None:
+            if resource == APPS and "status" in obj:
+                raise StatusError(413, "RequestEntityTooLarge", "the request is too large")
+
+        world.server.admit(refuse)
+        await world.define()
+        await world.instance()
+        assert len(world.server.objects(CONFIGS)) == 3
+        passes = len(world.keys)
+        await asyncio.sleep(300)
+        assert len(world.keys) == passes
 
     play(story)

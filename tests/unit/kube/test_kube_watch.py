@@ -27,7 +27,7 @@ class Recorder:
         self.log: list[tuple[str, Any]] = []
         self.changed = asyncio.Event()
 
-    def replace(self, items: list[Obj]) -> None:
+    def replace(self, items: list[Obj], version: str) -> None:
         self._add("replace", [i["metadata"]["name"] for i in items])
 
     def event(self, type: str, obj: Obj) -> None:
@@ -371,7 +371,7 @@ async def test_a_failing_sink_is_a_bug_that_surfaces(api: Any, where: str) -> No
     """Even with an error the watch itself would survive."""
 
     class Sink(Recorder):
-        def replace(self, items: list[Obj]) -> None:
+        def replace(self, items: list[Obj], version: str) -> None:
             if where == "replace":
                 raise OSError("bug")
 
