@@ -384,7 +384,7 @@ def test_a_child_of_another_instance_is_never_taken(lab: Lab) -> None:
     second = lab.instance("Owning", "second", {"name": "shared"})
     obj = lab.await_state("Owning", "second", "ERROR", message="resource belongs to a different ApplySet")
     assert (
-        f'{lab.namespace}/shared (v1, Kind=ConfigMap) belongs to ApplySet "{applyset_id(first)}", '
+        f'{lab.namespace}/shared (/v1, Kind=ConfigMap) belongs to ApplySet "{applyset_id(first)}", '
         f'cannot reassign to "{applyset_id(second)}"'
     ) in condition(obj, "Ready")["message"]
     lab.instance("Owning", "third", {"name": "third", "names": ["item"]})
@@ -443,6 +443,19 @@ def test_an_object_that_was_there_before_is_adopted_and_an_event_says_so(lab: La
     lab.cluster.delete(lab.path("Adopting"))
     lab.await_gone(lab.path("Adopting"))
     assert lab.child("ConfigMap", "one-a") == {}
+
+
+def test_an_object_that_was_there_before_is_adopted_even_if_nothing_of_it_is_taken(lab: Lab) -> None:
+    lab.cluster.apply(config_map("one-a", lab.namespace, {"y": "kept"}), manager="somebody")
+    lab.define("Joining", [config("a", data={"x": "ours"}), config("b")])
+    lab.instance("Joining")
+    lab.await_state("Joining")
+    assert lab.child("ConfigMap", "one-a")["data"] == {"x": "ours", "y": "kept"}
+    (event,) = eventually(lambda: lab.events(reason="Adopted"))
+    assert event["note"].startswith(f"took over ConfigMap {lab.namespace}/one-a, ")
+    assert "somebody" in event["note"]
+    (ready,) = eventually(lambda: lab.events(reason="Ready"))
+    assert f"created ConfigMap {lab.namespace}/one-b;" in ready["note"]
 
 
 def test_2_6_the_inventory_is_a_superset_first_and_shrinks_after_a_complete_pass(lab: Lab) -> None:
