@@ -57,7 +57,11 @@ class ClusterKinds:
 
     async def resource_of_group_kind(self, group: str, kind: str) -> Resource | None:
         """How a group-kind is served, in the preferred version."""
-        return await self._discovery.resource_of_group_kind(group, kind)
+        found = await self._discovery.resource_of_group_kind(group, kind)
+        if found is None and (seen := self._crds.of_kind(group, kind)) is not None:
+            # Discovery follows a kind that is established with some delay.
+            return seen.resource()
+        return found
 
     async def _load_crd(self, gvk: GVK) -> None:
         """A CRD just established is served before the OpenAPI documents know it: take its own schema."""

@@ -1,12 +1,16 @@
 """The CRDs as one watch sees them."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from kroasync.controller.crds import CrdStore, SeenCrd, is_established, seen, slim
+from kroasync.controller.kinds import ClusterKinds
 from kroasync.model.names import LABEL_MANAGED_BY, LABEL_OWNED, MANAGED_BY
 from kroasync.model.objects import Obj, Resource
+from tests.fakes.client import FakeClient
+from tests.fakes.kube import FakeServer
 
 ESTABLISHED = {"conditions": [{"type": "NamesAccepted", "status": "True"}, {"type": "Established", "status": "True"}]}
 
@@ -122,3 +126,11 @@ def test_a_kind_is_found_when_its_crd_is_established(bench: Bench) -> None:
 def test_the_generated_ones(bench: Bench) -> None:
     bench.store.replace([crd("a", labels={LABEL_OWNED: "true"}), crd("b")])
     assert [c.plural for c in bench.store.owned()] == ["a"]
+
+
+async def test_a_kind_just_established_is_found_before_discovery_knows_it(bench: Bench) -> None:
+    cluster = ClusterKinds(FakeClient(FakeServer(now=lambda: datetime(2026, 1, 1, tzinfo=UTC))), bench.store)
+    assert await cluster.resource_of_group_kind("example.com", "Apps") is None
+    bench.store.event("ADDED", crd())
+    found = await cluster.resource_of_group_kind("example.com", "Apps")
+    assert found == Resource("example.com", "v1", "Apps", "apps", True)
