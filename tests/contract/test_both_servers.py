@@ -485,8 +485,9 @@ async def test_life_of_a_kind(server: Client) -> None:
     discovery = Discovery(server)
     assert await discovery.resource(WIDGETS.gvk) is None
     async with widgets(server, size={"type": "integer", "default": 3}, colour={"type": "string"}) as widget:
-        assert await discovery.resource(WIDGETS.gvk) == WIDGETS
-        assert await discovery.resource_of_group_kind(GROUP, "Widget") == WIDGETS
+        # Discovery follows a kind that is established with some delay.
+        assert await until(lambda: discovery.resource(WIDGETS.gvk)) == WIDGETS
+        assert await until(lambda: discovery.resource_of_group_kind(GROUP, "Widget")) == WIDGETS
         established = await server.get(Key(CRDS, "", f"widgets.{GROUP}"))
         states = {c["type"]: c["status"] for c in established["status"]["conditions"]}
         assert states["Established"] == states["NamesAccepted"] == "True"
