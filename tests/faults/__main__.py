@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable
 
@@ -17,6 +18,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of all that is random")
     parser.add_argument("--minutes", type=float, default=30, help="of churn")
     asked = parser.parse_args()
+    # Ended from outside, too, it takes its controllers along.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     runs: dict[str, Callable[[], Report]] = {
         "kills": lambda: kills.main(asked.n, asked.seed),
         "outage": lambda: outage.main(asked.n),
