@@ -38,7 +38,7 @@ from kroasync.kube.client import Client
 from kroasync.kube.errors import AlreadyExistsError, ApiError, NotFoundError
 from kroasync.metrics import Metrics
 from kroasync.model import names
-from kroasync.model.conditions import FALSE, TRUE, Conditions, ConditionSet, Subject, conditions_of, is_true
+from kroasync.model.conditions import FALSE, TRUE, UNKNOWN, Conditions, ConditionSet, Subject, conditions_of, is_true
 from kroasync.model.definition import Definition, parse_definition
 from kroasync.model.objects import GVK, Key, Obj, Resource, is_deleting, labels_of, metadata, name_of, uid_of
 from kroasync.model.problems import Problem
@@ -387,24 +387,43 @@ class _Pass:
                 )
                 owner.revisions.event("MODIFIED", newest)
         else:
-            number = max([self.issued, *map(number_of, live)]) + 1
-            wanted = new_revision(definition, number, version=owner.version)
-            try:
-                newest = await owner.client.create(Key(REVISIONS, "", name_of(wanted)), wanted)
-            except AlreadyExistsError:
-                newest = await owner.client.get(Key(REVISIONS, "", name_of(wanted)))
-            owner.revisions.event("ADDED", newest)
-            self.issued = number
-            self.known.issued = number
-            self.changes["revision issued"] += 1
-            owner.metrics.rgd_graph_revision_resolution_total.inc("issue")
-            owner.metrics.rgd_graph_revision_issue_total.inc("no_revision" if not live else "spec_changed")
+            newest = await self._issued(definition)
+            if newest is None:
+                text = "waiting for terminating graph revisions to settle"
+                self.set("GraphRevisionsResolved", UNKNOWN, "WaitingForGraphRevisionSettlement", text)
+                return
         status = verified_status(newest, order=self.order, resources=self.resources, now=self.stamp)
         answer = await write_status(owner.client, Key(REVISIONS, "", name_of(newest)), newest, status)
         if answer is not None:
             owner.revisions.event("MODIFIED", answer)
         number = number_of(newest)
         self.set("GraphRevisionsResolved", TRUE, "Resolved", f"revision {number} compiled and active")
+
+    async def _issued(self, definition: Definition) -> Obj | None:
+        """A new revision; None if one of its name is on its way out, which then wakes this definition."""
+        owner, identity = self.owner, identity_of(definition)
+        while True:
+            live = owner.revisions.of(identity)
+            number = max([self.issued, *map(number_of, live)]) + 1
+            wanted = new_revision(definition, number, version=owner.version)
+            key = Key(REVISIONS, "", name_of(wanted))
+            try:
+                newest = await owner.client.create(key, wanted)
+            except AlreadyExistsError:
+                newest = await owner.client.get(key)
+            owner.revisions.event("ADDED", newest)
+            if is_deleting(newest):
+                return None
+            if hash_of(newest) == definition.hash:
+                break
+            # The cache was behind: this one is of an older spec.
+            self.issued = number
+        self.issued = number
+        self.known.issued = number
+        self.changes["revision issued"] += 1
+        owner.metrics.rgd_graph_revision_resolution_total.inc("issue")
+        owner.metrics.rgd_graph_revision_issue_total.inc("no_revision" if not live else "spec_changed")
+        return newest
 
     async def _crd(self, definition: Definition, graph: Graph) -> bool:
         """Bring the generated CRD up to date and wait until it is established."""

@@ -5,7 +5,7 @@ with an invalid spec the newest revision is what instances keep being served by.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from kroasync.model import names
@@ -23,20 +23,27 @@ def identity_of(definition: Definition) -> str:
 
 
 class RevisionStore:
-    """Live and terminating revisions by the definition they belong to; the sink of the revisions' watch."""
+    """Live and terminating revisions by the definition they belong to; the sink of the revisions' watch.
 
-    def __init__(self) -> None:
+    `gone` is told the identity of a definition that has one revision less: it may have to issue it anew.
+    """
+
+    def __init__(self, gone: Callable[[str], None]) -> None:
+        self._gone = gone
         self._by_name: dict[str, Obj] = {}
         # Set at the next change, then replaced: take it before looking.
         self.changed = asyncio.Event()
 
     def replace(self, items: list[Obj], version: str = "") -> None:
-        self._by_name = {name_of(obj): obj for obj in items}
+        before, self._by_name = self._by_name, {name_of(obj): obj for obj in items}
+        for name in before.keys() - self._by_name.keys():
+            self._gone(_identity_in(before[name]))
         self._tell()
 
     def event(self, kind: str, obj: Obj) -> None:
         if kind == "DELETED":
-            self._by_name.pop(name_of(obj), None)
+            if self._by_name.pop(name_of(obj), None) is not None:
+                self._gone(_identity_in(obj))
         else:
             self._by_name[name_of(obj)] = obj
         self._tell()
@@ -63,10 +70,14 @@ class RevisionStore:
 
     def identities(self) -> set[str]:
         """The definitions that have revisions."""
-        return {str(snapshot_of(r).get("name", "")) for r in self._by_name.values()}
+        return {_identity_in(r) for r in self._by_name.values()}
 
     def _all(self, identity: str) -> Iterable[Obj]:
-        return [r for r in self._by_name.values() if snapshot_of(r).get("name") == identity]
+        return [r for r in self._by_name.values() if _identity_in(r) == identity]
+
+
+def _identity_in(revision: Obj) -> str:
+    return str(snapshot_of(revision).get("name", ""))
 
 
 def snapshot_of(revision: Obj) -> Obj:

@@ -117,7 +117,7 @@ class Runtime:
         self._pacing = Pacing(self.queue, clock=clock, cpu=cpu or clock, slots=asyncio.Semaphore(options.workers))
         self.children = ChildStore(wake_by_uid(self.kinds, self.queue.add))
         self.crds = CrdStore(self._crd_changed)
-        self.revisions = RevisionStore()
+        self.revisions = RevisionStore(self._revision_gone)
         self.stores = {
             resource: InstanceStore(resource, self.definition_queue.add, self._definition_gone)
             for resource in (GROUPS, GRAPH_DEFINITIONS)
@@ -498,6 +498,10 @@ class Runtime:
                 # One of them may have the kind now.
                 self.definition_queue.add(rival)
         self._metrics.forget_definition(key.name)
+
+    def _revision_gone(self, identity: str) -> None:
+        namespace, _, name = identity.rpartition("/")
+        self.definition_queue.add(Key(GROUPS if namespace else GRAPH_DEFINITIONS, namespace, name))
 
     def _instance_gone(self, key: Key, obj: Obj) -> None:
         # One more pass releases what the instance held; a new object of that name gets its own.

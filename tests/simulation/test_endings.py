@@ -300,3 +300,32 @@ def test_a_child_made_without_an_answer_does_not_outlive_its_instance() -> None:
         await cluster.stop()
 
     virtual.run(main())
+
+
+def test_a_definition_made_again_waits_for_its_old_revision_to_go() -> None:
+    async def main() -> None:
+        cluster = await served()
+        [revision] = cluster.server.objects(REVISIONS)
+        key = Key(REVISIONS, "", revision["metadata"]["name"])
+        finalizers = [*revision["metadata"]["finalizers"], "example.com/hold"]
+        await cluster.user.merge_patch(key, {"metadata": {"finalizers": finalizers}}, manager="holder")
+        await cluster.user.delete(definition_key(0))
+        await cluster.until(lambda: not cluster.server.objects(DEFINITIONS), 5)
+        await cluster.user.delete(key)
+        await cluster.define(0)
+        waiting = resolved(cluster)
+        assert (waiting["status"], waiting["reason"]) == ("Unknown", "WaitingForGraphRevisionSettlement")
+        assert waiting["message"] == "waiting for terminating graph revisions to settle"
+        await cluster.user.merge_patch(key, {"metadata": {"finalizers": None}}, manager="holder")
+        await cluster.until(lambda: resolved(cluster)["status"] == "True", 5)
+        assert [obj["metadata"]["name"] for obj in cluster.server.objects(REVISIONS)] == [key.name]
+        await cluster.stop()
+
+    virtual.run(main())
+
+
+def resolved(cluster: Cluster) -> Obj:
+    """The condition GraphRevisionsResolved of the definition."""
+    [definition] = cluster.server.objects(DEFINITIONS)
+    conditions = definition["status"]["conditions"]
+    return next(c for c in conditions if c["type"] == "GraphRevisionsResolved")
