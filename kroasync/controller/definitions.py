@@ -444,6 +444,8 @@ class _Pass:
                 return False
             match ensure_crd_patch(existing, desired, allow_breaking=definition.allow_breaking_changes):
                 case Create():
+                    if self._is_over():
+                        return False
                     existing = await owner.client.create(key, desired, manager=names.MANAGER_LABELLER)
                     self.changes["CRD created"] += 1
                 case Patch(patch=patch):
@@ -479,6 +481,11 @@ class _Pass:
         kind = existing.get("status", {}).get("acceptedNames", {}).get("kind", graph.resource.kind)
         self.set("KindReady", TRUE, "Ready", f"kind {kind} has been accepted and ready")
         return True
+
+    def _is_over(self) -> bool:
+        """Whether the definition was deleted while this pass waited: a CRD made now would keep the name."""
+        obj = self.owner.stores[self.key.resource].get(self.key)
+        return obj is None or uid_of(obj) != uid_of(self.obj) or is_deleting(obj)
 
     def _broken(self, definition: Definition, graph: Graph) -> str:
         """Which live instances do not fit the new schema, and why; for whoever decides whether to allow it."""

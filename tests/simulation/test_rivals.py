@@ -3,6 +3,7 @@
 from kroasync.controller.runtime import RuntimeOptions
 from kroasync.model.objects import Key, Obj, labels_of
 from tests.fakes import virtual
+from tests.fakes.client import Fault
 from tests.fakes.kube import CRDS, NAMESPACES, REVISIONS
 from tests.simulation.cluster import ONE, Cluster
 from tests.simulation.family import HOME, OTHER, Place, crd_of, kind_of, manifest
@@ -87,6 +88,25 @@ def test_a_definition_takes_its_own_revisions_along_and_not_those_of_its_namesak
         await cluster.until(lambda: revisions(cluster) == [f"{OTHER}/widget"], 200)
         assert cluster.server.stored(CRDS, "", crd_of(1).name) is not None
         assert state(cluster, OF_ANOTHER_KIND.key) == "Active"
+        await cluster.stop()
+
+    virtual.run(main())
+
+
+def test_a_definition_deleted_while_its_pass_waited_makes_no_crd() -> None:
+    """The CRD would keep the kind from another definition, for a maker that is gone."""
+
+    async def main() -> None:
+        cluster = Cluster()
+        now = cluster.loop.time()
+        path = f"/customresourcedefinitions/{crd_of(0).name}"
+        slow = Fault(kind="slow", begin_s=now, end_s=now + 30, rate=1.0, methods=frozenset({"GET"}), path=path)
+        cluster.network.faults = [slow]
+        await cluster.user.create(FIRST.key, manifest(0, ONE, FIRST))
+        await cluster.until(lambda: revisions(cluster) != [], 4)
+        await cluster.user.delete(FIRST.key)
+        await cluster.until(lambda: state(cluster, FIRST.key) == "" and not revisions(cluster), 60)
+        assert cluster.server.objects(CRDS) == []
         await cluster.stop()
 
     virtual.run(main())
