@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from kroasync.controller.fights import Fights, contenders
-from kroasync.controller.store import ChildStore, InstanceStore, version_of
+from kroasync.controller.store import ChildStore, InstanceStore
 from kroasync.engine.actions import (
     Action,
     Apply,
@@ -45,7 +45,7 @@ from kroasync.model.names import (
     MANAGER_CHILDREN,
     MANAGER_PARENT,
 )
-from kroasync.model.objects import Key, Obj, labels_of, metadata, uid_of
+from kroasync.model.objects import Key, Obj, labels_of, metadata, uid_of, version_of
 
 
 @dataclass(slots=True)

@@ -28,11 +28,14 @@ from kroasync.model.objects import (
     Obj,
     Resource,
     annotations_of,
+    is_newer,
+    is_older,
     labels_of,
     metadata,
     name_of,
     namespace_of,
     uid_of,
+    version_of,
 )
 
 Wake = Callable[[str], None]
@@ -44,22 +47,6 @@ _GONE_KEPT = 4096
 def key_of(resource: Resource, obj: Obj) -> Key:
     """The key of an object of a known resource."""
     return Key(resource, namespace_of(obj) if resource.namespaced else "", name_of(obj))
-
-
-def version_of(obj: Obj) -> str:
-    return str(metadata(obj).get("resourceVersion") or "")
-
-
-def is_older(version: str, than: str) -> bool:
-    """Certainly older; False for opaque versions."""
-    return version.isdecimal() and than.isdecimal() and int(version) < int(than)
-
-
-def is_newer(version: str, than: str) -> bool:
-    """Order of two resourceVersions of one resource (numbers, KEP-5504); opaque ones are newer if they differ."""
-    if version.isdecimal() and than.isdecimal():
-        return int(version) > int(than)
-    return version != than
 
 
 @dataclass(slots=True)

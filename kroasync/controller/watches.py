@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from kroasync.controller.projection import Projection
-from kroasync.controller.store import ChildStore, InstanceStore, is_newer, key_of, version_of
+from kroasync.controller.store import ChildStore, InstanceStore, key_of
 from kroasync.engine.actions import Watch as WatchAction
 from kroasync.kube.client import Client
 from kroasync.kube.errors import UnreachableError
 from kroasync.kube.watch import Sink, Watch
 from kroasync.metrics import Metrics
 from kroasync.model.names import FINALIZER, LABEL_NODE_ID, LABEL_OWNED
-from kroasync.model.objects import Key, Obj, Resource, metadata, uid_of
+from kroasync.model.objects import Key, Obj, Resource, is_newer, metadata, uid_of, version_of
 
 CHILD_SELECTOR = f"{LABEL_OWNED}=true,{LABEL_NODE_ID}"
 # More single-object watches of one kind than this share one watch of the whole kind.

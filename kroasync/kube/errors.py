@@ -7,6 +7,7 @@
       TooBigError        413, or a 5xx about the limit of the store; an InvalidError
       ThrottledError     429            ServerError       5xx, or an answer that is no JSON
       UnreachableError   no answer at all           FencedError       not even asked
+      StaleListError     a list older than what was told before
 
 Callers branch on the type, `status` and `reason`, never on the text.
 """
@@ -122,6 +123,10 @@ class InvalidError(ApiError):
 
 class TooBigError(InvalidError):
     """The request, or the object it makes, is more than the API server or its store takes."""
+
+
+class StaleListError(ApiError):
+    """A list is older than what the server told before."""
 
 
 class ThrottledError(ApiError):

@@ -22,11 +22,12 @@ from kroasync.kube.errors import (
     ForbiddenError,
     GoneError,
     NotFoundError,
+    StaleListError,
     UnauthorizedError,
     UnreachableError,
     error_of_status,
 )
-from kroasync.model.objects import Key, Obj, Resource
+from kroasync.model.objects import Key, Obj, Resource, is_older
 
 log = logging.getLogger("watch-manager")
 
@@ -36,6 +37,8 @@ IDLE_DEADLINE_S: Final = 150.0
 BACKOFF_S: Final = (0.2, 30.0)
 # A watch that the server ends sooner than this counts as a failure, or two sides in a hurry would spin.
 _SHORTEST_S: Final = 1.0
+# So many lists in a row that are older than what was known are taken for a store that was restored from a backup.
+_STALE_LISTS: Final = 8
 _LINES_PER_TURN: Final = 256
 _EVENTS: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})
 
@@ -135,6 +138,9 @@ class Watch:
         self._refused: str | None = None
         self._heard_at = clock()
         self._version: str | None = None
+        # The newest version ever heard of: no list may lead back behind it.
+        self._newest = ""
+        self._stale_lists = 0
         self._gvr = str(resource)
 
     def last_event_age_s(self, now: float) -> float:
@@ -193,9 +199,10 @@ class Watch:
             limit=self._page_size,
             keep=self._keep,
         )
+        self._refuse_stale(version)
         first = not self.synced.is_set()
         self._deliver(items, version)
-        self._version = version
+        self._version = self._newest = version
         self._heard_at = self._clock()
         self.missing = False
         metrics = self._client.metrics
@@ -208,6 +215,13 @@ class Watch:
             self.relists += 1
             if metrics:
                 metrics.kroasync_watch_relists_total.inc(self._gvr)
+
+    def _refuse_stale(self, version: str) -> None:
+        """A replica that lags behind would bring back what is gone: raises StaleListError, but not for ever."""
+        if is_older(version, self._newest) and self._stale_lists < _STALE_LISTS:
+            self._stale_lists += 1
+            raise StaleListError(f"the list is of version {version}, {self._newest} was heard of before")
+        self._stale_lists = 0
 
     async def _follow(self) -> None:
         """One watch from the known version until the server ends it; raises for every other end."""
@@ -274,6 +288,8 @@ class Watch:
         elif kind != "BOOKMARK":
             raise BadEventError(f"unknown type of event {str(kind)[:40]!r}")
         self._version = version
+        if not is_older(version, self._newest):
+            self._newest = version
         self._failures = 0
 
     def _deliver(self, items: list[Obj], version: str) -> None:

@@ -125,3 +125,20 @@ def annotations_of(obj: Mapping[str, Any]) -> Mapping[str, str]:
 def is_deleting(obj: Mapping[str, Any]) -> bool:
     """True once `metadata.deletionTimestamp` is set."""
     return bool(metadata(obj).get("deletionTimestamp"))
+
+
+def version_of(obj: Mapping[str, Any]) -> str:
+    """The resourceVersion, empty if there is none."""
+    return str(metadata(obj).get("resourceVersion") or "")
+
+
+def is_older(version: str, than: str) -> bool:
+    """Certainly older; False for opaque versions."""
+    return version.isdecimal() and than.isdecimal() and int(version) < int(than)
+
+
+def is_newer(version: str, than: str) -> bool:
+    """Order of two resourceVersions of one resource (numbers, KEP-5504); opaque ones are newer if they differ."""
+    if version.isdecimal() and than.isdecimal():
+        return int(version) > int(than)
+    return version != than

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from kroasync.controller.store import InstanceStore, is_newer, is_older, key_of
-from kroasync.model.objects import Key, Obj, Resource
+from kroasync.controller.store import InstanceStore, key_of
+from kroasync.model.objects import Key, Obj, Resource, is_newer, is_older
 from tests.unit.controller.samples import APPS, app, app_key
 
 

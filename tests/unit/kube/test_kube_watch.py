@@ -470,3 +470,23 @@ def test_a_line_without_end_is_not_held_for_ever() -> None:
     reader.feed(b"12345678")
     with pytest.raises(BadEventError, match="longer than 10 bytes"):
         reader.feed(b"9abc")
+
+
+async def test_a_list_from_before_what_was_told_is_not_believed(api: Any) -> None:
+    """A replica of the API server that lags behind would bring back what was deleted."""
+    lists = [listed("a", "b"), listed("a", "b", version="11"), listed("b", version="30")]
+    watches = [api.stream(line("DELETED", "a", 20), expired()), api.stream(then="hang")]
+    serve(api, [api.json(found) for found in lists], watches)
+    sink = Recorder()
+    async with running(api, sink):
+        await sink.last("replace", ["b"])
+    assert sink.log == [("replace", ["a", "b"]), ("DELETED", "a"), ("replace", ["b"])]
+
+
+async def test_a_store_restored_from_a_backup_is_believed_in_the_end(api: Any) -> None:
+    lists = [listed("a", version="1000"), *([listed("b", version="5")] * 20)]
+    serve(api, [api.json(found) for found in lists], [api.stream(expired()), api.stream(then="hang")])
+    sink = Recorder()
+    async with running(api, sink) as watch:
+        await sink.last("replace", ["b"])
+        assert watch.errors == 8
