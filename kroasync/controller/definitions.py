@@ -16,6 +16,7 @@ from kroasync.controller.crds import CRDS, CrdStore, SeenCrd, is_established
 from kroasync.controller.events import Recorder
 from kroasync.controller.kinds import ClusterKinds
 from kroasync.controller.outcomes import Done, RetryAfter, Summary, Verdict
+from kroasync.controller.pacing import in_turns
 from kroasync.controller.revisions import (
     REVISIONS,
     RevisionStore,
@@ -31,7 +32,7 @@ from kroasync.controller.revisions import (
 from kroasync.controller.serving import Serving
 from kroasync.controller.statuses import write_status
 from kroasync.controller.store import InstanceStore
-from kroasync.graph.build import Built, Limits, build, needed_kinds
+from kroasync.graph.build import Built, Limits, building, needed_kinds
 from kroasync.graph.nodes import Graph
 from kroasync.graph.report import condition_message
 from kroasync.kube.client import Client
@@ -333,7 +334,9 @@ class _Pass:
     async def _compiled(self, definition: Definition) -> Built:
         started = self.owner.now()
         kinds = await self.owner.kinds.load(needed_kinds(definition))
-        built = build(definition, kinds, limits=self.owner.limits, features=self.owner.features)
+        # Hundreds of resources take a second: in between instances are looked after.
+        steps = building(definition, kinds, limits=self.owner.limits, features=self.owner.features)
+        built = await in_turns(steps, lambda: asyncio.sleep(0))
         metrics = self.owner.metrics
         metrics.rgd_graph_build_total.inc(definition.name)
         metrics.rgd_graph_build_duration_seconds.observe((self.owner.now() - started).total_seconds(), definition.name)

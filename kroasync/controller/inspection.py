@@ -224,8 +224,8 @@ async def _graph(client: Client, kinds: ClusterKinds, instance: Obj) -> tuple[Gr
                 continue
             if uid not in ("", definition.uid) and name != definition.name:
                 continue
-            await kinds.load(needed_kinds(definition))
-            built = build(definition, kinds, features=frozenset({"CELOmitFunction"}))
+            known = await kinds.load(needed_kinds(definition))
+            built = build(definition, known, features=frozenset({"CELOmitFunction"}))
             if built.graph is not None:
                 return built.graph, ""
             return None, f"the definition {definition.name} is refused; see its conditions"

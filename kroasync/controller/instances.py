@@ -14,7 +14,7 @@ from kroasync.controller.events import Recorder
 from kroasync.controller.fights import Fights
 from kroasync.controller.kinds import ClusterKinds
 from kroasync.controller.outcomes import AWAY_S, Done, RetryAfter, Summary, Verdict
-from kroasync.controller.pacing import Pacing
+from kroasync.controller.pacing import Pacing, in_turns
 from kroasync.controller.perform import Performer
 from kroasync.controller.served import Served
 from kroasync.controller.serving import Serving
@@ -177,13 +177,7 @@ class Instances:
     async def _composed(self, key: Key, plan: Plan, outcome: Outcome, *, bare: bool = False) -> Obj:
         """The status of a pass; its expressions may take long."""
         steps = composing(plan, outcome, now=self._stamp(), bare=bare)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                status: Obj = end.value
-                return status
-            await self.pacing.pause(key)
+        return await in_turns(steps, lambda: self.pacing.pause(key))
 
     def _record_contested(self, instance: Obj, contested: dict[Key, str]) -> None:
         for child, text in contested.items():

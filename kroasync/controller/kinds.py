@@ -1,7 +1,7 @@
 """What the cluster serves: discovery and OpenAPI, fetched per group-version and only for kinds that are used.
 
-The graph builder is pure: `load` fetches what a definition names, `kinds` then answers without waiting. Documents are
-reduced to the used kinds and the rest is dropped.
+The graph builder is pure: `load` fetches what a definition names, and returns what answers without waiting. Documents
+are reduced to the used kinds and the rest is dropped.
 """
 
 import asyncio
@@ -15,13 +15,13 @@ from kroasync.kube.client import Client
 from kroasync.kube.discovery import Discovery
 from kroasync.kube.openapi import Document
 from kroasync.model.objects import GVK, Key, Obj, Resource
-from kroasync.schema.catalog import crd_kinds, document_path, from_openapi
+from kroasync.schema.catalog import Catalog, crd_kinds, document_path, from_openapi
 
 OBJECT_META_OF = GVK("", "v1", "ConfigMap")
 
 
 class ClusterKinds:
-    """The kinds of a live cluster, as the Kinds protocol once loaded."""
+    """The kinds of a live cluster."""
 
     def __init__(self, client: Client, crds: CrdStore) -> None:
         self._crds = crds
@@ -36,14 +36,10 @@ class ClusterKinds:
         """Schemas kept."""
         return len(self._schemas)
 
-    def resource(self, gvk: GVK) -> Resource | None:
-        return self._resources.get(gvk)
-
-    def schema(self, gvk: GVK) -> Obj | None:
-        return self._schemas.get(gvk)
-
     async def load(self, gvks: Iterable[GVK]) -> Kinds:
-        """Make `gvks` known as far as the cluster knows them; raises ApiError if the cluster cannot be asked."""
+        """`gvks` as far as the cluster knows them now, and it stays at that; raises ApiError if the cluster cannot be
+        asked.
+        """
         wanted = {GVK.parse(gvk.api_version, gvk.kind) for gvk in gvks} | {OBJECT_META_OF}
         async with self._loading:
             index = await openapi.index(self._client)
@@ -53,7 +49,9 @@ class ClusterKinds:
                 await self._load_crd(gvk)
             if self._client.metrics:
                 self._client.metrics.schema_resolver_errors_total.inc(by=len(wanted - self._schemas.keys()))
-        return self
+            known = wanted & self._resources.keys()
+            schemas = {gvk: self._schemas.get(gvk) for gvk in known}
+            return Catalog({gvk: self._resources[gvk] for gvk in known}, schemas.get)
 
     async def resource_of_group_kind(self, group: str, kind: str) -> Resource | None:
         """How a group-kind is served, in the preferred version."""

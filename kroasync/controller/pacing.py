@@ -5,16 +5,28 @@ decides who may go on. A heavy pass gives its worker slot away when it first has
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from kroasync.controller.workqueue import WorkQueue
 from kroasync.model.objects import Key
+from kroasync.model.steps import Steps
 
 T = TypeVar("T")
 # A pass that has computed this long in one turn should pause as soon as it can.
 SLICE_S: Final = 0.005
+
+
+async def in_turns(steps: Steps[T], pause: Callable[[], Awaitable[object]]) -> T:
+    """What comes of the steps; what else is due runs in the pauses between them."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+        await pause()
 
 
 class Pacing:

@@ -5,7 +5,7 @@ The result shares what is constant with the template and with observed objects: 
 an instance is never scanned for expressions again.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from kroasync.model import names
 from kroasync.model.applyset import Parent
 from kroasync.model.objects import Key, Obj, labels_of, metadata, name_of, namespace_of, uid_of
 from kroasync.model.paths import nests_deeper
+from kroasync.model.steps import Steps
 
 # Never taken from a template, however they got into its labels or annotations: they would forge ownership.
 _RESERVED: Final = (*names.RESERVED_PREFIXES, names.APPLYSET_PREFIX)
@@ -76,7 +77,7 @@ class Ownership:
         )
 
 
-def filling(plan: NodePlan, scope: Scope, variables: Mapping[str, Any] | None = None) -> Generator[None, None, Obj]:
+def filling(plan: NodePlan, scope: Scope, variables: Mapping[str, Any] | None = None) -> Steps[Obj]:
     """The template of a resource or external with its values; raises PendingData or NodeFailure.
 
     Expressions that iterate see `variables`. It stops between two expressions whenever the pass is tired.

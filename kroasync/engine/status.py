@@ -7,9 +7,9 @@ UTC, whole seconds.
 """
 
 from collections import Counter
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import orjson
 
@@ -35,6 +35,7 @@ from kroasync.model.conditions import (
 )
 from kroasync.model.objects import Obj
 from kroasync.model.paths import nests_deeper
+from kroasync.model.steps import Steps, drained
 
 READY: Final = "Ready"
 INSTANCE_MANAGED: Final = "InstanceManaged"
@@ -68,7 +69,6 @@ MAX_MESSAGE: Final = 2048
 # Bytes as JSON: what state and conditions of ours need at most, and what the author's conditions may have.
 _OWN_BYTES: Final = 65_536
 _CONDITION_BYTES: Final = 262_144
-T = TypeVar("T")
 _AS_EXPECTED: Final = "AsExpected"
 
 
@@ -77,10 +77,10 @@ def compose(plan: Plan, outcome: Outcome, *, now: str, bare: bool = False) -> Ob
 
     With `bare` it is without the author's fields, and says that they are too big.
     """
-    return _drained(composing(plan, outcome, now=now, bare=bare))
+    return drained(composing(plan, outcome, now=now, bare=bare))
 
 
-def composing(plan: Plan, outcome: Outcome, *, now: str, bare: bool = False) -> Generator[None, None, Obj]:
+def composing(plan: Plan, outcome: Outcome, *, now: str, bare: bool = False) -> Steps[Obj]:
     """`compose` in steps, with a pause whenever the pass is tired."""
     instance, verdict = outcome.instance, _verdict(outcome)
     wire, declared = _status_of(instance), plan.graph.status_template
@@ -109,15 +109,6 @@ def composing(plan: Plan, outcome: Outcome, *, now: str, bare: bool = False) -> 
     status.update(fields)
     status.update(state=state, conditions=conditions)
     return wire if same_json(status, wire) else status
-
-
-def _drained(steps: Generator[None, None, T]) -> T:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            value: T = end.value
-            return value
 
 
 def _fitting(fields: Obj, instance: Obj, limit: int) -> tuple[Obj, list[str], str]:
@@ -376,9 +367,7 @@ def _is_ours(key: str, value: Any) -> bool:
 # The author's status
 
 
-def author_fields(
-    leaves: Sequence[tuple[Path, Compiled]], scope: Scope
-) -> Generator[None, None, tuple[Obj, str | None]]:
+def author_fields(leaves: Sequence[tuple[Path, Compiled]], scope: Scope) -> Steps[tuple[Obj, str | None]]:
     """The fields whose expressions resolve now, and the first expression that failed for good.
 
     Nulls are left out: the API server drops them, and they would differ from the wire forever.
@@ -429,7 +418,7 @@ def _without_nulls(value: Any) -> Any:
 
 def author_conditions(
     plan: Plan, outcome: Outcome, built_in: Conditions, *, now: str
-) -> Generator[None, None, tuple[Conditions, bool]]:
+) -> Steps[tuple[Conditions, bool]]:
     """The author's conditions, which replace ours on the wire, and whether they are degraded.
 
     An expression whose data is not there is skipped; one that fails, a malformed condition, a type that occurs

@@ -19,6 +19,7 @@ from kroasync.graph.resources import Entry, read_entry
 from kroasync.model.definition import Definition
 from kroasync.model.objects import GVK, Obj
 from kroasync.model.problems import Problem, Severity, has_errors
+from kroasync.model.steps import Steps, drained
 from kroasync.schema import simple
 from kroasync.schema.crd import build_crd, instance_resource
 
@@ -66,20 +67,33 @@ def build(
     definition: Definition, kinds: Kinds, *, limits: Limits = Limits(), features: frozenset[str] = frozenset()
 ) -> Built:
     """Checks and compiles a definition: the steps in kro's order, each on whatever came of the ones before."""
+    return drained(building(definition, kinds, limits=limits, features=features))
+
+
+def building(
+    definition: Definition, kinds: Kinds, *, limits: Limits = Limits(), features: frozenset[str] = frozenset()
+) -> Steps[Built]:
+    """`build` with a pause after each resource, and each part of it that may be long; `kinds` must not change."""
     report = Report()
     checks.check_names(definition, report, max_dimensions=limits.max_dimensions)
     spec_schema = _spec_schema(definition, report)
-    entries = [
-        read_entry(spec, kinds, cluster_instance=not definition.namespaced, report=report)
-        for spec in definition.resources
-    ]
+    entries: list[Entry] = []
+    for spec in definition.resources:
+        entries.append(read_entry(spec, kinds, cluster_instance=not definition.namespaced, report=report))
+        yield
     declared = Declarations(definition, entries, spec_schema or _OPEN, allow_omit=OMIT_GATE in features, report=report)
-    linked = [link(entry, declared) for entry in entries]
+    yield
+    linked: list[Linked] = []
+    for entry in entries:
+        linked.append(link(entry, declared))
+        yield
     needs = {one.entry.id: one.dependencies for one in linked if declared.owns(one.entry)}
     order = _order(needs, declared)
-    nodes = _nodes(linked, dag.apply_orders(needs) if order else {}, declared)
+    yield
+    nodes = yield from _nodes(linked, dag.apply_orders(needs) if order else {}, declared)
     template = status.status_template(definition.status)
     leaves, status_schema = status.compile_status(template, declared)
+    yield
     author_conditions = conditions.compile_conditions(definition.status.get("conditions"), declared)
     status.check_references(leaves, report)
     crd = build_crd(definition, spec_schema, status_schema, owner_labels={}) if spec_schema is not None else None
@@ -133,13 +147,14 @@ def _order(needs: Mapping[str, tuple[str, ...]], declared: Declarations) -> tupl
     return () if cycles else dag.order(needs)
 
 
-def _nodes(linked: list[Linked], waves: Mapping[str, int], declared: Declarations) -> dict[str, Node]:
+def _nodes(linked: list[Linked], waves: Mapping[str, int], declared: Declarations) -> Steps[dict[str, Node]]:
     nodes: dict[str, Node] = {}
     for one in linked:
         with declared.report.step(f'failed to validate resource "{one.entry.id}": '):
             node = compile_node(one, declared, apply_order=waves.get(one.entry.id, 1))
         if node is not None:
             nodes[node.id] = node
+        yield
     return nodes
 
 

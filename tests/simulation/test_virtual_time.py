@@ -5,20 +5,20 @@ import itertools
 import logging
 from collections import defaultdict
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from kroasync.controller.events import EVENTS
 from kroasync.controller.runtime import RuntimeOptions
+from kroasync.graph.build import Built, building
 from kroasync.model.objects import Key, Obj, Resource
+from kroasync.model.steps import Steps
 from tests.fakes import virtual
 from tests.fakes.client import FakeClient
 from tests.fakes.kube import FakeServer, StatusError, Write
 from tests.simulation.cluster import Cluster
-from tests.simulation.family import (
-    CONFIGMAPS,
-    resource_of,
-)
+from tests.simulation.family import CONFIGMAPS, Node, Shape, definition_key, manifest, resource_of
 
 BAD, GOOD = 0, 1
 
@@ -89,6 +89,47 @@ def test_a_definition_whose_passes_compute_long_delays_others_by_less_than_a_ten
 
     alone_s = virtual.run(bring_up(0))
     assert virtual.run(bring_up(200)) < 1.1 * alone_s
+
+
+def test_a_definition_that_is_compiled_for_long_holds_up_no_instance(monkeypatch: pytest.MonkeyPatch) -> None:
+    step_s, compiling = 0.002, 0
+
+    def slowly(*arguments: Any, **options: Any) -> Steps[Built]:
+        nonlocal compiling
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, virtual.VirtualLoop)
+        steps = building(*arguments, **options)
+        compiling += 1
+        try:
+            while True:
+                loop.compute(step_s)
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    built: Built = end.value
+                    return built
+                yield
+        finally:
+            compiling -= 1
+
+    async def main() -> None:
+        cluster = Cluster()
+        await cluster.define(GOOD)
+        await cluster.make(GOOD, 0)
+        await cluster.until(lambda: cluster.active(GOOD) == 1, 10)
+        monkeypatch.setattr("kroasync.controller.definitions.building", slowly)
+        many = Shape(nodes=tuple(Node(id=f"n{number}") for number in range(500)))
+        await cluster.user.create(definition_key(BAD), manifest(BAD, many))
+        await cluster.until(lambda: compiling > 0, 10)
+        child = (CONFIGMAPS, "default", "i0-gadget-b")
+        await cluster.user.delete(Key(*child))
+        took_s = await cluster.until(lambda: cluster.server.stored(*child) is not None, 10)
+        assert compiling == 1
+        assert took_s < 50 * step_s
+        await cluster.until(lambda: compiling == 0, 10)
+        await cluster.stop()
+
+    virtual.run(main())
 
 
 def test_a_failure_is_retried_for_ever_and_never_later_than_the_cap() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from kroasync.graph.build import Limits, build, needed_kinds
+from kroasync.graph.build import Limits, build, building, needed_kinds
 from kroasync.graph.nodes import NodeType
 from kroasync.graph.report import condition_message
 from kroasync.model.objects import GVK
@@ -339,6 +339,22 @@ def test_a_definition_with_other_errors_does_not_wait(compile):
 def test_needed_kinds_are_listed_once_in_order(define):
     definition = define(vpc(id="a") + config_map("{}") + vpc(id="b") + external("{name: x}", kind="Secret"))
     assert [gvk.kind for gvk in needed_kinds(definition)] == ["VPC", "ConfigMap", "Secret"]
+
+
+def test_others_may_run_while_it_builds(define, kinds):
+    """After each resource is read, linked and compiled."""
+    definition = define("".join(config_map("{a: x}", id=f"c{number}") for number in range(7)))
+    steps, pauses = building(definition, kinds), 0
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            built = end.value
+            break
+        pauses += 1
+    assert pauses >= 3 * 7
+    assert built.graph is not None
+    assert built.graph.order == build(definition, kinds).graph.order
 
 
 def test_the_graph_of_a_definition(compile):
