@@ -261,7 +261,10 @@ class Settings:
 
     workers: int = _setting(DEFAULT_WORKERS, _INT, "Passes over instances at the same time.", check=_at_least(1))
     request_concurrency: int = _setting(
-        32, _INT, "Requests to the API server at the same time; watches do not count.", check=_at_least(1)
+        32,
+        _INT,
+        "Requests to the API server at the same time; watches and what has had no answer for a second do not count.",
+        check=_at_least(1),
     )
     resource_graph_definition_concurrent_reconciles: int = _setting(
         DEFAULT_DEFINITION_WORKERS,

@@ -1,7 +1,7 @@
 """How passes share the event loop: what each of their turns computes, and pauses for those that compute long.
 
 A turn is what a pass does between two awaits; nothing else runs meanwhile. Every turn is charged to the queue, which
-decides who may go on. A heavy pass gives its worker slot away when it first has to wait: it is bounded otherwise.
+decides who may go on. A heavy pass gives its worker's slot away when it first has to wait: it is bounded otherwise.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
+from kroasync.controller.slots import Slots
 from kroasync.controller.workqueue import WorkQueue
 from kroasync.model.objects import Key
 from kroasync.model.steps import Steps
@@ -30,8 +31,8 @@ async def in_turns(steps: Steps[T], pause: Callable[[], Awaitable[object]]) -> T
 
 
 class Pacing:
-    """Turns of the passes of one queue. `clock` is monotonic seconds, `cpu` seconds of computing; `slots` are the
-    workers.
+    """Turns of the passes of one queue, whose workers are `slots`. `clock` is monotonic seconds, `cpu` seconds of
+    computing.
     """
 
     def __init__(
@@ -40,24 +41,20 @@ class Pacing:
         *,
         clock: Callable[[], float],
         cpu: Callable[[], float],
-        slots: asyncio.Semaphore,
+        slots: Slots,
     ) -> None:
         self._queue = queue
         self._clock = clock
         self._cpu = cpu
-        self.slots = slots
+        self._slots = slots
         # When the turn of a pass began, on both clocks; during a turn, and until the next one.
         self._began: dict[Key, tuple[float, float]] = {}
-        # Passes that have a slot.
-        self._holding: set[Key] = set()
 
     async def run(self, key: Key, work: Coroutine[Any, Any, T]) -> T:
-        """Do the work of a pass that has a slot, and release it; every turn is charged."""
-        self._holding.add(key)
+        """Do the work of a pass; every turn is charged."""
         try:
             return await _Metered(work, lambda: self._begin(key), lambda: self._end(key))
         finally:
-            self.free(key)
             del self._began[key]
 
     def tired(self, key: Key) -> bool:
@@ -69,14 +66,8 @@ class Pacing:
         # Ends the turn, which is charged then.
         await asyncio.sleep(0)
         if self._queue.is_heavy(key):
-            self.free(key)
+            self._slots.release(key)
             await self._queue.turn(key)
-
-    def free(self, key: Key) -> None:
-        """Give the slot of a pass away, unless it has been already."""
-        if key in self._holding:
-            self._holding.discard(key)
-            self.slots.release()
 
     def _begin(self, key: Key) -> None:
         self._began[key] = (self._clock(), self._cpu())

@@ -24,6 +24,7 @@ from kroasync.controller.pacing import Pacing
 from kroasync.controller.revisions import REVISIONS, RevisionStore
 from kroasync.controller.served import ServedKinds, wake_by_uid
 from kroasync.controller.serving import Serving, is_behind
+from kroasync.controller.slots import Slots
 from kroasync.controller.store import ChildStore, InstanceStore
 from kroasync.controller.watches import InstanceSink, Watches
 from kroasync.controller.workqueue import WorkQueue
@@ -31,6 +32,7 @@ from kroasync.engine.plan import Options, Plan
 from kroasync.graph.build import Limits
 from kroasync.kube.client import Client
 from kroasync.kube.errors import ApiError, ServerError, UnreachableError
+from kroasync.kube.lanes import LANE
 from kroasync.kube.watch import Watch
 from kroasync.metrics import Metrics, gvr_path
 from kroasync.model.objects import Key, Obj, Resource, uid_of
@@ -42,6 +44,9 @@ _CRD_PAGE = 20
 
 # A watch that failed starts again within these; instances wait for it when the API server is back.
 _RECONNECT_S = (0.2, 5.0)
+# From when on a pass waits for something outside. Those over definitions compile, many of them at a start.
+_LONG_S = 1.0
+_LONG_DEFINITION_S = 5.0
 # How long the passes in work may go on when the process is asked to stop: most end sooner.
 _ROUND_OFF_S = 1.0
 
@@ -102,6 +107,7 @@ class Runtime:
             min_delay_s=options.min_delay_s,
             max_delay_s=options.max_delay_s,
             rng=rng,
+            lasting_at_once=options.workers,
             waited=lambda seconds: metrics.workqueue_queue_duration_seconds.observe(seconds, "instances"),
             worked=lambda seconds: metrics.workqueue_work_duration_seconds.observe(seconds, "instances"),
         )
@@ -114,7 +120,11 @@ class Runtime:
             waited=lambda seconds: metrics.workqueue_queue_duration_seconds.observe(seconds, "definitions"),
             worked=lambda seconds: metrics.workqueue_work_duration_seconds.observe(seconds, "definitions"),
         )
-        self._pacing = Pacing(self.queue, clock=clock, cpu=cpu or clock, slots=asyncio.Semaphore(options.workers))
+        self._slots = {
+            self.queue: Slots(self.queue, options.workers, long_s=_LONG_S),
+            self.definition_queue: Slots(self.definition_queue, options.definition_workers, long_s=_LONG_DEFINITION_S),
+        }
+        self._pacing = Pacing(self.queue, clock=clock, cpu=cpu or clock, slots=self._slots[self.queue])
         self.children = ChildStore(wake_by_uid(self.kinds, self.queue.add))
         self.crds = CrdStore(self._crd_changed)
         self.revisions = RevisionStore(self._revision_gone)
@@ -251,18 +261,9 @@ class Runtime:
             await self._stand_by(lead)
         assert self._definitions is not None
         assert self._instances is not None
-        options = self._options
         for name, run in (
-            (
-                "definitions",
-                self._consume(
-                    group,
-                    self.definition_queue,
-                    self._definitions.reconcile,
-                    asyncio.Semaphore(options.definition_workers),
-                ),
-            ),
-            ("instances", self._consume(group, self.queue, self._instances.reconcile, self._pacing.slots)),
+            ("definitions", self._consume(group, self.definition_queue, self._definitions.reconcile)),
+            ("instances", self._consume(group, self.queue, self._instances.reconcile)),
             ("events", self.recorder.run()),
             ("revisions", self._release_revisions()),
         ):
@@ -304,28 +305,20 @@ class Runtime:
         return is_behind(served.instances.get(key) if served is not None else None)
 
     async def _consume(
-        self,
-        group: asyncio.TaskGroup,
-        queue: WorkQueue[Key],
-        reconcile: Callable[[Key], Awaitable[Verdict]],
-        slots: asyncio.Semaphore,
+        self, group: asyncio.TaskGroup, queue: WorkQueue[Key], reconcile: Callable[[Key], Awaitable[Verdict]]
     ) -> None:
+        slots = self._slots[queue]
         while True:
             await slots.acquire()
             key = await queue.get()
-            task = group.create_task(self._one(queue, key, reconcile, slots), name=f"reconcile {key}")
+            slots.hold(key)
+            task = group.create_task(self._one(queue, key, reconcile), name=f"reconcile {key}")
             self._passes.add(task)
             task.add_done_callback(self._passes.discard)
             # Its first turn comes first: it tells what passes of this kind cost.
             await asyncio.sleep(0)
 
-    async def _one(
-        self,
-        queue: WorkQueue[Key],
-        key: Key,
-        reconcile: Callable[[Key], Awaitable[Verdict]],
-        slots: asyncio.Semaphore,
-    ) -> None:
+    async def _one(self, queue: WorkQueue[Key], key: Key, reconcile: Callable[[Key], Awaitable[Verdict]]) -> None:
         """One pass behind a fence: whatever it raises is logged once, counted, and tried again later."""
         started = self._clock()
         failed = False
@@ -343,8 +336,7 @@ class Runtime:
             self._metrics.dynamic_controller_reconcile_panics_total.inc(_path_label(key))
             verdict = RetryAfter(reason="unexpected error")
         finally:
-            if queue is not self.queue:
-                slots.release()
+            self._slots[queue].release(key)
             queue.done(key)
         self._settle(queue, key, verdict)
         failed = failed or (isinstance(verdict, RetryAfter) and verdict.delay_s is None)
@@ -354,6 +346,8 @@ class Runtime:
 
     async def _begun(self, key: Key, reconcile: Callable[[Key], Awaitable[Verdict]]) -> Verdict:
         self._begin(str(key))
+        # Its requests, if they hang, hold up those of its own kind only.
+        LANE.set(key if key.resource in self.stores else key.resource)
         return await reconcile(key)
 
     def _count(self, key: Key, verdict: Verdict, took_s: float, *, failed: bool, of_instance: bool) -> None:

@@ -4,14 +4,15 @@ Sync core, async skin: all state changes are plain calls; only `get` and `turn` 
 worked on runs again afterwards. Failures back off per key up to a cap and are never dropped. Groups (one per
 definition) take turns, so a definition with ten thousand waiting instances delays another one by one pass, not by ten
 thousand. Groups whose passes compute much are heavy: while light ones are busy, all heavy ones together get a small
-share of the time, never none; when no light one is busy they get all of it.
+share of the time, never none; when no light one is busy they get all of it. Keys whose work lasts, since they wait for
+something outside, are many only in groups of their own: a group with as many of them as there are workers gets no turn.
 """
 
 import asyncio
 import heapq
 import random
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Final, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -35,7 +36,8 @@ _LOOK_S: Final = 0.01
 class WorkQueue(Generic[K]):
     """Keys waiting, due later, and in work. `clock` is monotonic seconds; `group_of` says whose turn a key takes.
 
-    `waited` and `worked` are told the seconds each key was ready and in work.
+    A group that has `lasting_at_once` keys whose work lasts gets no turn. `waited` and `worked` are told the seconds
+    each key was ready and in work.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class WorkQueue(Generic[K]):
         min_delay_s: float = 0.2,
         max_delay_s: float = 60.0,
         rng: random.Random | None = None,
+        lasting_at_once: int = 32,
         waited: Callable[[float], None] | None = None,
         worked: Callable[[float], None] | None = None,
     ) -> None:
@@ -54,6 +57,7 @@ class WorkQueue(Generic[K]):
         self._min_delay_s = min_delay_s
         self._max_delay_s = max_delay_s
         self._rng = rng or random.Random(0)
+        self._lasting_at_once = lasting_at_once
         self._waited = waited
         self._worked = worked
         self.adds = 0
@@ -68,6 +72,9 @@ class WorkQueue(Generic[K]):
         self._timers: list[tuple[float, int, K]] = []
         self._count = 0
         self._failures: dict[K, int] = {}
+        # Keys in work whose work lasts, and how many each group has.
+        self._lasting: set[K] = set()
+        self._lasting_in: dict[Hashable, int] = {}
         # Seconds a key in work has computed.
         self._computed: dict[K, float] = {}
         self._heavy_in_work: set[K] = set()
@@ -184,6 +191,21 @@ class WorkQueue(Generic[K]):
             self._heavy_in_work.update(key for key in self._in_work if self._group_of(key) == group)
         self._usual[group] = max(computed, self._usual.get(group, 0.0))
 
+    def lasts(self, key: K) -> None:
+        """The work on a key has lasted, and gave its worker away."""
+        if key in self._in_work and key not in self._lasting:
+            self._lasting.add(key)
+            group = self._group_of(key)
+            self._lasting_in[group] = self._lasting_in.get(group, 0) + 1
+
+    def _lasts_no_more(self, key: K) -> None:
+        if key in self._lasting:
+            self._lasting.discard(key)
+            group = self._group_of(key)
+            left = self._lasting_in.pop(group) - 1
+            if left:
+                self._lasting_in[group] = left
+
     def is_heavy(self, key: K) -> bool:
         """Whether passes over a key in work compute long; such a one computes only when it is its turn."""
         return key in self._heavy_in_work
@@ -214,7 +236,7 @@ class WorkQueue(Generic[K]):
         return min(self._heavy_from - now, _LOOK_S) if self._is_light_busy(now) else 0.0
 
     def _is_light_busy(self, now: float) -> bool:
-        if any(group not in self._usual for group in self._ready):
+        if any(group not in self._usual for group in self._open()):
             return True
         is_in_work = len(self._in_work) > len(self._heavy_in_work)
         return now - self._light_at < (_QUIET_S if is_in_work else _LINGER_S)
@@ -234,6 +256,7 @@ class WorkQueue(Generic[K]):
     def done(self, key: K) -> None:
         """The key is no longer in work; if it was added meanwhile it is ready again."""
         since = self._in_work.pop(key, None)
+        self._lasts_no_more(key)
         self._learn(key)
         if since is not None and self._worked is not None:
             self._worked(self._clock() - since)
@@ -271,12 +294,16 @@ class WorkQueue(Generic[K]):
 
     def _next_group(self) -> Hashable | None:
         """Whose turn it is: the first group, but heavy ones wait while light ones are busy and their share is used."""
-        first = next(iter(self._ready), None)
+        first = next(self._open(), None)
         if first is None or first not in self._usual:
             return first
         if not self._paused and len(self._heavy_in_work) < HEAVY_AT_ONCE and self._hold_s() <= 0:
             return first
-        return next((group for group in self._ready if group not in self._usual), None)
+        return next((group for group in self._open() if group not in self._usual), None)
+
+    def _open(self) -> Iterator[Hashable]:
+        """The groups with waiting keys that may have a turn, in the order of their turns."""
+        return (group for group in self._ready if self._lasting_in.get(group, 0) < self._lasting_at_once)
 
     async def get(self) -> K:
         """The next key, now in work; waits until there is one."""
@@ -304,7 +331,7 @@ class WorkQueue(Generic[K]):
         while self._timers and self._due.get(self._timers[0][2]) != self._timers[0][0]:
             heapq.heappop(self._timers)
         until = max(0.0, self._timers[0][0] - self._clock()) if self._timers else None
-        if self._ready:
+        if next(self._open(), None) is not None:
             # Only heavy ones are ready, and have to wait.
             return _LOOK_S if until is None else min(until, _LOOK_S)
         return until

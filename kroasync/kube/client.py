@@ -39,6 +39,7 @@ from kroasync.kube.errors import (
     UnreachableError,
     error_of,
 )
+from kroasync.kube.lanes import Lanes
 from kroasync.metrics import Metrics
 from kroasync.model.objects import Key, Obj, Resource
 
@@ -62,7 +63,7 @@ _confidential: Final[ContextVar[bool]] = ContextVar("confidential", default=Fals
 
 
 class Client:
-    """Calls over one Connection, at most `concurrency` at a time (watches do not count).
+    """Calls over one Connection, at most `concurrency` at a time; watches do not count, nor what lasts long (`lanes`).
 
     Without `may_write` writes are allowed; else it is asked at every write, and must take no time.
     """
@@ -84,7 +85,7 @@ class Client:
         self._writes = 0
         self._unwritten = asyncio.Event()
         self._unwritten.set()
-        self._slots = asyncio.Semaphore(concurrency)
+        self._lanes = Lanes(concurrency)
         self._sleep = sleep
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
         self._queries: dict[tuple[tuple[str, str], ...], str] = {}
@@ -129,7 +130,8 @@ class Client:
         for attempt in range(1, _ATTEMPTS + 1):
             headers = await self._headers()
             try:
-                return await self._send(method, url, headers, data, content_type, timeout_s)
+                async with self._lanes.place():
+                    return await self._send(method, url, headers, data, content_type, timeout_s)
             except UnauthorizedError:
                 if renewed or not await self.connection.renew(headers):
                     raise
@@ -156,33 +158,32 @@ class Client:
         if data is not None:
             headers = {**headers, "Content-Type": content_type}
             body = _Body(data, lambda: self._permit(method))
-        async with self._slots:
-            with self._sending(method):
-                started = time.perf_counter()
-                status = 0
-                content = b""
-                try:
-                    async with self.connection.requests.request(
-                        method,
-                        url,
-                        headers=headers,
-                        data=body,
-                        timeout=self._timeout(timeout_s),
-                        allow_redirects=False,
-                        **self.connection.options,
-                    ) as response:
-                        status = response.status
-                        content = await response.read()
-                        if "Warning" in response.headers and not _confidential.get():
-                            self._warn(response.headers.getall("Warning"))
-                except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                    if isinstance(error.__cause__, FencedError):
-                        raise error.__cause__ from None
-                    raise unreachable(method, url, error) from error
-                finally:
-                    if self.metrics:
-                        seconds = time.perf_counter() - started
-                        self.metrics.request_done(method, status, seconds, len(data or b""), len(content))
+        with self._sending(method):
+            started = time.perf_counter()
+            status = 0
+            content = b""
+            try:
+                async with self.connection.requests.request(
+                    method,
+                    url,
+                    headers=headers,
+                    data=body,
+                    timeout=self._timeout(timeout_s),
+                    allow_redirects=False,
+                    **self.connection.options,
+                ) as response:
+                    status = response.status
+                    content = await response.read()
+                    if "Warning" in response.headers and not _confidential.get():
+                        self._warn(response.headers.getall("Warning"))
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                if isinstance(error.__cause__, FencedError):
+                    raise error.__cause__ from None
+                raise unreachable(method, url, error) from error
+            finally:
+                if self.metrics:
+                    seconds = time.perf_counter() - started
+                    self.metrics.request_done(method, status, seconds, len(data or b""), len(content))
         if 200 <= status < 300:
             return content
         raise error_of(status, content, response.headers)

@@ -27,6 +27,7 @@ from kroasync.kube.errors import (
     UnreachableError,
     error_of_status,
 )
+from kroasync.kube.lanes import LANE
 from kroasync.model.objects import Key, Obj, Resource, is_older
 
 log = logging.getLogger("watch-manager")
@@ -149,6 +150,8 @@ class Watch:
 
     async def run(self) -> None:
         """Never returns; raises only what the sink raises."""
+        # Lists of a kind whose server hangs must not keep those of other kinds from being sent.
+        LANE.set(self)
         try:
             while True:
                 delay_s = await self._round()

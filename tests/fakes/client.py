@@ -115,8 +115,6 @@ class FakeClient(Client):
         self.server = server
         self.actor = actor
         self.network = network
-        # Set by a test that wants to see, or to hold up, single requests.
-        self.before: Callable[[str, str], Any] | None = None
 
     async def request(self, method: str, path: str, **options: Any) -> Obj:
         """Documents of schemas are large, many and the same in every run: parsed once. They are not to be changed."""
@@ -140,17 +138,14 @@ class FakeClient(Client):
         timeout_s: float,
     ) -> bytes:
         target = url.raw_path_qs
-        async with self._slots:
-            try:
-                with self._sending(method):
-                    status, content, answer_headers = await self._exchange(
-                        method, target, data, content_type, timeout_s
-                    )
-            except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                raise unreachable(method, url, error) from error
-            finally:
-                if self.metrics:
-                    self.metrics.request_done(method, 0, 0.0, len(data or b""), 0)
+        try:
+            with self._sending(method):
+                status, content, answer_headers = await self._exchange(method, target, data, content_type, timeout_s)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise unreachable(method, url, error) from error
+        finally:
+            if self.metrics:
+                self.metrics.request_done(method, 0, 0.0, len(data or b""), 0)
         if 200 <= status < 300:
             return content
         raise error_of(status, content, answer_headers)

@@ -5,6 +5,7 @@ import itertools
 import logging
 from collections import defaultdict
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,10 +16,10 @@ from kroasync.graph.build import Built, building
 from kroasync.model.objects import Key, Obj, Resource
 from kroasync.model.steps import Steps
 from tests.fakes import virtual
-from tests.fakes.client import FakeClient
+from tests.fakes.client import FakeClient, Fault
 from tests.fakes.kube import FakeServer, StatusError, Write
-from tests.simulation.cluster import Cluster
-from tests.simulation.family import CONFIGMAPS, Node, Shape, definition_key, manifest, resource_of
+from tests.simulation.cluster import EPOCH, ONE, Cluster
+from tests.simulation.family import CONFIGMAPS, DEFINITIONS, Node, Shape, definition_key, manifest, resource_of
 
 BAD, GOOD = 0, 1
 
@@ -56,6 +57,67 @@ def test_a_definition_whose_instances_all_fail_delays_others_by_less_than_a_tent
     alone = virtual.run(bring_up(0))
     beside = virtual.run(bring_up(60))
     assert beside < 1.1 * alone
+
+
+@pytest.mark.parametrize("kind", ["timeout", "timeout-done"])
+def test_a_definition_whose_requests_hang_delays_others_by_less_than_a_tenth(kind: str) -> None:
+    """As behind a webhook that does not answer: each takes the half minute a request may."""
+
+    async def bring_up(hanging: int) -> float:
+        cluster = Cluster()
+        await cluster.define(BAD)
+        await cluster.define(GOOD)
+        now, hours = cluster.loop.time(), 3600.0
+        hang = Fault(kind=kind, begin_s=now, end_s=now + hours, rate=1.0, methods=frozenset({"PATCH"}), path="-widget-")
+        cluster.network.faults.append(hang)
+        for number in range(hanging):
+            await cluster.make(BAD, number)
+        await asyncio.sleep(5)
+        for number in range(30):
+            await cluster.make(GOOD, number)
+        took_s = await cluster.until(lambda: cluster.active(GOOD) == 30, 60)
+        cluster.network.faults.clear()
+        await cluster.until(lambda: cluster.active(BAD) == hanging, 400)
+        await cluster.stop()
+        return took_s
+
+    alone_s = virtual.run(bring_up(0))
+    assert virtual.run(bring_up(100)) < 1.1 * alone_s
+
+
+class Reluctant(FakeServer):
+    """Establishes no CRD of a kind that is named `Blocked...`."""
+
+    def _establish(self, name: str) -> None:
+        if not name.startswith("blocked"):
+            super()._establish(name)
+
+
+def test_definitions_whose_crds_are_not_established_do_not_hold_up_another() -> None:
+    """As where another CRD has the names; each is waited for two minutes."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        cluster = Cluster(server=Reluctant(now=lambda: EPOCH + timedelta(seconds=loop.time())))
+        for number in range(10):
+            obj = manifest(BAD, ONE)
+            obj["metadata"]["name"] = f"blocked{number}"
+            obj["spec"]["schema"]["kind"] = f"Blocked{number}"
+            await cluster.user.create(Key(DEFINITIONS, "", f"blocked{number}"), obj)
+        await asyncio.sleep(10)
+        began = loop.time()
+        await cluster.define(GOOD)
+        await cluster.make(GOOD, 0)
+        await cluster.until(lambda: cluster.active(GOOD) == 1, 60)
+        assert loop.time() - began < 10
+        for number in range(10):
+            stored = cluster.server.stored(DEFINITIONS, "", f"blocked{number}")
+            assert stored is not None
+            assert stored.obj["metadata"]["finalizers"]
+            assert "status" not in stored.obj or stored.obj["status"]["state"] == "Inactive"
+        await cluster.stop()
+
+    virtual.run(main())
 
 
 @pytest.mark.parametrize("pass_s", [0.006, 0.05])

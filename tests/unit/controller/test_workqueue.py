@@ -13,6 +13,7 @@ from kroasync.controller.workqueue import HEAVY_AT_ONCE, HEAVY_S, SHARE, WorkQue
 from tests.fakes import virtual
 
 SLOW_S, QUICK_S = 0.05, 0.002
+LASTING = 3
 
 
 @dataclass
@@ -31,6 +32,7 @@ class Bench:
             min_delay_s=0.2,
             max_delay_s=60.0,
             rng=random.Random(1),
+            lasting_at_once=LASTING,
             waited=self.waited.append,
             worked=self.worked.append,
         )
@@ -173,6 +175,26 @@ def test_times_and_counts_for_the_metrics(bench: Bench) -> None:
     queue.retry("g/a")
     assert (bench.waited, bench.worked) == ([3.0], [7.0])
     assert (queue.adds, queue.retries) == (1, 1)
+
+
+def test_a_group_whose_work_lasts_gets_no_turn_while_it_has_many_of_those(bench: Bench) -> None:
+    queue = bench.queue
+    for number in range(LASTING + 2):
+        queue.add(f"stuck/{number}")
+    queue.add("fine/a")
+    taken = [queue.get_nowait() for _ in range(LASTING + 1)]
+    assert "fine/a" in taken
+    for key in taken:
+        assert key is not None
+        queue.lasts(key)
+    assert queue.get_nowait() is None
+    queue.add("fine/b")
+    assert queue.get_nowait() == "fine/b"
+    queue.done("stuck/0")
+    assert queue.get_nowait() == f"stuck/{LASTING}"
+    # Neither what is done nor what is not in work lasts.
+    queue.lasts("stuck/0")
+    assert queue.get_nowait() == f"stuck/{LASTING + 1}"
 
 
 def work(bench: Bench, *, until: Callable[[], bool], within_s: float = 1000.0) -> dict[str, float]:

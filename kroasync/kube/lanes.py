@@ -1,0 +1,73 @@
+"""Who may send a request: so many at a time, and nobody who gets no answer may keep the others from sending.
+
+A webhook or an aggregated API that hangs holds every request to it for as long as a request may last, half a minute.
+A request that has had no answer for a second no longer counts; but while a lane has several of those nothing more is
+sent in it. A lane is what belongs together: the passes over one definition's instances, the watch of one kind.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import Final
+
+# The lane of what runs in this context.
+LANE: Final[ContextVar[Hashable]] = ContextVar("lane", default=None)
+# A request without an answer for so long waits for something else than the API server.
+LONG_S: Final = 1.0
+# The share of the places from which on a lane has too many of those.
+_SHARE: Final = 4
+
+
+class Lanes:
+    """`places` requests at a time, beside those that have lasted `long_s`."""
+
+    def __init__(self, places: int, *, long_s: float = LONG_S) -> None:
+        self._places = asyncio.Semaphore(places)
+        self._few = max(1, places // _SHARE)
+        self._long_s = long_s
+        # How many requests of a lane last long, and the lanes where these are too many.
+        self._long: dict[Hashable, int] = {}
+        self._closed: dict[Hashable, asyncio.Event] = {}
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Around one request: waits until it may be sent."""
+        lane = LANE.get()
+        await self._enter(lane)
+        is_long = False
+
+        def lasts() -> None:
+            nonlocal is_long
+            is_long = True
+            self._add(lane, 1)
+            self._places.release()
+
+        timer = asyncio.get_running_loop().call_later(self._long_s, lasts)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            if is_long:
+                self._add(lane, -1)
+            else:
+                self._places.release()
+
+    async def _enter(self, lane: Hashable) -> None:
+        while True:
+            while (closed := self._closed.get(lane)) is not None:
+                await closed.wait()
+            await self._places.acquire()
+            if lane not in self._closed:
+                return
+            # It was closed while this one waited for a place.
+            self._places.release()
+
+    def _add(self, lane: Hashable, difference: int) -> None:
+        count = self._long.pop(lane, 0) + difference
+        if count:
+            self._long[lane] = count
+        if count >= self._few:
+            self._closed.setdefault(lane, asyncio.Event())
+        elif lane in self._closed:
+            self._closed.pop(lane).set()
