@@ -1,10 +1,12 @@
-"""Children that somebody else keeps changing: noticed, slowed down, never given up.
+"""Children that somebody else keeps changing or deleting: noticed, slowed down, never given up.
 
-A child that was put back several times in a short while is put back less and less often, up to a cap, per UID. When the
-other one stops, the next attempt is the last. Who it is comes from `managedFields`.
+A child that was put back several times in a short while is put back less and less often, up to a cap. When the other
+one stops, the next attempt is the last. Who changes it comes from `managedFields`; nothing tells who deletes it.
+
+A fight is over one object, by UID; where it is made again each time, over its key.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -34,34 +36,41 @@ class _Fight:
 
 
 class Fights:
-    """How often which object was put back. `clock` is monotonic seconds."""
+    """How often what was put back. `clock` is monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._by_uid: dict[str, _Fight] = {}
+        self._fights: dict[Hashable, _Fight] = {}
+        # With so many of them it is time to forget those that are over.
+        self._many = _KEPT
 
     def __len__(self) -> int:
-        return len(self._by_uid)
+        return len(self._fights)
 
-    def wait_s(self, uid: str) -> float:
-        """How long the object is to be left as it is; 0 if it may be put back now."""
-        fight = self._by_uid.get(uid)
+    def wait_s(self, subject: Hashable) -> float:
+        """How long it is to be left as it is, in seconds; 0 if it may be put back now."""
+        fight = self._fights.get(subject)
         return max(0.0, fight.last_s + fight.pause_s - self._clock()) if fight else 0.0
 
-    def healed(self, uid: str) -> bool:
-        """The object was put back; True if from now on it has to wait."""
+    def healed(self, subject: Hashable) -> bool:
+        """It was put back; True if from now on it has to wait."""
         now = self._clock()
-        fight = self._by_uid.get(uid)
+        fight = self._fights.get(subject)
         if fight is None or now - fight.last_s > fight.pause_s + _CALM_S:
             self._forget_calm(now)
-            fight = self._by_uid[uid] = _Fight(0, now)
+            fight = self._fights[subject] = _Fight(0, now)
         fight.heals += 1
         fight.last_s = now
         return fight.heals == _PATIENCE
 
+    def settled(self, subject: Hashable) -> None:
+        """It was not somebody else this time."""
+        self._fights.pop(subject, None)
+
     def _forget_calm(self, now: float) -> None:
-        if len(self._by_uid) >= _KEPT:
-            self._by_uid = {u: f for u, f in self._by_uid.items() if now - f.last_s <= f.pause_s + _CALM_S}
+        if len(self._fights) >= self._many:
+            self._fights = {s: f for s, f in self._fights.items() if now - f.last_s <= f.pause_s + _CALM_S}
+            self._many = max(_KEPT, 2 * len(self._fights))
 
 
 def contenders(live: Obj, desired: Obj, ours: str) -> dict[str, tuple[str, ...]]:

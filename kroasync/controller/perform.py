@@ -6,7 +6,7 @@ unknown object is sent without force so that an owner shows up as a conflict ins
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from kroasync.controller.fights import Fights, contenders
@@ -61,7 +61,7 @@ class Performer:
     fights: Fights
     # Objects that existed before, and the managers who owned the fields we took.
     taken_over: dict[Key, tuple[str, ...]] = field(default_factory=dict)
-    # Children others keep changing: those to be put back later, and those where this has just become so.
+    # Children others keep changing or deleting: those to be put back later, and those where this has just become so.
     deferred: dict[Key, float] = field(default_factory=dict)
     contested: dict[Key, str] = field(default_factory=dict)
     # Requests sent; watches are not counted.
@@ -94,8 +94,9 @@ class Performer:
             return Refused(action=action, refusal=refusal_of(error), message=_told(action, error))
 
     async def _apply(self, action: Apply) -> Result:
-        others = self._others(action) if action.need is Need.HEAL else ""
-        if others and action.key in self.deferred:
+        subject, others = self._others(action)
+        if subject is not None and (wait_s := self.fights.wait_s(subject)) > 0:
+            self.deferred[action.key] = wait_s
             return Refused(action=action, refusal=Refusal.CONFLICT, message=others)
         before, lists = self.children.version(action.key), self.children.lists(action.key.resource)
         taken_from: tuple[str, ...] = ()
@@ -113,7 +114,7 @@ class Performer:
             before, taken_from = version_of(found), conflict.managers
             answer = await self._send(action, force=True)
         self.children.applied(action.key, action.obj, answer, lists=lists)
-        if others and version_of(answer) != before and self.fights.healed(uid_of(answer)):
+        if subject is not None and version_of(answer) != before and self.fights.healed(subject):
             self.contested[action.key] = others
         if action.need is Need.CREATE and not taken_from:
             taken_from = _other_managers(answer)
@@ -133,18 +134,17 @@ class Performer:
             self.children.doubt(action.key, labels_of(action.obj).get(LABEL_INSTANCE_ID, ""))
             raise
 
-    def _others(self, action: Apply) -> str:
-        """Who changed a child, for people; it is noted as deferred if it is not to be put back yet."""
+    def _others(self, action: Apply) -> tuple[Hashable | None, str]:
+        """What a fight over a child is about, and what others do to it, for people; None if nobody did anything."""
+        if action.need is Need.CREATE and self.children.went(action.key):
+            return action.key, "somebody keeps deleting it; it is made again with growing pauses"
         child, live = self.children.find(action.key), self.children.unread(action.key)
-        if child is None or live is None:
-            return ""
-        wait_s = self.fights.wait_s(child.uid)
-        if wait_s > 0:
-            self.deferred[action.key] = wait_s
+        if action.need is not Need.HEAL or child is None or live is None:
+            return None, ""
         held = contenders(live, stored(action.obj), MANAGER_CHILDREN)
         shown = {name: _unique(quotable_field(path, action.secrets) for path in paths) for name, paths in held.items()}
         named = "; ".join(f'manager "{name}" keeps changing {", ".join(paths)}' for name, paths in shown.items())
-        return f"{named or 'somebody keeps changing it'}; it is put back with growing pauses"
+        return child.uid, f"{named or 'somebody keeps changing it'}; it is put back with growing pauses"
 
     async def _delete(self, action: Delete) -> Result:
         try:
@@ -152,6 +152,7 @@ class Performer:
             answer = await self.client.delete(action.key, uid=action.uid)
         except NotFoundError:
             answer = None
+        self.fights.settled(action.key)
         if answer is None or answer.get("kind") == "Status" or uid_of(answer) != action.uid:
             self.children.gone(action.key, action.uid)
         else:

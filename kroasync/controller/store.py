@@ -244,6 +244,10 @@ class ChildStore:
         if len(self._gone) > _GONE_KEPT:
             self._gone.popitem(last=False)
 
+    def went(self, key: Key) -> bool:
+        """Whether there was an object of this key not long ago."""
+        return key in self._gone and key not in self._children
+
     def _is_past(self, key: Key, obj: Obj) -> bool:
         """The object is a state from before it went."""
         uid, version = self._gone.get(key, ("", ""))

@@ -323,3 +323,43 @@ def test_a_fight_over_a_field_slows_down_names_the_other_and_ends_when_it_stops(
         await cluster.stop()
 
     virtual.run(main())
+
+
+def test_a_child_that_is_deleted_again_and_again_is_made_less_and_less_often() -> None:
+    async def main() -> None:
+        cluster = Cluster()
+        await cluster.define(BAD)
+        await cluster.make(BAD, 0)
+        await cluster.until(lambda: cluster.active(BAD) == 1, 10)
+        key = Key(CONFIGMAPS, "default", "i0-widget-a")
+        deleting = True
+        made: list[float] = []
+        tasks: set[asyncio.Task[Obj]] = set()
+
+        def take() -> None:
+            if deleting:
+                tasks.add(cluster.loop.create_task(cluster.user.delete(key)))
+
+        def notice(write: Write) -> None:
+            if write.after is not None and write.after.obj["metadata"]["name"] == key.name and write.before is None:
+                made.append(cluster.loop.time())
+                cluster.loop.call_later(0.05, take)
+
+        cluster.server.observe(notice)
+        take()
+        await asyncio.sleep(3600)
+        assert 10 < len(made) < 30
+        pauses = [later - earlier for earlier, later in itertools.pairwise(made)]
+        assert max(pauses[:4]) < 1
+        assert min(pauses[-5:]) > 250
+        stored = cluster.server.stored(resource_of(BAD), "default", "i0")
+        assert stored is not None
+        assert "somebody keeps deleting it" in str(stored.obj["status"]["conditions"])
+        events = [e["note"] for e in cluster.server.objects(EVENTS) if e["reason"] == "Contested"]
+        assert len(events) == 1
+        assert key.name in events[0]
+        deleting = False
+        await cluster.until(lambda: cluster.active(BAD) == 1, 310)
+        await cluster.stop()
+
+    virtual.run(main())

@@ -44,6 +44,16 @@ def test_an_object_left_alone_for_a_while_starts_afresh() -> None:
     assert fights.wait_s("u") == 0
 
 
+def test_what_is_settled_starts_afresh() -> None:
+    fights = Fights(Clock())
+    for _ in range(6):
+        fights.healed("u")
+    fights.settled("u")
+    fights.settled("never heard of")
+    assert fights.wait_s("u") == 0
+    assert not fights.healed("u")
+
+
 def test_what_is_remembered_of_calm_objects_is_bounded() -> None:
     clock = Clock()
     fights = Fights(clock)

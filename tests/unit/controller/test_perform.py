@@ -137,6 +137,38 @@ async def test_an_object_with_other_managers_existed_before(
     assert bench.performer.taken_over == ({config_key(): managers} if managers else {})
 
 
+async def made_again(times: int, *, by_us: bool) -> tuple[Bench, Any]:
+    """An object that is made and goes, again and again; and what came of the last attempt."""
+    versions = range(1, times + 1)
+    answers = [config(version=2 * v, data={"v": "1"}, uid=f"u{v}") for v in versions]
+    bench = Bench(apply=list(answers), delete=[{"kind": "Status"}] * times)
+    result = None
+    for answer in answers:
+        result = await bench.performer.perform(apply())
+        if by_us:
+            await bench.performer.perform(Delete(node="config", key=config_key(), uid=answer["metadata"]["uid"]))
+        else:
+            bench.children.remove(CONFIGS, answer)
+    return bench, result
+
+
+async def test_what_somebody_deletes_again_and_again_is_made_later() -> None:
+    bench, result = await made_again(7, by_us=False)
+    assert isinstance(result, Refused)
+    assert result.refusal is Refusal.CONFLICT
+    assert "keeps deleting it" in result.message
+    assert bench.performer.deferred == {config_key(): 1.0}
+    assert set(bench.performer.contested) == {config_key()}
+    assert bench.asked() == ["apply"] * 6
+
+
+async def test_what_we_deleted_ourselves_is_made_at_once() -> None:
+    bench, result = await made_again(7, by_us=True)
+    assert isinstance(result, Done)
+    assert bench.performer.deferred == {}
+    assert bench.asked() == ["apply", "delete"] * 7
+
+
 async def test_what_is_put_back_is_not_adopted() -> None:
     entries = [{"manager": MANAGER_CHILDREN}, {"manager": "hpa"}]
     bench = Bench(apply=[config(version=6, managedFields=entries)])
