@@ -242,7 +242,11 @@ class _Composer:
             mark = err.problem_mark or err.context_mark
             line, column = (self._first_line + mark.line, mark.column) if mark else (self.start_line, 0)
             message = ", ".join(text for text in (err.problem, err.context) if text)
-            self._add("yaml-syntax", message or "not YAML", line, column)
+            if "nesting depth" in message:
+                # libyaml looks ahead, and has a limit of its own (from PyYAML 6.0.4 on).
+                self._add("yaml-limit", f"nested more than {MAX_DEPTH} levels", line, column)
+            else:
+                self._add("yaml-syntax", message or "not YAML", line, column)
             return self._close(line)
         except yaml.YAMLError as err:
             self._add("yaml-syntax", str(err).splitlines()[0], self.start_line, 0)
