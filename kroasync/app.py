@@ -310,19 +310,22 @@ class Process:
         limit = 2 * self._settings.idle_watch_deadline_s
         wrong = []
         for name, watch in self._runtime.watch_states():
+            if watch.error is not None:
+                continue  # what the server refuses is a matter of the definitions that need it, which say so
             if not watch.synced.is_set():
-                wrong.append(f"{name} not synced" + (f" ({watch.error})" if watch.error else ""))
+                wrong.append(f"{name} not synced")
             elif watch.last_event_age_s(now) > limit:
                 wrong.append(f"{name} silent for {watch.last_event_age_s(now):.0f} s")
         return "; ".join(wrong) or None
 
     def _watch_lines(self) -> list[str]:
-        """Every watch with the time since the server was last heard of on it."""
+        """Every watch with the time since the server was last heard of on it, and what it answers instead."""
         if self._runtime is None:
             return []
         now = time.monotonic()
         return sorted(
             f"{name}: {'synced' if watch.synced.is_set() else 'not synced'}, {watch.last_event_age_s(now):.0f} s"
+            + (f" ({watch.error})" if watch.error else "")
             for name, watch in self._runtime.watch_states()
         )
 

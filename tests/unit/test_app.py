@@ -130,15 +130,15 @@ def process(**watches: FakeWatch) -> Process:
     return found
 
 
-def synced(age_s: float) -> FakeWatch:
-    watch = FakeWatch(age_s)
+def synced(age_s: float, error: str | None = None) -> FakeWatch:
+    watch = FakeWatch(age_s, error=error)
     watch.synced.set()
     return watch
 
 
 def test_readiness_lists_every_watch_with_its_age() -> None:
-    found = process(b=synced(3.2), a=FakeWatch(70.0))
-    assert found._watch_lines() == ["a: not synced, 70 s", "b: synced, 3 s"]
+    found = process(b=synced(3.2), a=FakeWatch(70.0), c=FakeWatch(1.0, error="forbidden"))
+    assert found._watch_lines() == ["a: not synced, 70 s", "b: synced, 3 s", "c: not synced, 1 s (forbidden)"]
     assert Process(Settings())._watch_lines() == []
 
 
@@ -148,11 +148,12 @@ def test_readiness_lists_every_watch_with_its_age() -> None:
         (synced(299.0), None),
         (synced(301.0), "w silent for 301 s"),
         (FakeWatch(0.0), "w not synced"),
-        (FakeWatch(0.0, error="forbidden"), "w not synced (forbidden)"),
+        (FakeWatch(0.0, error="forbidden"), None),
+        (synced(301.0, error="forbidden"), None),
     ],
 )
 def test_when_the_kinds_are_ready(watch: FakeWatch, problem: str | None) -> None:
-    """A watch is late after twice the idle deadline."""
+    """A watch is late after twice the idle deadline; what may not be watched is told by whose definition needs it."""
     assert process(w=watch)._kinds_check() == problem
 
 
