@@ -1,25 +1,23 @@
 """What takes minutes or hours in a cluster, measured in virtual time: fairness, retries, silence, bugs."""
 
 import asyncio
+import gc
 import itertools
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
 from kroasync.controller.events import EVENTS
 from kroasync.controller.runtime import RuntimeOptions
-from kroasync.graph.build import Built, building
 from kroasync.model.objects import Key, Obj, Resource
-from kroasync.model.steps import Steps
 from tests.fakes import virtual
 from tests.fakes.client import FakeClient, Fault
-from tests.fakes.kube import FakeServer, StatusError, Write
+from tests.fakes.kube import CRDS, FakeServer, StatusError, Write
 from tests.simulation.cluster import EPOCH, ONE, Cluster
-from tests.simulation.family import CONFIGMAPS, DEFINITIONS, Node, Shape, definition_key, manifest, resource_of
+from tests.simulation.family import CONFIGMAPS, DEFINITIONS, Node, Shape, instance_key, manifest, resource_of
 
 BAD, GOOD = 0, 1
 
@@ -153,42 +151,26 @@ def test_a_definition_whose_passes_compute_long_delays_others_by_less_than_a_ten
     assert virtual.run(bring_up(200)) < 1.1 * alone_s
 
 
-def test_a_definition_that_is_compiled_for_long_holds_up_no_instance(monkeypatch: pytest.MonkeyPatch) -> None:
-    step_s, compiling = 0.002, 0
-
-    def slowly(*arguments: Any, **options: Any) -> Steps[Built]:
-        nonlocal compiling
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, virtual.VirtualLoop)
-        steps = building(*arguments, **options)
-        compiling += 1
-        try:
-            while True:
-                loop.compute(step_s)
-                try:
-                    next(steps)
-                except StopIteration as end:
-                    built: Built = end.value
-                    return built
-                yield
-        finally:
-            compiling -= 1
+def test_a_definition_that_is_compiled_for_long_holds_up_no_instance() -> None:
+    """The event loop turns after each of its resources was read, linked and compiled; this takes no virtual time."""
+    count = 200
 
     async def main() -> None:
         cluster = Cluster()
-        await cluster.define(GOOD)
-        await cluster.make(GOOD, 0)
-        await cluster.until(lambda: cluster.active(GOOD) == 1, 10)
-        monkeypatch.setattr("kroasync.controller.definitions.building", slowly)
-        many = Shape(nodes=tuple(Node(id=f"n{number}") for number in range(500)))
-        await cluster.user.create(definition_key(BAD), manifest(BAD, many))
-        await cluster.until(lambda: compiling > 0, 10)
-        child = (CONFIGMAPS, "default", "i0-gadget-b")
-        await cluster.user.delete(Key(*child))
-        took_s = await cluster.until(lambda: cluster.server.stored(*child) is not None, 10)
-        assert compiling == 1
-        assert took_s < 50 * step_s
-        await cluster.until(lambda: compiling == 0, 10)
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, virtual.VirtualLoop)
+        turns: list[int] = []
+
+        def notice(write: Write) -> None:
+            if write.resource == CRDS and write.after is not None and write.before is None:
+                turns.append(loop.turns)
+
+        cluster.server.observe(notice)
+        await asyncio.sleep(5)
+        before = loop.turns
+        many = Shape(nodes=tuple(Node(id=f"n{number}") for number in range(count)))
+        await cluster.define(BAD, many)
+        assert turns[0] - before > 3 * count
         await cluster.stop()
 
     virtual.run(main())
@@ -363,3 +345,35 @@ def test_a_child_that_is_deleted_again_and_again_is_made_less_and_less_often() -
         await cluster.stop()
 
     virtual.run(main())
+
+
+def test_instances_that_came_and_went_leave_nothing_in_memory() -> None:
+    """But the keys of the last children, which are remembered on purpose, some thousands of them."""
+
+    async def main() -> Counter[str]:
+        cluster = Cluster(options=RuntimeOptions(events=False))
+        await cluster.define(BAD)
+        numbers = itertools.count()
+
+        async def live(times: int) -> Counter[str]:
+            for _ in range(times):
+                number = next(numbers)
+                await cluster.make(BAD, number)
+                await cluster.until(lambda: cluster.active(BAD) == 1, 10)
+                await cluster.user.merge_patch(instance_key(BAD, number), {"spec": {"value": "b"}}, manager="user")
+                await asyncio.sleep(0.5)
+                await cluster.user.delete(instance_key(BAD, number))
+                await cluster.until(lambda: not cluster.server.objects(resource_of(BAD)), 10)
+            await asyncio.sleep(30)
+            # What the server itself remembers is not what is looked for.
+            cluster.server.compact()
+            gc.collect()
+            return Counter(type(obj).__name__ for obj in gc.get_objects() if not isinstance(obj, Key))
+
+        before = await live(30)
+        grown = await live(60) - before
+        await cluster.stop()
+        return grown
+
+    grown = virtual.run(main())
+    assert {name: count for name, count in grown.items() if count >= 20} == {}
