@@ -15,7 +15,7 @@ import yaml
 
 import kroasync
 from kroasync import settings
-from kroasync.playground import Playground
+from kroasync.playground import CommandError, Playground
 
 pytestmark = pytest.mark.integration
 
@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "kroasync"
 WEB_APPLICATION = ROOT / "examples" / "webapplication"
 KUBERNETES = "1.36.0"
+POLICIES = "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy"
 CHILDREN = (
     *("configmaps", "secrets", "services", "serviceaccounts", "persistentvolumeclaims"),
     *("deployments", "statefulsets", "daemonsets", "jobs", "cronjobs", "ingresses", "networkpolicies"),
@@ -41,9 +42,12 @@ class Chart:
         command = [str(self._helm), *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=60, env=self._environment)
 
-    def template(self, *values: str, namespace: str = "system", release: str = "demo") -> list[dict[str, Any]]:
-        """The rendered objects; `values` as in --set-json."""
-        done = self.call(*self._template(values, namespace, release))
+    def template(
+        self, *values: str, namespace: str = "system", release: str = "demo", api_versions: Sequence[str] = ()
+    ) -> list[dict[str, Any]]:
+        """The rendered objects; `values` as in --set-json, `api_versions` what the cluster serves."""
+        served = [part for version in api_versions for part in ("--api-versions", version)]
+        done = self.call(*self._template(values, namespace, release), *served)
         assert done.returncode == 0, done.stderr
         return [obj for obj in yaml.safe_load_all(done.stdout) if obj]
 
@@ -221,6 +225,15 @@ def test_default_rights_cannot_grant_rights(offline: Chart) -> None:
     rules = controller_rules(offline.template())
     assert not any("rbac.authorization.k8s.io" in rule.get("apiGroups", []) for rule in rules)
     assert not any({"escalate", "bind", "impersonate"} & set(rule["verbs"]) for rule in rules)
+
+
+def test_definitions_are_protected_where_the_cluster_can(offline: Chart) -> None:
+    served = offline.template(api_versions=(POLICIES,))
+    policy, binding = only(served, "ValidatingAdmissionPolicy"), only(served, "ValidatingAdmissionPolicyBinding")
+    assert binding["spec"]["policyName"] == policy["metadata"]["name"]
+    assert "ValidatingAdmissionPolicy" not in kinds(offline.template())
+    declined = offline.template("rbac.protectDefinitions=false", api_versions=(POLICIES,))
+    assert "ValidatingAdmissionPolicy" not in kinds(declined)
 
 
 def test_crds_are_deletable_only_when_asked_for(offline: Chart) -> None:
@@ -442,6 +455,45 @@ def test_the_web_application_becomes_active_with_the_rights_of_the_chart(
     assert kubectl("get", "deployment,service,ingress", "--output=name") == ""
     kubectl("delete", "resourcegroup/webapplication", "--timeout=60s")
     assert forbidden(chart.user) == []
+
+
+def test_edit_in_one_namespace_is_no_right_to_define(
+    playground: Playground,
+    chart: Any,
+    controller: Any,
+    namespace: str,
+    tmp_path: Path,
+    eventually: Callable[..., Any],
+) -> None:
+    """It is enough for instances; a definition would act with the controller's rights in every namespace."""
+    definition, instance = str(WEB_APPLICATION / "resourcegroup.yaml"), str(WEB_APPLICATION / "instance.yaml")
+    here = ("--namespace", namespace)
+    playground.kubectl(*here, "create", "serviceaccount", "editor")
+    playground.kubectl(
+        *(*here, "create", "rolebinding", "editor", "--clusterrole=edit", f"--serviceaccount={namespace}:editor")
+    )
+    token = playground.kubectl(*here, "create", "token", "editor").strip()
+    config = playground.kubeconfig_for_token(token, tmp_path / "kubeconfig")
+    as_editor = (*here, f"--kubeconfig={config}")
+
+    def refused(*arguments: str) -> bool:
+        with pytest.raises(CommandError) as error:
+            playground.kubectl(*as_editor, *arguments)
+        return "acts with the controller's rights" in str(error.value)
+
+    # Roles are aggregated, and policies heard of, with some delay.
+    assert eventually(lambda: refused("apply", "-f", definition), what="the definition is refused by the policy")
+    playground.kubectl(*here, "apply", "-f", definition)
+    playground.kubectl(
+        *(*here, "wait", "--for=jsonpath={.status.state}=Active", "resourcegroup/webapplication", "--timeout=30s")
+    )
+    patch = '{"spec":{"schema":{"spec":{"more":"string"}}}}'
+    assert refused("patch", "resourcegroup/webapplication", "--type=merge", f"--patch={patch}")
+    playground.kubectl(*as_editor, "label", "resourcegroup/webapplication", "a=b")
+    playground.kubectl(*as_editor, "apply", "-f", instance)
+    playground.kubectl(*as_editor, "wait", "--for=condition=Ready", "webapplication/my-app", "--timeout=60s")
+    playground.kubectl(*as_editor, "delete", "webapplication/my-app", "--timeout=60s")
+    playground.kubectl(*here, "delete", "resourcegroup/webapplication", "--timeout=60s")
 
 
 def test_leader_election_works_with_the_rights_of_the_chart(
