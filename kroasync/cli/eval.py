@@ -44,12 +44,13 @@ def eval_command(
     A variable that is a list may be checked against a kind too: each element is one object of it.
     """
     from kroasync.cel import CelError
+    from kroasync.engine.allowance import EVALUATION_STEPS
 
     variables = {} if data is None else _load(data)
     env = _environment(variables, schema or ())
     try:
         program = env.program(_inner(expression))
-        value = _printable(program.evaluate(variables))
+        value = _printable(program.evaluate(variables, budget=EVALUATION_STEPS))
     except CelError as error:
         _report(error, _inner(expression))
         raise typer.Exit(1) from None

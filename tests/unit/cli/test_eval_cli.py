@@ -11,6 +11,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from kroasync.cli.eval import eval_command
+from kroasync.settings import Settings
 
 DATA = """\
 deployment:
@@ -97,6 +98,12 @@ def test_a_syntax_error_shows_its_place() -> None:
     result = run("1 +")
     assert result.exit_code == 1
     assert "ERROR: <input>:1:4: Syntax error" in result.stderr
+
+
+def test_what_takes_too_long_in_the_controller_does_so_here() -> None:
+    result = run("lists.range(700).map(a, lists.range(700).filter(b, a + b > 0).size())")
+    assert result.exit_code == 1
+    assert f"evaluation exceeds its budget of {Settings().max_evaluation_steps} steps" in result.stderr
 
 
 def test_missing_data_shows_its_place() -> None:
