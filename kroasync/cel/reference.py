@@ -19,7 +19,8 @@ Beyond the language as specified, `a.?b`, `a[?k]`, `[?e]` and `{?k: v}` read and
 whose name is no identifier is written in backticks: ``metadata.annotations.`example.org/x` ``.
 
 An expression of more than 100,000 characters or 250 levels of nesting is refused, and one that takes too many steps
-to evaluate is stopped: see [limits](operations.md#limits). Libraries marked *extra* are not part of kro: definitions that use them do not work there.
+to evaluate is stopped: see [limits](operations.md#limits). Libraries marked *extra* are not part of kro: definitions
+that use them do not work there. `omit` needs the feature gate `CELOmitFunction`.
 """
 
 
