@@ -292,7 +292,8 @@ class ChildStore:
             instance=labels.get(LABEL_INSTANCE_ID, ""),
             node=labels.get(LABEL_NODE_ID, ""),
             part_of=labels.get(LABEL_APPLYSET_PART_OF, ""),
-            apply_order=int(order) if order.isdecimal() else 0,
+            # Anybody may write it: Python refuses to read very long numbers.
+            apply_order=int(order) if order.isdecimal() and len(order) <= _ORDER_DIGITS else 0,
             deleting="deletionTimestamp" in obj["metadata"],
             ours=any(entry.get("manager") == MANAGER_CHILDREN for entry in metadata(obj).get("managedFields") or ()),
             kept=self._projections.get(key.resource, _IDENTITY_ONLY).keep(obj),
@@ -323,13 +324,18 @@ class ChildStore:
                 del self._by_instance[child.instance]
 
 
+_ORDER_DIGITS = 9
 _BOOKKEEPING = ("managedFields", "resourceVersion", "generation", "creationTimestamp", "uid", "selfLink")
 
 
 def _body(obj: Obj) -> str:
     body: dict[str, Any] = {k: v for k, v in obj.items() if k not in ("status", "metadata")}
     body["metadata"] = {k: v for k, v in obj["metadata"].items() if k not in _BOOKKEEPING}
-    return fingerprint(body)
+    try:
+        return fingerprint(body)
+    except (TypeError, RecursionError):
+        # Nested more deeply than JSON is written: every version counts as another.
+        return f"{uid_of(obj)} {version_of(obj)}"
 
 
 class InstanceStore:
@@ -416,8 +422,12 @@ class InstanceStore:
         self._by_uid[uid_of(obj)] = key
 
 
+# Written by kubectl beside each change of the object itself.
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
 def _matters(obj: Obj) -> tuple[Any, ...]:
-    """What of an instance makes a pass worth while: its spec, its life, its labels, our metadata; never its status."""
+    """What of an instance makes a pass worth while: its spec, its life, its labels and annotations; not its status."""
     meta = metadata(obj)
     return (
         uid_of(obj),
@@ -425,8 +435,8 @@ def _matters(obj: Obj) -> tuple[Any, ...]:
         meta.get("deletionTimestamp"),
         meta.get("finalizers"),
         meta.get("labels"),
-        {k: v for k, v in annotations_of(obj).items() if k.startswith("applyset.") or "kro.run/" in k},
-        annotations_of(obj).get(ANNOTATION_RECONCILE),
+        # Expressions may read any of them.
+        {k: v for k, v in annotations_of(obj).items() if k != _LAST_APPLIED},
     )
 
 
@@ -437,5 +447,10 @@ def _of_others(obj: Obj) -> tuple[Any, ...]:
         meta.get("generation"),
         meta.get("deletionTimestamp"),
         {k: v for k, v in labels_of(obj).items() if not k.startswith((*RESERVED_PREFIXES, APPLYSET_PREFIX))},
-        annotations_of(obj).get(ANNOTATION_RECONCILE),
+        {
+            k: v
+            for k, v in annotations_of(obj).items()
+            if k == ANNOTATION_RECONCILE
+            or not (k == _LAST_APPLIED or k.startswith((*RESERVED_PREFIXES, APPLYSET_PREFIX)))
+        },
     )

@@ -27,6 +27,7 @@ from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
 from kroasync.kube.config import ConfigError, Connection
+from kroasync.kube.decoding import decoded
 from kroasync.kube.errors import (
     ApiError,
     FencedError,
@@ -104,7 +105,7 @@ class Client:
         """The JSON object the server answers; raises ApiError. `path` may carry a query of its own."""
         content = await self.raw(method, path, query=query, body=body, content_type=content_type, timeout_s=timeout_s)
         try:
-            answer = orjson.loads(content)
+            answer = decoded(content)
         except orjson.JSONDecodeError as error:
             raise ServerError(
                 f"{method} {path}: the answer is not JSON: {_shown(content)}", reason="NotJSON"

@@ -76,6 +76,11 @@ class ApiError(Exception):
         return self.reason if self.reason in _REASONS else str(self.status)
 
     @property
+    def is_of_object(self) -> bool:
+        """Whether the server speaks of one object, by name; a 404 without is about the path: the kind is not served."""
+        return bool(self.details.get("name"))
+
+    @property
     def quotes_body(self) -> bool:
         """Whether the message may quote the object that was sent: not if no server answered, if there is no such place,
         or if it is access control that refused.

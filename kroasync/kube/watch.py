@@ -17,12 +17,15 @@ import aiohttp
 import orjson
 
 from kroasync.kube.client import Client, path_of
+from kroasync.kube.decoding import decoded
 from kroasync.kube.errors import (
     ApiError,
     ForbiddenError,
     GoneError,
     NotFoundError,
+    ServerError,
     StaleListError,
+    ThrottledError,
     UnauthorizedError,
     UnreachableError,
     error_of_status,
@@ -40,6 +43,9 @@ BACKOFF_S: Final = (0.2, 30.0)
 _SHORTEST_S: Final = 1.0
 # So many lists in a row that are older than what was known are taken for a store that was restored from a backup.
 _STALE_LISTS: Final = 8
+# After so many failures in a row the version, too, may be what is wrong.
+_FAILURES_TO_LIST: Final = 3
+_LONGEST_RETRY_AFTER_S: Final = 30.0
 _LINES_PER_TURN: Final = 256
 _EVENTS: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})
 
@@ -180,6 +186,11 @@ class Watch:
             return 0.0 if self._failures == 1 else self._pause_s()
         except (UnauthorizedError, ForbiddenError) as error:
             return self._on_refused(error)
+        except (ThrottledError, ServerError) as error:
+            # The server is in trouble: a list, of all kinds at once, would not help it.
+            if self._failures >= _FAILURES_TO_LIST:
+                self._version = None
+            return max(self._on_failure(error), min(error.retry_after_s or 0.0, _LONGEST_RETRY_AFTER_S))
         except (ApiError, BadEventError) as error:
             if not isinstance(error, UnreachableError):
                 self._version = None
@@ -271,11 +282,13 @@ class Watch:
 
     def _line(self, line: bytes) -> None:
         try:
-            change = orjson.loads(line)
+            change = decoded(line)
             kind, obj = change["type"], change["object"]
             if not isinstance(obj, dict) or not isinstance(kind, str):
                 raise TypeError
             if kind == "ERROR":
+                # Unlike one that refuses to open the watch, this may be about the version.
+                self._version = None
                 raise error_of_status(obj)
             version = obj["metadata"]["resourceVersion"]
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:

@@ -42,7 +42,8 @@ def test_a_new_instance_wakes_and_is_found(bench: Bench) -> None:
         ({"labels": {"a": "b"}}, True),
         ({"annotations": {"kro.run/reconcile": "suspended"}}, True),
         ({"annotations": {"applyset.kubernetes.io/inventory": "x"}}, True),
-        ({"annotations": {"note": "x"}}, False),
+        ({"annotations": {"note": "x"}}, True),  # an expression may read it
+        ({"annotations": {"kubectl.kubernetes.io/last-applied-configuration": "x"}}, False),
         ({"status": {"state": "ACTIVE"}}, False),
         ({"managedFields": [{"manager": "x"}]}, False),
     ],

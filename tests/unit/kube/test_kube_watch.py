@@ -366,6 +366,30 @@ async def test_a_refused_connection_keeps_the_version(api: Any) -> None:
         assert watch.relists == 0
 
 
+async def test_a_server_in_trouble_is_not_asked_for_a_list_and_gets_the_pause_it_asks_for(api: Any) -> None:
+    busy = api.json({"kind": "Status", "message": "the watch cache is not ready"}, 429, {"Retry-After": "7"})
+    away = api.json({"kind": "Status", "message": "away"}, 503)
+    serve(api, [api.json(listed())], [busy, away, api.stream(line("ADDED", "a", 11), then="hang")])
+    sink = Recorder()
+    async with running(api, sink) as watch:
+        await sink.count(2)
+        assert watch.relists == 0
+    assert api.slept[0] == 7
+
+
+async def test_a_server_that_goes_on_refusing_is_asked_for_a_list(api: Any) -> None:
+    away = api.json({"kind": "Status", "message": "away"}, 500)
+    serve(
+        api,
+        [api.json(listed()), api.json(listed())],
+        [away, away, away, away, api.stream(line("ADDED", "a", 11), then="hang")],
+    )
+    sink = Recorder()
+    async with running(api, sink) as watch:
+        await sink.last("ADDED", "a")
+        assert watch.relists == 1
+
+
 @pytest.mark.parametrize("where", ["replace", "event"])
 async def test_a_failing_sink_is_a_bug_that_surfaces(api: Any, where: str) -> None:
     """Even with an error the watch itself would survive."""
