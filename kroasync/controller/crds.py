@@ -46,6 +46,13 @@ def is_established(crd: Obj) -> bool:
     return any(c.get("type") == "Established" and c.get("status") == "True" for c in conditions)
 
 
+def names_refused(crd: Obj) -> str:
+    """Why the CRD will not be established: another one has its names; empty if nothing is known of that."""
+    conditions = (crd.get("status") or {}).get("conditions") or ()
+    found = (c for c in conditions if c.get("type") == "NamesAccepted" and c.get("status") == "False")
+    return next((f"its names are not accepted: {c.get('message', '')}" for c in found), "")
+
+
 def slim(crd: Obj) -> Obj:
     """A CRD without its schemas, as far as `seen` looks at it."""
     meta, spec = crd["metadata"], crd.get("spec", {})

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from kroasync.controller.crds import CRDS, CrdStore, SeenCrd, is_established
+from kroasync.controller.crds import CRDS, CrdStore, SeenCrd, is_established, names_refused
 from kroasync.controller.events import Recorder
 from kroasync.controller.kinds import ClusterKinds
 from kroasync.controller.outcomes import Done, RetryAfter, Summary, Verdict
@@ -72,6 +72,8 @@ class _Known:
     built: Built | None = None
     graph: Graph | None = None
     waits_for: tuple[GVK, ...] = ()
+    # While it is refused: the kinds whose schemas may be why.
+    refused_over: tuple[GVK, ...] = ()
     # Name of the CRD it generates, whoever owns that now.
     crd: str = ""
     issued: int = 0
@@ -102,12 +104,12 @@ class Definitions:
     _known: dict[Key, _Known] = field(default_factory=dict)
     _crd_changed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def waiting_for(self, group_kind: tuple[str, str]) -> list[Key]:
-        """The definitions that wait for a kind to appear."""
+    def concerned_with(self, group_kind: tuple[str, str]) -> list[Key]:
+        """The definitions that wait for a kind to appear, or were refused with the schema it had."""
         return [
             key
             for key, known in self._known.items()
-            if any((gvk.group, gvk.kind) == group_kind for gvk in known.waits_for)
+            if any((gvk.group, gvk.kind) == group_kind for gvk in (*known.waits_for, *known.refused_over))
         ]
 
     def owner_of(self, crd: SeenCrd) -> Key | None:
@@ -304,7 +306,9 @@ class _Pass:
             return
         built = await self.built(definition)
         self.known.waits_for = built.waiting_for
+        self.known.refused_over = ()
         if built.graph is None:
+            self.known.refused_over = needed_kinds(definition)
             await self._refused(built.problems, waiting=built.waiting_for if built.is_waiting else ())
             return
         graph = built.graph
@@ -474,6 +478,8 @@ class _Pass:
                 return False
             if not is_established(existing):
                 existing = await self._established(key)
+                if existing is None:
+                    return False
         except TimeoutError:
             self.set("KindReady", FALSE, "Failed", f"CRD {name} was not established within {_ESTABLISHED_S:.0f} s")
             self.verdict = RetryAfter(reason="CRD not established")
@@ -484,6 +490,10 @@ class _Pass:
         kind = existing.get("status", {}).get("acceptedNames", {}).get("kind", graph.resource.kind)
         self.set("KindReady", TRUE, "Ready", f"kind {kind} has been accepted and ready")
         return True
+
+    def _is_outdated(self) -> bool:
+        obj = self.owner.stores[self.key.resource].get(self.key)
+        return obj is not None and metadata(obj).get("generation") != metadata(self.obj).get("generation")
 
     def _is_over(self) -> bool:
         """Whether the definition was deleted while this pass waited: a CRD made now would keep the name."""
@@ -507,13 +517,22 @@ class _Pass:
         named = ", ".join(found[:_NAMED]) + more
         return f"; {len(found)} of {len(served.instances)} instances would break: {named}"
 
-    async def _established(self, key: Key) -> Obj:
+    async def _established(self, key: Key) -> Obj | None:
+        """The CRD; None if that cannot come to be, or the definition is another one by now."""
         async with asyncio.timeout(_ESTABLISHED_S):
             while True:
                 changed = self.owner._crd_changed
                 crd = await self.owner.client.get(key)
                 if is_established(crd):
                     return crd
+                if self._is_over() or self._is_outdated():
+                    # Its key is in the queue again.
+                    return None
+                refused = names_refused(crd)
+                if refused:
+                    # An event of the CRD, or of the definition, wakes it.
+                    self.set("KindReady", FALSE, "Failed", f"CRD {key.name}: {refused}")
+                    return None
                 # The watch of the CRDs announces it; the time limit is for when that watch is down.
                 with suppress(TimeoutError):
                     # Not wait_for: that of Python 3.11 can lose a cancellation.

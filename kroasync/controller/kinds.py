@@ -1,4 +1,4 @@
-"""What the cluster serves: discovery and OpenAPI, fetched per group-version and only for kinds that are used.
+"""What the cluster serves, fetched only for kinds that are used: of CRDs, else of discovery and OpenAPI per version.
 
 The graph builder is pure: `load` fetches what a definition names, and returns what answers without waiting. Documents
 are reduced to the used kinds and the rest is dropped.
@@ -8,13 +8,14 @@ import asyncio
 import time
 from collections.abc import Iterable
 
-from kroasync.controller.crds import CRDS, CrdStore
+from kroasync.controller.crds import CRDS, CrdStore, SeenCrd
 from kroasync.graph.nodes import Kinds
 from kroasync.kube import openapi
 from kroasync.kube.client import Client
 from kroasync.kube.discovery import Discovery
+from kroasync.kube.errors import NotFoundError
 from kroasync.kube.openapi import Document
-from kroasync.model.objects import GVK, Key, Obj, Resource
+from kroasync.model.objects import GVK, Key, Obj, Resource, version_of
 from kroasync.schema.catalog import Catalog, crd_kinds, document_path, from_openapi
 
 OBJECT_META_OF = GVK("", "v1", "ConfigMap")
@@ -30,7 +31,10 @@ class ClusterKinds:
         self._resources: dict[GVK, Resource] = {}
         self._schemas: dict[GVK, Obj] = {}
         self._hashes: dict[str, str] = {}
-        self._loading = asyncio.Lock()
+        # Of which version of its CRD a schema is that was taken from there.
+        self._from_crd: dict[GVK, str] = {}
+        # By apiVersion: one whose server hangs keeps no other from being loaded.
+        self._loading: dict[str, asyncio.Lock] = {}
 
     def __len__(self) -> int:
         """Schemas kept."""
@@ -41,17 +45,22 @@ class ClusterKinds:
         asked.
         """
         wanted = {GVK.parse(gvk.api_version, gvk.kind) for gvk in gvks} | {OBJECT_META_OF}
-        async with self._loading:
-            index = await openapi.index(self._client)
-            for api_version in sorted({gvk.api_version for gvk in wanted}):
-                await self._load_version(api_version, [g for g in wanted if g.api_version == api_version], index)
-            for gvk in sorted(wanted - self._schemas.keys()):
-                await self._load_crd(gvk)
-            if self._client.metrics:
-                self._client.metrics.schema_resolver_errors_total.inc(by=len(wanted - self._schemas.keys()))
-            known = wanted & self._resources.keys()
-            schemas = {gvk: self._schemas.get(gvk) for gvk in known}
-            return Catalog({gvk: self._resources[gvk] for gvk in known}, schemas.get)
+        index: dict[str, Document] | None = None
+        for api_version in sorted({gvk.api_version for gvk in wanted}):
+            of_version = sorted(gvk for gvk in wanted if gvk.api_version == api_version)
+            generated = [gvk for gvk in of_version if self._crd_of(gvk) is not None]
+            built_in = [gvk for gvk in of_version if gvk not in generated]
+            async with self._loading.setdefault(api_version, asyncio.Lock()):
+                for gvk in generated:
+                    await self._load_crd(gvk)
+                if built_in:
+                    index = index if index is not None else await openapi.index(self._client)
+                    await self._load_version(api_version, built_in, index)
+        if self._client.metrics:
+            self._client.metrics.schema_resolver_errors_total.inc(by=len(wanted - self._schemas.keys()))
+        known = wanted & self._resources.keys()
+        schemas = {gvk: self._schemas.get(gvk) for gvk in known}
+        return Catalog({gvk: self._resources[gvk] for gvk in known}, schemas.get)
 
     async def resource_of_group_kind(self, group: str, kind: str) -> Resource | None:
         """How a group-kind is served, in the preferred version."""
@@ -61,23 +70,40 @@ class ClusterKinds:
             return seen.resource()
         return found
 
-    async def _load_crd(self, gvk: GVK) -> None:
-        """A CRD just established is served before the OpenAPI documents know it: take its own schema."""
+    def _crd_of(self, gvk: GVK) -> SeenCrd | None:
         seen = self._crds.of_kind(gvk.group, gvk.kind)
-        if seen is None or gvk.version not in seen.versions:
+        return seen if seen is not None and gvk.version in seen.versions else None
+
+    async def _load_crd(self, gvk: GVK) -> None:
+        """The schema of the CRD itself: the OpenAPI documents follow it with some delay."""
+        seen = self._crd_of(gvk)
+        if seen is None or self._from_crd.get(gvk) == seen.version:
             return
-        for resource, schema in crd_kinds(await self._client.get(Key(CRDS, "", seen.name))):
+        self._forget(gvk)
+        try:
+            crd = await self._client.get(Key(CRDS, "", seen.name))
+        except NotFoundError:
+            return  # the watch will tell
+        for resource, schema in crd_kinds(crd):
             if resource.gvk == gvk:
                 self._resources[gvk], self._schemas[gvk] = resource, schema
+                self._from_crd[gvk] = version_of(crd)
+
+    def _forget(self, gvk: GVK) -> None:
+        for known in (self._schemas, self._resources, self._from_crd):
+            known.pop(gvk, None)
 
     async def _load_version(self, api_version: str, gvks: list[GVK], index: dict[str, Document]) -> None:
         document = index.get(api_version)
         current = document.hash if document is not None else ""
         if current != self._hashes.get(api_version):
             self._discovery.invalidate(api_version)
-            for gvk in [g for g in self._schemas if g.api_version == api_version]:
-                del self._schemas[gvk]
-                self._resources.pop(gvk, None)
+            for gvk in [g for g in self._schemas if g.api_version == api_version and g not in self._from_crd]:
+                self._forget(gvk)
+        for gvk in gvks:
+            if gvk in self._from_crd:
+                # Its CRD is gone.
+                self._forget(gvk)
         missing = [gvk for gvk in gvks if gvk not in self._schemas]
         if self._client.metrics:
             self._client.metrics.schema_resolver_cache_hits_total.inc(by=len(gvks) - len(missing))

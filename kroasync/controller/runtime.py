@@ -336,7 +336,7 @@ class Runtime:
             self._metrics.dynamic_controller_reconcile_panics_total.inc(_path_label(key))
             verdict = RetryAfter(reason="unexpected error")
         finally:
-            self._slots[queue].release(key)
+            self._slots[queue].done(key)
             queue.done(key)
         self._settle(queue, key, verdict)
         failed = failed or (isinstance(verdict, RetryAfter) and verdict.delay_s is None)
@@ -475,8 +475,8 @@ class Runtime:
         elif after.established and after.owned:
             # One in deletion, too: it waits for its instances, and those for us.
             serving.adopt(after.resource())
-        if after is not None and after.established and (before is None or not before.established):
-            for key in definitions.waiting_for(after.group_kind):
+        if after is not None and after.established:
+            for key in definitions.concerned_with(after.group_kind):
                 self.definition_queue.add(key)
         for key in definitions.generating(crd.name):
             self.definition_queue.add(key)

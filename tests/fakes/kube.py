@@ -892,9 +892,10 @@ class FakeServer:
     def _document(self, group: str, version: str) -> bytes:
         api_version = f"{group}/{version}" if group else version
         packaged = _packaged(api_version)
-        if packaged is not None:
+        generated = [k for (g, v, _), k in self._kinds.items() if (g, v) == (group, version) and k.crd]
+        if packaged is not None and not generated:
             return packaged
-        components = {}
+        components = orjson.loads(packaged)["components"]["schemas"] if packaged is not None else {}
         for (g, v, _), kind in self._kinds.items():
             if (g, v) == (group, version) and kind.schema is not None:
                 tag = [{"group": g, "version": v, "kind": kind.resource.kind}]

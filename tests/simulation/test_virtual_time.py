@@ -17,7 +17,16 @@ from tests.fakes import virtual
 from tests.fakes.client import FakeClient, Fault
 from tests.fakes.kube import CRDS, FakeServer, StatusError, Write
 from tests.simulation.cluster import EPOCH, ONE, Cluster
-from tests.simulation.family import CONFIGMAPS, DEFINITIONS, Node, Shape, instance_key, manifest, resource_of
+from tests.simulation.family import (
+    CONFIGMAPS,
+    DEFINITIONS,
+    Node,
+    Shape,
+    definition_key,
+    instance_key,
+    manifest,
+    resource_of,
+)
 
 BAD, GOOD = 0, 1
 
@@ -113,6 +122,89 @@ def test_definitions_whose_crds_are_not_established_do_not_hold_up_another() -> 
             assert stored is not None
             assert stored.obj["metadata"]["finalizers"]
             assert "status" not in stored.obj or stored.obj["status"]["state"] == "Inactive"
+        await cluster.stop()
+
+    virtual.run(main())
+
+
+class Lagging(FakeServer):
+    """Documents of schemas are some seconds behind the CRDs, as those of a real server are."""
+
+    def __init__(self, behind_s: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        super().__init__(now=lambda: EPOCH + timedelta(seconds=self._loop.time()))
+        self._behind_s = behind_s
+        self._told: dict[str, tuple[bytes, float, bytes]] = {}
+
+    def _openapi(self, path: str) -> bytes:
+        new, now = super()._openapi(path), self._loop.time()
+        told, since, coming = self._told.get(path, (new, now, new))
+        if coming != new:
+            since, coming = now, new
+        if now - since >= self._behind_s:
+            told = coming
+        self._told[path] = (told, since, coming)
+        return told
+
+
+@pytest.mark.parametrize("behind_s", [0.0, 6.0])
+def test_a_definition_is_looked_at_again_when_a_kind_it_uses_has_changed(behind_s: float) -> None:
+    """Both come in one `kubectl apply`: a field of one, and its use in the other."""
+
+    async def main() -> None:
+        cluster = Cluster(server=Lagging(behind_s))
+        await cluster.define(BAD)
+        widget = {
+            "apiVersion": "kro.run/v1alpha1",
+            "kind": "Widget",
+            "metadata": {"name": "inner"},
+            "spec": {"value": "${schema.spec.value}", "more": "x"},
+        }
+        outer = manifest(GOOD, ONE)
+        outer["spec"]["resources"] = [{"id": "inner", "template": widget}]
+        await cluster.user.create(definition_key(GOOD), outer)
+        key = definition_key(GOOD)
+
+        def state() -> str:
+            stored = cluster.server.stored(key.resource, "", key.name)
+            return str((stored.obj.get("status") or {}).get("state")) if stored else ""
+
+        await cluster.until(lambda: state() == "Inactive", 10)
+        await asyncio.sleep(0.1)
+        inner = manifest(BAD, ONE)
+        inner["spec"]["schema"]["spec"]["more"] = "string"
+        await cluster.user.merge_patch(definition_key(BAD), {"spec": inner["spec"]}, manager="user")
+        await cluster.until(lambda: state() == "Active", 20)
+        await cluster.stop()
+
+    virtual.run(main())
+
+
+class Taken(FakeServer):
+    """Another CRD has the names of every one that is made, until they are changed."""
+
+    def _establish(self, name: str) -> None:
+        found = self._table(CRDS).objects.get(("", name))
+        if found is not None and found.obj["spec"]["names"]["plural"].startswith("widget"):
+            taken = {"type": "NamesAccepted", "status": "False", "reason": "ListKindConflict", "message": "in use"}
+            self._replace(
+                found.kind, found, {**found.obj, "status": {"conditions": [taken]}}, ("x", "Update", "status")
+            )
+        else:
+            super()._establish(name)
+
+
+def test_a_crd_whose_names_are_taken_is_told_at_once_and_its_definition_can_go() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        cluster = Cluster(server=Taken(now=lambda: EPOCH + timedelta(seconds=loop.time())))
+        await cluster.define(BAD)
+        key = definition_key(BAD)
+        stored = cluster.server.stored(key.resource, "", key.name)
+        assert stored is not None
+        assert "its names are not accepted: in use" in str(stored.obj["status"]["conditions"])
+        await cluster.user.delete(key)
+        await cluster.until(lambda: cluster.server.stored(key.resource, "", key.name) is None, 5)
         await cluster.stop()
 
     virtual.run(main())
