@@ -18,8 +18,9 @@ class Slots:
         self._queue = queue
         self._free = asyncio.Semaphore(count)
         self._long_s = long_s
-        # Keys that have a slot, and when they lose it.
-        self._holders: dict[Key, asyncio.TimerHandle] = {}
+        # Keys that have a slot, and when the work on a key lasts.
+        self._holders: set[Key] = set()
+        self._timers: dict[Key, asyncio.TimerHandle] = {}
 
     async def acquire(self) -> None:
         """Wait for a slot, for a key that is not known yet."""
@@ -27,14 +28,19 @@ class Slots:
 
     def hold(self, key: Key) -> None:
         """The slot just acquired is for this key, which is in work."""
-        self._holders[key] = asyncio.get_running_loop().call_later(self._long_s, self._lasts, key)
+        self._holders.add(key)
+        self._timers[key] = asyncio.get_running_loop().call_later(self._long_s, self._lasts, key)
 
     def release(self, key: Key) -> None:
-        """Give the slot of a key away, unless it has been already."""
-        timer = self._holders.pop(key, None)
-        if timer is not None:
-            timer.cancel()
+        """Give the slot of a key away, unless it has been already; the work on it goes on."""
+        if key in self._holders:
+            self._holders.discard(key)
             self._free.release()
+
+    def done(self, key: Key) -> None:
+        """The work on a key is over."""
+        self._timers.pop(key).cancel()
+        self.release(key)
 
     def _lasts(self, key: Key) -> None:
         self._queue.lasts(key)

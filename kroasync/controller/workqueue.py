@@ -29,6 +29,8 @@ HEAVY_AT_ONCE: Final = 16
 _QUIET_S: Final = 0.25
 # Where a light pass has just been there soon comes another one.
 _LINGER_S: Final = 0.05
+# So many timers without a meaning are no reason to tidy up.
+_STALE_TIMERS: Final = 1024
 # How often those that have to wait look whether the light ones are done.
 _LOOK_S: Final = 0.01
 
@@ -137,6 +139,10 @@ class WorkQueue(Generic[K]):
             return
         self._due[key] = when
         self._count += 1
+        if len(self._timers) > 2 * len(self._due) + _STALE_TIMERS:
+            # Those that were overtaken stay behind an older one that is due much later.
+            self._timers = [timer for timer in self._timers if self._due.get(timer[2]) == timer[0]]
+            heapq.heapify(self._timers)
         heapq.heappush(self._timers, (when, self._count, key))
         self._changed.set()
 
@@ -297,7 +303,8 @@ class WorkQueue(Generic[K]):
         first = next(self._open(), None)
         if first is None or first not in self._usual:
             return first
-        if not self._paused and len(self._heavy_in_work) < HEAVY_AT_ONCE and self._hold_s() <= 0:
+        at_once = sum(key not in self._lasting for key in self._heavy_in_work)
+        if not self._paused and at_once < HEAVY_AT_ONCE and self._hold_s() <= 0:
             return first
         return next((group for group in self._open() if group not in self._usual), None)
 

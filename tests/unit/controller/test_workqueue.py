@@ -197,6 +197,45 @@ def test_a_group_whose_work_lasts_gets_no_turn_while_it_has_many_of_those(bench:
     assert queue.get_nowait() == f"stuck/{LASTING + 1}"
 
 
+def test_timers_that_were_overtaken_do_not_pile_up(bench: Bench) -> None:
+    """A quiet key that is due in hours stands before them."""
+    queue = bench.queue
+    queue.add_after("g/quiet", 36_000.0)
+    for _ in range(20_000):
+        bench.now += 0.1
+        queue.add("g/busy")
+        assert queue.get_nowait() == "g/busy"
+        queue.done("g/busy")
+        queue.add_after("g/busy", 36_000.0)
+    assert queue.delayed == 2
+    assert len(queue._timers) < 2000
+    bench.now += 36_000.0
+    assert {queue.get_nowait(), queue.get_nowait()} == {"g/quiet", "g/busy"}
+
+
+def test_heavy_keys_whose_work_lasts_leave_room_for_other_heavy_ones(bench: Bench) -> None:
+    """As when the requests of one such definition hang."""
+    queue = bench.queue
+    for group in ("stuck", "slow"):
+        queue.add(f"{group}/first")
+        key = queue.get_nowait()
+        assert key == f"{group}/first"
+        queue.charge(key, SLOW_S, SLOW_S)
+        queue.done(key)
+    bench.now += 100
+    for number in range(HEAVY_AT_ONCE):
+        queue.add(f"stuck/{number}")
+    taken = []
+    while (key := queue.get_nowait()) is not None:
+        taken.append(key)
+    assert len(taken) == HEAVY_AT_ONCE
+    queue.add("slow/a")
+    assert queue.get_nowait() is None
+    for key in taken:
+        queue.lasts(key)
+    assert queue.get_nowait() == "slow/a"
+
+
 def work(bench: Bench, *, until: Callable[[], bool], within_s: float = 1000.0) -> dict[str, float]:
     """One worker that computes for every key: long for those of the group `slow`. Seconds of each group."""
     spent: dict[str, float] = {}
