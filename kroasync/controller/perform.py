@@ -149,8 +149,12 @@ class Performer:
     async def _delete(self, action: Delete) -> Result:
         try:
             self.sent += 1
-            answer = await self.client.delete(action.key, uid=action.uid)
-        except NotFoundError:
+            # Said, since the API server's default for Jobs is to leave their Pods behind, running.
+            answer = await self.client.delete(action.key, uid=action.uid, propagation="Background")
+        except NotFoundError as error:
+            if not error.is_of_object:
+                # The kind is not served right now: that does not tell whether the object is there.
+                return Refused(action=action, refusal=Refusal.UNAVAILABLE, message=error.message)
             answer = None
         self.fights.settled(action.key)
         if answer is None or answer.get("kind") == "Status" or uid_of(answer) != action.uid:

@@ -14,7 +14,7 @@ from kroasync.controller.projection import Projection
 from kroasync.controller.store import ChildStore, InstanceStore, key_of
 from kroasync.engine.actions import Watch as WatchAction
 from kroasync.kube.client import Client
-from kroasync.kube.errors import UnreachableError
+from kroasync.kube.errors import NotFoundError, UnreachableError
 from kroasync.kube.watch import Sink, Watch
 from kroasync.metrics import Metrics
 from kroasync.model.names import FINALIZER, LABEL_NODE_ID, LABEL_OWNED
@@ -227,6 +227,8 @@ class Watches:
         running = self._running.get(self._external_id(action))
         if running is None or holder not in running.owners or not running.watch.synced.is_set():
             return None
+        if running.watch.missing and action.name is None:
+            return None  # a kind that is not served (any more) has not become an empty collection
         sink = running.sink
         assert isinstance(sink, ExternalSink)
         found = sorted(sink.objs.items())
@@ -254,6 +256,8 @@ class Watches:
         assert isinstance(running.sink, ExternalSink)
         running.sink.holders.add(holder)
         await synced(watch)
+        if watch.missing and action.name is None:
+            raise NotFoundError(f"{target.resource} is not served", status=404, reason="NotFound")
 
     def keep_externals(self, holder: Key, used: Iterable[WatchAction]) -> None:
         """Leave the external watches an instance no longer uses."""

@@ -99,7 +99,8 @@ class StubClient:
     async def get(self, key: Key) -> Obj:
         return self._answer("get", key)  # type: ignore[no-any-return]
 
-    async def delete(self, key: Key, *, uid: str | None = None) -> Obj:
+    async def delete(self, key: Key, *, uid: str | None = None, propagation: str | None = None) -> Obj:
+        assert propagation == "Background"
         return self._answer("delete", key, uid)  # type: ignore[no-any-return]
 
     async def create(self, key: Key, obj: Obj, *, manager: str = "") -> Obj:

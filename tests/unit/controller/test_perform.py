@@ -252,12 +252,13 @@ async def test_objects_with_values_of_secrets_are_sent_as_confidential() -> None
 
 
 DELETE = Delete(node="config", key=config_key(), uid="u1")
+GONE = NotFoundError('configmaps "a" not found', status=404, details={"name": "a", "kind": "configmaps"})
 
 
 @pytest.mark.parametrize(
     ("answer", "remains"),
     [
-        (NotFoundError("gone", status=404), False),
+        (GONE, False),
         ({"kind": "Status", "status": "Success"}, False),
         (config(version=9, uid="u2"), False),
         (config(version=6, deletionTimestamp="2026-01-01T00:00:00Z", finalizers=["slow"]), True),
@@ -270,6 +271,15 @@ async def test_what_the_answer_to_a_delete_says_of_the_object(answer: Any, remai
     assert bench.client.asked == [("delete", config_key(), "u1")]
     found = bench.children.find(config_key())
     assert (found is not None and found.deleting) is remains
+
+
+async def test_a_kind_that_is_not_served_does_not_tell_that_the_object_is_gone() -> None:
+    message = "the server could not find the requested resource"
+    bench = Bench(delete=[NotFoundError(message, status=404)])
+    bench.children.put(CONFIGS, config(version=5))
+    result = await bench.performer.perform(DELETE)
+    assert result == Refused(action=DELETE, refusal=Refusal.UNAVAILABLE, message=message)
+    assert bench.children.find(config_key()) is not None
 
 
 async def test_a_refused_delete_keeps_the_object() -> None:
@@ -326,7 +336,7 @@ async def test_an_external_reference_is_watched_for_the_instance() -> None:
 
 
 async def test_results_come_in_the_order_of_the_actions() -> None:
-    bench = Bench(delete=[NotFoundError("x", status=404)], apply=[config(version=1)])
+    bench = Bench(delete=[GONE], apply=[config(version=1)])
     actions = [DELETE, apply(force=True)]
     results = await bench.performer.perform_all(actions)
     assert [result.action for result in results] == actions

@@ -11,6 +11,7 @@ from kroasync.controller.serving import Serving
 from kroasync.controller.store import ChildStore, InstanceStore
 from kroasync.controller.watches import Watches
 from kroasync.engine.actions import Watch as WatchAction
+from kroasync.kube.errors import NotFoundError
 from kroasync.metrics import Metrics
 from kroasync.model.objects import Key, Obj, Resource
 from tests.fakes import virtual
@@ -33,6 +34,7 @@ class FakeWatch:
     synced: asyncio.Event = field(default_factory=asyncio.Event)
     ended: bool = False
     error: str | None = "forbidden"
+    missing: bool = False
 
     async def run(self) -> None:
         try:
@@ -391,6 +393,24 @@ def test_a_selector_is_watched_as_such_and_sorted() -> None:
         assert found is not None
         assert [obj["metadata"]["name"] for obj in found] == ["a", "b"]
         assert bench.watches.requested() == {("/v1, Resource=configmaps", "collection"): 1}
+
+    play(story)
+
+
+def test_a_kind_that_is_not_served_is_no_empty_collection() -> None:
+    """Children made for each of its objects would be deleted."""
+
+    async def story(bench: Bench) -> None:
+        action = external(None, selector="app=x")
+        await bench.watches.hold_external(app_key(), action)
+        [watch] = bench.made
+        watch.missing = True
+        watch.sink.replace([])
+        assert bench.watches.external(action, holder=app_key()) is None
+        with pytest.raises(NotFoundError):
+            await bench.watches.hold_external(app_key(), action)
+        watch.missing = False
+        assert bench.watches.external(action, holder=app_key()) == []
 
     play(story)
 
