@@ -24,12 +24,20 @@ from kroasync.controller.watches import Watches, synced
 from kroasync.engine.actions import Need, Observed, Refusal, Watch
 from kroasync.engine.offline import defaulted
 from kroasync.engine.outcome import ChangeKind, NodeState, Outcome, Retry
-from kroasync.engine.plan import Plan
-from kroasync.engine.status import compose_release_failed, compose_teardown, compose_unresolved, composing
+from kroasync.engine.plan import MAX_DEPTH, Plan
+from kroasync.engine.status import (
+    TOO_LARGE,
+    StatusRefusal,
+    compose_release_failed,
+    compose_teardown,
+    compose_unresolved,
+    composing,
+    invalid,
+)
 from kroasync.engine.teardown import Teardown, after, blocked, own_finalizers, plan_teardown
 from kroasync.engine.walk import Walk
 from kroasync.kube.client import Client
-from kroasync.kube.errors import ApiError, ConflictError, NotFoundError, TooBigError
+from kroasync.kube.errors import ApiError, ConflictError, InvalidError, NotFoundError, TooBigError
 from kroasync.metrics import ConditionAge, Metrics
 from kroasync.model import applyset
 from kroasync.model.applyset import InventoryError
@@ -45,6 +53,7 @@ from kroasync.model.objects import (
     namespace_of,
     uid_of,
 )
+from kroasync.model.paths import nests_deeper
 
 log = logging.getLogger("kroasync.instances")
 
@@ -63,7 +72,15 @@ class _Written(Enum):
     SAME = "same"
     YES = "yes"
     NO = "no"
-    TOO_BIG = "too big"
+    REFUSED = "refused"
+
+
+class _StatusRefusedError(Exception):
+    """The API server does not take the status as it is."""
+
+    def __init__(self, refusal: StatusRefusal) -> None:
+        super().__init__(refusal[1])
+        self.refusal = refusal
 
 
 @dataclass(slots=True)
@@ -142,6 +159,17 @@ class Instances:
             self.metrics.instance_graph_resolution_failures_total.inc(str(key.resource), "not_available")
             return await self._unresolved(key, served, instance)
         self.metrics.instance_graph_resolution_success_total.inc(str(key.resource))
+        try:
+            return await self._converge(key, served, instance, world, plan)
+        except RecursionError:
+            if not nests_deeper(instance.get("spec"), MAX_DEPTH):
+                raise
+            status = compose_unresolved(instance, f"spec is nested more than {MAX_DEPTH} levels", now=self._stamp())
+            await self._report(key, served, instance, status)
+            return Done()
+
+    async def _converge(self, key: Key, served: Served, instance: Obj, world: InstanceWorld, plan: Plan) -> Verdict:
+        """Make what is there what the plan declares for the instance, and report."""
         performer = self._performer(key, served)
         # A cached instance may be older than a default the definition gained since; the API server adds it on reading.
         whole = {**instance, "spec": defaulted(instance.get("spec") or {}, served.spec_schema)}
@@ -150,33 +178,40 @@ class Instances:
             walk.feed(await performer.perform_all(actions))
         outcome = walk.outcome
         if outcome.retry is Retry.FRESH:
-            # It was about a stale object; the pass over the fresh one reports.
+            # It was about a stale object, whose event may be long in coming; the pass over the fresh one reports.
+            self._unsure.add(key)
             return self._verdict(outcome, Summary(sent=performer.sent))
         self.watches.keep_externals(key, outcome.watches)
         # The freshest instance: a status write is bound to the version its difference was taken from.
         status = await self._composed(key, plan, outcome)
-        wrote = await self._report(key, served, instance, status)
-        if wrote is _Written.TOO_BIG:
-            status = await self._composed(key, plan, outcome, bare=True)
+        refused: StatusRefusal | None = None
+        try:
+            wrote = await self._write_report(key, served, instance, status)
+        except _StatusRefusedError as error:
+            refused = error.refusal
+            status = await self._composed(key, plan, outcome, refused=refused)
             wrote = await self._report(key, served, instance, status)
         self._record(served, outcome, performer.taken_over, before=instance.get("status") or {}, status=status)
         self._count_nodes(served, outcome)
         summary = _summary(status, [change.kind for change in outcome.changes], performer.sent, wrote)
         if wrote is _Written.NO:
             return RetryAfter(reason="status not written", summary=summary)
-        if wrote is _Written.TOO_BIG:
-            # Only a smaller instance can help, and that is an event.
-            return RetryAfter(delay_s=SAFETY_NET_S, reason="the status is too big", summary=summary)
+        if wrote is _Written.REFUSED:
+            # Only another instance can help, and that is an event.
+            return RetryAfter(delay_s=SAFETY_NET_S, reason="the status is refused", summary=summary)
         self._record_contested(instance, performer.contested)
         verdict = self._verdict(outcome, summary)
+        if refused is not None and refused is not TOO_LARGE and verdict == Done():
+            # Who refused it may think better of it: the fields are to come back.
+            verdict = RetryAfter(reason=refused[1], summary=summary)
         if performer.deferred and isinstance(verdict, RetryAfter) and verdict.delay_s is None:
             at_most_s = min(performer.deferred.values())
             verdict = replace(verdict, at_most_s=min(at_most_s, verdict.at_most_s or at_most_s))
         return verdict
 
-    async def _composed(self, key: Key, plan: Plan, outcome: Outcome, *, bare: bool = False) -> Obj:
+    async def _composed(self, key: Key, plan: Plan, outcome: Outcome, *, refused: StatusRefusal | None = None) -> Obj:
         """The status of a pass; its expressions may take long."""
-        steps = composing(plan, outcome, now=self._stamp(), bare=bare)
+        steps = composing(plan, outcome, now=self._stamp(), refused=refused)
         return await in_turns(steps, lambda: self.pacing.pause(key))
 
     def _record_contested(self, instance: Obj, contested: dict[Key, str]) -> None:
@@ -310,6 +345,13 @@ class Instances:
 
     async def _report(self, key: Key, served: Served, seen: Obj, status: Obj) -> _Written:
         """Write the status if it differs; if it could not be written the pass has to be repeated."""
+        try:
+            return await self._write_report(key, served, seen, status)
+        except _StatusRefusedError:
+            return _Written.REFUSED
+
+    async def _write_report(self, key: Key, served: Served, seen: Obj, status: Obj) -> _Written:
+        """`_report`, but raises _StatusRefusedError if the API server does not take it."""
         if _CONDITION_METRICS in self.features:
             ages = [_age(c) for c in status.get("conditions") or ()]
             self.metrics.instance_conditions.set(str(key.resource), key.namespace, key.name, ages)
@@ -329,13 +371,13 @@ class Instances:
                 if metadata(fresh).get("generation") != metadata(seen).get("generation"):
                     return _Written.SAME  # what was found out is about an older spec; the new one has its own pass
                 continue
-            except TooBigError as error:
-                log.warning("status not written", extra={"error": error.known_reason})
-                return _Written.TOO_BIG
             except ApiError as error:
                 confidential = served.plan is not None and served.plan.status_is_secret
                 text = error.known_reason if confidential and error.quotes_body else error.message
                 log.warning("status not written", extra={"error": text})
+                if isinstance(error, InvalidError):
+                    too_large = isinstance(error, TooBigError)
+                    raise _StatusRefusedError(TOO_LARGE if too_large else invalid(text)) from error
                 self._unsure.add(key)
                 return _Written.NO
             if answer is not None:
@@ -375,7 +417,7 @@ class Instances:
             case Retry.EVENT:
                 return RetryAfter(delay_s=SAFETY_NET_S, reason="waits for an event", summary=summary)
             case Retry.FRESH:
-                return RetryAfter(delay_s=0.05, reason=text, summary=summary)
+                return RetryAfter(reason=text, at_most_s=AWAY_S, summary=summary)
             case Retry.BACKOFF:
                 return RetryAfter(reason=text, at_most_s=self._backoff_limit(outcome), summary=summary)
 

@@ -9,7 +9,7 @@ UTC, whole seconds.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import orjson
 
@@ -72,15 +72,25 @@ _CONDITION_BYTES: Final = 262_144
 _AS_EXPECTED: Final = "AsExpected"
 
 
-def compose(plan: Plan, outcome: Outcome, *, now: str, bare: bool = False) -> Obj:
+# Why the API server took a status with the author's fields not: the reason, and what is said of it.
+StatusRefusal: TypeAlias = tuple[str, str]
+TOO_LARGE: Final[StatusRefusal] = ("StatusTooLarge", "the API server refuses the status as too big")
+
+
+def invalid(message: str) -> StatusRefusal:
+    """The API server finds the author's fields wrong, and says why."""
+    return ("StatusInvalid", f"the API server refuses the status: {message}")
+
+
+def compose(plan: Plan, outcome: Outcome, *, now: str, refused: StatusRefusal | None = None) -> Obj:
     """The status after a pass: over the nodes, suspended, or one that could not manage the instance.
 
-    With `bare` it is without the author's fields, and says that they are too big.
+    If it was `refused` it is without the author's fields, and says so.
     """
-    return drained(composing(plan, outcome, now=now, bare=bare))
+    return drained(composing(plan, outcome, now=now, refused=refused))
 
 
-def composing(plan: Plan, outcome: Outcome, *, now: str, bare: bool = False) -> Steps[Obj]:
+def composing(plan: Plan, outcome: Outcome, *, now: str, refused: StatusRefusal | None = None) -> Steps[Obj]:
     """`compose` in steps, with a pause whenever the pass is tired."""
     instance, verdict = outcome.instance, _verdict(outcome)
     wire, declared = _status_of(instance), plan.graph.status_template
@@ -89,9 +99,9 @@ def composing(plan: Plan, outcome: Outcome, *, now: str, bare: bool = False) -> 
     left_out: list[str] = []
     if verdict.keeps_fields:
         fields = {k: v for k, v in wire.items() if k in declared}
-    elif bare:
+    elif refused is not None:
         fields, left_out = {}, sorted(fields)
-        broken = ("StatusTooLarge", f"the API server refuses the status as too big; left out: {', '.join(left_out)}")
+        broken = (refused[0], f"{refused[1]}; left out: {', '.join(left_out)}")
     else:
         fields, left_out, text = _fitting(fields, instance, plan.options.max_object_bytes)
         broken = ("StatusTooLarge", text) if left_out else broken
@@ -370,7 +380,8 @@ def _is_ours(key: str, value: Any) -> bool:
 def author_fields(leaves: Sequence[tuple[Path, Compiled]], scope: Scope) -> Steps[tuple[Obj, str | None]]:
     """The fields whose expressions resolve now, and the first expression that failed for good.
 
-    Nulls are left out: the API server drops them, and they would differ from the wire forever.
+    Nulls are left out: the API server drops them, and they would differ from the wire forever. So is a list of which an
+    element has no value yet: the API server takes no null in its place.
     """
     fields: Obj = {}
     broken: str | None = None
@@ -388,24 +399,39 @@ def author_fields(leaves: Sequence[tuple[Path, Compiled]], scope: Scope) -> Step
             broken = broken or f"the value of status expression {expression.shown} is nested too deeply"
         elif value is not None:
             _put(fields, path, value)
-    return fields, broken
+    whole: Obj = _without_holes(fields)
+    return whole, broken
+
+
+# In place of an element of a list that has no value.
+_HOLE: Final = object()
 
 
 def _put(fields: Obj, path: Path, value: Any) -> None:
-    """Set a leaf, making containers on the way; missing list elements before it become null."""
+    """Set a leaf, making containers on the way; missing list elements before it become holes."""
     branch: Any = fields
     for part, following in zip(path, (*path[1:], None), strict=True):
         if isinstance(part, int):
-            branch.extend([None] * (part + 1 - len(branch)))
+            branch.extend([_HOLE] * (part + 1 - len(branch)))
             below = branch[part]
         else:
-            below = branch.get(part)
+            below = branch.get(part, _HOLE)
         if following is None:
             below = value
-        elif below is None:
+        elif below is _HOLE:
             below = [] if isinstance(following, int) else {}
         branch[part] = below
         branch = below
+
+
+def _without_holes(value: Any) -> Any:
+    if isinstance(value, dict):
+        below = {name: _without_holes(inner) for name, inner in value.items()}
+        return {name: inner for name, inner in below.items() if inner is not _HOLE}
+    if isinstance(value, list):
+        items = [_without_holes(item) for item in value]
+        return _HOLE if any(item is _HOLE for item in items) else items
+    return value
 
 
 def _without_nulls(value: Any) -> Any:

@@ -5,7 +5,7 @@ import pytest
 from kroasync.engine.actions import Pause, Refusal
 from kroasync.engine.outcome import Retry
 from kroasync.engine.plan import Options, Plan
-from kroasync.engine.status import compose, composing
+from kroasync.engine.status import TOO_LARGE, compose, composing, invalid
 from kroasync.engine.walk import Walk
 
 NOW = "2026-01-02T03:04:05Z"
@@ -217,11 +217,20 @@ def test_a_status_left_out_once_is_left_out_again_and_written_once(walk_of, conf
 
 def test_a_status_the_api_server_finds_too_big_is_made_without_the_authors_fields(walk_of, config):
     passed = walk_of(config("a", {"v": "1"}), status={"one": "${a.data.v}", "two": "${a.metadata.name}"})
-    status = compose(passed.plan, passed.outcome, now=NOW, bare=True)
+    status = compose(passed.plan, passed.outcome, now=NOW, refused=TOO_LARGE)
     assert not {"one", "two"} & set(status)
     error = condition(status, "Error")
     assert error["reason"] == "StatusTooLarge"
     assert error["message"] == "the API server refuses the status as too big; left out: one, two"
+
+
+def test_a_status_the_api_server_finds_invalid_is_made_without_the_authors_fields(walk_of, config):
+    passed = walk_of(config("a", {"v": "1"}), status={"one": "${a.data.v}"})
+    status = compose(passed.plan, passed.outcome, now=NOW, refused=invalid("status.one: must be an integer"))
+    assert "one" not in status
+    error = condition(status, "Error")
+    assert error["reason"] == "StatusInvalid"
+    assert error["message"] == "the API server refuses the status: status.one: must be an integer; left out: one"
 
 
 def test_conditions_of_the_author_are_cut_to_their_budget_and_the_instance_says_error(walk_of, config):

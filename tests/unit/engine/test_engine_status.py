@@ -265,7 +265,6 @@ def test_fields_appear_when_all_their_expressions_resolve(graph_of, cluster_of, 
         "value": "1",
         "text": "v=1",
         "nested": {"here": "shop-a"},
-        "list": [None, "shop-a"],
         "objects": [{"n": "shop-a"}],
     }
 
