@@ -194,14 +194,14 @@ class Instances:
         self._record(served, outcome, performer.taken_over, before=instance.get("status") or {}, status=status)
         self._count_nodes(served, outcome)
         summary = _summary(status, [change.kind for change in outcome.changes], performer.sent, wrote)
-        if wrote is _Written.NO:
-            return RetryAfter(reason="status not written", summary=summary)
-        if wrote is _Written.REFUSED:
-            # Only another instance can help, and that is an event.
+        if wrote is _Written.REFUSED and refused is TOO_LARGE:
+            # Only a smaller instance can help, and that is an event.
             return RetryAfter(delay_s=SAFETY_NET_S, reason="the status is refused", summary=summary)
+        if wrote in (_Written.NO, _Written.REFUSED):
+            return RetryAfter(reason="status not written", summary=summary)
         self._record_contested(instance, performer.contested)
         verdict = self._verdict(outcome, summary)
-        if refused is not None and refused is not TOO_LARGE and verdict == Done():
+        if refused is not None and refused is not TOO_LARGE:
             # Who refused it may think better of it: the fields are to come back.
             verdict = RetryAfter(reason=refused[1], summary=summary)
         if performer.deferred and isinstance(verdict, RetryAfter) and verdict.delay_s is None:
@@ -375,10 +375,11 @@ class Instances:
                 confidential = served.plan is not None and served.plan.status_is_secret
                 text = error.known_reason if confidential and error.quotes_body else error.message
                 log.warning("status not written", extra={"error": text})
-                if isinstance(error, InvalidError):
-                    too_large = isinstance(error, TooBigError)
-                    raise _StatusRefusedError(TOO_LARGE if too_large else invalid(text)) from error
+                if isinstance(error, TooBigError):
+                    raise _StatusRefusedError(TOO_LARGE) from error
                 self._unsure.add(key)
+                if isinstance(error, InvalidError):
+                    raise _StatusRefusedError(invalid(text)) from error
                 return _Written.NO
             if answer is not None:
                 served.instances.wrote(answer)
