@@ -17,14 +17,20 @@ from pathlib import Path
 from typing import Any
 
 from kroasync.cel import CelError, Env, to_json
+from kroasync.controller.fights import contenders
+from kroasync.controller.store import ChildStore, InstanceStore
 from kroasync.engine.offline import OfflineWorld
 from kroasync.engine.status import compose
+from kroasync.engine.teardown import plan_teardown
 from kroasync.engine.walk import Walk
 from kroasync.graph.build import build
+from kroasync.kube.decoding import decoded
 from kroasync.kube.errors import ApiError, error_of
 from kroasync.kube.watch import BadEventError, Lines
+from kroasync.model import names
 from kroasync.model.definition import parse_definition
 from kroasync.model.manifests import dump, load
+from kroasync.model.objects import Resource
 from kroasync.schema import simple
 from kroasync.schema.catalog import bundled
 from kroasync.schema.instances import check_instance
@@ -206,7 +212,37 @@ class Targets:
         except BadEventError:
             return
 
+    def stored(self, rng: random.Random) -> None:
+        """An object with our labels as anybody may write it: texts where the API server wants texts, else anything."""
 
+        def text() -> str:
+            digits = rng.choice("09\u0661") * rng.choice((1, 9, 4300, 5000))
+            return rng.choice((digits, rng.choice(SCRAPS), "a.b," * rng.randint(0, 9), "applyset-x-v1"))
+
+        labels = {name: text() for name in _LABELS if rng.random() < 0.8}
+        notes = {name: text() for name in _ANNOTATIONS if rng.random() < 0.8}
+        meta = {"name": "x", "namespace": "default", "uid": "u", "resourceVersion": str(rng.randint(1, 9))}
+        levels = rng.choice((0, 1, 250, 300, 1100, 4000))
+        deep = '{"a":[' * levels + json.dumps(mutated(self._data, rng)) + "]}" * levels
+        head = json.dumps({**meta, "labels": labels, "annotations": notes, "finalizers": [names.FINALIZER]})
+        line = f'{{"apiVersion":"v1","kind":"ConfigMap","metadata":{head},"data":{deep}}}'
+        obj = decoded(line.encode("utf-8", "surrogatepass"))
+        children = ChildStore(str)
+        children.put(_CONFIGS, obj)
+        children.put(_CONFIGS, {**obj, "metadata": {**obj["metadata"], "resourceVersion": "10"}})
+        plan_teardown(obj, children.members(labels.get(names.LABEL_INSTANCE_ID, "")))
+        contenders(obj, {"data": {"a": []}}, "us")
+        instances = InstanceStore(_CONFIGS, lambda key: None, lambda key, gone: None)
+        instances.put(obj)
+        instances.wrote({**obj, "metadata": {**obj["metadata"], "resourceVersion": "10", "annotations": {}}})
+
+
+_CONFIGS = Resource("", "v1", "ConfigMap", "configmaps")
+_LABELS = (names.LABEL_OWNED, names.LABEL_INSTANCE_ID, names.LABEL_NODE_ID, names.LABEL_APPLYSET_PART_OF)
+_ANNOTATIONS = (
+    *(names.ANNOTATION_APPLY_ORDER, names.ANNOTATION_INVENTORY_HASH, names.ANNOTATION_RECONCILE),
+    *(names.ANNOTATION_APPLYSET_GROUP_KINDS, names.ANNOTATION_APPLYSET_NAMESPACES),
+)
 _KINDS: dict[str, Any] = {}
 
 
@@ -221,8 +257,8 @@ def run(*, seed: int, inputs: int, seconds: float, only: int | None = None) -> i
     """Number of inputs that ended in something that must not happen."""
     corpus = Corpus()
     targets = Targets(corpus)
-    names = ("expression", "schema", "answer", "manifest", "definition", "instance")
-    weights = (8, 4, 4, 2, 2, 2)
+    parsers = ("expression", "schema", "answer", "stored", "manifest", "definition", "instance")
+    weights = (8, 4, 4, 4, 2, 2, 2)
     counts: Counter[str] = Counter()
     failures = 0
     slowest = ("", 0.0)
@@ -231,7 +267,7 @@ def run(*, seed: int, inputs: int, seconds: float, only: int | None = None) -> i
         if time.monotonic() - started > seconds:
             break
         rng = random.Random(seed + number)
-        name = rng.choices(names, weights)[0]
+        name = rng.choices(parsers, weights)[0]
         target: Callable[[random.Random], None] = getattr(targets, name)
         began = time.monotonic()
         try:
