@@ -102,9 +102,8 @@ def main(instances: int, seed: int, minutes: float) -> Report:
             pause(max(0.0, began + number - time.monotonic()))
             churn.second(number)
             if number % 60 == 0:
-                report.note(
-                    f"{churn.samples[-1][1]:.1f} MB, {churn.handles[-1][0]} files, behind: {len(place.unfinished())}"
-                )
+                behind = len(persistently(place.unfinished))
+                report.note(f"{churn.samples[-1][1]:.1f} MB, {churn.handles[-1][0]} files, behind: {behind}")
         took = time.monotonic() - began
         report.figure("converged after the last change", f"{place.settle(report, 'after churn'):.1f} s")
         place.check_creation(report)
