@@ -489,7 +489,13 @@ def test_edit_in_one_namespace_is_no_right_to_define(
     )
     patch = '{"spec":{"schema":{"spec":{"more":"string"}}}}'
     assert refused("patch", "resourcegroup/webapplication", "--type=merge", f"--patch={patch}")
+    assert refused("annotate", "resourcegroup/webapplication", "kro.run/allow-breaking-changes=true")
+    assert refused("delete", "resourcegroup/webapplication")
     playground.kubectl(*as_editor, "label", "resourcegroup/webapplication", "a=b")
+    empty = '{"apiVersion":"kro.run/v1alpha1","kind":"ResourceGroup","metadata":{"name":"empty"}}'
+    playground.kubectl(*here, "apply", "-f", "-", input=empty)
+    playground.kubectl(*here, "wait", "--for=jsonpath={.status.state}=Inactive", "resourcegroup/empty", "--timeout=30s")
+    playground.kubectl(*here, "delete", "resourcegroup/empty", "--timeout=30s")
     playground.kubectl(*as_editor, "apply", "-f", instance)
     playground.kubectl(*as_editor, "wait", "--for=condition=Ready", "webapplication/my-app", "--timeout=60s")
     playground.kubectl(*as_editor, "delete", "webapplication/my-app", "--timeout=60s")
