@@ -304,11 +304,13 @@ class _Pass:
         if definition is None:
             await self._refused(problems)
             return
+        # Before it is compiled: a kind that changes meanwhile has this key run again.
+        self.known.refused_over = needed_kinds(definition)
         built = await self.built(definition)
         self.known.waits_for = built.waiting_for
-        self.known.refused_over = ()
-        if built.graph is None:
-            self.known.refused_over = needed_kinds(definition)
+        if built.graph is not None:
+            self.known.refused_over = ()
+        else:
             await self._refused(built.problems, waiting=built.waiting_for if built.is_waiting else ())
             return
         graph = built.graph

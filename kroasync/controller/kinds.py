@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Iterable
 
-from kroasync.controller.crds import CRDS, CrdStore, SeenCrd
+from kroasync.controller.crds import CRDS, CrdStore
 from kroasync.graph.nodes import Kinds
 from kroasync.kube import openapi
 from kroasync.kube.client import Client
@@ -46,21 +46,22 @@ class ClusterKinds:
         """
         wanted = {GVK.parse(gvk.api_version, gvk.kind) for gvk in gvks} | {OBJECT_META_OF}
         index: dict[str, Document] | None = None
+        resources: dict[GVK, Resource] = {}
+        schemas: dict[GVK, Obj] = {}
         for api_version in sorted({gvk.api_version for gvk in wanted}):
             of_version = sorted(gvk for gvk in wanted if gvk.api_version == api_version)
-            generated = [gvk for gvk in of_version if self._crd_of(gvk) is not None]
-            built_in = [gvk for gvk in of_version if gvk not in generated]
+            # What is loaded is taken before others may load it anew.
             async with self._loading.setdefault(api_version, asyncio.Lock()):
-                for gvk in generated:
-                    await self._load_crd(gvk)
-                if built_in:
+                left = [gvk for gvk in of_version if not await self._load_crd(gvk)]
+                if left:
                     index = index if index is not None else await openapi.index(self._client)
-                    await self._load_version(api_version, built_in, index)
+                    await self._load_version(api_version, left, index)
+                for gvk in of_version:
+                    if gvk in self._schemas:
+                        resources[gvk], schemas[gvk] = self._resources[gvk], self._schemas[gvk]
         if self._client.metrics:
-            self._client.metrics.schema_resolver_errors_total.inc(by=len(wanted - self._schemas.keys()))
-        known = wanted & self._resources.keys()
-        schemas = {gvk: self._schemas.get(gvk) for gvk in known}
-        return Catalog({gvk: self._resources[gvk] for gvk in known}, schemas.get)
+            self._client.metrics.schema_resolver_errors_total.inc(by=len(wanted - schemas.keys()))
+        return Catalog(resources, schemas.get)
 
     async def resource_of_group_kind(self, group: str, kind: str) -> Resource | None:
         """How a group-kind is served, in the preferred version."""
@@ -70,24 +71,24 @@ class ClusterKinds:
             return seen.resource()
         return found
 
-    def _crd_of(self, gvk: GVK) -> SeenCrd | None:
+    async def _load_crd(self, gvk: GVK) -> bool:
+        """Take the schema of the kind's CRD, which OpenAPI documents follow with some delay; False if it has none."""
         seen = self._crds.of_kind(gvk.group, gvk.kind)
-        return seen if seen is not None and gvk.version in seen.versions else None
-
-    async def _load_crd(self, gvk: GVK) -> None:
-        """The schema of the CRD itself: the OpenAPI documents follow it with some delay."""
-        seen = self._crd_of(gvk)
-        if seen is None or self._from_crd.get(gvk) == seen.version:
-            return
-        self._forget(gvk)
+        if seen is None or gvk.version not in seen.versions:
+            return False
+        if self._from_crd.get(gvk) == seen.version:
+            return True
         try:
             crd = await self._client.get(Key(CRDS, "", seen.name))
-        except NotFoundError:
-            return  # the watch will tell
-        for resource, schema in crd_kinds(crd):
-            if resource.gvk == gvk:
-                self._resources[gvk], self._schemas[gvk] = resource, schema
-                self._from_crd[gvk] = version_of(crd)
+            found = {resource.gvk: (resource, schema) for resource, schema in crd_kinds(crd)}
+        except (NotFoundError, ValueError):
+            # It has just gone, or is of a time when versions needed no schema.
+            return False
+        if gvk not in found:
+            return False
+        self._resources[gvk], self._schemas[gvk] = found[gvk]
+        self._from_crd[gvk] = version_of(crd)
+        return True
 
     def _forget(self, gvk: GVK) -> None:
         for known in (self._schemas, self._resources, self._from_crd):
@@ -102,7 +103,7 @@ class ClusterKinds:
                 self._forget(gvk)
         for gvk in gvks:
             if gvk in self._from_crd:
-                # Its CRD is gone.
+                # Its CRD is gone, or tells nothing of it any more.
                 self._forget(gvk)
         missing = [gvk for gvk in gvks if gvk not in self._schemas]
         if self._client.metrics:

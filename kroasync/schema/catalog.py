@@ -186,6 +186,9 @@ def crd_kinds(crd: Mapping[str, Any]) -> list[tuple[Resource, Schema]]:
             if not version.get("served", True):
                 continue
             root = version["schema"]["openAPIV3Schema"]
+            root = _with_embedded(root)
+            if spec.get("preserveUnknownFields"):
+                root = {**root, "x-kubernetes-preserve-unknown-fields": True}
             properties = {
                 **root.get("properties", {}),
                 "apiVersion": _STRING,
@@ -198,6 +201,25 @@ def crd_kinds(crd: Mapping[str, Any]) -> list[tuple[Resource, Schema]]:
         name = (crd.get("metadata") or {}).get("name", "?")
         raise ValueError(f"custom resource definition {name} is incomplete: {error}") from error
     return found
+
+
+def _with_embedded(schema: Any) -> Any:
+    """The schema with what the API server adds to embedded resources; the same object if there are none."""
+    if not isinstance(schema, dict):
+        return schema
+    changed: Schema = {}
+    for key in ("properties", "items", "additionalProperties"):
+        below = schema.get(key)
+        if key == "properties" and isinstance(below, dict):
+            inner: Any = {name: _with_embedded(value) for name, value in below.items()}
+            if any(inner[name] is not below[name] for name in below):
+                changed[key] = inner
+        elif (inner := _with_embedded(below)) is not below:
+            changed[key] = inner
+    if schema.get("x-kubernetes-embedded-resource") is True:
+        properties: Schema = changed.get("properties") or schema.get("properties") or {}
+        changed["properties"] = {"apiVersion": _STRING, "kind": _STRING, "metadata": OBJECT_META, **properties}
+    return {**schema, **changed} if changed else schema
 
 
 class _Inliner:

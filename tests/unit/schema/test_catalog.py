@@ -112,6 +112,30 @@ def test_a_crd_adds_its_served_versions(catalog):
     assert catalog.resource(gvk) is None
 
 
+def test_embedded_resources_have_what_the_api_server_adds(catalog):
+    """As in the OpenAPI documents made of a CRD."""
+    crd = json.loads(json.dumps(CRD))
+    embedded = {
+        "type": "object",
+        "x-kubernetes-embedded-resource": True,
+        "properties": {"spec": {"type": "object"}, "kind": {"type": "string", "enum": ["A"]}},
+    }
+    spec = {"type": "object", "properties": {"list": {"type": "array", "items": embedded}, "plain": {"type": "string"}}}
+    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"] = spec
+    found = catalog.with_crds([crd]).schema(GVK("example.com", "v1", "Thing"))["properties"]["spec"]["properties"]
+    assert found["plain"] == {"type": "string"}
+    inside = found["list"]["items"]["properties"]
+    assert inside["metadata"] == OBJECT_META
+    assert inside["kind"]["enum"] == ["A"]
+    assert inside.keys() == {"apiVersion", "kind", "metadata", "spec"}
+
+
+def test_a_crd_that_kept_everything_still_does(catalog):
+    crd = {**CRD, "spec": {**CRD["spec"], "preserveUnknownFields": True}}
+    found = catalog.with_crds([crd]).schema(GVK("example.com", "v1", "Thing"))
+    assert found["x-kubernetes-preserve-unknown-fields"] is True
+
+
 def test_a_later_crd_wins(catalog):
     other = json.loads(json.dumps(CRD))
     other["spec"]["scope"] = "Namespaced"
