@@ -137,7 +137,7 @@ class Performer:
     def _others(self, action: Apply) -> tuple[Hashable | None, str]:
         """What a fight over a child is about, and what others do to it, for people; None if nobody did anything."""
         if action.need is Need.CREATE and self.children.went(action.key):
-            return action.key, "somebody keeps deleting it; it is made again with growing pauses"
+            return self._lasting(action.key), "somebody keeps deleting it; it is made again with growing pauses"
         child, live = self.children.find(action.key), self.children.unread(action.key)
         if action.need is not Need.HEAL or child is None or live is None:
             return None, ""
@@ -145,6 +145,10 @@ class Performer:
         shown = {name: _unique(quotable_field(path, action.secrets) for path in paths) for name, paths in held.items()}
         named = "; ".join(f'manager "{name}" keeps changing {", ".join(paths)}' for name, paths in shown.items())
         return child.uid, f"{named or 'somebody keeps changing it'}; it is put back with growing pauses"
+
+    def _lasting(self, child: Key) -> Hashable:
+        """A child of this instance, whatever its UID; one that is made again under its name has others."""
+        return child, uid_of(self.instances.get(self.instance) or {})
 
     async def _delete(self, action: Delete) -> Result:
         try:
@@ -156,7 +160,7 @@ class Performer:
                 # The kind is not served right now: that does not tell whether the object is there.
                 return Refused(action=action, refusal=Refusal.UNAVAILABLE, message=error.message)
             answer = None
-        self.fights.settled(action.key)
+        self.fights.settled(self._lasting(action.key))
         if answer is None or answer.get("kind") == "Status" or uid_of(answer) != action.uid:
             self.children.gone(action.key, action.uid)
         else:

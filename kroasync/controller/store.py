@@ -30,6 +30,7 @@ from kroasync.model.objects import (
     annotations_of,
     is_newer,
     is_older,
+    is_same,
     labels_of,
     metadata,
     name_of,
@@ -198,7 +199,7 @@ class ChildStore:
         child = self._take(key, obj)
         if (
             before is not None
-            and before[1:] == (child.kept, child.body, child.deleting)
+            and is_same(before[1:], (child.kept, child.body, child.deleting))
             and before[0] == child.instance
         ):
             return False
@@ -213,7 +214,7 @@ class ChildStore:
             return False
         self._narrow.discard(known.key)
         kept = self._projections.get(known.key.resource, _IDENTITY_ONLY).keep(obj)
-        if kept == known.kept:
+        if is_same(kept, known.kept):
             return False
         known.kept = kept
         if known.instance:

@@ -18,7 +18,7 @@ from kroasync.kube.errors import NotFoundError, UnreachableError
 from kroasync.kube.watch import Sink, Watch
 from kroasync.metrics import Metrics
 from kroasync.model.names import FINALIZER, LABEL_NODE_ID, LABEL_OWNED
-from kroasync.model.objects import Key, Obj, Resource, is_newer, metadata, uid_of, version_of
+from kroasync.model.objects import Key, Obj, Resource, is_newer, is_same, metadata, uid_of, version_of
 
 CHILD_SELECTOR = f"{LABEL_OWNED}=true,{LABEL_NODE_ID}"
 # More single-object watches of one kind than this share one watch of the whole kind.
@@ -95,7 +95,7 @@ class ExternalSink:
 
     def replace(self, items: list[Obj], version: str = "") -> None:
         found = {key_of(self.target.resource, obj): self._kept(obj) for obj in items}
-        if found != self.objs:
+        if not is_same(found, self.objs):
             self.objs = found
             self._wake_all()
 
@@ -115,7 +115,7 @@ class ExternalSink:
         if known is not None and known[0] == kept[0] and not is_newer(kept[1], known[1]):
             return False
         self.objs[key] = kept
-        return known is None or (known[0], known[2]) != (kept[0], kept[2])
+        return known is None or not is_same((known[0], known[2]), (kept[0], kept[2]))
 
     def _kept(self, obj: Obj) -> tuple[str, str, Obj]:
         return uid_of(obj), version_of(obj), self.projection.keep(obj)

@@ -132,6 +132,14 @@ def version_of(obj: Mapping[str, Any]) -> str:
     return str(metadata(obj).get("resourceVersion") or "")
 
 
+def is_same(one: object, other: object) -> bool:
+    """Equality of data anybody may have nested deeply; what is too deep to be compared counts as different."""
+    try:
+        return one == other
+    except RecursionError:
+        return False
+
+
 def is_older(version: str, than: str) -> bool:
     """Certainly older; False for opaque versions."""
     return version.isdecimal() and than.isdecimal() and int(version) < int(than)

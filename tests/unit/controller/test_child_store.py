@@ -34,6 +34,30 @@ def bench() -> Bench:
     return Bench()
 
 
+@pytest.mark.parametrize("levels", [100, 300, 990, 5000])
+def test_however_deeply_a_child_is_nested_it_is_kept_and_compared(bench: Bench, levels: int) -> None:
+    """What the graph reads of it, too; Python compares no more than about a thousand levels."""
+    bench.store.widen(CONFIGS, [("deep",)])
+
+    def deep() -> Any:
+        found: Any = 1
+        for _ in range(levels):
+            found = [found]
+        return found
+
+    for version in (5, 6, 7):
+        bench.put({**config(version=version, data=ONE), "deep": deep()})
+    assert bench.store.version(config_key()) == "7"
+
+
+def test_an_apply_order_nobody_can_read_is_none(bench: Bench) -> None:
+    endless = {"internal.kro.run/apply-order": "1" * 5000}
+    bench.put(config(version=5, annotations=endless))
+    found = bench.store.find(config_key())
+    assert found is not None
+    assert found.apply_order == 0
+
+
 def test_what_is_not_known_has_to_be_created(bench: Bench) -> None:
     assert bench.need(ONE) is Need.CREATE
     assert bench.store.find(config_key()) is None
