@@ -201,9 +201,9 @@ class Instances:
             return RetryAfter(reason="status not written", summary=summary)
         self._record_contested(instance, performer.contested)
         verdict = self._verdict(outcome, summary)
-        if refused is not None and refused is not TOO_LARGE:
+        if refused is not None and refused is not TOO_LARGE and outcome.retry in (Retry.NONE, Retry.EVENT):
             # Who refused it may think better of it: the fields are to come back.
-            verdict = RetryAfter(reason=refused[1], summary=summary)
+            verdict = RetryAfter(reason=refused[1], at_most_s=SAFETY_NET_S, summary=summary)
         if performer.deferred and isinstance(verdict, RetryAfter) and verdict.delay_s is None:
             at_most_s = min(performer.deferred.values())
             verdict = replace(verdict, at_most_s=min(at_most_s, verdict.at_most_s or at_most_s))

@@ -388,17 +388,20 @@ def author_fields(leaves: Sequence[tuple[Path, Compiled]], scope: Scope) -> Step
     for path, expression in leaves:
         if scope.allowance.tired():
             yield
+        value: Any = None
         try:
             value = _without_nulls(scope.json(expression))
         except PendingError:
-            continue
+            pass
         except CelError as error:
             broken = broken or f"failed to evaluate status expression: {expression.failure_text(error)}"
-            continue
         if nests_deeper(value, MAX_DEPTH - len(path)):
             broken = broken or f"the value of status expression {expression.shown} is nested too deeply"
-        elif value is not None:
+            value = None
+        if value is not None:
             _put(fields, path, value)
+        elif isinstance(path[-1], int):
+            _put(fields, path, _HOLE)
     whole: Obj = _without_holes(fields)
     return whole, broken
 

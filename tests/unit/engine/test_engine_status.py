@@ -257,6 +257,8 @@ def test_fields_appear_when_all_their_expressions_resolve(graph_of, cluster_of, 
             "none": "${a.data.?nope}",
             "nested": {"here": "${a.metadata.name}", "there": "${off.metadata.name}"},
             "list": ["${off.metadata.name}", "${a.metadata.name}", "${off.metadata.name}"],
+            "begun": ["${a.metadata.name}", "${off.metadata.name}"],
+            "whole": ["${a.metadata.name}", "${a.data.v}"],
             "objects": [{"n": "${a.metadata.name}"}],
         },
     )
@@ -265,6 +267,7 @@ def test_fields_appear_when_all_their_expressions_resolve(graph_of, cluster_of, 
         "value": "1",
         "text": "v=1",
         "nested": {"here": "shop-a"},
+        "whole": ["shop-a", "1"],
         "objects": [{"n": "shop-a"}],
     }
 
