@@ -54,39 +54,40 @@ def _spread(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     began = told_at = time.perf_counter()
-    # What was played until then is told.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Between two schedules; what was played until then is told.
+    stopped: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
     injected: Counter[str] = Counter()
     steps: Counter[str] = Counter()
     requests, virtual_s, failed, played = 0, 0.0, 0, 0
     gc.disable()
-    try:
-        for seed in range(arguments.seed, arguments.seed + arguments.schedules):
-            story = story_of(seed)
-            report = play(story)
-            played += 1
-            if time.perf_counter() - told_at > _TOLD_EVERY_S:
-                told_at = time.perf_counter()
-                print(f"{played} of {arguments.schedules} played, {failed} failed", file=sys.stderr, flush=True)
-            if played == 1:
-                gc.collect()
-                gc.freeze()
-            elif played % _COLLECTED_AFTER == 0:
-                gc.collect()
-            requests += report.requests
-            virtual_s += report.virtual_s
-            injected.update(report.injected)
-            steps.update(step.kind for step in story.steps)
-            if not report.ok:
-                failed += 1
-                if not arguments.no_shrink:
-                    story = shrunk(story, _fails)
-                    report = play(story)
-                print(f"FAILED {story}\n" + "\n".join(f"  => {text}" for text in report.violations), flush=True)
-                if failed >= arguments.stop_after:
-                    break
-    except KeyboardInterrupt:
-        print(f"stopped before seed {arguments.seed + played}", flush=True)
+    for seed in range(arguments.seed, arguments.seed + arguments.schedules):
+        if stopped:
+            print(f"stopped before seed {seed}", flush=True)
+            break
+        story = story_of(seed)
+        report = play(story)
+        played += 1
+        if time.perf_counter() - told_at > _TOLD_EVERY_S:
+            told_at = time.perf_counter()
+            print(f"{played} of {arguments.schedules} played, {failed} failed", file=sys.stderr, flush=True)
+        if played == 1:
+            gc.collect()
+            gc.freeze()
+        elif played % _COLLECTED_AFTER == 0:
+            gc.collect()
+        requests += report.requests
+        virtual_s += report.virtual_s
+        injected.update(report.injected)
+        steps.update(step.kind for step in story.steps)
+        if not report.ok:
+            failed += 1
+            if not arguments.no_shrink:
+                story = shrunk(story, _fails)
+                report = play(story)
+            print(f"FAILED {story}\n" + "\n".join(f"  => {text}" for text in report.violations), flush=True)
+            if failed >= arguments.stop_after:
+                break
     took = time.perf_counter() - began
     told = [", ".join(f"{kind} {n}" for kind, n in sorted(counted.items())) or "none" for counted in (steps, injected)]
     print(
