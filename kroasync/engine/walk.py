@@ -459,9 +459,8 @@ class Walk:
             refused = Refused(action=action, refusal=Refusal.FOREIGN, message=observed.part_of)
             run.errors.append((item.index, refused))
             return None
-        size, limit = len(orjson.dumps(item.obj)), self.plan.options.max_object_bytes
-        if size > limit:
-            text = f"the object has {size} bytes as JSON, the limit is {limit}"
+        text = _too_big(item.obj, self.plan.options.max_object_bytes)
+        if text:
             run.errors.append((item.index, Refused(action=action, refusal=Refusal.TOO_BIG, message=text)))
             return None
         return action
@@ -722,3 +721,12 @@ def _report(run: _Run) -> NodeReport:
         expression=run.expression if not run.state.is_settled else None,
         objects=tuple(item.key for item in run.desired),
     )
+
+
+def _too_big(obj: Obj, limit: int) -> str:
+    """Why an object cannot be sent: it is too big, or has a number JSON is not written with; empty if it can."""
+    try:
+        size = len(orjson.dumps(obj))
+    except TypeError as error:
+        return f"the object cannot be written as JSON: {error}"
+    return f"the object has {size} bytes as JSON, the limit is {limit}" if size > limit else ""

@@ -138,6 +138,21 @@ def test_an_object_over_the_limit_is_not_sent_and_the_error_has_both_numbers(wal
     assert passed.outcome.retry is Retry.EVENT
 
 
+def test_an_object_with_a_number_json_is_not_written_with_is_an_error_of_its_node(walk_of, config):
+    """As only a file of the offline commands can have: the API server has none."""
+    meta = {"name": "${schema.metadata.name}-big"}
+    template = {"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": meta, "revision": 1}
+    passed = walk_of(
+        {"id": "big", "template": {**template, "data": "${schema.spec.any}"}},
+        config("small", {"v": "1"}),
+        spec={"any": "object"},
+        values={"any": {"n": 2**70}},
+    )
+    assert passed.applied == [["small"]]
+    assert passed.state("big") == "ERROR"
+    assert "cannot be written as JSON" in passed.message("big")
+
+
 def test_an_object_of_exactly_the_limit_is_sent(walk_of, config):
     import orjson
 
