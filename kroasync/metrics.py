@@ -19,8 +19,8 @@ from prometheus_client.registry import Collector
 from kroasync.model.objects import Resource
 
 SERIES_LIMIT: Final = 2000
-# Definitions that are gone of which the deletion is still told.
-DELETIONS_KEPT: Final = 100
+# Definitions that are gone of which the deletion is still told, to be seen at least once: each takes 10 kB.
+DELETIONS_KEPT: Final = 16
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 _H120: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 20, 25, 30, 45, 60, 120)
@@ -391,7 +391,7 @@ class Metrics:
         self.rest_client_response_size_bytes.observe(response_bytes, method)
 
     def forget_definition(self, name: str) -> None:
-        """Drop the series of a definition that is gone, and the counts of its deletion after a hundred others'."""
+        """Drop the series of a definition that is gone, and the counts of its deletion after some others'."""
         self.rgd_graph_build_total.forget(name)
         self.rgd_graph_build_errors_total.forget(name)
         self.rgd_graph_build_duration_seconds.forget(name)
