@@ -58,6 +58,8 @@ CONDITIONS = ConditionSet(
     pruned=("ResourceGraphAccepted",),
 )
 _ESTABLISHED_S = 120.0
+# How often a CRD in deletion is looked at, should the event of its end have been missed.
+_GONE_S = 10.0
 # Instances named in a message; more are counted.
 _NAMED = 5
 _LONGEST_LABEL = 63
@@ -451,6 +453,9 @@ class _Pass:
                 text = f"failed to update CRD {name}: CRD is owned by another {rival}"
                 self.set("KindReady", FALSE, "Failed", text)
                 return False
+            if existing is not None and self._is_going(existing):
+                # Not written to either: who cleans it up would have to begin again.
+                return False
             match ensure_crd_patch(existing, desired, allow_breaking=definition.allow_breaking_changes):
                 case Create():
                     if self._is_over():
@@ -470,13 +475,7 @@ class _Pass:
                     self.set("KindReady", FALSE, "Failed", refusal.message)
                     return False
             assert existing is not None
-            if is_deleting(existing):
-                self.set(
-                    "KindReady",
-                    FALSE,
-                    "Failed",
-                    f"CRD {name} is being deleted; it is created again when it is gone",
-                )
+            if self._is_going(existing):
                 return False
             if not is_established(existing):
                 existing = await self._established(key)
@@ -491,6 +490,15 @@ class _Pass:
             raise
         kind = existing.get("status", {}).get("acceptedNames", {}).get("kind", graph.resource.kind)
         self.set("KindReady", TRUE, "Ready", f"kind {kind} has been accepted and ready")
+        return True
+
+    def _is_going(self, crd: Obj) -> bool:
+        """Whether the CRD is being deleted, which is told."""
+        if not is_deleting(crd):
+            return False
+        text = f"CRD {name_of(crd)} is being deleted; it is created again when it is gone"
+        self.set("KindReady", FALSE, "Failed", text)
+        self.verdict = RetryAfter(delay_s=_GONE_S, reason=text)
         return True
 
     def _is_outdated(self) -> bool:
