@@ -73,8 +73,7 @@ class _Known:
     generation: int = 0
     built: Built | None = None
     graph: Graph | None = None
-    waits_for: tuple[GVK, ...] = ()
-    # While it is refused: the kinds whose schemas may be why.
+    # While it has no graph: the kinds it uses, whose absence or schema may be why.
     refused_over: tuple[GVK, ...] = ()
     # Name of the CRD it generates, whoever owns that now.
     crd: str = ""
@@ -111,7 +110,7 @@ class Definitions:
         return [
             key
             for key, known in self._known.items()
-            if any((gvk.group, gvk.kind) == group_kind for gvk in (*known.waits_for, *known.refused_over))
+            if any((gvk.group, gvk.kind) == group_kind for gvk in known.refused_over)
         ]
 
     def owner_of(self, crd: SeenCrd) -> Key | None:
@@ -309,7 +308,6 @@ class _Pass:
         # Before it is compiled: a kind that changes meanwhile has this key run again.
         self.known.refused_over = needed_kinds(definition)
         built = await self.built(definition)
-        self.known.waits_for = built.waiting_for
         if built.graph is not None:
             self.known.refused_over = ()
         else:
