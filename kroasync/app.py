@@ -21,6 +21,7 @@ from typing import Any
 
 from kroasync import __version__, logs
 from kroasync.controller.runtime import Runtime, RuntimeOptions
+from kroasync.controller.sealing import load_key
 from kroasync.engine.plan import Options
 from kroasync.graph.build import Limits
 from kroasync.kube.client import Client
@@ -80,7 +81,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     return uvloop.new_event_loop
 
 
-def runtime_options(settings: Settings, *, identity: str) -> RuntimeOptions:
+def runtime_options(settings: Settings, *, identity: str, seal_key: bytes = b"") -> RuntimeOptions:
     """The part of the settings that the controller reads."""
     version = settings.version_label or _version()
     return RuntimeOptions(
@@ -105,6 +106,7 @@ def runtime_options(settings: Settings, *, identity: str) -> RuntimeOptions:
             evaluation_steps=settings.max_evaluation_steps,
             pass_steps=settings.max_pass_steps,
             max_object_bytes=settings.max_object_bytes,
+            seal_key=seal_key,
             unpropagated_labels=(*names.UNPROPAGATED_LABELS, *settings.label_propagation_exclude),
         ),
         features=settings.feature_gates,
@@ -127,6 +129,7 @@ class Process:
         self._beat = time.monotonic()
         self._runtime: Runtime | None = None
         self._leads = not settings.leader_elect
+        self._seal_key = b""
         # Two pods on the network of their host have its name and, each in its own namespace, the same process id.
         self._identity = f"{socket.gethostname()}_{os.getpid()}_{uuid.uuid4().hex[:8]}"
 
@@ -191,14 +194,18 @@ class Process:
         gc.collect()
         gc.freeze()
         log.info("connecting", extra={"server": connection.base_url})
+        self._seal_key = await load_key(elections, self._namespace(), self._stop)
         return await self.control(client, elector)
+
+    def _namespace(self) -> str:
+        return self._settings.leader_election_namespace or _own_namespace()
 
     async def control(self, client: Client, elector: Elector | None) -> int:
         """Run the controller until a signal or a failure; returns the exit code."""
         settings = self._settings
         runtime = Runtime(
             client,
-            options=runtime_options(settings, identity=self._identity),
+            options=runtime_options(settings, identity=self._identity, seal_key=self._seal_key),
             metrics=self._metrics,
             clock=time.monotonic,
             now=lambda: datetime.now(UTC),
@@ -237,7 +244,7 @@ class Process:
 
     def _elector(self, client: Client) -> Elector:
         settings = self._settings
-        namespace = settings.leader_election_namespace or _own_namespace()
+        namespace = self._namespace()
 
         def follow(sink: Sink) -> Coroutine[Any, Any, None]:
             selector = f"metadata.name={names.LEASE_NAME}"

@@ -20,8 +20,10 @@ from kroasync.controller.served import Served
 from kroasync.controller.serving import Serving
 from kroasync.controller.statuses import write_status
 from kroasync.controller.store import ChildStore
+from kroasync.controller.told import Told
 from kroasync.controller.watches import Watches, synced
 from kroasync.engine.actions import Need, Observed, Refusal, Watch
+from kroasync.engine.membership import stranger_text
 from kroasync.engine.offline import defaulted
 from kroasync.engine.outcome import ChangeKind, NodeState, Outcome, Retry
 from kroasync.engine.plan import MAX_DEPTH, Plan
@@ -34,7 +36,7 @@ from kroasync.engine.status import (
     composing,
     invalid,
 )
-from kroasync.engine.teardown import Teardown, after, blocked, own_finalizers, plan_teardown
+from kroasync.engine.teardown import Teardown, after, blocked, membership_of, own_finalizers, plan_teardown
 from kroasync.engine.walk import Walk
 from kroasync.kube.client import Client
 from kroasync.kube.errors import ApiError, ConflictError, InvalidError, NotFoundError, TooBigError
@@ -126,6 +128,8 @@ class Instances:
     features: frozenset[str]
     fights: Fights
     pacing: Pacing
+    seal_key: bytes
+    _told: Told = field(default_factory=Told)
     # Instances whose last status may have been written although no answer came: the cache may be behind it.
     _unsure: set[Key] = field(default_factory=set)
 
@@ -140,6 +144,7 @@ class Instances:
         if served is None or instance is None:
             self.watches.release(key)
             self._unsure.discard(key)
+            self._told.forget(key)
             return Done()
         if key in self._unsure:
             instance = await self._reread(key, served, instance)
@@ -200,6 +205,7 @@ class Instances:
         if wrote in (_Written.NO, _Written.REFUSED):
             return RetryAfter(reason="status not written", summary=summary)
         self._record_contested(instance, performer.contested)
+        self._tell_strangers(key, instance, outcome.strangers)
         verdict = self._verdict(outcome, summary)
         if refused is not None and refused is not TOO_LARGE and outcome.retry in (Retry.NONE, Retry.EVENT):
             # Who refused it may think better of it: the fields are to come back.
@@ -218,6 +224,11 @@ class Instances:
         for child, text in contested.items():
             note = f"{child}: {text}"
             self.recorder.record(instance, reason="Contested", note=note, action="Reconcile", warning=True)
+
+    def _tell_strangers(self, key: Key, instance: Obj, strangers: Sequence[Observed]) -> None:
+        note = stranger_text(strangers) if strangers else ""
+        if note and self._told.is_new(key, note):
+            self.recorder.record(instance, reason="NotAMember", note=note, action="Reconcile", warning=True)
 
     def _count_nodes(self, served: Served, outcome: Outcome) -> None:
         metrics, states = self.metrics, [report.state for report in outcome.nodes.values()]
@@ -271,7 +282,7 @@ class Instances:
             return Done()
         await self._ask_for_unanswered(world.uid)
         try:
-            plan = plan_teardown(instance, world.members())
+            plan = plan_teardown(instance, world.members(), seal_key=self.seal_key)
         except ApiError as error:
             plan = blocked(f"list deletion inventory: {error.message}")
         if plan.finalizer_removal:
@@ -281,7 +292,7 @@ class Instances:
             results = await performer.perform_all(plan.deletes)
             plan = after(plan, results)
             deleted += tuple(str(delete.key) for delete in plan.deletes)
-        if plan.deletes and plan.retry is Retry.EVENT and not any(m.deleting for m in world.members()):
+        if plan.deletes and plan.retry is Retry.EVENT and not self._is_any_going(instance):
             # The whole wave is gone already: go on with the next one.
             return await self._tear_down(key, served, instance, world, deleted=deleted)
         self._record_deletes(instance, plan, deleted)
@@ -291,6 +302,11 @@ class Instances:
         if plan.retry is Retry.BACKOFF:
             return RetryAfter(reason=plan.message, summary=summary)
         return RetryAfter(delay_s=SAFETY_NET_S, reason=plan.message, summary=summary)
+
+    def _is_any_going(self, instance: Obj) -> bool:
+        """Whether a member is on its way out."""
+        membership = membership_of(instance, seal_key=self.seal_key)
+        return any(m.deleting for m in membership.members(self.children.members(uid_of(instance))))
 
     async def _ask_for_unanswered(self, uid: str) -> None:
         """Ask for what may have been created without an answer: what nobody knows of would be left behind."""
@@ -306,15 +322,14 @@ class Instances:
         performer = self._performer(key, served)
         await self._ask_for_unanswered(uid_of(gone))
         while True:
-            members = self.children.members(uid_of(gone))
-            plan = plan_teardown(gone, members)
+            plan = plan_teardown(gone, self.children.members(uid_of(gone)), seal_key=self.seal_key)
             if plan.blocked or plan.finalizer_removal:
                 del served.dropped[key]
                 return None
             plan = after(plan, await performer.perform_all(plan.deletes)) if plan.deletes else plan
             if plan.retry is Retry.BACKOFF:
                 return RetryAfter(reason=plan.message)
-            if not plan.deletes or any(m.deleting for m in self.children.members(uid_of(gone))):
+            if not plan.deletes or self._is_any_going(gone):
                 # Nobody has its UID any more: no event of a child wakes this key.
                 return RetryAfter(delay_s=_DROPPED_S, reason=plan.message)
 
@@ -334,6 +349,7 @@ class Instances:
             status = compose_release_failed(instance, error.message, now=self._stamp())
             await self._report(key, served, instance, status)
             return RetryAfter(reason=error.message)
+        self._tell_strangers(key, instance, plan.strangers)
         note = f"deleted {_listed(deleted)}; all resources are gone" if deleted else "all resources are gone"
         self.recorder.record(instance, reason="Deleted", note=note, action="Delete")
         self.watches.release(key)

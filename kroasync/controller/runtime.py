@@ -231,6 +231,7 @@ class Runtime:
             features=options.features,
             fights=Fights(self._clock),
             pacing=self._pacing,
+            seal_key=options.engine.seal_key,
         )
         for resource in (GROUPS, GRAPH_DEFINITIONS):
             self._core_watch(resource, InstanceSink(self.stores[resource]))

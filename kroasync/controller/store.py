@@ -16,6 +16,7 @@ from kroasync.engine.drift import Applied, fingerprint, is_in_effect, need, stor
 from kroasync.model.names import (
     ANNOTATION_APPLY_ORDER,
     ANNOTATION_RECONCILE,
+    ANNOTATION_SEAL,
     APPLYSET_PREFIX,
     LABEL_APPLYSET_PART_OF,
     LABEL_INSTANCE_ID,
@@ -58,6 +59,7 @@ class _Child:
     instance: str
     node: str
     part_of: str
+    seal: str
     apply_order: int
     deleting: bool
     ours: bool
@@ -77,6 +79,7 @@ class _Child:
             deleting=self.deleting,
             ours=self.ours,
             part_of=self.part_of,
+            seal=self.seal,
             apply_order=self.apply_order,
         )
 
@@ -293,6 +296,7 @@ class ChildStore:
             instance=labels.get(LABEL_INSTANCE_ID, ""),
             node=labels.get(LABEL_NODE_ID, ""),
             part_of=labels.get(LABEL_APPLYSET_PART_OF, ""),
+            seal=seal_of(obj),
             # Anybody may write it: Python refuses to read very long numbers.
             apply_order=int(order) if order.isdecimal() and len(order) <= _ORDER_DIGITS else 0,
             deleting="deletionTimestamp" in obj["metadata"],
@@ -326,6 +330,15 @@ class ChildStore:
 
 
 _ORDER_DIGITS = 9
+# A seal has 46 characters; what is longer is none, and not worth its memory.
+_SEAL_CHARACTERS = 64
+
+
+def seal_of(obj: Obj) -> str:
+    """What an object carries as its seal, valid or not."""
+    return annotations_of(obj).get(ANNOTATION_SEAL, "")[:_SEAL_CHARACTERS]
+
+
 _BOOKKEEPING = ("managedFields", "resourceVersion", "generation", "creationTimestamp", "uid", "selfLink")
 
 

@@ -133,6 +133,8 @@ class Observed:
     ours: bool = True
     # ApplySet part-of label.
     part_of: str = ""
+    # The annotation that shows that we applied it, as found; see `engine.membership`.
+    seal: str = ""
     apply_order: int = 0
 
 
@@ -143,7 +145,7 @@ class World(Protocol):
         """The managed object of that identity, whoever's instance it belongs to."""
 
     def members(self) -> Sequence[Observed]:
-        """Every object labelled as a child of this instance, in all namespaces and kinds of its inventory."""
+        """Every object labelled as a child of this instance, wherever it is; `engine.membership` says which are."""
 
     def compare(self, key: Key, desired: Obj) -> Need | None:
         """Whether sending `desired` would change anything, by the hashes of the last apply; None: nothing to

@@ -146,6 +146,7 @@ def observed(key: Key, obj: Obj) -> Observed:
         node=labels.get(names.LABEL_NODE_ID, ""),
         deleting=is_deleting(obj),
         part_of=labels.get(names.LABEL_APPLYSET_PART_OF, ""),
+        seal=annotations_of(obj).get(names.ANNOTATION_SEAL, ""),
         apply_order=int(order) if order.isascii() and order.isdigit() else 0,
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING
 
-from kroasync.engine.actions import Refusal, Watch
+from kroasync.engine.actions import Observed, Refusal, Watch
 from kroasync.model.objects import Key, Obj
 
 if TYPE_CHECKING:
@@ -105,6 +105,8 @@ class Outcome:
     suspended: bool = False
     # Members no node declares any more that still exist.
     leftovers: tuple[Key, ...] = ()
+    # What is labelled as a child of the instance and is not shown to be one (`engine.membership`); it stays.
+    strangers: tuple[Observed, ...] = ()
     # Everything declared is applied and nothing has drifted, whether ready or not.
     synced: bool = False
     # Nothing to wait for and nothing to repeat.

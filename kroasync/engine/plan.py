@@ -42,6 +42,8 @@ class Options:
     pass_steps: int = PASS_STEPS
     # Most bytes of an object as JSON.
     max_object_bytes: int = MAX_OBJECT_BYTES
+    # Secret of the controller that seals children (model.seal); empty: no seals, labels and manager have to do.
+    seal_key: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -17,10 +17,11 @@ from kroasync.model import names
 from kroasync.model.applyset import Parent
 from kroasync.model.objects import Key, Obj, labels_of, metadata, name_of, namespace_of, uid_of
 from kroasync.model.paths import nests_deeper
+from kroasync.model.seal import seal
 from kroasync.model.steps import Steps
 
 # Never taken from a template, however they got into its labels or annotations: they would forge ownership.
-_RESERVED: Final = (*names.RESERVED_PREFIXES, names.APPLYSET_PREFIX)
+_RESERVED: Final = (*names.RESERVED_PREFIXES, names.APPLYSET_PREFIX, names.ANNOTATION_SEAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,9 @@ class Ownership:
     applyset_id: str
     labels: Mapping[str, str]
     inherited: Mapping[str, str]
+    # Of the instance.
+    uid: str = ""
+    seal_key: bytes = b""
 
     @staticmethod
     def of(plan: Plan, instance: Obj) -> "Ownership":
@@ -60,10 +64,10 @@ class Ownership:
             kind=resource.kind,
             group=resource.group,
         )
-        applyset_id = parent.applyset_id
+        applyset_id, uid = parent.applyset_id, uid_of(instance)
         labels = {
             **plan.child_labels,
-            names.LABEL_INSTANCE_ID: uid_of(instance),
+            names.LABEL_INSTANCE_ID: uid,
             names.LABEL_INSTANCE_NAME: label_value(parent.name),
             names.LABEL_APPLYSET_PART_OF: applyset_id,
         }
@@ -72,8 +76,10 @@ class Ownership:
         return Ownership(
             parent=parent,
             applyset_id=applyset_id,
+            uid=uid,
             labels=labels,
             inherited=inherited(labels_of(instance), plan.options.unpropagated_labels),
+            seal_key=plan.options.seal_key,
         )
 
 
@@ -135,15 +141,10 @@ def desired(
     if index is not None:
         labels[names.LABEL_COLLECTION_INDEX] = str(index)
         labels[names.LABEL_COLLECTION_SIZE] = str(size)
-    meta = {
-        **obj["metadata"],
-        "name": key.name,
-        "labels": labels,
-        "annotations": {
-            **_allowed(plan.id, obj, "annotations"),
-            names.ANNOTATION_APPLY_ORDER: plan.apply_order,
-        },
-    }
+    annotations = {**_allowed(plan.id, obj, "annotations"), names.ANNOTATION_APPLY_ORDER: plan.apply_order}
+    if ownership.seal_key:
+        annotations[names.ANNOTATION_SEAL] = seal(ownership.seal_key, ownership.uid, key)
+    meta = {**obj["metadata"], "name": key.name, "labels": labels, "annotations": annotations}
     if key.namespace:
         meta["namespace"] = key.namespace
     else:

@@ -1,19 +1,19 @@
 """Deletion of an instance, without its graph and without CEL: identity and order are stored on the children.
 
-The highest apply-order wave goes first; the next follows when every object of it is gone. Only objects we
-applied, of this instance's ApplySet, are deleted; others with copied labels neither are deleted nor keep the
-instance.
+The highest apply-order wave goes first; the next follows when every object of it is gone. Only members are
+deleted (`engine.membership`); others with copied labels neither are deleted nor keep the instance.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from kroasync.engine.actions import Delete, Observed, Refusal, Refused, Result
+from kroasync.engine.membership import Membership
 from kroasync.engine.outcome import Retry
 from kroasync.model import applyset, names
-from kroasync.model.applyset import InventoryError, Parent
-from kroasync.model.objects import GVK, Obj, metadata, name_of, namespace_of, uid_of
+from kroasync.model.applyset import Inventory, InventoryError, Parent
+from kroasync.model.objects import GVK, Obj, annotations_of, metadata, name_of, namespace_of, uid_of
 
 # Members named in a message; more are counted.
 _NAMED: Final = 5
@@ -29,6 +29,8 @@ class Teardown:
     waiting_for: tuple[Observed, ...] = ()
     # Nothing is left: take these off the instance's finalizers.
     remove_finalizers: tuple[str, ...] = ()
+    # What looks like a member and is none; it stays.
+    strangers: tuple[Observed, ...] = ()
     # The metadata that finds the children cannot be trusted, or a delete was refused: people have to look.
     blocked: bool = False
     retry: Retry = Retry.EVENT
@@ -38,8 +40,8 @@ class Teardown:
         return bool(self.remove_finalizers)
 
 
-def plan_teardown(instance: Obj, members: Iterable[Observed]) -> Teardown:
-    """The next step. `members` are all objects in the kinds and namespaces of the instance's inventory."""
+def plan_teardown(instance: Obj, labelled: Sequence[Observed], *, seal_key: bytes = b"") -> Teardown:
+    """The next step. `labelled` are all objects with the label of the instance."""
     finalizers = own_finalizers(instance)
     parent = parent_of(instance)
     if names.FINALIZER in finalizers:
@@ -47,9 +49,12 @@ def plan_teardown(instance: Obj, members: Iterable[Observed]) -> Teardown:
             applyset.validate(instance, parent)
         except InventoryError as error:
             return blocked(f"validate deletion inventory: {error}")
-    left = [m for m in members if m.ours and m.part_of == parent.applyset_id]
+    membership = membership_of(instance, seal_key=seal_key)
+    left, strangers = membership.members(labelled), tuple(membership.strangers(labelled))
     if not left:
-        return Teardown(message="deleting resources", remove_finalizers=finalizers, retry=Retry.NONE)
+        return Teardown(
+            message="deleting resources", remove_finalizers=finalizers, strangers=strangers, retry=Retry.NONE
+        )
     top = max(_order(m) for m in left)
     wave = sorted((m for m in left if _order(m) == top), key=lambda m: m.key)
     going = tuple(m for m in wave if m.deleting)
@@ -57,7 +62,27 @@ def plan_teardown(instance: Obj, members: Iterable[Observed]) -> Teardown:
         message=_progress(top, going),
         deletes=tuple(Delete(node=m.node, key=m.key, uid=m.uid) for m in wave if not m.deleting),
         waiting_for=going,
+        strangers=strangers,
     )
+
+
+def membership_of(instance: Obj, *, seal_key: bytes) -> Membership:
+    """Which objects are the instance's, by what it records."""
+    parent = parent_of(instance)
+    return Membership(
+        instance_uid=uid_of(instance),
+        applyset_id=parent.applyset_id,
+        namespace=parent.namespace,
+        inventory=_recorded(instance, parent),
+        seal_key=seal_key,
+    )
+
+
+def _recorded(instance: Obj, parent: Parent) -> Inventory:
+    try:
+        return applyset.parse(annotations_of(instance), parent.namespace)
+    except InventoryError:
+        return Inventory()
 
 
 def blocked(text: str) -> Teardown:

@@ -13,7 +13,7 @@ anything is unresolved.
 """
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Any, TypeAlias, TypeVar
 
@@ -37,6 +37,7 @@ from kroasync.engine.actions import (
 )
 from kroasync.engine.allowance import Allowance, never
 from kroasync.engine.expand import dimensions, expand
+from kroasync.engine.membership import Membership
 from kroasync.engine.outcome import (
     Change,
     ChangeKind,
@@ -153,6 +154,7 @@ class Walk:
         self._changes: list[Change] = []
         self._failures: list[Failure] = []
         self._leftovers: list[Key] = []
+        self._strangers: list[Observed] = []
         self._management_error: str | None = None
         self._conflict = False
         self._batch: list[Action] = []
@@ -629,22 +631,27 @@ class Walk:
         states = (NodeState.IN_PROGRESS, NodeState.DELETING, NodeState.ERROR)
         return not self._failures and all(run.state not in states for run in self._by_position)
 
-    def _orphans(self) -> Iterator[Observed]:
-        """Members no node declares, that are ours."""
-        for member in self._world.members():
-            what = identity(member.key)
-            if (
-                what not in self._owners
-                and what not in self._external
-                and member.ours
-                and member.part_of == self._ownership.applyset_id
-            ):
-                yield member
+    def _membership(self) -> Membership:
+        owner = self._ownership
+        return Membership(
+            instance_uid=owner.uid,
+            applyset_id=owner.applyset_id,
+            namespace=owner.parent.namespace,
+            inventory=self._inventory,
+            seal_key=owner.seal_key,
+        )
+
+    def _undeclared(self) -> list[Observed]:
+        """What is labelled as a child of the instance and declared by no node."""
+        declared = (self._owners, self._external)
+        return [m for m in self._world.members() if not any(identity(m.key) in known for known in declared)]
 
     def _prune(self) -> _Steps[None]:
         waves: dict[int, list[Action]] = {}
         unknown = len(self._by_position)
-        for member in self._orphans():
+        membership, undeclared = self._membership(), self._undeclared()
+        self._strangers = membership.strangers(undeclared)
+        for member in membership.members(undeclared):
             self._leftovers.append(member.key)
             if not member.deleting:
                 wave = self.plan.positions.get(member.node, unknown)
@@ -697,6 +704,7 @@ class Walk:
             management_error=self._management_error,
             suspended=is_suspended(self._instance) and self._management_error is None,
             leftovers=tuple(self._leftovers),
+            strangers=tuple(self._strangers),
             synced=clean and all(run.state in applied for run in runs),
             settled=settled,
             retry=self._retry(settled),

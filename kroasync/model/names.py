@@ -38,6 +38,9 @@ LABEL_COLLECTION_SIZE: Final = "kro.run/collection-size"
 LABEL_REVISION_HASH: Final = "kro.run/graph-revision-hash"
 
 ANNOTATION_APPLY_ORDER: Final = "internal.kro.run/apply-order"
+# On every child we apply: it shows that we did (model.seal). The key is in a Secret beside the Lease.
+ANNOTATION_SEAL: Final = "kroasync.io/seal"
+SEAL_SECRET: Final = "kroasync-seal"
 ANNOTATION_INVENTORY_HASH: Final = "internal.kro.run/applyset-inventory-hash"
 ANNOTATION_ALLOW_BREAKING: Final = "kro.run/allow-breaking-changes"
 ANNOTATION_RECONCILE: Final = "kro.run/reconcile"

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from kroasync.controller.runtime import Runtime, RuntimeOptions
@@ -10,6 +11,7 @@ from kroasync.metrics import Metrics
 from tests.fakes.client import FakeClient, Network
 from tests.fakes.kube import FakeServer
 from tests.simulation.family import Node, Shape, Spec, definition_key, instance_key, manifest, resource_of
+from tests.simulation.seals import SEALED
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 ONE = Shape(nodes=(Node(id="a"), Node(id="b", needs=("a",))))
@@ -34,7 +36,7 @@ class Cluster:
         made = client(self.server, self.network) if client else FakeClient(self.server, network=self.network)
         self.runtime = Runtime(
             made,
-            options=options or RuntimeOptions(),
+            options=replace(options or RuntimeOptions(), engine=SEALED),
             metrics=self.metrics,
             clock=self.loop.time,
             now=self.now,

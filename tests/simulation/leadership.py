@@ -32,13 +32,14 @@ from tests.fakes import virtual
 from tests.fakes.client import FakeClient, Fault, Network
 from tests.fakes.kube import FakeServer, Stream, Write
 from tests.simulation.family import CONFIGMAPS, Node, Shape, Spec, definition_key, instance_key, manifest, resource_of
+from tests.simulation.seals import SEALED
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 NAME = "controller"
 LEASE_S = 15.0
 # How much faster or slower than the real one a clock may be.
 PACE = 1.1
-OPTIONS = RuntimeOptions(max_delay_s=5.0, stop_after_s=40.0, workers=4)
+OPTIONS = RuntimeOptions(max_delay_s=5.0, stop_after_s=40.0, workers=4, engine=SEALED)
 SHAPE = Shape(nodes=(Node(id="a"), Node(id="b", needs=("a",))))
 # Instances are made, and things happen, between these times.
 FIRST_S, STORY_S = 4.0, 40.0

@@ -20,6 +20,7 @@ def remembered(runtime: Runtime, foreign: Mapping[Key, str]) -> list[str]:
         "revisions": runtime.revisions._by_name,
         "instances by UID": runtime.kinds.by_uid,
         "unsure statuses": instances._unsure,
+        "notes": instances._told._notes,
         "external watches": [name for name, _ in runtime.watches.items() if name.startswith("watch external")],
         "passes": [task.get_name() for task in runtime._passes],
     }

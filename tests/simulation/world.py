@@ -22,6 +22,7 @@ from kroasync.model.names import (
     LABEL_INSTANCE_ID,
     LABEL_NODE_ID,
     LABEL_OWNED,
+    MANAGER_CHILDREN,
 )
 from kroasync.model.objects import Key, Obj, Resource, labels_of
 from tests.fakes import virtual
@@ -47,6 +48,7 @@ from tests.simulation.family import (
     telling,
 )
 from tests.simulation.memory import remembered
+from tests.simulation.seals import SEALED
 from tests.simulation.story import Step, Story
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -60,7 +62,7 @@ QUIET_S = 700.0
 REMEMBERED_S = 30.0
 # A request that is never answered, and the pause before what is done about it.
 UNANSWERED_S = 60.0
-OPTIONS = RuntimeOptions(max_delay_s=20.0, stop_after_s=30.0, workers=8)
+OPTIONS = RuntimeOptions(max_delay_s=20.0, stop_after_s=30.0, workers=8, engine=SEALED)
 CHILD_KINDS = (CONFIGMAPS, DEPLOYMENTS)
 REFUSAL = "the policy forbids it"
 _CONTROLLER = "controller"
@@ -347,11 +349,15 @@ class World:
                 await self._try(self.user.apply(key, body, manager="other-tool", force=True))
             case "copy":
                 name = f"copy-{step.pick}-{key.name}"
-                copy = Key(CONFIGMAPS, HOME, name)
-                meta = {"name": name, "namespace": HOME, "labels": dict(labels_of(obj))}
+                # Anybody may name our field manager, in another namespace, and hold the object with a finalizer.
+                place = OTHER if step.pick % 2 else HOME
+                copy = Key(CONFIGMAPS, place, name)
+                meta: Obj = {"name": name, "namespace": place, "labels": dict(labels_of(obj))}
                 meta["annotations"] = dict(obj["metadata"].get("annotations", {}))
+                if place == HOME and step.pick % 3 == 0:
+                    meta["finalizers"] = ["example.com/hold"]
                 body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"mine": "yes"}}
-                created = await self._try(self.user.create(copy, body, manager="kubectl-create"))
+                created = await self._try(self.user.create(copy, body, manager=MANAGER_CHILDREN))
                 if created is not None:
                     self.foreign[copy] = created["metadata"]["uid"]
             case "fight":
@@ -426,6 +432,7 @@ class World:
         """The other namespace goes, with all in it, and comes back."""
         key = Key(NAMESPACES, "", OTHER)
         await self._try(self.user.delete(key))
+        self.foreign = {copy: uid for copy, uid in self.foreign.items() if copy.namespace != OTHER}
         for definition in [d for d in self.defined if self.story.place(d).namespace == OTHER]:
             del self.defined[definition]
         await asyncio.sleep(seconds)

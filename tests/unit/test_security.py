@@ -24,7 +24,19 @@ PURE = ("cel", "model", "schema", "graph", "engine")
 HARMLESS = frozenset(
     {
         *("abc", "base64", "binascii", "bisect", "collections", "collections.abc", "contextlib", "copy", "dataclasses"),
-        *("datetime", "decimal", "difflib", "enum", "fractions", "functools", "gzip", "hashlib", "heapq", "ipaddress"),
+        *(
+            "datetime",
+            "decimal",
+            "difflib",
+            "enum",
+            "fractions",
+            "functools",
+            "gzip",
+            "hashlib",
+            "heapq",
+            "hmac",
+            "ipaddress",
+        ),
         *(
             "itertools",
             "json",
