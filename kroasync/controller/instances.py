@@ -36,13 +36,12 @@ from kroasync.engine.status import (
     composing,
     invalid,
 )
-from kroasync.engine.teardown import Teardown, after, blocked, membership_of, own_finalizers, plan_teardown
+from kroasync.engine.teardown import Teardown, after, blocked, membership_of, own_finalizers, parent_of, plan_teardown
 from kroasync.engine.walk import Walk
 from kroasync.kube.client import Client
 from kroasync.kube.errors import ApiError, ConflictError, InvalidError, NotFoundError, TooBigError
 from kroasync.metrics import ConditionAge, Metrics
 from kroasync.model import applyset
-from kroasync.model.applyset import InventoryError
 from kroasync.model.conditions import conditions_of
 from kroasync.model.names import MANAGER_LABELLER
 from kroasync.model.objects import (
@@ -52,7 +51,6 @@ from kroasync.model.objects import (
     annotations_of,
     is_deleting,
     metadata,
-    namespace_of,
     uid_of,
 )
 from kroasync.model.paths import nests_deeper
@@ -206,6 +204,7 @@ class Instances:
             return RetryAfter(reason="status not written", summary=summary)
         self._record_contested(instance, performer.contested)
         self._tell_strangers(key, instance, outcome.strangers)
+        self._tell(key, instance, "InventoryRepaired", outcome.repair)
         verdict = self._verdict(outcome, summary)
         if refused is not None and refused is not TOO_LARGE and outcome.retry in (Retry.NONE, Retry.EVENT):
             # Who refused it may think better of it: the fields are to come back.
@@ -226,9 +225,12 @@ class Instances:
             self.recorder.record(instance, reason="Contested", note=note, action="Reconcile", warning=True)
 
     def _tell_strangers(self, key: Key, instance: Obj, strangers: Sequence[Observed]) -> None:
-        note = stranger_text(strangers) if strangers else ""
+        self._tell(key, instance, "NotAMember", stranger_text(strangers) if strangers else "")
+
+    def _tell(self, key: Key, instance: Obj, reason: str, note: str) -> None:
+        """A warning, once for each instance and note."""
         if note and self._told.is_new(key, note):
-            self.recorder.record(instance, reason="NotAMember", note=note, action="Reconcile", warning=True)
+            self.recorder.record(instance, reason=reason, note=note, action="Reconcile", warning=True)
 
     def _count_nodes(self, served: Served, outcome: Outcome) -> None:
         metrics, states = self.metrics, [report.state for report in outcome.nodes.values()]
@@ -257,10 +259,7 @@ class Instances:
         served = self.serving.kinds.get(key.resource)
         graph = served.graph if served else None
         known = {n.resource.group_kind: n.resource for n in graph.nodes.values() if not n.is_external} if graph else {}
-        try:
-            recorded = applyset.parse(annotations_of(instance), namespace_of(instance))
-        except InventoryError:
-            return known
+        recorded = applyset.recorded(annotations_of(instance), parent_of(instance)).inventory
         missing: list[Resource] = []
         for group_kind in sorted(recorded.group_kinds - known.keys()):
             kind, _, group = group_kind.partition(".")
@@ -285,6 +284,7 @@ class Instances:
             plan = plan_teardown(instance, world.members(), seal_key=self.seal_key)
         except ApiError as error:
             plan = blocked(f"list deletion inventory: {error.message}")
+        self._tell(key, instance, "InventoryRepaired", plan.repair)
         if plan.finalizer_removal:
             return await self._release(key, served, instance, plan, deleted)
         if plan.deletes:
@@ -305,8 +305,9 @@ class Instances:
 
     def _is_any_going(self, instance: Obj) -> bool:
         """Whether a member is on its way out."""
-        membership = membership_of(instance, seal_key=self.seal_key)
-        return any(m.deleting for m in membership.members(self.children.members(uid_of(instance))))
+        labelled = self.children.members(uid_of(instance))
+        membership = membership_of(instance, labelled, seal_key=self.seal_key)
+        return any(m.deleting for m in membership.members(labelled))
 
     async def _ask_for_unanswered(self, uid: str) -> None:
         """Ask for what may have been created without an answer: what nobody knows of would be left behind."""

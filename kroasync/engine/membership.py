@@ -11,11 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kroasync.engine.actions import Observed
-from kroasync.model.applyset import Inventory
+from kroasync.model.applyset import Inventory, Recorded
 from kroasync.model.seal import is_sealed
 
 # Strangers named in a message; more are counted.
 _NAMED = 5
+# Characters shown of what is no name.
+_SHOWN = 63
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,11 @@ class Membership:
         """What looks like a member in every respect but that nothing shows it to be ours."""
         return [one for one in found if self._claims(one) and not self._is_proven(one)]
 
+    def places(self, found: Iterable[Observed]) -> Inventory:
+        """Where the children are that a seal shows to be some, whatever is recorded; empty without a key."""
+        proven = [one for one in found if self.seal_key and one.part_of == self.applyset_id and self._is_proven(one)]
+        return Inventory.of(((m.key.resource.group_kind, m.key.namespace) for m in proven), self.namespace)
+
     def _claims(self, found: Observed) -> bool:
         kind, namespace = found.key.resource.group_kind, found.key.namespace
         return (
@@ -60,3 +67,10 @@ def stranger_text(strangers: Iterable[Observed]) -> str:
         f"left alone: {', '.join(found[:_NAMED])}{more}: labelled as a resource of this instance, but without a valid "
         "seal: nothing shows that this controller created or adopted it"
     )
+
+
+def repair_text(found: Recorded) -> str:
+    """What people are told of an inventory that was not readable as a whole."""
+    shown = [f'"{entry[:_SHOWN]}"' for entry in found.unreadable]
+    more = f" and {len(shown) - _NAMED} more" if len(shown) > _NAMED else ""
+    return f"dropped from the recorded inventory, as nothing can have that name: {', '.join(shown[:_NAMED])}{more}"

@@ -107,6 +107,8 @@ class Outcome:
     leftovers: tuple[Key, ...] = ()
     # What is labelled as a child of the instance and is not shown to be one (`engine.membership`); it stays.
     strangers: tuple[Observed, ...] = ()
+    # What was dropped from the instance's recorded inventory, for people; empty if nothing was.
+    repair: str = ""
     # Everything declared is applied and nothing has drifted, whether ready or not.
     synced: bool = False
     # Nothing to wait for and nothing to repeat.

@@ -8,6 +8,7 @@ is applied, and shrinks only after a complete pass found nothing left there.
 from dataclasses import dataclass
 
 from kroasync.engine.actions import PatchParent
+from kroasync.engine.membership import repair_text
 from kroasync.engine.plan import Plan
 from kroasync.engine.resolve import Desired, Ownership
 from kroasync.model import applyset, names
@@ -24,6 +25,8 @@ class ParentMetadata:
     """What an instance carries."""
 
     recorded: Inventory
+    # What is recorded and could not be read is dropped by the patch; empty if there is nothing of that kind.
+    repair: str
     has_finalizer: bool
     # Labels, annotations and finalizer are all as they should be.
     is_current: bool
@@ -43,10 +46,15 @@ def read_metadata(plan: Plan, instance: Obj, ownership: Ownership) -> ParentMeta
     tooling = annotations.get(names.ANNOTATION_APPLYSET_TOOLING)
     if tooling is not None and not tooling.startswith(applyset.TOOLING_PREFIX):
         raise InventoryError(f'invalid {names.ANNOTATION_APPLYSET_TOOLING} annotation: "{tooling}" is not owned by kro')
-    recorded = applyset.parse(annotations, ownership.parent.namespace)
+    found = applyset.recorded(annotations, ownership.parent)
+    if found.unreadable and not (found.vouched or ownership.seal_key):
+        # Somebody wrote it, and without seals what it said before is lost: raises what is wrong with it.
+        applyset.parse(annotations, ownership.parent.namespace)
+    recorded = found.inventory
     labels, wanted = labels_of(instance), patch(plan, ownership, recorded)
     return ParentMetadata(
         recorded=recorded,
+        repair=repair_text(found) if found.unreadable else "",
         has_finalizer=has_finalizer,
         is_current=has_finalizer
         and all(labels.get(key) == value for key, value in wanted.labels.items())

@@ -14,12 +14,15 @@ from kroasync.engine.labels import inherited, label_value
 from kroasync.engine.plan import NodePlan, Plan
 from kroasync.engine.scope import Compiled, NodeFailure, PendingData, Scope, without_omitted
 from kroasync.model import names
-from kroasync.model.applyset import Parent
+from kroasync.model.applyset import Parent, is_namespace
 from kroasync.model.objects import Key, Obj, labels_of, metadata, name_of, namespace_of, uid_of
 from kroasync.model.paths import nests_deeper
 from kroasync.model.seal import seal
 from kroasync.model.steps import Steps
 
+# Longer names has no kind of object; what of one is shown in a message.
+_MAX_NAME: Final = 253
+_SHOWN: Final = 80
 # Never taken from a template, however they got into its labels or annotations: they would forge ownership.
 _RESERVED: Final = (*names.RESERVED_PREFIXES, names.APPLYSET_PREFIX, names.ANNOTATION_SEAL)
 
@@ -153,24 +156,53 @@ def desired(
 
 
 def key_of(plan: NodePlan, obj: Obj, default_namespace: str) -> Key:
-    """Identity of a filled template; raises NodeFailure if name or namespace are missing."""
+    """Identity of a filled template; raises NodeFailure if name or namespace are missing, or none can have them."""
     meta, resource = metadata(obj), plan.node.resource
     name = meta.get("name")
     if not isinstance(name, str) or not name:
         raise NodeFailure(f'node "{plan.id}": metadata.name must be a non-empty string, got {_kind(name)}')
+    if not _is_name(name):
+        raise NodeFailure(
+            f'node "{plan.id}": metadata.name must be at most {_MAX_NAME} printable characters without "/" and "%", '
+            f"got {_shown(plan, name)}"
+        )
     if not resource.namespaced:
         return Key(resource, "", name)
-    namespace = meta.get("namespace")
+    namespace = namespace_in(plan, meta.get("namespace"))
+    if not namespace and not default_namespace:
+        raise NodeFailure(
+            f'node "{plan.id}" is namespaced and must resolve metadata.namespace when the instance is cluster-scoped'
+        )
+    return Key(resource, namespace or default_namespace, name)
+
+
+def namespace_in(plan: NodePlan, namespace: Any) -> str:
+    """The namespace of a filled template, empty if it has none; raises NodeFailure if there can be none of that name.
+
+    What no namespace can be called must not get into an inventory: it could not be read back.
+    """
     if namespace is None or namespace == "":
-        if not default_namespace:
-            raise NodeFailure(
-                f'node "{plan.id}" is namespaced and must resolve metadata.namespace when the instance is '
-                "cluster-scoped"
-            )
-        namespace = default_namespace
+        return ""
     if not isinstance(namespace, str):
         raise NodeFailure(f'node "{plan.id}": metadata.namespace must be a string, got {_kind(namespace)}')
-    return Key(resource, namespace, name)
+    if not is_namespace(namespace):
+        raise NodeFailure(
+            f'node "{plan.id}": metadata.namespace must be a DNS label (at most 63 lower case letters, digits and '
+            f'"-", beginning and ending with a letter or digit), got {_shown(plan, namespace)}'
+        )
+    return namespace
+
+
+def _is_name(text: str) -> bool:
+    """Whether the API server could take it as a name at all: more is a matter of the kind."""
+    return len(text) <= _MAX_NAME and text.isprintable() and text not in (".", "..") and not {"/", "%"} & set(text)
+
+
+def _shown(plan: NodePlan, text: str) -> str:
+    """What was found, in short and in one line; nothing of it where it may be made from a Secret."""
+    if any(expression.secret for expression in plan.expressions):
+        return "something else (details withheld: values of a Secret are involved)"
+    return ascii(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...").replace("'", '"')
 
 
 def _allowed(node: str, obj: Obj, field: str) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from kroasync.engine.actions import Delete, Observed, Refusal, Refused, Result
-from kroasync.engine.membership import Membership
+from kroasync.engine.membership import Membership, repair_text
 from kroasync.engine.outcome import Retry
 from kroasync.model import applyset, names
-from kroasync.model.applyset import Inventory, InventoryError, Parent
+from kroasync.model.applyset import InventoryError, Parent
 from kroasync.model.objects import GVK, Obj, annotations_of, metadata, name_of, namespace_of, uid_of
 
 # Members named in a message; more are counted.
@@ -31,6 +31,8 @@ class Teardown:
     remove_finalizers: tuple[str, ...] = ()
     # What looks like a member and is none; it stays.
     strangers: tuple[Observed, ...] = ()
+    # What the recorded inventory had and could not be read, for people; empty if there is nothing of that kind.
+    repair: str = ""
     # The metadata that finds the children cannot be trusted, or a delete was refused: people have to look.
     blocked: bool = False
     retry: Retry = Retry.EVENT
@@ -44,16 +46,22 @@ def plan_teardown(instance: Obj, labelled: Sequence[Observed], *, seal_key: byte
     """The next step. `labelled` are all objects with the label of the instance."""
     finalizers = own_finalizers(instance)
     parent = parent_of(instance)
+    repair = ""
     if names.FINALIZER in finalizers:
         try:
-            applyset.validate(instance, parent)
+            found = applyset.salvage(instance, parent, sealed=bool(seal_key))
         except InventoryError as error:
             return blocked(f"validate deletion inventory: {error}")
-    membership = membership_of(instance, seal_key=seal_key)
+        repair = repair_text(found) if found.unreadable else ""
+    membership = membership_of(instance, labelled, seal_key=seal_key)
     left, strangers = membership.members(labelled), tuple(membership.strangers(labelled))
     if not left:
         return Teardown(
-            message="deleting resources", remove_finalizers=finalizers, strangers=strangers, retry=Retry.NONE
+            message="deleting resources",
+            remove_finalizers=finalizers,
+            strangers=strangers,
+            repair=repair,
+            retry=Retry.NONE,
         )
     top = max(_order(m) for m in left)
     wave = sorted((m for m in left if _order(m) == top), key=lambda m: m.key)
@@ -63,26 +71,24 @@ def plan_teardown(instance: Obj, labelled: Sequence[Observed], *, seal_key: byte
         deletes=tuple(Delete(node=m.node, key=m.key, uid=m.uid) for m in wave if not m.deleting),
         waiting_for=going,
         strangers=strangers,
+        repair=repair,
     )
 
 
-def membership_of(instance: Obj, *, seal_key: bytes) -> Membership:
-    """Which objects are the instance's, by what it records."""
+def membership_of(instance: Obj, labelled: Sequence[Observed], *, seal_key: bytes) -> Membership:
+    """Which objects are the instance's: by what it records, and where a part of that could not be read, by seals."""
     parent = parent_of(instance)
-    return Membership(
+    found = applyset.recorded(annotations_of(instance), parent)
+    membership = Membership(
         instance_uid=uid_of(instance),
         applyset_id=parent.applyset_id,
         namespace=parent.namespace,
-        inventory=_recorded(instance, parent),
+        inventory=found.inventory,
         seal_key=seal_key,
     )
-
-
-def _recorded(instance: Obj, parent: Parent) -> Inventory:
-    try:
-        return applyset.parse(annotations_of(instance), parent.namespace)
-    except InventoryError:
-        return Inventory()
+    if not found.unreadable:
+        return membership
+    return replace(membership, inventory=found.inventory.union(membership.places(labelled)))
 
 
 def blocked(text: str) -> Teardown:

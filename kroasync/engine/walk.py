@@ -50,12 +50,12 @@ from kroasync.engine.outcome import (
 from kroasync.engine.parent import ManagementError, covers, patch, place, read_metadata
 from kroasync.engine.plan import NodePlan, Options, Plan
 from kroasync.engine.readiness import NotReady, is_certainly_excluded, is_included, readiness
-from kroasync.engine.resolve import Desired, Ownership, desired, filling, identity, key_of
+from kroasync.engine.resolve import Desired, Ownership, desired, filling, identity, key_of, namespace_in
 from kroasync.engine.scope import Compiled, NodeFailure, PendingData, Scope
 from kroasync.engine.selectors import SelectorError, selector_text
 from kroasync.graph.nodes import Graph, NodeType
 from kroasync.model import names
-from kroasync.model.applyset import Inventory, InventoryError
+from kroasync.model.applyset import Inventory, InventoryError, is_namespace
 from kroasync.model.objects import Key, Obj, annotations_of, is_deleting, metadata
 
 T = TypeVar("T")
@@ -149,6 +149,7 @@ class Walk:
         # What the instance records, and what it will record once the patch under way is done.
         self._inventory = Inventory()
         self._wanted = Inventory()
+        self._repair = ""
         self._owners: dict[tuple[str, str, str, str], str] = {}
         self._external: set[tuple[str, str, str, str]] = set()
         self._changes: list[Change] = []
@@ -236,7 +237,7 @@ class Walk:
         except InventoryError as error:
             self._failures.append(Failure(message=f"project failed: {error}", retryable=True))
             return False
-        self._inventory = found.recorded
+        self._inventory, self._repair = found.recorded, found.repair
         if found.is_current:
             return True
         self._wanted = yield from self._potential()
@@ -252,7 +253,7 @@ class Walk:
         return True
 
     def _potential(self) -> _Steps[Inventory]:
-        """Everything recorded, and where objects of nodes not known to be left out may come to be."""
+        """Everything recorded, where sealed children are, and where those of nodes not known to be left out may be."""
         excluded: set[str] = set()
         places: list[tuple[str, str]] = []
         for run in self._by_position:
@@ -267,7 +268,8 @@ class Walk:
                 excluded.add(plan.id)
             elif not plan.node.is_external and not self._is_certainly_empty(plan):
                 places.append((plan.node.resource.group_kind, self._namespace_of(plan)))
-        return Inventory.of(places, self._ownership.parent.namespace).union(self._inventory)
+        known = self._membership().places(self._world.members())
+        return Inventory.of(places, self._ownership.parent.namespace).union(self._inventory).union(known)
 
     def _is_certainly_empty(self, plan: NodePlan) -> bool:
         if not plan.dimensions or any(expression.references for _, expression in plan.dimensions):
@@ -290,7 +292,7 @@ class Walk:
                 namespace = self._scope.json(namespace)
             except CelError:
                 return ""
-        return namespace if isinstance(namespace, str) else ""
+        return namespace if isinstance(namespace, str) and is_namespace(namespace) else ""
 
     # The nodes
 
@@ -597,7 +599,7 @@ class Walk:
             secret = any(expression.secret for expression in plan.expressions)
             why = "details withheld: it is made from a Secret" if secret else str(error)
             raise NodeFailure(f"invalid label selector for {plan.id}: {why}") from None
-        namespace = str(meta.get("namespace") or "") if node.resource.namespaced else ""
+        namespace = namespace_in(plan, meta.get("namespace") or "") if node.resource.namespaced else ""
         return Watch(node=plan.id, resource=node.resource, namespace=namespace, selector=selector)
 
     def _read_external(self, run: _Run) -> list[Action]:
@@ -705,6 +707,7 @@ class Walk:
             suspended=is_suspended(self._instance) and self._management_error is None,
             leftovers=tuple(self._leftovers),
             strangers=tuple(self._strangers),
+            repair=self._repair,
             synced=clean and all(run.state in applied for run in runs),
             settled=settled,
             retry=self._retry(settled),

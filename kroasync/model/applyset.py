@@ -3,6 +3,9 @@
 The label and the annotations are how members are found again when a definition is gone; so they are
 validated before anything is deleted by them. The inventory hash is kro's addition: it detects annotations
 edited by others.
+
+What is recorded can be read back: `is_namespace` is asked before a place is recorded. What an older version, or
+somebody else, wrote otherwise names nothing that can exist, so that it can be dropped (`recorded`).
 """
 
 import base64
@@ -19,7 +22,8 @@ TOOLING_PREFIX: Final = "kro/"
 
 _DNS_LABEL: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 _GROUP: Final = re.compile(r"[a-z0-9](?:[-.a-z0-9]{0,251}[a-z0-9])?", re.ASCII)
-_KIND: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,62}", re.ASCII)
+# A CRD's kind has to be a DNS label but for its case.
+_KIND: Final = re.compile(r"[A-Za-z](?:[-A-Za-z0-9]{0,61}[A-Za-z0-9])?", re.ASCII)
 
 
 class InventoryError(ValueError):
@@ -77,6 +81,27 @@ class Inventory:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What a parent's annotations say, as far as they can be read."""
+
+    inventory: Inventory
+    # Entries that name no kind and no namespace that could be.
+    kinds_unreadable: tuple[str, ...] = ()
+    namespaces_unreadable: tuple[str, ...] = ()
+    # The hash is that of both texts as they stand: nobody but a controller wrote them.
+    vouched: bool = False
+
+    @property
+    def unreadable(self) -> tuple[str, ...]:
+        return self.kinds_unreadable + self.namespaces_unreadable
+
+
+def is_namespace(text: str) -> bool:
+    """Whether a namespace of that name can exist."""
+    return _DNS_LABEL.fullmatch(text) is not None
+
+
 def inventory_hash(applyset_id: str, group_kinds: str, namespaces: str) -> str:
     """`sha256:` and the digest of id and both annotation texts, separated by NUL."""
     return "sha256:" + _digest("\0".join((applyset_id, group_kinds, namespaces)))
@@ -113,19 +138,61 @@ def has_metadata(obj: Obj) -> bool:
     return names.LABEL_APPLYSET_ID in labels_of(obj) or any(key in found for key in keys)
 
 
+def recorded(found: Mapping[str, str], parent: Parent) -> Recorded:
+    """The inventory in a parent's annotations, without the entries that cannot be read."""
+    kinds, strange_kinds = _sorted_out(names.ANNOTATION_APPLYSET_GROUP_KINDS, found, _is_group_kind)
+    namespaces, strange_namespaces = _sorted_out(names.ANNOTATION_APPLYSET_NAMESPACES, found, is_namespace)
+    texts = (
+        found.get(key, "") for key in (names.ANNOTATION_APPLYSET_GROUP_KINDS, names.ANNOTATION_APPLYSET_NAMESPACES)
+    )
+    return Recorded(
+        inventory=Inventory(group_kinds=kinds, namespaces=namespaces - {parent.namespace}),
+        kinds_unreadable=strange_kinds,
+        namespaces_unreadable=strange_namespaces,
+        vouched=found.get(names.ANNOTATION_INVENTORY_HASH) == inventory_hash(parent.applyset_id, *texts),
+    )
+
+
 def parse(found: Mapping[str, str], parent_namespace: str = "") -> Inventory:
     """The inventory in a parent's annotations, absent ones empty; raises InventoryError if malformed."""
     return Inventory(
         group_kinds=_entries(names.ANNOTATION_APPLYSET_GROUP_KINDS, found, _is_group_kind),
-        namespaces=_entries(
-            names.ANNOTATION_APPLYSET_NAMESPACES, found, lambda text: _DNS_LABEL.fullmatch(text) is not None
-        )
-        - {parent_namespace},
+        namespaces=_entries(names.ANNOTATION_APPLYSET_NAMESPACES, found, is_namespace) - {parent_namespace},
     )
 
 
 def validate(obj: Obj, parent: Parent) -> Inventory:
     """The inventory of a parent after every check a deletion needs; raises InventoryError."""
+    found = _check_owner(obj, parent)
+    inventory = parse(found, parent.namespace)
+    hashed = found.get(names.ANNOTATION_INVENTORY_HASH)
+    texts = (found[names.ANNOTATION_APPLYSET_GROUP_KINDS], found[names.ANNOTATION_APPLYSET_NAMESPACES])
+    computed = inventory_hash(parent.applyset_id, *texts)
+    if hashed is not None and hashed != computed:
+        raise InventoryError(
+            f"invalid {names.ANNOTATION_INVENTORY_HASH} annotation: "
+            f'got "{hashed}", want "{computed}": the inventory was changed by someone else'
+        )
+    return inventory
+
+
+def salvage(obj: Obj, parent: Parent, *, sealed: bool) -> Recorded:
+    """What a deletion may go by: all that is recorded, or what can be read of it if nothing is lost with the rest.
+
+    Nothing is if a controller wrote what cannot be read. With seals the namespaces may be anybody's: members show
+    themselves where they are. Raises InventoryError like `validate`.
+    """
+    found = recorded(annotations_of(obj), parent)
+    if not found.unreadable:
+        return Recorded(inventory=validate(obj, parent), vouched=found.vouched)
+    _check_owner(obj, parent)
+    if found.vouched or (sealed and not found.kinds_unreadable):
+        return found
+    return Recorded(inventory=validate(obj, parent))
+
+
+def _check_owner(obj: Obj, parent: Parent) -> Mapping[str, str]:
+    """The annotations of a parent that is kro's and has all of them."""
     wanted, got = parent.applyset_id, labels_of(obj).get(names.LABEL_APPLYSET_ID, "")
     if got != wanted:
         raise InventoryError(f'invalid {names.LABEL_APPLYSET_ID} label: got "{got}", want "{wanted}"')
@@ -133,17 +200,9 @@ def validate(obj: Obj, parent: Parent) -> Inventory:
     tooling = _required(names.ANNOTATION_APPLYSET_TOOLING, found)
     if not tooling.startswith(TOOLING_PREFIX):
         raise InventoryError(f'invalid {names.ANNOTATION_APPLYSET_TOOLING} annotation: "{tooling}" is not owned by kro')
-    group_kinds = _required(names.ANNOTATION_APPLYSET_GROUP_KINDS, found)
-    namespaces = _required(names.ANNOTATION_APPLYSET_NAMESPACES, found)
-    inventory = parse(found, parent.namespace)
-    recorded = found.get(names.ANNOTATION_INVENTORY_HASH)
-    computed = inventory_hash(wanted, group_kinds, namespaces)
-    if recorded is not None and recorded != computed:
-        raise InventoryError(
-            f"invalid {names.ANNOTATION_INVENTORY_HASH} annotation: "
-            f'got "{recorded}", want "{computed}": the inventory was changed by someone else'
-        )
-    return inventory
+    _required(names.ANNOTATION_APPLYSET_GROUP_KINDS, found)
+    _required(names.ANNOTATION_APPLYSET_NAMESPACES, found)
+    return found
 
 
 def _required(key: str, found: Mapping[str, str]) -> str:
@@ -154,13 +213,21 @@ def _required(key: str, found: Mapping[str, str]) -> str:
 
 
 def _entries(key: str, found: Mapping[str, str], is_valid: Callable[[str], bool]) -> frozenset[str]:
+    entries, strange = _sorted_out(key, found, is_valid)
+    if strange:
+        raise InventoryError(f'invalid {key} annotation: "{strange[0]}" is not valid')
+    return entries
+
+
+def _sorted_out(
+    key: str, found: Mapping[str, str], is_valid: Callable[[str], bool]
+) -> tuple[frozenset[str], tuple[str, ...]]:
+    """The valid entries of an annotation, and the others."""
     entries = [entry.strip() for entry in found.get(key, "").split(",")]
     if entries == [""]:
-        return frozenset()
-    for entry in entries:
-        if not is_valid(entry):
-            raise InventoryError(f'invalid {key} annotation: "{entry}" is not valid')
-    return frozenset(entries)
+        return frozenset(), ()
+    valid = frozenset(filter(is_valid, entries))
+    return valid, tuple(entry for entry in entries if entry not in valid)
 
 
 def _is_group_kind(text: str) -> bool:

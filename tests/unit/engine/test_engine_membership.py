@@ -105,3 +105,51 @@ def test_prune_deletes_what_was_sealed_and_names_the_rest(graph_of, cluster_of, 
     assert [s.key.name for s in passed.outcome.strangers] == ["forged"]
     assert passed.outcome.leftovers == (key_of("ConfigMap", "shop-b"),)
     assert walked(one, cluster, SEALED).outcome.settled
+
+
+def recorded(obj, kinds, namespaces, *, vouched=True):
+    """The instance with these annotations, as an older version would have written them."""
+    id_ = parent_of(obj).applyset_id
+    hashed = applyset.inventory_hash(id_, kinds, namespaces) if vouched else "sha256:of-something-else"
+    obj["metadata"]["annotations"] |= {
+        names.ANNOTATION_APPLYSET_GROUP_KINDS: kinds,
+        names.ANNOTATION_APPLYSET_NAMESPACES: namespaces,
+        names.ANNOTATION_INVENTORY_HASH: hashed,
+    }
+    return obj
+
+
+@pytest.mark.parametrize("key", [KEY, b""])
+def test_what_we_recorded_and_cannot_read_does_not_keep_an_instance(instance, member, key):
+    teardown = plan_teardown(recorded(instance, "ConfigMap", "Bob,second"), [member(namespace="second")], seal_key=key)
+    assert len(teardown.deletes) == 1
+    assert '"Bob"' in teardown.repair
+    assert plan_teardown(recorded(instance, "ConfigMap", "Bob"), [], seal_key=key).finalizer_removal
+
+
+def test_with_seals_members_are_found_where_garbled_namespaces_hide_them(instance, member):
+    garbled = recorded(instance, "ConfigMap", "?", vouched=False)
+    found = [member(namespace="second"), member("forged", "victim", sealed=False)]
+    assert [d.key.name for d in plan_teardown(garbled, found, seal_key=KEY).deletes] == ["a"]
+    assert plan_teardown(garbled, found).message.endswith('additional-namespaces annotation: "?" is not valid')
+
+
+def test_garbled_kinds_still_block_a_deletion(instance):
+    """Members of the kind that stood there would be left behind."""
+    assert plan_teardown(recorded(instance, "!", "", vouched=False), [], seal_key=KEY).blocked
+
+
+@pytest.mark.parametrize("vouched", [True, False])
+def test_a_live_instance_has_its_inventory_written_anew(
+    graph_of, cluster_of, instance_of, walked, config, key_of, vouched
+):
+    graph = graph_of(config("a", metadata={"namespace": "${schema.spec.ns}"}), spec={"ns": "string"})
+    cluster = cluster_of(instance_of({"ns": "second"}))
+    walked(graph, cluster, SEALED)
+    recorded(cluster.world.instance, "ConfigMap", "Bob", vouched=vouched)
+    passed = walked(graph, cluster, SEALED)
+    annotations = cluster.world.instance["metadata"]["annotations"]
+    assert annotations[names.ANNOTATION_APPLYSET_NAMESPACES] == "second"
+    assert '"Bob"' in passed.outcome.repair
+    assert passed.outcome.settled
+    assert walked(graph, cluster, SEALED).actions == []

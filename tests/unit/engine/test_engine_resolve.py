@@ -288,3 +288,48 @@ def test_a_missing_key_that_came_from_a_secret_is_not_shown(graph_of, instance_o
     assert "hunter2" not in passed.message("a")
     assert "details withheld" in passed.message("a")
     assert "no such key: nope" in passed.message("b")
+
+
+@pytest.mark.parametrize(
+    "namespace", ["Bob", "a,b", "bob.smith", "-a", "a" * 64, "bübe", "a b", "a\nb", "../kube-system", "*", "%2e"]
+)
+def test_what_no_namespace_is_called_is_an_error_of_the_node_and_never_recorded(
+    graph_of, config, cluster_of, instance_of, walked, namespace
+):
+    graph = graph_of(config("a", metadata={"namespace": "${schema.spec.ns}"}), config("b"), spec={"ns": "string"})
+    cluster = cluster_of(instance_of({"ns": namespace}))
+    passed = walked(graph, cluster)
+    assert passed.state("a") == "ERROR"
+    assert passed.message("a").startswith('node "a": metadata.namespace must be a DNS label')
+    assert passed.state("b") == "SYNCED"
+    annotations = cluster.world.instance["metadata"]["annotations"]
+    assert annotations[names.ANNOTATION_APPLYSET_NAMESPACES] == ""
+    cluster.world.instance = {**cluster.world.instance, "spec": {"ns": "bob"}}
+    assert walked(graph, cluster).outcome.settled
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ".", "a%2fb", "a" * 254, "a\nb", "a\x00", "\u202ea"])
+def test_what_no_object_is_called_is_an_error_of_the_node(graph_of, config, cluster_of, instance_of, walked, name):
+    graph = graph_of(config("a", name="${schema.spec.name}"), spec={"name": "string"})
+    passed = walked(graph, cluster_of(instance_of({"name": name})))
+    assert passed.applied == []
+    assert passed.message("a").startswith('node "a": metadata.name must be at most 253 printable characters')
+
+
+@pytest.mark.parametrize("namespace", ["Bob", "../x", "a,b"])
+def test_an_external_reference_to_no_namespace_is_an_error(graph_of, cluster_of, instance_of, walked, namespace):
+    metas = {"one": {"name": "x"}, "many": {"selector": {"matchLabels": {"a": "b"}}}}
+    resources = [
+        {
+            "id": id_,
+            "externalRef": {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {**meta, "namespace": "${schema.spec.ns}"},
+            },
+        }
+        for id_, meta in metas.items()
+    ]
+    passed = walked(graph_of(*resources, spec={"ns": "string"}), cluster_of(instance_of({"ns": namespace})))
+    assert passed.actions == [] or all(type(a).__name__ == "PatchParent" for a in passed.actions)
+    assert {passed.state(id_) for id_ in metas} == {"ERROR"}
