@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from kroasync.cel import OMIT, CelError, PendingError
-from kroasync.engine.labels import inherited, label_value
+from kroasync.engine.labels import inherited, inherits, label_value
 from kroasync.engine.plan import NodePlan, Plan
 from kroasync.engine.scope import Compiled, NodeFailure, PendingData, Scope, without_omitted
 from kroasync.model import names
@@ -140,7 +140,8 @@ def desired(
 ) -> Desired:
     """The object to apply with its identity; raises NodeFailure if it has none."""
     key = key_of(plan, obj, ownership.parent.namespace)
-    labels = {**ownership.inherited, **_allowed(plan.id, obj, "labels"), **ownership.labels, **plan.labels}
+    inherited_ = ownership.inherited if inherits(plan.node.resource) else {}
+    labels = {**inherited_, **_allowed(plan.id, obj, "labels"), **ownership.labels, **plan.labels}
     if index is not None:
         labels[names.LABEL_COLLECTION_INDEX] = str(index)
         labels[names.LABEL_COLLECTION_SIZE] = str(size)
