@@ -194,7 +194,8 @@ class Instances:
             refused = error.refusal
             status = await self._composed(key, plan, outcome, refused=refused)
             wrote = await self._report(key, served, instance, status)
-        self._record(served, outcome, performer.taken_over, before=instance.get("status") or {}, status=status)
+        self._record_adoptions(key, instance, outcome, performer)
+        self._record(served, outcome, before=instance.get("status") or {}, status=status)
         self._count_nodes(served, outcome)
         summary = _summary(status, [change.kind for change in outcome.changes], performer.sent, wrote)
         if wrote is _Written.REFUSED and refused is TOO_LARGE:
@@ -453,7 +454,6 @@ class Instances:
         self,
         served: Served,
         outcome: Outcome,
-        taken_over: dict[Key, tuple[str, ...]],
         *,
         before: Obj,
         status: Obj,
@@ -474,12 +474,26 @@ class Instances:
             told = [("Ready", done)]
         for reason, note in told:
             self.recorder.record(instance, reason=reason, note=note, action="Reconcile")
-        for key, managers in taken_over.items():
-            note = f"took over {key}, which existed before; its fields were managed by {', '.join(managers)}"
-            self.recorder.record(instance, reason="Adopted", note=note, action="Adopt")
         if state in ("ERROR", "FAILED") and state != was:
             note = _failure_note(status, outcome)
             self.recorder.record(instance, reason="Failed", note=note, action="Reconcile", warning=True)
+
+    def _record_adoptions(self, key: Key, instance: Obj, outcome: Outcome, performer: Performer) -> None:
+        """Events at the instance and at the objects that were taken over, or left to who has them."""
+        record = self.recorder.record
+        for child, managers in performer.taken_over.items():
+            had = f"its fields were managed by {', '.join(managers)}"
+            record(instance, reason="Adopted", note=f"took over {child}, which existed before; {had}", action="Adopt")
+            note = f"taken over by {key}, and deleted with it; {had}"
+            record(performer.existed[child], reason="Adopted", note=note, action="Adopt")
+        for child, text in outcome.not_adopted.items():
+            if not self._told.is_new(key, text):
+                continue
+            record(instance, reason="AdoptionRefused", note=text, action="Adopt", warning=True)
+            found = performer.existed.get(child)
+            if found is not None:
+                note = f"declared by {key}, and left as it is: {text}"
+                record(found, reason="AdoptionRefused", note=note, action="Adopt", warning=True)
 
     def _record_conditions(self, instance: Obj, status: Obj) -> None:
         """An Event for every condition that changed; the wording is kro's (runtime.md 2.11)."""

@@ -1,7 +1,8 @@
 """Perform one action of the engine: the only place where a pass writes to the cluster.
 
-Every action yields a result, refusals included. Deletes carry the UID they were decided for, the first apply of an
-unknown object is sent without force so that an owner shows up as a conflict instead of losing fields silently.
+Every action yields a result, refusals included. Deletes carry the UID they were decided for. The first apply of an
+unknown object can only create one: it is bound to a version no object has. What turns out to be there is read, and
+taken over as it was read if it is nobody's (`engine.adoption`); of what is somebody's nothing changes.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from kroasync.engine.actions import (
     Result,
     Watch,
 )
+from kroasync.engine.adoption import claimed_by
 from kroasync.engine.drift import stored
 from kroasync.kube.client import Client
 from kroasync.kube.errors import (
@@ -47,6 +49,9 @@ from kroasync.model.names import (
 )
 from kroasync.model.objects import Key, Obj, labels_of, metadata, uid_of, version_of
 
+# etcd counts from 2 on: an apply bound to it creates an object, or is a conflict.
+_OF_NO_OBJECT = "1"
+
 
 @dataclass(slots=True)
 class Performer:
@@ -61,6 +66,8 @@ class Performer:
     fights: Fights
     # Objects that existed before, and the managers who owned the fields we took.
     taken_over: dict[Key, tuple[str, ...]] = field(default_factory=dict)
+    # Those objects, and those that were left to others, without their contents.
+    existed: dict[Key, Obj] = field(default_factory=dict)
     # Children others keep changing or deleting: those to be put back later, and those where this has just become so.
     deferred: dict[Key, float] = field(default_factory=dict)
     contested: dict[Key, str] = field(default_factory=dict)
@@ -100,19 +107,19 @@ class Performer:
             return Refused(action=action, refusal=Refusal.CONFLICT, message=others)
         before, lists = self.children.version(action.key), self.children.lists(action.key.resource)
         taken_from: tuple[str, ...] = ()
-        try:
-            answer = await self._send(action, force=action.force)
-        except ConflictError as conflict:
-            if action.force:
-                raise
-            self.sent += 1
-            found = await self.client.get(action.key)
-            owner = labels_of(found).get(LABEL_APPLYSET_PART_OF, "")
-            ours = labels_of(action.obj).get(LABEL_APPLYSET_PART_OF, "")
-            if owner and owner != ours:
-                return Refused(action=action, refusal=Refusal.FOREIGN, message=owner)
-            before, taken_from = version_of(found), conflict.managers
+        if action.force:
             answer = await self._send(action, force=True)
+        else:
+            try:
+                answer = await self._send(action, force=False, version=_OF_NO_OBJECT)
+            except ConflictError as conflict:
+                self.sent += 1
+                found = await self.client.get(action.key)
+                refused = self._refused(action, found)
+                if refused is not None:
+                    return refused
+                before = version_of(found)
+                answer, taken_from = await self._take_over(action, found, conflict.managers)
         self.children.applied(action.key, action.obj, answer, lists=lists)
         if subject is not None and version_of(answer) != before and self.fights.healed(subject):
             self.contested[action.key] = others
@@ -120,14 +127,43 @@ class Performer:
             taken_from = _other_managers(answer)
         if taken_from:
             self.taken_over[action.key] = taken_from
+            self.existed[action.key] = _identity(answer)
         changed = version_of(answer) != before
         return Done(action=action, obj=answer, changed=changed, adopted=bool(taken_from))
 
-    async def _send(self, action: Apply, *, force: bool) -> Obj:
+    def _refused(self, action: Apply, found: Obj) -> Refused | None:
+        """Why an object that was there before is left as it is; None if it is this instance's, or nobody's."""
+        self.existed[action.key] = _identity(found)
+        owner = labels_of(found).get(LABEL_APPLYSET_PART_OF, "")
+        ours = labels_of(action.obj).get(LABEL_APPLYSET_PART_OF, "")
+        if owner and owner != ours:
+            return Refused(action=action, refusal=Refusal.FOREIGN, message=owner)
+        if owner and MANAGER_CHILDREN in _managers(found):
+            return None  # made without an answer, or not told of yet
+        claim = claimed_by(found, labels_of(action.obj).get(LABEL_INSTANCE_ID, ""))
+        return Refused(action=action, refusal=Refusal.CLAIMED, message=claim) if claim else None
+
+    async def _take_over(self, action: Apply, found: Obj, managers: tuple[str, ...]) -> tuple[Obj, tuple[str, ...]]:
+        """Apply to an object as it was found, and who had its fields; `managers` have some we declare otherwise."""
+        version = version_of(found)
+        if not managers:
+            try:
+                return await self._send(action, force=False, version=version), ()
+            except ConflictError as conflict:
+                if not conflict.managers:
+                    raise  # it changed meanwhile: who has it is to be seen anew
+                managers = conflict.managers
+        return await self._send(action, force=True, version=version), managers
+
+    async def _send(self, action: Apply, *, force: bool, version: str = "") -> Obj:
+        """Apply, to the object of this version if one is given."""
         self.sent += 1
+        obj = stored(action.obj)
+        if version:
+            obj = {**obj, "metadata": {**obj["metadata"], "resourceVersion": version}}
         try:
             return await self.client.apply(
-                action.key, stored(action.obj), manager=MANAGER_CHILDREN, force=force, confidential=bool(action.secrets)
+                action.key, obj, manager=MANAGER_CHILDREN, force=force, confidential=bool(action.secrets)
             )
         except (UnreachableError, ServerError):
             # It may have been done. If the watch is down, too, a deletion must not overlook the object.
@@ -194,9 +230,18 @@ def parent_patch(instance: Obj, action: PatchParent) -> Obj:
 
 def _other_managers(answer: Obj) -> tuple[str, ...]:
     """Who else manages fields of an object we have just applied; nobody does if that made it."""
-    entries = metadata(answer).get("managedFields") or ()
-    found = {str(e.get("manager") or "unknown") for e in entries if not e.get("subresource")}
-    return tuple(sorted(found - {MANAGER_CHILDREN}))
+    return tuple(sorted(_managers(answer) - {MANAGER_CHILDREN}))
+
+
+def _managers(obj: Obj) -> set[str]:
+    entries = metadata(obj).get("managedFields") or ()
+    return {str(e.get("manager") or "unknown") for e in entries if not e.get("subresource")}
+
+
+def _identity(obj: Obj) -> Obj:
+    """What an Event about an object needs of it."""
+    meta = {name: metadata(obj).get(name, "") for name in ("name", "namespace", "uid", "resourceVersion")}
+    return {"apiVersion": obj.get("apiVersion", ""), "kind": obj.get("kind", ""), "metadata": meta}
 
 
 def _told(action: Action, error: ApiError) -> str:

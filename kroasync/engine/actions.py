@@ -23,8 +23,8 @@ class Need(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Apply:
-    """Server-side apply of one child. `force` is False when nothing is known of the object: an owner shows as
-    a conflict.
+    """Server-side apply of one child. `force` is False when it is not known to be a child already: what is there
+    before is looked at, and taken over only if it is nobody's.
     """
 
     node: str
@@ -96,6 +96,7 @@ class Refusal(Enum):
 
     CONFLICT = "conflict"  # fields owned by another manager, or a stale precondition
     FOREIGN = "foreign"  # the object belongs to a different ApplySet
+    CLAIMED = "claimed"  # the object was there before and is somebody else's (engine.adoption)
     INVALID = "invalid"  # the API server will not take it as it is
     FORBIDDEN = "forbidden"
     TOO_BIG = "too big"  # for the API server or its store
@@ -106,7 +107,7 @@ class Refusal(Enum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
     """The action was not performed; `message` is the server's, for people (FOREIGN: the id of the other
-    ApplySet).
+    ApplySet; CLAIMED: who has the object).
     """
 
     action: Action

@@ -107,6 +107,8 @@ class Outcome:
     leftovers: tuple[Key, ...] = ()
     # What is labelled as a child of the instance and is not shown to be one (`engine.membership`); it stays.
     strangers: tuple[Observed, ...] = ()
+    # Objects that are somebody else's, and what is said of them.
+    not_adopted: Mapping[Key, str] = field(default_factory=dict)
     # What was dropped from the instance's recorded inventory, for people; empty if nothing was.
     repair: str = ""
     # Everything declared is applied and nothing has drifted, whether ready or not.

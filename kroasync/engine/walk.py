@@ -156,6 +156,7 @@ class Walk:
         self._failures: list[Failure] = []
         self._leftovers: list[Key] = []
         self._strangers: list[Observed] = []
+        self._not_adopted: dict[Key, str] = {}
         self._management_error: str | None = None
         self._conflict = False
         self._batch: list[Action] = []
@@ -456,7 +457,7 @@ class Walk:
             key=item.key,
             obj=item.obj,
             need=need or Need.UPDATE,
-            force=observed is not None and observed.ours,
+            force=observed is not None and observed.ours and observed.part_of == self._ownership.applyset_id,
             secrets=run.plan.secrets,
         )
         if observed is not None and foreign:
@@ -517,15 +518,20 @@ class Walk:
             self._refusal_text(refused) if index is None else f"collection item {index}: {self._refusal_text(refused)}"
             for index, refused in errors
         ]
+        for _, refused in errors:
+            if refused.refusal in (Refusal.FOREIGN, Refusal.CLAIMED) and isinstance(refused.action, Apply):
+                self._not_adopted[refused.action.key] = self._refusal_text(refused)
         # Something else than size may have changed by the next attempt.
         refused = next((e for _, e in errors if e.refusal is not Refusal.TOO_BIG), errors[0][1])
         retryable = refused.refusal is not Refusal.TOO_BIG
         self._fail(run, f'node "{run.plan.id}": ' + "; ".join(texts), retryable=retryable, refused=refused)
 
     def _refusal_text(self, refused: Refused) -> str:
-        """What is said of a refused apply; the message of FOREIGN is the id of the other ApplySet."""
+        """What is said of a refused apply."""
         assert isinstance(refused.action, Apply)
         key = refused.action.key
+        if refused.refusal is Refusal.CLAIMED:
+            return f"{key} was there before and belongs to {refused.message}: it is not taken over"
         if refused.refusal is not Refusal.FOREIGN:
             return f"apply {key}: {refused.message}"
         where = f"{key.namespace}/{key.name}" if key.namespace else key.name
@@ -708,6 +714,7 @@ class Walk:
             leftovers=tuple(self._leftovers),
             strangers=tuple(self._strangers),
             repair=self._repair,
+            not_adopted=self._not_adopted,
             synced=clean and all(run.state in applied for run in runs),
             settled=settled,
             retry=self._retry(settled),

@@ -206,6 +206,26 @@ async def test_writes_bound_to_a_version_or_uid_are_refused_for_another(server: 
     assert (await server.get(key))["data"] == {"a": "2"}
 
 
+async def test_an_apply_bound_to_a_version_no_object_has_creates_one_or_changes_nothing(server: Client) -> None:
+    """What the first apply of a child rests on: one call, and what is there already is left as it is."""
+    key, obj = configmap(a="1")
+    bound = {**obj, "metadata": {**obj["metadata"], "resourceVersion": "1"}}
+    created = await server.apply(key, bound, manager="kro", force=False)
+    assert created["data"] == {"a": "1"}
+    assert managers(created).keys() == {"kro"}
+    other = {**bound, "data": {"b": "2"}}
+    for manager, force, sent in (("kro", False, bound), ("kro", True, other), ("x", False, other), ("x", True, other)):
+        with pytest.raises(ConflictError) as caught:
+            await server.apply(key, sent, manager=manager, force=force)
+        assert caught.value.managers == ()
+    with pytest.raises(ConflictError) as contested:
+        await server.apply(key, {**bound, "data": {"a": "2"}}, manager="x", force=False)
+    assert contested.value.managers == ("kro",)
+    assert version_of(await server.get(key)) == version_of(created)
+    taken = {**other, "metadata": {**obj["metadata"], "resourceVersion": version_of(created)}}
+    assert (await server.apply(key, taken, manager="x", force=False))["data"] == {"a": "1", "b": "2"}
+
+
 async def test_an_apply_creates_changes_and_leaves_alone(server: Client) -> None:
     key, obj = configmap(a="1", b="2")
     first = await server.apply(key, obj, manager="kro", force=False)

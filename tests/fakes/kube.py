@@ -468,8 +468,8 @@ class FakeServer:
         by = (manager, "Apply", subresource)
         before = self._table(kind.resource).objects.get((namespace, name))
         if before is None:
-            if meta.get("uid") or meta.get("resourceVersion"):
-                raise StatusError(409, "Conflict", "the object does not exist, but uid or resourceVersion is given")
+            if meta.get("uid"):
+                raise StatusError(409, "Conflict", "uid mismatch: a uid is given, and no existing object was found")
             if subresource:
                 raise StatusError(404, "NotFound", f'{kind.resource.plural} "{name}" not found')
             meta["name"] = name
@@ -482,15 +482,23 @@ class FakeServer:
             made.managers[by] = (declared, made.managers[by][1])
             made._bytes = None
             return 201, made.content()
-        self._check_preconditions(kind, before, meta.get("uid"), meta.get("resourceVersion"))
+        version = meta.get("resourceVersion")
         if subresource == "status":
             sent = {k: v for k, v in sent.items() if k in ("apiVersion", "kind", "status")} | {"metadata": {}}
         elif kind.status:
             sent = {k: v for k, v in sent.items() if k != "status"}
-        return 200, self._applied(kind, before, sent, subresource, by, force).content()
+        self._check_preconditions(kind, before, meta.get("uid"), None)
+        return 200, self._applied(kind, before, sent, subresource, by, force, version).content()
 
     def _applied(
-        self, kind: Kind, before: Stored, sent: Obj, subresource: str, by: tuple[str, str, str], force: bool
+        self,
+        kind: Kind,
+        before: Stored,
+        sent: Obj,
+        subresource: str,
+        by: tuple[str, str, str],
+        force: bool,
+        version: Any,
     ) -> Stored:
         declared = fields.of_object(sent, kind.schema)
         was = before.leaves()
@@ -500,6 +508,8 @@ class FakeServer:
         ]
         if conflicts and not force:
             raise _conflict(conflicts)
+        # Field managers are looked at first.
+        self._check_preconditions(kind, before, None, version)
         merged = fields.merge_object(before.obj, sent, kind.schema)
         dropped = before.managers.get(by, (frozenset(), ""))[0] - declared.keys()
         for key, (paths, _) in before.managers.items():

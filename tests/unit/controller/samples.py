@@ -80,6 +80,8 @@ class StubClient:
     asked: list[tuple[Any, ...]] = field(default_factory=list)
     # Of each apply whether it was confidential.
     confidential: list[bool] = field(default_factory=list)
+    # Of each apply the version it was bound to.
+    bound: list[str | None] = field(default_factory=list)
     metrics: Metrics | None = None
     # Called when a request was made, before it is answered.
     meanwhile: Callable[[], None] = lambda: None
@@ -94,6 +96,7 @@ class StubClient:
 
     async def apply(self, key: Key, obj: Obj, *, manager: str, force: bool, confidential: bool = False) -> Obj:
         self.confidential.append(confidential)
+        self.bound.append(obj["metadata"].get("resourceVersion"))
         return self._answer("apply", key, force)  # type: ignore[no-any-return]
 
     async def get(self, key: Key) -> Obj:

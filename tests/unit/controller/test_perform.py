@@ -23,7 +23,7 @@ from kroasync.kube.errors import (
     UnreachableError,
 )
 from kroasync.model.names import FINALIZER, LABEL_APPLYSET_PART_OF, MANAGER_CHILDREN, MANAGER_PARENT
-from kroasync.model.objects import Key, Obj
+from kroasync.model.objects import Key, Obj, uid_of
 from tests.unit.controller.samples import APPS, CONFIGS, SECRETS, StubClient, app, app_key, config, config_key, desired
 
 WITHHELD = "(details withheld: the object holds values of a Secret)"
@@ -135,6 +135,55 @@ async def test_an_object_with_other_managers_existed_before(
     assert isinstance(result, Done)
     assert result.adopted is bool(managers)
     assert bench.performer.taken_over == ({config_key(): managers} if managers else {})
+
+
+TAKEN = ConflictError("the object has been modified", status=409, reason="Conflict")
+HELM = {"app.kubernetes.io/managed-by": "Helm"}
+
+
+async def test_what_is_made_is_bound_to_no_object_being_there() -> None:
+    bench = Bench(apply=[config(version=5), config(version=6)])
+    await bench.performer.perform(apply())
+    await bench.performer.perform(apply(force=True))
+    assert bench.client.bound == ["1", None]
+
+
+@pytest.mark.parametrize("first", [TAKEN, owned_by("helm")])
+async def test_what_was_there_and_is_somebodys_is_not_touched(first: ConflictError) -> None:
+    bench = Bench(apply=[first], get=[labelled(config(version=4), HELM)])
+    action = apply()
+    assert await bench.performer.perform(action) == Refused(action=action, refusal=Refusal.CLAIMED, message="Helm")
+    assert bench.asked() == ["apply", "get"]
+    assert bench.performer.taken_over == {}
+    assert uid_of(bench.performer.existed[config_key()]) == "u1"
+
+
+async def test_forged_labels_do_not_hide_who_has_an_object() -> None:
+    """They are copied, but we never applied it."""
+    found = config(version=4, managedFields=[{"manager": "helm"}])
+    bench = Bench(apply=[TAKEN], get=[labelled(found, {**MINE, **HELM})])
+    result = await bench.performer.perform(apply())
+    assert isinstance(result, Refused)
+    assert result.refusal is Refusal.CLAIMED
+
+
+async def test_what_was_there_and_is_nobodys_is_taken_over_as_it_was_read() -> None:
+    entries = [{"manager": MANAGER_CHILDREN}, {"manager": "kubectl"}]
+    found = labelled(config(version=4, managedFields=[{"manager": "kubectl"}]), {})
+    bench = Bench(apply=[TAKEN, config(version=6, managedFields=entries)], get=[found])
+    result = await bench.performer.perform(apply())
+    assert isinstance(result, Done)
+    assert result.adopted
+    assert bench.client.bound == ["1", "4"]
+    assert [call[2] for call in bench.client.asked if call[0] == "apply"] == [False, False]
+    assert bench.performer.taken_over == {config_key(): ("kubectl",)}
+
+
+async def test_what_changed_while_it_was_looked_at_is_looked_at_again() -> None:
+    bench = Bench(apply=[TAKEN, TAKEN], get=[labelled(config(version=4), {})])
+    result = await bench.performer.perform(apply())
+    assert isinstance(result, Refused)
+    assert result.refusal is Refusal.CONFLICT
 
 
 async def made_again(times: int, *, by_us: bool) -> tuple[Bench, Any]:

@@ -1,0 +1,48 @@
+"""Who has an object that was there before: its controller, or a tool by its mark."""
+
+from typing import Any
+
+import pytest
+
+from kroasync.engine.adoption import claimed_by
+from kroasync.model.objects import Obj
+
+ME = "uid-of-the-instance"
+
+
+def live(**meta: Any) -> Obj:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", **meta}}
+
+
+def owner(**more: Any) -> Obj:
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": "u", **more}
+
+
+@pytest.mark.parametrize(
+    ("meta", "who"),
+    [
+        ({"ownerReferences": [owner(), owner(controller=True)]}, 'Deployment "web", its controller'),
+        ({"labels": {"app.kubernetes.io/managed-by": "Helm"}}, "Helm"),
+        ({"annotations": {"meta.helm.sh/release-name": "shop"}}, 'Helm release "shop"'),
+        ({"annotations": {"argocd.argoproj.io/tracking-id": "shop:/x"}}, 'Argo CD application "shop:/x"'),
+        ({"labels": {"argocd.argoproj.io/instance": "shop"}}, 'Argo CD application "shop"'),
+        ({"labels": {"kustomize.toolkit.fluxcd.io/name": "shop"}}, 'Flux Kustomization "shop"'),
+        ({"labels": {"helm.toolkit.fluxcd.io/name": "shop"}}, 'Flux HelmRelease "shop"'),
+    ],
+)
+def test_who_says_that_an_object_is_theirs_is_named(meta: Obj, who: str) -> None:
+    assert claimed_by(live(**meta), ME) == who
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {},
+        {"ownerReferences": [owner(), owner(controller=False)]},
+        {"ownerReferences": [owner(controller=True, uid=ME)]},
+        {"labels": {"app.kubernetes.io/instance": "shop", "app.kubernetes.io/managed-by": "kro", "team": "x"}},
+        {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"}},
+    ],
+)
+def test_what_nobody_says_to_be_theirs_may_be_taken_over(meta: Obj) -> None:
+    assert claimed_by(live(**meta), ME) is None
