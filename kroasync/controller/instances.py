@@ -12,7 +12,7 @@ from enum import Enum
 
 from kroasync.controller.events import Recorder
 from kroasync.controller.fights import Fights
-from kroasync.controller.kinds import ClusterKinds
+from kroasync.controller.inventories import InventoryKinds
 from kroasync.controller.outcomes import AWAY_S, Done, RetryAfter, Summary, Verdict
 from kroasync.controller.pacing import Pacing, in_turns
 from kroasync.controller.perform import Performer
@@ -117,7 +117,7 @@ class Instances:
     serving: Serving
     children: ChildStore
     watches: Watches
-    cluster: ClusterKinds
+    inventory_kinds: InventoryKinds
     recorder: Recorder
     metrics: Metrics
     now: Callable[[], datetime]
@@ -256,21 +256,15 @@ class Instances:
         return Done()
 
     async def _hold_inventory(self, key: Key, instance: Obj) -> dict[str, Resource]:
-        """Watch every kind the instance's inventory names, so that no member of it is out of sight."""
+        """Watch every kind the instance's inventory names and children are of, so that none of them is out of sight."""
         served = self.serving.kinds.get(key.resource)
         graph = served.graph if served else None
         known = {n.resource.group_kind: n.resource for n in graph.nodes.values() if not n.is_external} if graph else {}
         recorded = applyset.recorded(annotations_of(instance), parent_of(instance)).inventory
-        missing: list[Resource] = []
-        for group_kind in sorted(recorded.group_kinds - known.keys()):
-            kind, _, group = group_kind.partition(".")
-            resource = await self.cluster.resource_of_group_kind(group, kind)
-            if resource is not None:
-                known[group_kind] = resource
-                missing.append(resource)
-        for watch in self.serving.hold_inventory(key, missing):
+        beyond = await self.inventory_kinds.watched(recorded.group_kinds - known.keys())
+        for watch in self.serving.hold_inventory(key, list(beyond.values())):
             await synced(watch)
-        return known
+        return {**known, **beyond}
 
     # Deletion
 

@@ -71,6 +71,19 @@ class ClusterKinds:
             return seen.resource()
         return found
 
+    def of_crd(self, group: str, kind: str) -> Resource | None:
+        """How a kind is served by its CRD, without asking; None if it has none."""
+        seen = self._crds.of_kind(group, kind)
+        return seen.resource() if seen is not None else None
+
+    async def groups(self) -> frozenset[str]:
+        """Every group that is served, but for the core group."""
+        return await self._discovery.groups()
+
+    async def kinds_of_group(self, group: str) -> dict[str, Resource]:
+        """The kinds of a group, each in the preferred version that has it."""
+        return await self._discovery.kinds_of_group(group)
+
     async def _load_crd(self, gvk: GVK) -> bool:
         """Take the schema of the kind's CRD, which OpenAPI documents follow with some delay; False if it has none."""
         seen = self._crds.of_kind(gvk.group, gvk.kind)

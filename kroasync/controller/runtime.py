@@ -18,6 +18,7 @@ from kroasync.controller.definitions import GRAPH_DEFINITIONS, GROUPS, Definitio
 from kroasync.controller.events import Recorder
 from kroasync.controller.fights import Fights
 from kroasync.controller.instances import Instances
+from kroasync.controller.inventories import InventoryKinds
 from kroasync.controller.kinds import ClusterKinds
 from kroasync.controller.outcomes import AWAY_S, Done, RetryAfter, Verdict
 from kroasync.controller.pacing import Pacing
@@ -223,7 +224,7 @@ class Runtime:
             serving=serving,
             children=self.children,
             watches=self.watches,
-            cluster=cluster,
+            inventory_kinds=InventoryKinds(client, cluster, self.watches, self._clock, options.engine.seal_key),
             recorder=self.recorder,
             metrics=self._metrics,
             now=self._now,

@@ -195,6 +195,11 @@ class Watches:
         running = self._running.get(("children", resource))
         return running.watch if running else None
 
+    def children_kind(self, group_kind: str) -> Resource | None:
+        """The kind in the version its managed objects are watched in; None if they are not."""
+        kinds = (watch_id[1] for watch_id in self._running if watch_id[0] == "children")
+        return next((resource for resource in kinds if resource.group_kind == group_kind), None)
+
     def relist_children(self, resource: Resource) -> None:
         """List a kind again, because wider projections need fields that were not kept."""
         running = self._running.get(("children", resource))

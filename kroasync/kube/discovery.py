@@ -45,6 +45,19 @@ class Discovery:
                 return found
         return None
 
+    async def groups(self) -> frozenset[str]:
+        """The names of all groups but the core group."""
+        answer = await self._client.request("GET", "/apis")
+        return frozenset(str(group.get("name") or "") for group in answer.get("groups") or ())
+
+    async def kinds_of_group(self, group: str) -> dict[str, Resource]:
+        """Every kind of a group in the version the server prefers among those that serve it."""
+        found: dict[str, Resource] = {}
+        for version in await self.versions(group):
+            for kind, resource in (await self._fetch(group, version)).items():
+                found.setdefault(kind, resource)
+        return found
+
     async def versions(self, group: str) -> list[str]:
         """The group's versions, the preferred one first; empty if there is no such group."""
         if not group:

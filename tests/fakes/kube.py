@@ -856,6 +856,9 @@ class FakeServer:
             return self._openapi("/".join(parts[2:]))
         if parts[0] == "api" and len(parts) == 2:
             return self._resources("", parts[1])
+        if path == "/apis":
+            groups = dict.fromkeys(group for group, _, _ in self._kinds if group)
+            return orjson.dumps({"kind": "APIGroupList", "groups": [{"name": group} for group in groups]})
         if parts[0] == "apis" and len(parts) == 2:
             return self._group(parts[1])
         if parts[0] == "apis" and len(parts) == 3:
