@@ -205,7 +205,7 @@ class Instances:
             return RetryAfter(reason="status not written", summary=summary)
         self._record_contested(instance, performer.contested)
         self._tell_strangers(key, instance, outcome.strangers)
-        self._tell(key, instance, "InventoryRepaired", outcome.repair)
+        self._tell_repair(key, instance, outcome.repair)
         verdict = self._verdict(outcome, summary)
         if refused is not None and refused is not TOO_LARGE and outcome.retry in (Retry.NONE, Retry.EVENT):
             # Who refused it may think better of it: the fields are to come back.
@@ -226,12 +226,13 @@ class Instances:
             self.recorder.record(instance, reason="Contested", note=note, action="Reconcile", warning=True)
 
     def _tell_strangers(self, key: Key, instance: Obj, strangers: Sequence[Observed]) -> None:
-        self._tell(key, instance, "NotAMember", stranger_text(strangers) if strangers else "")
-
-    def _tell(self, key: Key, instance: Obj, reason: str, note: str) -> None:
-        """A warning, once for each instance and note."""
+        note = stranger_text(strangers) if strangers else ""
         if note and self._told.is_new(key, note):
-            self.recorder.record(instance, reason=reason, note=note, action="Reconcile", warning=True)
+            self.recorder.record(instance, reason="NotAMember", note=note, action="Reconcile", warning=True)
+
+    def _tell_repair(self, key: Key, instance: Obj, note: str) -> None:
+        if note and self._told.is_new(key, note):
+            self.recorder.record(instance, reason="InventoryRepaired", note=note, action="Reconcile", warning=True)
 
     def _count_nodes(self, served: Served, outcome: Outcome) -> None:
         metrics, states = self.metrics, [report.state for report in outcome.nodes.values()]
@@ -279,7 +280,7 @@ class Instances:
             plan = plan_teardown(instance, world.members(), seal_key=self.seal_key)
         except ApiError as error:
             plan = blocked(f"list deletion inventory: {error.message}")
-        self._tell(key, instance, "InventoryRepaired", plan.repair)
+        self._tell_repair(key, instance, plan.repair)
         if plan.finalizer_removal:
             return await self._release(key, served, instance, plan, deleted)
         if plan.deletes:
@@ -474,20 +475,21 @@ class Instances:
 
     def _record_adoptions(self, key: Key, instance: Obj, outcome: Outcome, performer: Performer) -> None:
         """Events at the instance and at the objects that were taken over, or left to who has them."""
-        record = self.recorder.record
+        recorder = self.recorder
         for child, managers in performer.taken_over.items():
             had = f"its fields were managed by {', '.join(managers)}"
-            record(instance, reason="Adopted", note=f"took over {child}, which existed before; {had}", action="Adopt")
+            note = f"took over {child}, which existed before; {had}"
+            recorder.record(instance, reason="Adopted", note=note, action="Adopt")
             note = f"taken over by {key}, and deleted with it; {had}"
-            record(performer.existed[child], reason="Adopted", note=note, action="Adopt")
+            recorder.record(performer.existed[child], reason="Adopted", note=note, action="Adopt")
         for child, text in outcome.not_adopted.items():
             if not self._told.is_new(key, text):
                 continue
-            record(instance, reason="AdoptionRefused", note=text, action="Adopt", warning=True)
+            recorder.record(instance, reason="AdoptionRefused", note=text, action="Adopt", warning=True)
             found = performer.existed.get(child)
             if found is not None:
                 note = f"declared by {key}, and left as it is: {text}"
-                record(found, reason="AdoptionRefused", note=note, action="Adopt", warning=True)
+                recorder.record(found, reason="AdoptionRefused", note=note, action="Adopt", warning=True)
 
     def _record_conditions(self, instance: Obj, status: Obj) -> None:
         """An Event for every condition that changed; the wording is kro's (runtime.md 2.11)."""

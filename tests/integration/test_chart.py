@@ -255,6 +255,20 @@ def test_unrestricted_is_one_role_with_everything(offline: Chart) -> None:
     assert controller_rules(objects) == []
 
 
+def test_the_key_of_the_seals_may_be_read_and_made_beside_the_lease_and_no_more(offline: Chart) -> None:
+    for value, namespace in (("rbac.kinds=[]", "system"), ('config.leaderElectionNamespace="leases"', "leases")):
+        role = only(offline.template(value), "Role", "demo-kroasync-seal")
+        assert role["metadata"]["namespace"] == namespace
+        assert [(r.get("resourceNames"), r["verbs"]) for r in role["rules"]] == [
+            (["kroasync-seal"], ["get"]),
+            (None, ["create"]),
+        ]
+        assert {resource for rule in role["rules"] for resource in rule["resources"]} == {"secrets"}
+    binding = only(offline.template(), "RoleBinding", "demo-kroasync-seal")
+    assert binding["roleRef"]["name"] == "demo-kroasync-seal"
+    assert "demo-kroasync-seal" not in str(offline.template('rbac.mode="unrestricted"'))
+
+
 def test_instance_groups_reach_controller_and_user_roles(offline: Chart) -> None:
     objects = offline.template('rbac.instanceGroups=["kro.run","shop.example.com"]')
     for name in ("demo-kroasync:controller:instances", "demo-kroasync-edit", "demo-kroasync-view"):
