@@ -361,7 +361,7 @@ class Settings:
     label_propagation_exclude: tuple[str, ...] = _setting(
         (),
         _LIST,
-        "Prefixes of labels not copied from an instance to its children, besides those that grant or configure something.",
+        "Prefixes of labels not copied from an instance to its children, besides those that configure something.",
     )
     version_label: str = _setting(
         "",

@@ -123,7 +123,7 @@ class Performer:
         self.children.applied(action.key, action.obj, answer, lists=lists)
         if subject is not None and version_of(answer) != before and self.fights.healed(subject):
             self.contested[action.key] = others
-        if action.need is Need.CREATE and not taken_from:
+        if not action.force and not taken_from:
             taken_from = _other_managers(answer)
         if taken_from:
             self.taken_over[action.key] = taken_from

@@ -14,12 +14,13 @@ from typing import Final
 
 from kroasync.kube.client import Client
 from kroasync.kube.errors import AlreadyExistsError, ApiError, ForbiddenError, NotFoundError
-from kroasync.model.names import SEAL_SECRET
 from kroasync.model.objects import Key, Obj, Resource
 
 log = logging.getLogger("kroasync.sealing")
 
 SECRETS: Final = Resource("", "v1", "Secret", "secrets")
+# Beside the Lease.
+SEAL_SECRET: Final = "kroasync-seal"
 _BYTES: Final = 32
 _FIELD: Final = "key"
 _PAUSE_S: Final = (0.2, 5.0)

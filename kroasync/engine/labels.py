@@ -3,8 +3,7 @@ inherit.
 
 Labels are inherited so that people find what belongs together. Whoever may write an instance may label it as they like,
 and the controller labels for them what they may not: so what grants or configures something is not inherited, and
-kinds that do so by their labels inherit nothing. The names are in `model.names`; operators add to them by
-`--label-propagation-exclude`.
+kinds that do so by their labels inherit nothing. Operators add to what is listed here by `--label-propagation-exclude`.
 """
 
 import hashlib
@@ -13,13 +12,57 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
-from kroasync.model import names
 from kroasync.model.objects import Resource
 
 # Kubernetes: metav1 label values have at most 63 characters.
 MAX_LABEL_VALUE: Final = 63
 _DIGEST: Final = 10
 _WORDS: Final = re.compile(r"[-_.]+")
+
+# Labels of Kubernetes by which people tell objects apart; all others of it grant or configure something.
+RECOMMENDED_LABELS: Final = frozenset(
+    f"app.kubernetes.io/{name}" for name in ("name", "version", "component", "part-of")
+)
+# Domains, with all below them, whose labels make a platform or a tool do something: inject a container, enforce or
+# skip a policy, grant a role or an identity, place, scale, back up or prune an object.
+CONFIGURING_DOMAINS: Final = frozenset(
+    {
+        *("kubernetes.io", "k8s.io", "x-k8s.io", "kro.run", "kroasync.io", "cncf.io", "openshift.io"),
+        *("argoproj.io", "fluxcd.io", "weave.works", "helm.sh", "crossplane.io", "operatorframework.io", "coreos.com"),
+        *("istio.io", "linkerd.io", "kuma.io", "konghq.com", "consul.hashicorp.com", "dapr.io", "solo.io"),
+        *("openservicemesh.io", "traefik.io", "projectcontour.io", "nginx.org", "nginx.com", "knative.dev"),
+        *("gatekeeper.sh", "openpolicyagent.org", "kyverno.io", "kubewarden.io", "sigstore.dev", "styra.com"),
+        *("cilium.io", "projectcalico.org", "tigera.io", "antrea.io", "ovn.org", "metallb.io", "kubevirt.io"),
+        *("cert-manager.io", "vault.hashicorp.com", "external-secrets.io", "spiffe.io", "azure.workload.identity"),
+        *("karpenter.sh", "keda.sh", "volcano.sh", "yunikorn.apache.org", "velero.io", "kanister.io", "longhorn.io"),
+        *("amazonaws.com", "eksctl.io", "gke.io", "cloud.google.com", "azure.com", "cattle.io", "rancher.io"),
+        *("aquasec.com", "sysdig.com", "falco.org", "twistlock.com", "stackrox.io", "dynatrace.com", "stakater.com"),
+    }
+)
+# First parts of a domain, whoever's, that say the same.
+CONFIGURING_SUBDOMAINS: Final = frozenset(
+    {
+        *("rbac", "iam", "auth", "authorization", "identity", "admission", "webhook", "webhooks", "policy", "policies"),
+        *("security", "pod-security", "inject", "injector", "injection", "sidecar", "mesh", "node-role", "topology"),
+        *("scheduling", "scheduler", "autoscaling", "autoscaler"),
+    }
+)
+# Words of a label's own name that say the same, with or without a domain; of the last ones beginnings are enough.
+CONFIGURING_WORDS: Final = frozenset(
+    {"sidecar", "enforce", "enforced", "enforcement", "privileged", "exempt", "bypass", "webhook", "aadpodidbinding"}
+)
+CONFIGURING_STEMS: Final = (
+    *("inject", "istio", "linkerd", "cilium", "kyverno", "gatekeeper", "karpenter", "aggregate-to-", "pod-security"),
+)
+# Kinds that configure the cluster or grant something by their labels: they inherit none.
+UNLABELLED_GROUPS: Final = frozenset(
+    {
+        *("rbac.authorization.k8s.io", "authentication.k8s.io", "authorization.k8s.io", "certificates.k8s.io"),
+        *("admissionregistration.k8s.io", "apiregistration.k8s.io", "apiextensions.k8s.io"),
+        *("flowcontrol.apiserver.k8s.io", "scheduling.k8s.io", "node.k8s.io", "storage.k8s.io"),
+    }
+)
+UNLABELLED_CORE_KINDS: Final = frozenset({"Namespace", "Node", "PersistentVolume"})
 
 
 def label_value(text: str) -> str:
@@ -46,14 +89,14 @@ def inherited(labels: Mapping[str, str], unpropagated: Iterable[str]) -> dict[st
 def inherits(resource: Resource) -> bool:
     """Whether objects of the kind inherit labels."""
     if not resource.group:
-        return resource.kind not in names.UNLABELLED_CORE_KINDS
-    return resource.group not in names.UNLABELLED_GROUPS
+        return resource.kind not in UNLABELLED_CORE_KINDS
+    return resource.group not in UNLABELLED_GROUPS
 
 
 @lru_cache(maxsize=1024)
 def identifies(key: str) -> bool:
     """Whether a label only says what an object is; False for one that is known to make something happen."""
-    if key in names.RECOMMENDED_LABELS:
+    if key in RECOMMENDED_LABELS:
         return True
     domain, _, name = key.lower().rpartition("/")
     return not _configures(name) and not (domain and _is_configuring(domain))
@@ -61,15 +104,15 @@ def identifies(key: str) -> bool:
 
 def _is_configuring(domain: str) -> bool:
     parts = domain.split(".")
-    if parts[0] in names.CONFIGURING_SUBDOMAINS or parts[0].startswith(names.CONFIGURING_STEMS):
+    if parts[0] in CONFIGURING_SUBDOMAINS or parts[0].startswith(CONFIGURING_STEMS):
         return True
-    return any(".".join(parts[start:]) in names.CONFIGURING_DOMAINS for start in range(len(parts)))
+    return any(".".join(parts[start:]) in CONFIGURING_DOMAINS for start in range(len(parts)))
 
 
 def _configures(name: str) -> bool:
     words = _WORDS.split(name)
     return (
-        name.startswith(names.CONFIGURING_STEMS)
-        or not names.CONFIGURING_WORDS.isdisjoint(words)
-        or any(word.startswith(names.CONFIGURING_STEMS) for word in words)
+        name.startswith(CONFIGURING_STEMS)
+        or not CONFIGURING_WORDS.isdisjoint(words)
+        or any(word.startswith(CONFIGURING_STEMS) for word in words)
     )

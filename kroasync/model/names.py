@@ -38,9 +38,8 @@ LABEL_COLLECTION_SIZE: Final = "kro.run/collection-size"
 LABEL_REVISION_HASH: Final = "kro.run/graph-revision-hash"
 
 ANNOTATION_APPLY_ORDER: Final = "internal.kro.run/apply-order"
-# On every child we apply: it shows that we did (model.seal). The key is in a Secret beside the Lease.
+# On every child we apply: it shows that we did (model.seal).
 ANNOTATION_SEAL: Final = "kroasync.io/seal"
-SEAL_SECRET: Final = "kroasync-seal"
 ANNOTATION_INVENTORY_HASH: Final = "internal.kro.run/applyset-inventory-hash"
 ANNOTATION_ALLOW_BREAKING: Final = "kro.run/allow-breaking-changes"
 ANNOTATION_RECONCILE: Final = "kro.run/reconcile"
@@ -73,48 +72,3 @@ UNPROPAGATED_LABELS: Final = (
     "helm.toolkit.fluxcd.io/",
     "helm.sh/",
 )
-
-# Labels of Kubernetes by which people tell objects apart; all others of it grant or configure something.
-RECOMMENDED_LABELS: Final = frozenset(
-    f"app.kubernetes.io/{name}" for name in ("name", "version", "component", "part-of")
-)
-# Domains, with all below them, whose labels make a platform or a tool do something: inject a container, enforce or
-# skip a policy, grant a role or an identity, place, scale, back up or prune an object.
-CONFIGURING_DOMAINS: Final = frozenset(
-    {
-        *("kubernetes.io", "k8s.io", "x-k8s.io", "kro.run", "kroasync.io", "cncf.io", "openshift.io"),
-        *("argoproj.io", "fluxcd.io", "weave.works", "helm.sh", "crossplane.io", "operatorframework.io", "coreos.com"),
-        *("istio.io", "linkerd.io", "kuma.io", "konghq.com", "consul.hashicorp.com", "dapr.io", "solo.io"),
-        *("openservicemesh.io", "traefik.io", "projectcontour.io", "nginx.org", "nginx.com", "knative.dev"),
-        *("gatekeeper.sh", "openpolicyagent.org", "kyverno.io", "kubewarden.io", "sigstore.dev", "styra.com"),
-        *("cilium.io", "projectcalico.org", "tigera.io", "antrea.io", "ovn.org", "metallb.io", "kubevirt.io"),
-        *("cert-manager.io", "vault.hashicorp.com", "external-secrets.io", "spiffe.io", "azure.workload.identity"),
-        *("karpenter.sh", "keda.sh", "volcano.sh", "yunikorn.apache.org", "velero.io", "kanister.io", "longhorn.io"),
-        *("amazonaws.com", "eksctl.io", "gke.io", "cloud.google.com", "azure.com", "cattle.io", "rancher.io"),
-        *("aquasec.com", "sysdig.com", "falco.org", "twistlock.com", "stackrox.io", "dynatrace.com", "stakater.com"),
-    }
-)
-# First parts of a domain, whoever's, that say the same.
-CONFIGURING_SUBDOMAINS: Final = frozenset(
-    {
-        *("rbac", "iam", "auth", "authorization", "identity", "admission", "webhook", "webhooks", "policy", "policies"),
-        *("security", "pod-security", "inject", "injector", "injection", "sidecar", "mesh", "node-role", "topology"),
-        *("scheduling", "scheduler", "autoscaling", "autoscaler"),
-    }
-)
-# Words of a label's own name that say the same, with or without a domain; of the last ones beginnings are enough.
-CONFIGURING_WORDS: Final = frozenset(
-    {"sidecar", "enforce", "enforced", "enforcement", "privileged", "exempt", "bypass", "webhook", "aadpodidbinding"}
-)
-CONFIGURING_STEMS: Final = (
-    *("inject", "istio", "linkerd", "cilium", "kyverno", "gatekeeper", "karpenter", "aggregate-to-", "pod-security"),
-)
-# Kinds that configure the cluster or grant something by their labels: they inherit none.
-UNLABELLED_GROUPS: Final = frozenset(
-    {
-        *("rbac.authorization.k8s.io", "authentication.k8s.io", "authorization.k8s.io", "certificates.k8s.io"),
-        *("admissionregistration.k8s.io", "apiregistration.k8s.io", "apiextensions.k8s.io"),
-        *("flowcontrol.apiserver.k8s.io", "scheduling.k8s.io", "node.k8s.io", "storage.k8s.io"),
-    }
-)
-UNLABELLED_CORE_KINDS: Final = frozenset({"Namespace", "Node", "PersistentVolume"})
