@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 
 from kroasync.model.objects import Key
 
-# Notes kept for one instance; of more, some are told twice.
-_KEPT = 64
+# Notes of one instance: more are told by its conditions only, or whoever makes many things to tell would fill the
+# API server with Events.
+_TOLD = 256
 
 
 @dataclass(slots=True)
@@ -17,10 +18,8 @@ class Told:
     def is_new(self, instance: Key, note: str) -> bool:
         """Whether the note was not told yet; it counts as told from now on."""
         notes = self._notes.setdefault(instance, {})
-        if note in notes:
+        if note in notes or len(notes) >= _TOLD:
             return False
-        if len(notes) >= _KEPT:
-            notes.clear()
         notes[note] = None
         return True
 
