@@ -15,6 +15,7 @@ import kroasync.app
 import kroasync.controller.runtime
 from kroasync.app import DEPOSED, FAILED, STOPPED, Process, runtime_options
 from kroasync.controller.runtime import RuntimeOptions
+from kroasync.kube.errors import UnreachableError
 from kroasync.kube.lease import Elector
 from kroasync.model.objects import Key, Obj, Resource
 from kroasync.settings import Settings
@@ -206,13 +207,14 @@ class Breaking(FakeClient):
 
     async def list(self, resource: Resource, *arguments: Any, **more: Any) -> tuple[list[Obj], str]:
         if self.method == "LIST" and resource == CRDS:
-            return [{"metadata": "no object"}], "1"
+            raise UnreachableError("away")
         return await super().list(resource, *arguments, **more)
 
 
 async def break_watch(stage: Stage) -> None:
     assert isinstance(stage.client, Breaking)
-    stage.client.method = "LIST"
+    stage.client.method, stage.client.metrics = "LIST", stage.process._metrics
+    stage.process._metrics.kroasync_watch_errors_total = BrokenMetric()  # type: ignore[assignment]
 
 
 async def break_consumer(stage: Stage) -> None:

@@ -390,16 +390,95 @@ async def test_a_server_that_goes_on_refusing_is_asked_for_a_list(api: Any) -> N
         assert watch.relists == 1
 
 
-@pytest.mark.parametrize("where", ["replace", "event"])
-async def test_a_failing_sink_is_a_bug_that_surfaces(api: Any, where: str) -> None:
+class Picky(Recorder):
+    """Raises for one object, wherever it comes."""
+
+    def replace(self, items: list[Obj], version: str) -> None:
+        for item in items:
+            self._look(item)
+        super().replace(items, version)
+
+    def event(self, type: str, obj: Obj) -> None:
+        self._look(obj)
+        super().event(type, obj)
+
+    def _look(self, obj: Obj) -> None:
+        if obj["metadata"]["name"] == "odd":
+            raise OSError("cannot be read")
+
+
+async def test_an_object_the_sink_raises_for_is_left_out_and_named_once(
+    api: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    serve(
+        api,
+        [api.json(listed("a", "odd", "b"))],
+        [api.stream(line("MODIFIED", "odd", 11), line("MODIFIED", "a", 12), then="hang")],
+    )
+    sink, metrics = Picky(), Metrics()
+    async with running(api, sink, metrics=metrics):
+        await sink.last("MODIFIED", "a")
+    assert ("replace", ["a", "b"]) in sink.log
+    assert [r.getMessage() for r in caplog.records] == [f"{APPS} /odd cannot be read and is left out"]
+    assert f'kroasync_odd_objects_total{{gvr="{APPS}"}} 2.0' in metrics.render().decode()
+
+
+_WRONG = (None, 0, True, "x", [], [None], {}, {"": None})
+
+
+@pytest.mark.parametrize("wrong", _WRONG, ids=repr)
+async def test_metadata_of_the_wrong_type_reaches_no_sink(api: Any, wrong: Any) -> None:
+    """From a list, from an event; what is wrong is left out, what is right is there."""
+    fields = ("labels", "annotations", "finalizers", "ownerReferences", "managedFields", "uid", "deletionTimestamp")
+    odd = {"metadata": {"name": "odd", "resourceVersion": "11", **dict.fromkeys(fields, wrong)}}
+    got: list[Obj] = []
+
+    class Sink(Recorder):
+        def replace(self, items: list[Obj], version: str) -> None:
+            got.extend(items)
+            super().replace(items, version)
+
+        def event(self, type: str, obj: Obj) -> None:
+            got.append(obj)
+            super().event(type, obj)
+
+    serve(
+        api,
+        [api.json({"items": [odd, wrong, {"metadata": wrong}, {}], "metadata": {"resourceVersion": "10"}})],
+        [api.stream(orjson.dumps({"type": "ADDED", "object": odd}) + b"\n", then="hang")],
+    )
+    sink = Sink()
+    async with running(api, sink):
+        await sink.last("ADDED", "odd")
+    assert [o["metadata"]["name"] for o in got] == ["odd", "odd"]
+    for obj in got:
+        meta = obj["metadata"]
+        assert all(isinstance(text, str) for name in ("uid", "deletionTimestamp") if (text := meta.get(name, "")) != "")
+        for name in ("labels", "annotations"):
+            assert meta.get(name, {}) == {}
+        assert all(isinstance(f, str) for f in meta.get("finalizers", []))
+        assert all(isinstance(o, dict) for n in ("ownerReferences", "managedFields") for o in meta.get(n, []))
+
+
+async def test_an_answer_that_is_no_list_is_not_an_empty_one(api: Any) -> None:
+    """All objects of the kind would be taken for deleted."""
+    failure = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "reason": "Forbidden"}
+    serve(
+        api,
+        [api.json(failure), api.json({}), api.json({"items": "x"}), api.json(listed("a"))],
+        [api.stream(then="hang")],
+    )
+    sink = Recorder()
+    async with running(api, sink) as watch:
+        assert await sink.count(1) == [("replace", ["a"])]
+        assert watch.errors == 3
+
+
+async def test_a_failing_sink_is_a_bug_that_surfaces(api: Any) -> None:
     """Even with an error the watch itself would survive."""
 
     class Sink(Recorder):
         def replace(self, items: list[Obj], version: str) -> None:
-            if where == "replace":
-                raise OSError("bug")
-
-        def event(self, type: str, obj: Obj) -> None:
             raise OSError("bug")
 
     serve(api, [api.json(listed())], [api.stream(line("ADDED", "a", 11), then="hang")])
