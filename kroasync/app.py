@@ -207,6 +207,7 @@ class Process:
             begin=logs.reconcile_key.set,
         )
         self._runtime = runtime
+        runtime.watchdog.start()
         code = STOPPED
         try:
             async with asyncio.TaskGroup() as group:
@@ -232,6 +233,7 @@ class Process:
             for failure in _leaves(failures):
                 log.error("a long-lived task failed, ending", exc_info=failure)
             code = FAILED
+        runtime.watchdog.stop()
         log.info("stopped", extra={"code": code})
         return code
 

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from kroasync.controller.crds import CRDS, CrdStore, SeenCrd, slim
@@ -26,6 +27,7 @@ from kroasync.controller.served import ServedKinds, wake_by_uid
 from kroasync.controller.serving import Serving, is_behind
 from kroasync.controller.slots import Slots
 from kroasync.controller.store import ChildStore, InstanceStore
+from kroasync.controller.watchdog import PassOverranError, Watchdog
 from kroasync.controller.watches import InstanceSink, Watches
 from kroasync.controller.workqueue import WorkQueue
 from kroasync.engine.plan import Options, Plan
@@ -125,6 +127,7 @@ class Runtime:
             self.definition_queue: Slots(self.definition_queue, options.definition_workers, long_s=_LONG_DEFINITION_S),
         }
         self._pacing = Pacing(self.queue, clock=clock, cpu=cpu or clock, slots=self._slots[self.queue])
+        self.watchdog = Watchdog(clock=clock, cpu=cpu or clock)
         self.children = ChildStore(wake_by_uid(self.kinds, self.queue.add))
         self.crds = CrdStore(self._crd_changed)
         self.revisions = RevisionStore(self._revision_gone)
@@ -217,6 +220,7 @@ class Runtime:
             max_revisions=options.max_revisions,
             allow_crd_deletion=options.allow_crd_deletion,
             progress_s=options.progress_s,
+            watchdog=self.watchdog,
         )
         self._instances = Instances(
             client=client,
@@ -231,6 +235,7 @@ class Runtime:
             features=options.features,
             fights=Fights(self._clock),
             pacing=self._pacing,
+            watchdog=self.watchdog,
         )
         for resource in (GROUPS, GRAPH_DEFINITIONS):
             self._core_watch(resource, InstanceSink(self.stores[resource]))
@@ -286,19 +291,21 @@ class Runtime:
 
     async def _prepare(self) -> None:
         assert self._definitions is not None
+        queue = self.definition_queue
         while True:
-            key = await self.definition_queue.get()
+            key = await queue.get()
             try:
-                await self._definitions.prepare(key)
-                self.definition_queue.forget(key)
-            except (ApiError, TimeoutError) as error:
+                work = self._definitions.prepare(key)
+                await self.watchdog.watch(key, work, partial(self._overran, queue, key))
+                queue.forget(key)
+            except (ApiError, TimeoutError, PassOverranError) as error:
                 log.info("definition not prepared", extra={"definition": str(key), "error": str(error)})
-                self.definition_queue.retry(key, at_most_s=AWAY_S)
+                queue.retry(key, at_most_s=AWAY_S)
             except Exception:
                 # The first pass after the lead is won tells more.
                 log.exception("definition not prepared", extra={"definition": str(key)})
             finally:
-                self.definition_queue.done(key)
+                queue.done(key)
 
     def _is_behind(self, key: Key) -> bool:
         served = self.kinds.get(key.resource)
@@ -325,7 +332,12 @@ class Runtime:
         verdict: Verdict
         try:
             work = self._begun(key, reconcile)
-            verdict = await (self._pacing.run(key, work) if queue is self.queue else work)
+            if queue is self.queue:
+                work = self._pacing.run(key, work)
+            verdict = await self.watchdog.watch(key, work, partial(self._overran, queue, key))
+        except PassOverranError as error:
+            failed = True
+            verdict = RetryAfter(reason=str(error))
         except ApiError as error:
             failed = True
             away = isinstance(error, UnreachableError | ServerError)
@@ -343,6 +355,17 @@ class Runtime:
         took_s = self._clock() - started
         self._count(key, verdict, took_s, failed=failed, of_instance=queue is self.queue)
         _log_pass(key, verdict, took_s, failed=failed)
+
+    def _overran(self, queue: WorkQueue[Key], key: Key, computed_s: float) -> None:
+        """A turn of a pass computed for longer than any should: nothing of the sort happens again soon."""
+        pause_s = queue.quarantine(key, computed_s)
+        extra = {"key": str(key), "computed_s": round(computed_s, 1), "pause_s": round(pause_s)}
+        log.error("a pass held up all others", extra=extra)
+        self._metrics.kroasync_pass_overruns_total.inc(_path_label(key))
+        obj = self.kinds.instance(key) if queue is self.queue else self.stores[key.resource].get(key)
+        if obj is not None:
+            note = f"a pass computed for {computed_s:.0f} s without a pause; the next one is in {pause_s:.0f} s"
+            self.recorder.record(obj, reason="Overran", note=note, action="Reconcile", warning=True)
 
     async def _begun(self, key: Key, reconcile: Callable[[Key], Awaitable[Verdict]]) -> Verdict:
         self._begin(str(key))

@@ -217,6 +217,9 @@ class Watch:
         )
         self._refuse_stale(version)
         first = not self.synced.is_set()
+        if first:
+            # One that ends the process must not be the first again at each start: the others have their turn, too.
+            self._rng.shuffle(items)
         self._deliver(items, version)
         self._version = self._newest = version
         self._heard_at = self._clock()
