@@ -43,6 +43,7 @@ from kroasync.kube.errors import (
     is_failure,
 )
 from kroasync.kube.lanes import Lanes
+from kroasync.kube.standing import Standing
 from kroasync.metrics import Metrics
 from kroasync.model.objects import Key, Obj, Resource, metadata, name_of, namespace_of
 
@@ -84,6 +85,7 @@ class Client:
     ) -> None:
         self.connection = connection
         self.metrics = metrics
+        self.standing = Standing(time.monotonic)
         self._may_write = may_write
         self._is_closed = False
         self._left_unanswered = False
@@ -140,8 +142,11 @@ class Client:
             headers = await self._headers()
             try:
                 async with self._lanes.place():
-                    return await self._send(method, url, headers, data, content_type, timeout_s)
-            except UnauthorizedError:
+                    content = await self._send(method, url, headers, data, content_type, timeout_s)
+                self.standing.answered(method, path, None)
+                return content
+            except UnauthorizedError as error:
+                self.standing.answered(method, path, error)
                 if renewed or not await self.connection.renew(headers):
                     raise
                 renewed = True
@@ -152,6 +157,10 @@ class Client:
                 if self.metrics:
                     self.metrics.rest_client_request_retries_total.inc(str(error.status), method)
                 await self._sleep(delay_s)
+            except ApiError as error:
+                if error.status:
+                    self.standing.answered(method, path, error)
+                raise
         raise AssertionError("the last attempt returns or raises")
 
     async def _send(
@@ -256,6 +265,7 @@ class Client:
                 if response.status == 401:
                     await self.connection.renew(headers)
                 raise error_of(response.status, await response.read(), response.headers)
+            self.standing.answered("GET", path, None)
             yield response
         finally:
             # An unfinished answer cannot be reused: closing ends the connection, and with it the watch.
