@@ -108,6 +108,7 @@ def runtime_options(settings: Settings, *, identity: str) -> RuntimeOptions:
             unpropagated_labels=(*names.UNPROPAGATED_LABELS, *settings.label_propagation_exclude),
         ),
         features=settings.feature_gates,
+        kro_namespaces=frozenset(settings.kro_namespaces),
     )
 
 
@@ -146,6 +147,7 @@ class Process:
             ready=(
                 Check(name="api-server", probe=self._api_check),
                 Check(name="leadership", probe=self._lease_check, details=self._lease_lines),
+                Check(name="kro", probe=self._kro_check),
                 Check(name="definitions", probe=self._definitions_check),
                 Check(name="kinds", probe=self._kinds_check, details=self._watch_lines),
             ),
@@ -304,6 +306,9 @@ class Process:
     def _lease_check(self) -> str | None:
         """A standby that could not take over is not ready, nor is a leader that is about to lose the lead."""
         return self._elector.trouble if self._elector is not None else None
+
+    def _kro_check(self) -> str | None:
+        return self._runtime.neighbour.problem() if self._runtime is not None else None
 
     def _lease_lines(self) -> list[str]:
         if self._elector is None:

@@ -20,6 +20,7 @@ from kroasync.controller.events import Recorder
 from kroasync.controller.fights import Fights
 from kroasync.controller.instances import Instances
 from kroasync.controller.kinds import ClusterKinds
+from kroasync.controller.neighbour import Neighbour
 from kroasync.controller.outcomes import AWAY_S, Done, RetryAfter, Verdict
 from kroasync.controller.pacing import Pacing
 from kroasync.controller.revisions import REVISIONS, RevisionStore
@@ -28,15 +29,17 @@ from kroasync.controller.serving import Serving, is_behind
 from kroasync.controller.slots import Slots
 from kroasync.controller.store import ChildStore, InstanceStore
 from kroasync.controller.watchdog import PassOverranError, Watchdog
-from kroasync.controller.watches import InstanceSink, Watches
+from kroasync.controller.watches import InstanceSink, Watches, synced
 from kroasync.controller.workqueue import WorkQueue
 from kroasync.engine.plan import Options, Plan
 from kroasync.graph.build import Limits
 from kroasync.kube.client import Client
 from kroasync.kube.errors import ApiError, ServerError, UnreachableError
 from kroasync.kube.lanes import LANE
+from kroasync.kube.lease import LEASES
 from kroasync.kube.watch import Watch
 from kroasync.metrics import Metrics, gvr_path
+from kroasync.model.names import KRO_LEASE_NAME, KRO_NAMESPACES
 from kroasync.model.objects import Key, Obj, Resource, uid_of
 
 log = logging.getLogger("kroasync.runtime")
@@ -74,6 +77,7 @@ class RuntimeOptions:
     limits: Limits = field(default_factory=Limits)
     engine: Options = field(default_factory=Options)
     features: frozenset[str] = frozenset()
+    kro_namespaces: frozenset[str] = frozenset(KRO_NAMESPACES)
 
 
 class Runtime:
@@ -138,6 +142,7 @@ class Runtime:
         self.recorder = Recorder(
             client, reporter="kro.run/kroasync", instance=options.identity, now=now, enabled=options.events
         )
+        self.neighbour = Neighbour(clock=clock, namespaces=options.kro_namespaces, told=self._kro_acts)
         self._core: list[tuple[str, Watch]] = []
         self._tasks: list[asyncio.Task[Any]] = []
         self._passes: set[asyncio.Task[None]] = set()
@@ -241,6 +246,9 @@ class Runtime:
             self._core_watch(resource, InstanceSink(self.stores[resource]))
         self._core_watch(REVISIONS, self.revisions)
         self._core_watch(CRDS, self.crds, page_size=_CRD_PAGE, keep=slim)
+        selector = f"metadata.name={KRO_LEASE_NAME}"
+        self._leases = self.watches.start("kro", LEASES, self.neighbour, owner="kro", field_selector=selector)
+        self._tasks.append(group.create_task(self.neighbour.run(), name="kro"))
 
     def _make_watch(self, client: Client, resource: Resource, **arguments: Any) -> Watch:
         return Watch(
@@ -262,6 +270,9 @@ class Runtime:
         """Wait for the core watches, then take keys from the queues for ever."""
         for _, watch in self._core:
             await watch.synced.wait()
+        with suppress(UnreachableError):
+            # Without the right to see kro's Lease the controller works as if there was none.
+            await synced(self._leases)
         if lead is not None:
             await self._stand_by(lead)
         assert self._definitions is not None
@@ -317,13 +328,23 @@ class Runtime:
         slots = self._slots[queue]
         while True:
             await slots.acquire()
-            key = await queue.get()
+            key = await self._next(queue)
             slots.hold(key)
             task = group.create_task(self._one(queue, key, reconcile), name=f"reconcile {key}")
             self._passes.add(task)
             task.add_done_callback(self._passes.discard)
             # Its first turn comes first: it tells what passes of this kind cost.
             await asyncio.sleep(0)
+
+    async def _next(self, queue: WorkQueue[Key]) -> Key:
+        """A key whose pass may begin: none does while kro acts."""
+        while True:
+            await self.neighbour.away.wait()
+            key = await queue.get()
+            if self.neighbour.away.is_set():
+                return key
+            queue.done(key)
+            queue.add(key)
 
     async def _one(self, queue: WorkQueue[Key], key: Key, reconcile: Callable[[Key], Awaitable[Verdict]]) -> None:
         """One pass behind a fence: whatever it raises is logged once, counted, and tried again later."""
@@ -443,6 +464,7 @@ class Runtime:
         assert self._definitions is not None
         failures = 0
         while True:
+            await self.neighbour.away.wait()
             changed, wait_s = self.revisions.changed, None
             try:
                 await self._definitions.release_revisions()
@@ -483,6 +505,9 @@ class Runtime:
         await self.definition_queue.finished()
 
     # What watches tell
+
+    def _kro_acts(self, lease: Obj, text: str) -> None:
+        self.recorder.record(lease, reason="KroActs", note=text, action="StandBy", warning=True)
 
     def _crd_changed(self, before: SeenCrd | None, after: SeenCrd | None) -> None:
         definitions, serving = self._definitions, self._serving

@@ -83,6 +83,7 @@ CONTROLLER = [
     "max_object_bytes",
     "rgd_max_graph_revisions",
     "label_propagation_exclude",
+    "kro_namespaces",
     "version_label",
     "events",
     "feature_gates",
