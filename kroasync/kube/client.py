@@ -43,6 +43,7 @@ from kroasync.kube.errors import (
     is_failure,
 )
 from kroasync.kube.lanes import Lanes
+from kroasync.kube.outage import Outage
 from kroasync.kube.standing import Standing
 from kroasync.metrics import Metrics
 from kroasync.model.objects import Key, Obj, Resource, metadata, name_of, namespace_of
@@ -86,6 +87,7 @@ class Client:
         self.connection = connection
         self.metrics = metrics
         self.standing = Standing(time.monotonic)
+        self.outage = Outage()
         self._may_write = may_write
         self._is_closed = False
         self._left_unanswered = False

@@ -170,6 +170,7 @@ class Watch:
             raise failure.cause from None
         finally:
             self.connected = False
+            self._client.outage.back(self, self._clock())
 
     async def _round(self) -> float:
         """One list (if needed) and one watch; the seconds to wait before the next."""
@@ -336,6 +337,7 @@ class Watch:
 
     def _on_connected(self) -> None:
         self.connected = True
+        self._client.outage.back(self, self._clock())
         self.error = None
         self.missing = False
         self._refused = None
@@ -369,13 +371,8 @@ class Watch:
 
     def _on_failure(self, error: Exception) -> float:
         delay_s = self._count(error)
-        log.log(
-            logging.DEBUG if self._failures == 1 else logging.WARNING,
-            "%s: %s; trying again in %.1f s",
-            self._gvr,
-            error,
-            delay_s,
-        )
+        log.debug("%s: %s; trying again in %.1f s", self._gvr, error, delay_s)
+        self._client.outage.failed(self, f"{self._gvr}: {error}", self._clock())
         return delay_s
 
     def _count(self, error: Exception) -> float:

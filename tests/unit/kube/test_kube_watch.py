@@ -598,6 +598,31 @@ def test_a_line_without_end_is_not_held_for_ever() -> None:
         reader.feed(b"9abc")
 
 
+async def test_watches_of_one_client_tell_an_outage_once(api: Any, caplog: pytest.LogCaptureFixture) -> None:
+    away = api.json({"kind": "Status"}, 500)
+    answers = [away] * 12
+
+    async def answer(request: Any) -> Any:
+        if answers:
+            return await answers.pop()(request)
+        return await (api.stream(then="hang") if "watch" in request.query else api.json(listed("a")))(request)
+
+    api.on("GET", PATH, answer)
+    client, sinks = api.client(), [Recorder() for _ in range(3)]
+    watches = [Watch(client, APPS, sink=sink, sleep=api.sleep, rng=random.Random(1)) for sink in sinks]
+    tasks = [asyncio.create_task(watch.run()) for watch in watches]
+    for sink in sinks:
+        await sink.count(1)
+    async with asyncio.timeout(4):
+        while not all(watch.connected for watch in watches):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["watches fail, trying again in silence", "watches go on"]
+
+
 async def test_a_list_from_before_what_was_told_is_not_believed(api: Any) -> None:
     """A replica of the API server that lags behind would bring back what was deleted."""
     lists = [listed("a", "b"), listed("a", "b", version="11"), listed("b", version="30")]
