@@ -110,6 +110,7 @@ def runtime_options(settings: Settings, *, identity: str, seal_key: bytes = b"")
             unpropagated_labels=(*names.UNPROPAGATED_LABELS, *settings.label_propagation_exclude),
         ),
         features=settings.feature_gates,
+        kro_namespaces=frozenset(settings.kro_namespaces),
     )
 
 
@@ -128,6 +129,8 @@ class Process:
         self._metrics = Metrics()
         self._beat = time.monotonic()
         self._runtime: Runtime | None = None
+        self._client: Client | None = None
+        self._elector: Elector | None = None
         self._leads = not settings.leader_elect
         self._seal_key = b""
         # Two pods on the network of their host have its name and, each in its own namespace, the same process id.
@@ -146,6 +149,8 @@ class Process:
             ),
             ready=(
                 Check(name="api-server", probe=self._api_check),
+                Check(name="leadership", probe=self._lease_check, details=self._lease_lines),
+                Check(name="kro", probe=self._kro_check),
                 Check(name="definitions", probe=self._definitions_check),
                 Check(name="kinds", probe=self._kinds_check, details=self._watch_lines),
             ),
@@ -183,7 +188,7 @@ class Process:
         settings = self._settings
         # Of its own: a renewal never waits behind the requests of passes, and is not subject to what it decides.
         elections = Client(connection, metrics=self._metrics)
-        elector = self._elector(elections) if settings.leader_elect else None
+        elector = self._candidate(elections) if settings.leader_elect else None
         client = Client(
             connection,
             metrics=self._metrics,
@@ -213,7 +218,8 @@ class Process:
             rng=random.Random(),
             begin=logs.reconcile_key.set,
         )
-        self._runtime = runtime
+        self._runtime, self._client, self._elector = runtime, client, elector
+        runtime.watchdog.start()
         code = STOPPED
         try:
             async with asyncio.TaskGroup() as group:
@@ -239,10 +245,11 @@ class Process:
             for failure in _leaves(failures):
                 log.error("a long-lived task failed, ending", exc_info=failure)
             code = FAILED
+        runtime.watchdog.stop()
         log.info("stopped", extra={"code": code})
         return code
 
-    def _elector(self, client: Client) -> Elector:
+    def _candidate(self, client: Client) -> Elector:
         settings = self._settings
         namespace = self._namespace()
 
@@ -299,10 +306,23 @@ class Process:
         if self._runtime is None:
             return "not connected yet"
         watches = list(self._runtime.core_watches())
-        if not watches and not self._leads:
-            return None  # a cold standby is ready to take over
         broken = [f"{name}: {watch.error}" for name, watch in watches if watch.error is not None]
-        return "; ".join(broken) or None
+        standing = self._client.standing.problem() if self._client is not None else None
+        return "; ".join([*broken, *([standing] if standing else [])]) or None
+
+    def _lease_check(self) -> str | None:
+        """A standby that could not take over is not ready, nor is a leader that is about to lose the lead."""
+        return self._elector.trouble if self._elector is not None else None
+
+    def _kro_check(self) -> str | None:
+        return self._runtime.neighbour.problem() if self._runtime is not None else None
+
+    def _lease_lines(self) -> list[str]:
+        if self._elector is None:
+            return ["no election: this process acts"]
+        if self._leads:
+            return [f"{self._identity} leads"]
+        return [f"standby, the lead is with {self._elector.holder or 'nobody yet'}"]
 
     def _definitions_check(self) -> str | None:
         if self._runtime is None:

@@ -382,6 +382,16 @@ class Metrics:
         self.kroasync_watch_errors_total = counter(
             "kroasync_watch_errors_total", "Failures of lists and watches", "gvr"
         )
+        self.kroasync_pass_overruns_total = counter(
+            "kroasync_pass_overruns_total",
+            "Turns of passes that computed for longer than any should; the log has the keys",
+            "gvr",
+        )
+        self.kroasync_odd_objects_total = counter(
+            "kroasync_odd_objects_total",
+            "Times an object was left out because it cannot be read; the log has its name",
+            "gvr",
+        )
 
     def request_done(self, method: str, status: int, seconds: float, request_bytes: int, response_bytes: int) -> None:
         """One request to the API server; status 0 means no answer."""

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from kroasync.engine.allowance import EVALUATION_STEPS, PASS_STEPS
 from kroasync.engine.plan import MAX_OBJECT_BYTES
+from kroasync.model import names
 from kroasync.server import AddressError, parse_address
 
 DEFAULT_WORKERS: Final = 32
@@ -362,6 +363,11 @@ class Settings:
         (),
         _LIST,
         "Prefixes of labels not copied from an instance to its children, besides those that configure something.",
+    )
+    kro_namespaces: tuple[str, ...] = _setting(
+        names.KRO_NAMESPACES,
+        _LIST,
+        "Namespaces in which the Lease `controller.kro.run` is kro's: while it is renewed nothing is written.",
     )
     version_label: str = _setting(
         "",

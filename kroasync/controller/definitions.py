@@ -32,6 +32,7 @@ from kroasync.controller.revisions import (
 from kroasync.controller.serving import Serving
 from kroasync.controller.statuses import write_status
 from kroasync.controller.store import InstanceStore
+from kroasync.controller.watchdog import Watchdog
 from kroasync.graph.build import Built, Limits, building, needed_kinds
 from kroasync.graph.nodes import Graph
 from kroasync.graph.report import condition_message
@@ -102,6 +103,7 @@ class Definitions:
     allow_crd_deletion: bool
     # Longest time between two looks at a CRD that is not established yet.
     progress_s: float
+    watchdog: Watchdog
     _known: dict[Key, _Known] = field(default_factory=dict)
     _crd_changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -342,7 +344,7 @@ class _Pass:
         kinds = await self.owner.kinds.load(needed_kinds(definition))
         # Hundreds of resources take a second: in between instances are looked after.
         steps = building(definition, kinds, limits=self.owner.limits, features=self.owner.features)
-        built = await in_turns(steps, lambda: asyncio.sleep(0))
+        built = await in_turns(steps, lambda: asyncio.sleep(0), self.owner.watchdog.compute)
         metrics = self.owner.metrics
         metrics.rgd_graph_build_total.inc(definition.name)
         metrics.rgd_graph_build_duration_seconds.observe((self.owner.now() - started).total_seconds(), definition.name)

@@ -86,8 +86,8 @@ def contenders(live: Obj, desired: Obj, ours: str) -> dict[str, tuple[str, ...]]
     return found
 
 
-def _taken(fields: Mapping[str, Any], live: Any, desired: Any, at: str) -> Iterator[str]:
-    for step, below in fields.items():
+def _taken(fields: Any, live: Any, desired: Any, at: str) -> Iterator[str]:
+    for step, below in fields.items() if isinstance(fields, dict) else ():
         kind, _, name = step.partition(":")
         if kind == "f" and isinstance(desired, dict) and name in desired and isinstance(live, dict):
             if below:
@@ -95,13 +95,21 @@ def _taken(fields: Mapping[str, Any], live: Any, desired: Any, at: str) -> Itera
             elif live.get(name) != desired[name]:
                 yield f"{at}.{name}"
         elif kind == "k":
-            keys = orjson.loads(name)
+            keys = _keys(name)
             wanted, found = _item(desired, keys), _item(live, keys)
             if wanted is not None and found is not None:
                 yield from _taken(below, found, wanted, f"{at}[]")
 
 
+def _keys(text: str) -> Mapping[str, Any]:
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _item(items: Any, keys: Mapping[str, Any]) -> Any:
-    if not isinstance(items, list):
+    if not isinstance(items, list) or not keys:
         return None
     return next((i for i in items if isinstance(i, dict) and all(i.get(k, v) == v for k, v in keys.items())), None)

@@ -21,6 +21,7 @@ from kroasync.controller.serving import Serving
 from kroasync.controller.statuses import write_status
 from kroasync.controller.store import ChildStore
 from kroasync.controller.told import Told
+from kroasync.controller.watchdog import PassOverranError, Watchdog
 from kroasync.controller.watches import Watches, synced
 from kroasync.engine.actions import Need, Observed, Refusal, Watch
 from kroasync.engine.membership import stranger_text
@@ -127,6 +128,7 @@ class Instances:
     fights: Fights
     pacing: Pacing
     seal_key: bytes
+    watchdog: Watchdog
     _told: Told = field(default_factory=Told)
     # Instances whose last status may have been written although no answer came: the cache may be behind it.
     _unsure: set[Key] = field(default_factory=set)
@@ -170,6 +172,9 @@ class Instances:
             status = compose_unresolved(instance, f"spec is nested more than {MAX_DEPTH} levels", now=self._stamp())
             await self._report(key, served, instance, status)
             return Done()
+        except PassOverranError as error:
+            await self._report(key, served, instance, compose_unresolved(instance, str(error), now=self._stamp()))
+            raise
 
     async def _converge(self, key: Key, served: Served, instance: Obj, world: InstanceWorld, plan: Plan) -> Verdict:
         """Make what is there what the plan declares for the instance, and report."""
@@ -177,7 +182,7 @@ class Instances:
         # A cached instance may be older than a default the definition gained since; the API server adds it on reading.
         whole = {**instance, "spec": defaulted(instance.get("spec") or {}, served.spec_schema)}
         walk = Walk(plan, whole, world, tired=lambda: self.pacing.tired(key))
-        while actions := walk.next_actions():
+        while actions := self.watchdog.compute(walk.next_actions):
             walk.feed(await performer.perform_all(actions))
         outcome = walk.outcome
         if outcome.retry is Retry.FRESH:
@@ -218,7 +223,7 @@ class Instances:
     async def _composed(self, key: Key, plan: Plan, outcome: Outcome, *, refused: StatusRefusal | None = None) -> Obj:
         """The status of a pass; its expressions may take long."""
         steps = composing(plan, outcome, now=self._stamp(), refused=refused)
-        return await in_turns(steps, lambda: self.pacing.pause(key))
+        return await in_turns(steps, lambda: self.pacing.pause(key), self.watchdog.compute)
 
     def _record_contested(self, instance: Obj, contested: dict[Key, str]) -> None:
         for child, text in contested.items():

@@ -19,11 +19,13 @@ T = TypeVar("T")
 SLICE_S: Final = 0.005
 
 
-async def in_turns(steps: Steps[T], pause: Callable[[], Awaitable[object]]) -> T:
-    """What comes of the steps; what else is due runs in the pauses between them."""
+async def in_turns(
+    steps: Steps[T], pause: Callable[[], Awaitable[object]], compute: Callable[[Callable[[], None]], None]
+) -> T:
+    """What comes of the steps; what else is due runs in the pauses between them. `compute` does a step."""
     while True:
         try:
-            next(steps)
+            compute(lambda: next(steps))
         except StopIteration as end:
             value: T = end.value
             return value
@@ -53,7 +55,7 @@ class Pacing:
     async def run(self, key: Key, work: Coroutine[Any, Any, T]) -> T:
         """Do the work of a pass; every turn is charged."""
         try:
-            return await _Metered(work, lambda: self._begin(key), lambda: self._end(key))
+            return await Metered(work, lambda: self._begin(key), lambda: self._end(key))
         finally:
             del self._began[key]
 
@@ -78,7 +80,7 @@ class Pacing:
 
 
 @dataclass(slots=True)
-class _Metered(Generic[T]):
+class Metered(Generic[T]):
     """A coroutine with something to do before and after each of its turns."""
 
     work: Coroutine[Any, Any, T]

@@ -88,7 +88,8 @@ def snapshot_of(revision: Obj) -> Obj:
 
 def number_of(revision: Obj) -> int:
     """The revision number; 0 for a malformed object."""
-    number = revision.get("spec", {}).get("revision")
+    spec = revision.get("spec")
+    number = spec.get("revision") if isinstance(spec, dict) else None
     return number if isinstance(number, int) else 0
 
 

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from kroasync.controller.crds import CRDS, CrdStore, SeenCrd, slim
@@ -20,6 +21,7 @@ from kroasync.controller.fights import Fights
 from kroasync.controller.instances import Instances
 from kroasync.controller.inventories import InventoryKinds
 from kroasync.controller.kinds import ClusterKinds
+from kroasync.controller.neighbour import Neighbour
 from kroasync.controller.outcomes import AWAY_S, Done, RetryAfter, Verdict
 from kroasync.controller.pacing import Pacing
 from kroasync.controller.revisions import REVISIONS, RevisionStore
@@ -27,15 +29,18 @@ from kroasync.controller.served import ServedKinds, wake_by_uid
 from kroasync.controller.serving import Serving, is_behind
 from kroasync.controller.slots import Slots
 from kroasync.controller.store import ChildStore, InstanceStore
-from kroasync.controller.watches import InstanceSink, Watches
+from kroasync.controller.watchdog import PassOverranError, Watchdog
+from kroasync.controller.watches import InstanceSink, Watches, synced
 from kroasync.controller.workqueue import WorkQueue
 from kroasync.engine.plan import Options, Plan
 from kroasync.graph.build import Limits
 from kroasync.kube.client import Client
 from kroasync.kube.errors import ApiError, ServerError, UnreachableError
 from kroasync.kube.lanes import LANE
+from kroasync.kube.lease import LEASES
 from kroasync.kube.watch import Watch
 from kroasync.metrics import Metrics, gvr_path
+from kroasync.model.names import KRO_LEASE_NAME, KRO_NAMESPACES
 from kroasync.model.objects import Key, Obj, Resource, uid_of
 
 log = logging.getLogger("kroasync.runtime")
@@ -73,6 +78,7 @@ class RuntimeOptions:
     limits: Limits = field(default_factory=Limits)
     engine: Options = field(default_factory=Options)
     features: frozenset[str] = frozenset()
+    kro_namespaces: frozenset[str] = frozenset(KRO_NAMESPACES)
 
 
 class Runtime:
@@ -126,6 +132,7 @@ class Runtime:
             self.definition_queue: Slots(self.definition_queue, options.definition_workers, long_s=_LONG_DEFINITION_S),
         }
         self._pacing = Pacing(self.queue, clock=clock, cpu=cpu or clock, slots=self._slots[self.queue])
+        self.watchdog = Watchdog(clock=clock, cpu=cpu or clock)
         self.children = ChildStore(wake_by_uid(self.kinds, self.queue.add))
         self.crds = CrdStore(self._crd_changed)
         self.revisions = RevisionStore(self._revision_gone)
@@ -136,6 +143,7 @@ class Runtime:
         self.recorder = Recorder(
             client, reporter="kro.run/kroasync", instance=options.identity, now=now, enabled=options.events
         )
+        self.neighbour = Neighbour(clock=clock, namespaces=options.kro_namespaces, told=self._kro_acts)
         self._core: list[tuple[str, Watch]] = []
         self._tasks: list[asyncio.Task[Any]] = []
         self._passes: set[asyncio.Task[None]] = set()
@@ -218,6 +226,7 @@ class Runtime:
             max_revisions=options.max_revisions,
             allow_crd_deletion=options.allow_crd_deletion,
             progress_s=options.progress_s,
+            watchdog=self.watchdog,
         )
         self._instances = Instances(
             client=client,
@@ -233,11 +242,15 @@ class Runtime:
             fights=Fights(self._clock),
             pacing=self._pacing,
             seal_key=options.engine.seal_key,
+            watchdog=self.watchdog,
         )
         for resource in (GROUPS, GRAPH_DEFINITIONS):
             self._core_watch(resource, InstanceSink(self.stores[resource]))
         self._core_watch(REVISIONS, self.revisions)
         self._core_watch(CRDS, self.crds, page_size=_CRD_PAGE, keep=slim)
+        selector = f"metadata.name={KRO_LEASE_NAME}"
+        self._leases = self.watches.start("kro", LEASES, self.neighbour, owner="kro", field_selector=selector)
+        self._tasks.append(group.create_task(self.neighbour.run(), name="kro"))
 
     def _make_watch(self, client: Client, resource: Resource, **arguments: Any) -> Watch:
         return Watch(
@@ -259,6 +272,9 @@ class Runtime:
         """Wait for the core watches, then take keys from the queues for ever."""
         for _, watch in self._core:
             await watch.synced.wait()
+        with suppress(UnreachableError):
+            # Without the right to see kro's Lease the controller works as if there was none.
+            await synced(self._leases)
         if lead is not None:
             await self._stand_by(lead)
         assert self._definitions is not None
@@ -288,19 +304,21 @@ class Runtime:
 
     async def _prepare(self) -> None:
         assert self._definitions is not None
+        queue = self.definition_queue
         while True:
-            key = await self.definition_queue.get()
+            key = await queue.get()
             try:
-                await self._definitions.prepare(key)
-                self.definition_queue.forget(key)
-            except (ApiError, TimeoutError) as error:
+                work = self._definitions.prepare(key)
+                await self.watchdog.watch(key, work, partial(self._overran, queue, key))
+                queue.forget(key)
+            except (ApiError, TimeoutError, PassOverranError) as error:
                 log.info("definition not prepared", extra={"definition": str(key), "error": str(error)})
-                self.definition_queue.retry(key, at_most_s=AWAY_S)
+                queue.retry(key, at_most_s=AWAY_S)
             except Exception:
                 # The first pass after the lead is won tells more.
                 log.exception("definition not prepared", extra={"definition": str(key)})
             finally:
-                self.definition_queue.done(key)
+                queue.done(key)
 
     def _is_behind(self, key: Key) -> bool:
         served = self.kinds.get(key.resource)
@@ -312,13 +330,23 @@ class Runtime:
         slots = self._slots[queue]
         while True:
             await slots.acquire()
-            key = await queue.get()
+            key = await self._next(queue)
             slots.hold(key)
             task = group.create_task(self._one(queue, key, reconcile), name=f"reconcile {key}")
             self._passes.add(task)
             task.add_done_callback(self._passes.discard)
             # Its first turn comes first: it tells what passes of this kind cost.
             await asyncio.sleep(0)
+
+    async def _next(self, queue: WorkQueue[Key]) -> Key:
+        """A key whose pass may begin: none does while kro acts."""
+        while True:
+            await self.neighbour.away.wait()
+            key = await queue.get()
+            if self.neighbour.away.is_set():
+                return key
+            queue.done(key)
+            queue.add(key)
 
     async def _one(self, queue: WorkQueue[Key], key: Key, reconcile: Callable[[Key], Awaitable[Verdict]]) -> None:
         """One pass behind a fence: whatever it raises is logged once, counted, and tried again later."""
@@ -327,7 +355,12 @@ class Runtime:
         verdict: Verdict
         try:
             work = self._begun(key, reconcile)
-            verdict = await (self._pacing.run(key, work) if queue is self.queue else work)
+            if queue is self.queue:
+                work = self._pacing.run(key, work)
+            verdict = await self.watchdog.watch(key, work, partial(self._overran, queue, key))
+        except PassOverranError as error:
+            failed = True
+            verdict = RetryAfter(reason=str(error))
         except ApiError as error:
             failed = True
             away = isinstance(error, UnreachableError | ServerError)
@@ -345,6 +378,17 @@ class Runtime:
         took_s = self._clock() - started
         self._count(key, verdict, took_s, failed=failed, of_instance=queue is self.queue)
         _log_pass(key, verdict, took_s, failed=failed)
+
+    def _overran(self, queue: WorkQueue[Key], key: Key, computed_s: float) -> None:
+        """A turn of a pass computed for longer than any should: nothing of the sort happens again soon."""
+        pause_s = queue.quarantine(key, computed_s)
+        extra = {"key": str(key), "computed_s": round(computed_s, 1), "pause_s": round(pause_s)}
+        log.error("a pass held up all others", extra=extra)
+        self._metrics.kroasync_pass_overruns_total.inc(_path_label(key))
+        obj = self.kinds.instance(key) if queue is self.queue else self.stores[key.resource].get(key)
+        if obj is not None:
+            note = f"a pass computed for {computed_s:.0f} s without a pause; the next one is in {pause_s:.0f} s"
+            self.recorder.record(obj, reason="Overran", note=note, action="Reconcile", warning=True)
 
     async def _begun(self, key: Key, reconcile: Callable[[Key], Awaitable[Verdict]]) -> Verdict:
         self._begin(str(key))
@@ -422,6 +466,7 @@ class Runtime:
         assert self._definitions is not None
         failures = 0
         while True:
+            await self.neighbour.away.wait()
             changed, wait_s = self.revisions.changed, None
             try:
                 await self._definitions.release_revisions()
@@ -462,6 +507,9 @@ class Runtime:
         await self.definition_queue.finished()
 
     # What watches tell
+
+    def _kro_acts(self, lease: Obj, text: str) -> None:
+        self.recorder.record(lease, reason="KroActs", note=text, action="StandBy", warning=True)
 
     def _crd_changed(self, before: SeenCrd | None, after: SeenCrd | None) -> None:
         definitions, serving = self._definitions, self._serving

@@ -18,7 +18,7 @@ from kroasync.kube.errors import NotFoundError, UnreachableError
 from kroasync.kube.watch import Sink, Watch
 from kroasync.metrics import Metrics
 from kroasync.model.names import FINALIZER, LABEL_NODE_ID, LABEL_OWNED
-from kroasync.model.objects import Key, Obj, Resource, is_newer, is_same, metadata, uid_of, version_of
+from kroasync.model.objects import Key, Obj, Resource, finalizers_of, is_newer, is_same, uid_of, version_of
 
 CHILD_SELECTOR = f"{LABEL_OWNED}=true,{LABEL_NODE_ID}"
 # More single-object watches of one kind than this share one watch of the whole kind.
@@ -65,7 +65,7 @@ class InstanceSink:
     def event(self, kind: str, obj: Obj) -> None:
         self.heard(kind)
         if kind == "DELETED":
-            if FINALIZER in metadata(obj).get("finalizers", ()):
+            if FINALIZER in finalizers_of(obj):
                 self.dropped[key_of(self.store.resource, obj)] = obj
             self.store.remove(obj)
         else:

@@ -4,8 +4,9 @@ Sync core, async skin: all state changes are plain calls; only `get` and `turn` 
 worked on runs again afterwards. Failures back off per key up to a cap and are never dropped. Groups (one per
 definition) take turns, so a definition with ten thousand waiting instances delays another one by one pass, not by ten
 thousand. Groups whose passes compute much are heavy: while light ones are busy, all heavy ones together get a small
-share of the time, never none; when no light one is busy they get all of it. Keys whose work lasts, since they wait for
-something outside, are many only in groups of their own: a group with as many of them as there are workers gets no turn.
+share of the time, never none; when no light one is busy they get all of it. A key whose pass held up all others rests
+before it runs again. Keys whose work lasts, since they wait for something outside, are many only in groups of their
+own: a group with as many of them as there are workers gets no turn.
 """
 
 import asyncio
@@ -29,6 +30,9 @@ HEAVY_AT_ONCE: Final = 16
 _QUIET_S: Final = 0.25
 # Where a light pass has just been there soon comes another one.
 _LINGER_S: Final = 0.05
+# How long a key rests whose pass held up all others: this, and twice as long each time, up to the other.
+REST_S: Final = 30.0
+LONGEST_REST_S: Final = 300.0
 # So many timers without a meaning are no reason to tidy up.
 _STALE_TIMERS: Final = 1024
 # How often those that have to wait look whether the light ones are done.
@@ -88,6 +92,12 @@ class WorkQueue(Generic[K]):
         # Heavy passes that wait to go on, in the order of their turns, and the one that may compute now.
         self._paused: deque[asyncio.Event] = deque()
         self._granted: K | None = None
+        # Keys whose passes held up all others: how often in a row, and until when they rest; those it happened to in
+        # the pass under way; and from when on one of them may run.
+        self._overruns: dict[K, int] = {}
+        self._rests: dict[K, float] = {}
+        self._overran: set[K] = set()
+        self._rested_from = float("-inf")
         self._changed = asyncio.Event()
         self._finished = asyncio.Event()
         self._finished.set()
@@ -110,11 +120,16 @@ class WorkQueue(Generic[K]):
         return len(self._due)
 
     def add(self, key: K) -> None:
-        """Run the key as soon as its turn comes; cancels a delay it may have."""
-        self._due.pop(key, None)
+        """Run the key as soon as its turn comes; cancels a delay it may have, unless it rests."""
         if key in self._in_work:
+            self._due.pop(key, None)
             self._again.add(key)
-        elif key not in self._waiting:
+            return
+        if key in self._rests and self._rests[key] > self._clock():
+            self.add_after(key, self._rests[key] - self._clock())
+            return
+        self._due.pop(key, None)
+        if key not in self._waiting:
             self.adds += 1
             self._waiting[key] = self._clock()
             self._ready.setdefault(self._group_of(key), deque()).append(key)
@@ -134,7 +149,7 @@ class WorkQueue(Generic[K]):
             return
         if key in self._waiting:
             return
-        when = self._clock() + delay_s
+        when = max(self._clock() + delay_s, self._rests.get(key, float("-inf")))
         if self._due.get(key, float("inf")) <= when:
             return
         self._due[key] = when
@@ -173,7 +188,22 @@ class WorkQueue(Generic[K]):
     def discard(self, key: K) -> None:
         """The key's object is gone: forget failures and delays."""
         self._failures.pop(key, None)
+        self._overruns.pop(key, None)
+        self._rests.pop(key, None)
         self._due.pop(key, None)
+
+    def quarantine(self, key: K, held_s: float) -> float:
+        """The pass over a key in work held up all others: it rests, whatever happens to it; returns for how long.
+
+        Such keys run one by one, the next one when the others have had their share of the time.
+        """
+        now = self._clock()
+        count = self._overruns[key] = self._overruns.get(key, 0) + 1
+        self._rested_from = max(now, self._rested_from) + held_s / SHARE
+        rest_s = min(REST_S * 2.0 ** min(count - 1, 16), LONGEST_REST_S)
+        self._rests[key] = max(now + rest_s, self._rested_from)
+        self._overran.add(key)
+        return self._rests[key] - now
 
     def charge(self, key: K, computed_s: float, held_s: float) -> None:
         """A key in work has computed for `computed_s`, which took `held_s`; nothing else could run meanwhile.
@@ -264,6 +294,10 @@ class WorkQueue(Generic[K]):
         since = self._in_work.pop(key, None)
         self._lasts_no_more(key)
         self._learn(key)
+        if key not in self._overran:
+            self._overruns.pop(key, None)
+            self._rests.pop(key, None)
+        self._overran.discard(key)
         if since is not None and self._worked is not None:
             self._worked(self._clock() - since)
         if not self._in_work:

@@ -27,7 +27,7 @@ from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
 from kroasync.kube.config import ConfigError, Connection
-from kroasync.kube.decoding import decoded
+from kroasync.kube.decoding import decoded, tidy
 from kroasync.kube.errors import (
     ApiError,
     FencedError,
@@ -39,10 +39,14 @@ from kroasync.kube.errors import (
     UnauthorizedError,
     UnreachableError,
     error_of,
+    error_of_status,
+    is_failure,
 )
 from kroasync.kube.lanes import Lanes
+from kroasync.kube.outage import Outage
+from kroasync.kube.standing import Standing
 from kroasync.metrics import Metrics
-from kroasync.model.objects import Key, Obj, Resource
+from kroasync.model.objects import Key, Obj, Resource, metadata, name_of, namespace_of
 
 log = logging.getLogger("kube.client")
 
@@ -56,6 +60,8 @@ _RETRY_AFTER_LIMIT_S: Final = 30.0
 _GET_RETRY_S: Final = 0.1
 _WARNINGS_KEPT: Final = 256
 _QUERIES_KEPT: Final = 64
+# Of more objects that cannot be read the names are not told.
+_ODD_KEPT: Final = 256
 _DEFAULT_TIMEOUT_S: Final = 30.0
 _PLAIN: Final = re.compile(r"[A-Za-z0-9/._-]+")
 _SAFE: Final = "/:@!$&'()*+,;=-._~"
@@ -80,6 +86,8 @@ class Client:
     ) -> None:
         self.connection = connection
         self.metrics = metrics
+        self.standing = Standing(time.monotonic)
+        self.outage = Outage()
         self._may_write = may_write
         self._is_closed = False
         self._left_unanswered = False
@@ -91,6 +99,7 @@ class Client:
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
         self._queries: dict[tuple[tuple[str, str], ...], str] = {}
         self._warned: OrderedDict[str, None] = OrderedDict()
+        self._odd: set[str] = set()
 
     async def request(
         self,
@@ -112,6 +121,9 @@ class Client:
             ) from error
         if not isinstance(answer, dict):
             raise ServerError(f"{method} {path}: the answer is not a JSON object", reason="NotJSON")
+        if is_failure(answer):
+            raise error_of_status(answer)
+        tidy(answer)
         return answer
 
     async def raw(
@@ -132,8 +144,11 @@ class Client:
             headers = await self._headers()
             try:
                 async with self._lanes.place():
-                    return await self._send(method, url, headers, data, content_type, timeout_s)
-            except UnauthorizedError:
+                    content = await self._send(method, url, headers, data, content_type, timeout_s)
+                self.standing.answered(method, path, None)
+                return content
+            except UnauthorizedError as error:
+                self.standing.answered(method, path, error)
                 if renewed or not await self.connection.renew(headers):
                     raise
                 renewed = True
@@ -144,6 +159,10 @@ class Client:
                 if self.metrics:
                     self.metrics.rest_client_request_retries_total.inc(str(error.status), method)
                 await self._sleep(delay_s)
+            except ApiError as error:
+                if error.status:
+                    self.standing.answered(method, path, error)
+                raise
         raise AssertionError("the last attempt returns or raises")
 
     async def _send(
@@ -248,6 +267,7 @@ class Client:
                 if response.status == 401:
                     await self.connection.renew(headers)
                 raise error_of(response.status, await response.read(), response.headers)
+            self.standing.answered("GET", path, None)
             yield response
         finally:
             # An unfinished answer cannot be reused: closing ends the connection, and with it the watch.
@@ -291,16 +311,28 @@ class Client:
         page_query = {**query, "limit": str(limit)} if limit else dict(query)
         while True:
             page = await self.request("GET", path, query=page_query)
-            for item in page.get("items") or ():
+            for item in filter(tidy, _items(page)):
                 # A list's items come without their type.
                 item.setdefault("apiVersion", api_version)
                 item.setdefault("kind", kind)
-                items.append(item if keep is None else keep(item))
-            meta = page.get("metadata") or {}
+                try:
+                    items.append(item if keep is None else keep(item))
+                except Exception as error:
+                    self.odd(resource, item, error)
+            meta = metadata(page)
             token = meta.get("continue")
             if not token:
                 return items, str(meta.get("resourceVersion") or "")
             page_query["continue"] = token
+
+    def odd(self, resource: Resource, obj: Obj, error: Exception) -> None:
+        """Note an object that cannot be read, and so is left out; its name is logged once."""
+        if self.metrics:
+            self.metrics.kroasync_odd_objects_total.inc(str(resource))
+        what = f"{resource} {namespace_of(obj)}/{name_of(obj)}"
+        if what not in self._odd and len(self._odd) < _ODD_KEPT:
+            self._odd.add(what)
+            log.error("%s cannot be read and is left out", what, exc_info=error)
 
     async def create(self, key: Key, obj: Obj, *, manager: str = "") -> Obj:
         return await self.request(
@@ -468,6 +500,14 @@ def unreachable(method: str, url: URL, error: BaseException) -> UnreachableError
         reason="Timeout" if timeout else "Unreachable",
         maybe_done=method != "GET" and not connecting,
     )
+
+
+def _items(page: Obj) -> Sequence[Any]:
+    """The objects of a list; raises ServerError if it is none, which must not pass for an empty one."""
+    items = page.get("items", "missing")
+    if items is not None and not isinstance(items, list):
+        raise ServerError("the answer is not a list: it has no array of items", reason="NotJSON")
+    return items or ()
 
 
 def _shown(content: bytes) -> str:

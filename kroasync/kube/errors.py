@@ -201,6 +201,12 @@ def error_of_status(answer: Mapping[str, Any]) -> ApiError:
     return error_of(code if isinstance(code, int) else 500, orjson.dumps(answer), {})
 
 
+def is_failure(answer: Mapping[str, Any]) -> bool:
+    """Whether an answer, of whatever HTTP status, is a `Status` that says that the request failed."""
+    is_status = answer.get("kind") == "Status" and answer.get("apiVersion") in ("v1", None)
+    return is_status and answer.get("status") == "Failure"
+
+
 def capped(text: str) -> str:
     """At most `MESSAGE_LIMIT` characters of the text, ending in an ellipsis when cut."""
     return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - 1] + "…"

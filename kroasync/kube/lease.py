@@ -107,6 +107,8 @@ class Elector:
         self._fresh = False
         self._maybe_ours = False
         self._refused = asyncio.Event()
+        # What the last look at the Lease, or write of it, failed with.
+        self.trouble: str | None = "not looked at yet"
 
     @property
     def holder(self) -> str:
@@ -219,18 +221,24 @@ class Elector:
             self._fresh = False
             return False
         except (ApiError, TimeoutError) as error:
-            log.warning("lease %s/%s: %s", self._key.namespace, self._key.name, str(error) or "no answer in time")
+            self._note_trouble(str(error) or "no answer in time")
             self._fresh = False
             return False
         except asyncio.CancelledError:
             self._fresh = False
             raise
+        self._note_trouble(None)
         if won:
             self._renewed_at = started
             # An answer read too late, by a process that was held up, says what was, not what is.
             won = self._clock() < started + self._renew_deadline_s
             self.is_leader = self.is_leader or won
         return won
+
+    def _note_trouble(self, trouble: str | None) -> None:
+        if trouble is not None and trouble != self.trouble:
+            log.warning("lease %s/%s: %s", self._key.namespace, self._key.name, trouble)
+        self.trouble = trouble
 
     async def _claim(self, started: float) -> bool:
         # Who leads writes over the version of its own last write; others, and after any doubt, look first.

@@ -2,8 +2,8 @@
 
 A watch must not die, nor fall silent unnoticed: the server ends each one after a few minutes, bookmarks
 keep the resourceVersion young, a connection without a byte for the idle deadline is dropped, an expired
-version means a new list, and every failure is followed by a capped and jittered pause. Only a failing sink,
-which is a bug of its own, ends `run()`.
+version means a new list, and every failure is followed by a capped and jittered pause. An object the sink raises for
+is left out. Only a sink that raises for the rest of a list, which is a bug of its own, ends `run()`.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ import aiohttp
 import orjson
 
 from kroasync.kube.client import Client, path_of
-from kroasync.kube.decoding import decoded
+from kroasync.kube.decoding import decoded, tidy
 from kroasync.kube.errors import (
     ApiError,
     ForbiddenError,
@@ -51,7 +51,9 @@ _EVENTS: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})
 
 
 class Sink(Protocol):
-    """Where a watch delivers; both methods are synchronous, and what they raise ends the watch."""
+    """Where a watch delivers; both methods are synchronous. For an object they raise for they are not asked again in
+    that list or event.
+    """
 
     def replace(self, items: list[Obj], version: str) -> None:
         """The full state, after a list: what is missing from it is gone, unless it is newer than `version` of the
@@ -168,6 +170,7 @@ class Watch:
             raise failure.cause from None
         finally:
             self.connected = False
+            self._client.outage.back(self, self._clock())
 
     async def _round(self) -> float:
         """One list (if needed) and one watch; the seconds to wait before the next."""
@@ -215,6 +218,9 @@ class Watch:
         )
         self._refuse_stale(version)
         first = not self.synced.is_set()
+        if first:
+            # One that ends the process must not be the first again at each start: the others have their turn, too.
+            self._rng.shuffle(items)
         self._deliver(items, version)
         self._version = self._newest = version
         self._heard_at = self._clock()
@@ -290,6 +296,7 @@ class Watch:
                 # Unlike one that refuses to open the watch, this may be about the version.
                 self._version = None
                 raise error_of_status(obj)
+            tidy(obj)
             version = obj["metadata"]["resourceVersion"]
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
             # Not quoted: it may be of a Secret.
@@ -297,10 +304,7 @@ class Watch:
         if kind in _EVENTS:
             obj.setdefault("apiVersion", self.resource.api_version)
             obj.setdefault("kind", self.resource.kind)
-            try:
-                self._sink.event(kind, obj)
-            except Exception as error:
-                raise _SinkError(error) from error
+            self._tell(kind, obj)
         elif kind != "BOOKMARK":
             raise BadEventError(f"unknown type of event {str(kind)[:40]!r}")
         self._version = version
@@ -311,11 +315,29 @@ class Watch:
     def _deliver(self, items: list[Obj], version: str) -> None:
         try:
             self._sink.replace(items, version)
+        except Exception:
+            self._deliver_readable(items, version)
+
+    def _deliver_readable(self, items: list[Obj], version: str) -> None:
+        """Find out which objects the sink raises for, and deliver the others."""
+        readable = [item for item in items if self._tell("ADDED", item)]
+        try:
+            self._sink.replace(readable, version)
         except Exception as error:
             raise _SinkError(error) from error
 
+    def _tell(self, kind: str, obj: Obj) -> bool:
+        """Tell the sink of one object; False if it raises, which must not hurt the others."""
+        try:
+            self._sink.event(kind, obj)
+        except Exception as error:
+            self._client.odd(self.resource, obj, error)
+            return False
+        return True
+
     def _on_connected(self) -> None:
         self.connected = True
+        self._client.outage.back(self, self._clock())
         self.error = None
         self.missing = False
         self._refused = None
@@ -349,13 +371,8 @@ class Watch:
 
     def _on_failure(self, error: Exception) -> float:
         delay_s = self._count(error)
-        log.log(
-            logging.DEBUG if self._failures == 1 else logging.WARNING,
-            "%s: %s; trying again in %.1f s",
-            self._gvr,
-            error,
-            delay_s,
-        )
+        log.debug("%s: %s; trying again in %.1f s", self._gvr, error, delay_s)
+        self._client.outage.failed(self, f"{self._gvr}: {error}", self._clock())
         return delay_s
 
     def _count(self, error: Exception) -> float:

@@ -1,6 +1,6 @@
 """Kubernetes objects are plain dicts; this module names the few facts about them that every layer needs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -120,6 +120,11 @@ def labels_of(obj: Mapping[str, Any]) -> Mapping[str, str]:
 def annotations_of(obj: Mapping[str, Any]) -> Mapping[str, str]:
     found = metadata(obj).get("annotations")
     return found if isinstance(found, dict) else {}
+
+
+def finalizers_of(obj: Mapping[str, Any]) -> Sequence[str]:
+    found = metadata(obj).get("finalizers")
+    return found if isinstance(found, list) else ()
 
 
 def is_deleting(obj: Mapping[str, Any]) -> bool:

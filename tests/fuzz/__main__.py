@@ -18,13 +18,15 @@ from typing import Any
 
 from kroasync.cel import CelError, Env, to_json
 from kroasync.controller.fights import contenders
+from kroasync.controller.revisions import RevisionStore, number_of
 from kroasync.controller.store import ChildStore, InstanceStore
+from kroasync.controller.watches import ChildSink, InstanceSink
 from kroasync.engine.offline import OfflineWorld
 from kroasync.engine.status import compose
 from kroasync.engine.teardown import plan_teardown
 from kroasync.engine.walk import Walk
 from kroasync.graph.build import build
-from kroasync.kube.decoding import decoded
+from kroasync.kube.decoding import decoded, tidy
 from kroasync.kube.errors import ApiError, error_of
 from kroasync.kube.watch import BadEventError, Lines
 from kroasync.model import names
@@ -212,6 +214,26 @@ class Targets:
         except BadEventError:
             return
 
+    def told(self, rng: random.Random) -> None:
+        """An object as a broken server or a proxy may answer it: nulls and wrong types at every place."""
+        instances = InstanceStore(_CONFIGS, lambda key: None, lambda key, gone: None)
+        children = ChildStore(str)
+        sinks = (InstanceSink(instances), ChildSink(children, _CONFIGS), RevisionStore(str))
+        for number in range(3):
+            obj = decoded(json.dumps(mutated(_TOLD, rng)).encode("utf-8", "surrogatepass"))
+            if not tidy(obj):
+                continue
+            obj["metadata"]["resourceVersion"] = str(number)
+            obj.setdefault("apiVersion", "v1")
+            obj.setdefault("kind", "ConfigMap")
+            for sink in sinks:
+                # Each keeps what it is given.
+                sink.event(rng.choice(("ADDED", "MODIFIED", "DELETED")), json.loads(json.dumps(obj)))
+                sink.replace([json.loads(json.dumps(obj))], str(number))
+            number_of(obj)
+            plan_teardown(obj, children.members(_TOLD_INSTANCE))
+            contenders(obj, {"data": {"a": []}}, "us")
+
     def stored(self, rng: random.Random) -> None:
         """An object with our labels as anybody may write it: texts where the API server wants texts, else anything."""
 
@@ -238,6 +260,27 @@ class Targets:
 
 
 _CONFIGS = Resource("", "v1", "ConfigMap", "configmaps")
+_TOLD_INSTANCE = "i"
+_TOLD: dict[str, Any] = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {
+        "name": "x",
+        "namespace": "default",
+        "uid": "u",
+        "resourceVersion": "1",
+        "generation": 1,
+        "deletionTimestamp": "2026-01-01T00:00:00Z",
+        "labels": {names.LABEL_OWNED: "true", names.LABEL_INSTANCE_ID: _TOLD_INSTANCE},
+        "annotations": {names.ANNOTATION_APPLY_ORDER: "1"},
+        "finalizers": [names.FINALIZER],
+        "ownerReferences": [{"kind": "x", "uid": "u", "controller": True}],
+        "managedFields": [{"manager": names.MANAGER_CHILDREN, "operation": "Apply", "fieldsV1": {"f:data": {}}}],
+    },
+    "spec": {"revision": 1, "snapshot": {"name": "x", "spec": {}}},
+    "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+    "data": {"a": "b"},
+}
 _LABELS = (names.LABEL_OWNED, names.LABEL_INSTANCE_ID, names.LABEL_NODE_ID, names.LABEL_APPLYSET_PART_OF)
 _ANNOTATIONS = (
     *(names.ANNOTATION_APPLY_ORDER, names.ANNOTATION_INVENTORY_HASH, names.ANNOTATION_RECONCILE),
@@ -257,8 +300,8 @@ def run(*, seed: int, inputs: int, seconds: float, only: int | None = None) -> i
     """Number of inputs that ended in something that must not happen."""
     corpus = Corpus()
     targets = Targets(corpus)
-    parsers = ("expression", "schema", "answer", "stored", "manifest", "definition", "instance")
-    weights = (8, 4, 4, 4, 2, 2, 2)
+    parsers = ("expression", "schema", "answer", "stored", "told", "manifest", "definition", "instance")
+    weights = (8, 4, 4, 4, 4, 2, 2, 2)
     counts: Counter[str] = Counter()
     failures = 0
     slowest = ("", 0.0)

@@ -15,6 +15,7 @@ import kroasync.app
 import kroasync.controller.runtime
 from kroasync.app import DEPOSED, FAILED, STOPPED, Process, runtime_options
 from kroasync.controller.runtime import RuntimeOptions
+from kroasync.kube.errors import UnauthorizedError, UnreachableError
 from kroasync.kube.lease import Elector
 from kroasync.model.objects import Key, Obj, Resource
 from kroasync.settings import Settings
@@ -82,6 +83,7 @@ CONTROLLER = [
     "max_object_bytes",
     "rgd_max_graph_revisions",
     "label_propagation_exclude",
+    "kro_namespaces",
     "version_label",
     "events",
     "feature_gates",
@@ -120,6 +122,9 @@ class FakeWatch:
 class FakeRuntime:
     watches: dict[str, FakeWatch]
 
+    def core_watches(self) -> list[tuple[str, FakeWatch]]:
+        return []
+
     def watch_states(self) -> list[tuple[str, FakeWatch]]:
         return list(self.watches.items())
 
@@ -155,6 +160,36 @@ def test_readiness_lists_every_watch_with_its_age() -> None:
 def test_when_the_kinds_are_ready(watch: FakeWatch, problem: str | None) -> None:
     """A watch is late after twice the idle deadline; what may not be watched is told by whose definition needs it."""
     assert process(w=watch)._kinds_check() == problem
+
+
+async def test_a_candidate_that_cannot_have_the_lease_is_not_ready() -> None:
+    """And a standby says that it is one, and who leads."""
+    on = stage(replace(Settings(), leader_elect=True))
+    refusing = Breaking(on.server)
+    one = Elector(FakeClient(on.server), "default", "lease", "one")
+    two = Elector(refusing, "default", "lease", "two", retry_period_s=0.05)
+    await one.acquire()
+    refusing.refuse = True
+    async with asyncio.timeout(ENDS_WITHIN_S), asyncio.TaskGroup() as group:
+        running = group.create_task(on.process.control(on.client, two))
+        while "cannot get" not in (on.process._lease_check() or ""):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        refusing.refuse = False
+        while on.process._lease_check() is not None:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert on.process._lease_lines() == ["standby, the lead is with one"]
+        on.process.stop()
+        assert await running == STOPPED
+
+
+async def test_a_process_whose_token_is_refused_is_not_ready() -> None:
+    found = process()
+    found._client = client = FakeClient(FakeServer())
+    assert found._api_check() is None
+    for _ in range(3):
+        client.standing.answered("PATCH", "/", UnauthorizedError("revoked", status=401))
+    client.standing._credential.since -= 11
+    assert "revoked" in str(found._api_check())
 
 
 # The end of a process
@@ -196,23 +231,27 @@ class Breaking(FakeClient):
 
     method = ""
     path = ""
+    refuse = False
 
     async def _exchange(
         self, method: str, target: str, data: bytes | None, content_type: str, timeout_s: float
     ) -> tuple[int, bytes, dict[str, str]]:
+        if self.refuse:
+            return 403, b'{"kind":"Status","reason":"Forbidden","message":"leases is forbidden: cannot get"}', {}
         if self.path and method == self.method and self.path in target:
             raise ZeroDivisionError
         return await super()._exchange(method, target, data, content_type, timeout_s)
 
     async def list(self, resource: Resource, *arguments: Any, **more: Any) -> tuple[list[Obj], str]:
         if self.method == "LIST" and resource == CRDS:
-            return [{"metadata": "no object"}], "1"
+            raise UnreachableError("away")
         return await super().list(resource, *arguments, **more)
 
 
 async def break_watch(stage: Stage) -> None:
     assert isinstance(stage.client, Breaking)
-    stage.client.method = "LIST"
+    stage.client.method, stage.client.metrics = "LIST", stage.process._metrics
+    stage.process._metrics.kroasync_watch_errors_total = BrokenMetric()  # type: ignore[assignment]
 
 
 async def break_consumer(stage: Stage) -> None:

@@ -4,12 +4,13 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kroasync.controller.workqueue import HEAVY_AT_ONCE, HEAVY_S, SHARE, WorkQueue
+from kroasync.controller.workqueue import HEAVY_AT_ONCE, HEAVY_S, REST_S, SHARE, WorkQueue
 from tests.fakes import virtual
 
 SLOW_S, QUICK_S = 0.05, 0.002
@@ -163,6 +164,54 @@ def test_a_discarded_key_has_no_delay_and_no_failures(bench: Bench) -> None:
     bench.now = 100.0
     assert bench.drain() == []
     assert bench.queue.failures("g/a") == 0
+
+
+def overrun(bench: Bench, key: str, held_s: float) -> float:
+    assert bench.queue.get_nowait() == key
+    rest_s = bench.queue.quarantine(key, held_s)
+    bench.queue.done(key)
+    return rest_s
+
+
+def test_a_key_that_held_up_all_others_rests_whatever_happens_to_it(bench: Bench) -> None:
+    bench.queue.add("g/a")
+    assert overrun(bench, "g/a", 0.1) == REST_S
+    bench.queue.add("g/a")
+    bench.queue.add_after("g/a", 1.0)
+    bench.queue.retry("g/a")
+    bench.queue.add("g/b")
+    bench.now = REST_S - 0.1
+    assert bench.drain() == ["g/b"]
+    bench.now = REST_S
+    assert bench.drain() == ["g/a"]
+
+
+def test_rests_grow_up_to_a_cap_and_end_with_a_pass_that_holds_up_nobody(bench: Bench) -> None:
+    rests = []
+    bench.queue.add("g/a")
+    for _ in range(6):
+        rests.append(overrun(bench, "g/a", 0.1))
+        bench.queue.add("g/a")
+        bench.now += rests[-1]
+    assert rests == [30, 60, 120, 240, 300, 300]
+    assert bench.drain() == ["g/a"]
+    bench.queue.add("g/a")
+    assert bench.drain() == ["g/a"]
+
+
+def test_many_keys_that_hold_up_all_others_run_one_by_one_and_have_a_small_share(bench: Bench) -> None:
+    keys = [f"g/{number}" for number in range(20)]
+    for key in keys:
+        bench.queue.add(key)
+    for key in keys:
+        overrun(bench, key, 3.0)
+        bench.queue.add(key)
+    starts: list[float] = []
+    while len(starts) < len(keys):
+        bench.now += 1.0
+        starts += [bench.now for _ in bench.drain()]
+    gaps = [after - before for before, after in pairwise(starts)]
+    assert min(gaps) >= 3.0 / SHARE - 1.0
 
 
 def test_times_and_counts_for_the_metrics(bench: Bench) -> None:

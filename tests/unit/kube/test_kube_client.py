@@ -9,8 +9,11 @@ import pytest
 from kroasync.kube.client import Client
 from kroasync.kube.config import Connection
 from kroasync.kube.errors import (
+    AlreadyExistsError,
+    ApiError,
     ConflictError,
     FencedError,
+    ForbiddenError,
     GoneError,
     InvalidError,
     NotFoundError,
@@ -20,7 +23,7 @@ from kroasync.kube.errors import (
     UnreachableError,
 )
 from kroasync.metrics import Metrics
-from kroasync.model.objects import Key, Resource
+from kroasync.model.objects import Key, Obj, Resource
 
 CONFIGMAPS = Resource("", "v1", "ConfigMap", "configmaps")
 DEPLOYMENTS = Resource("apps", "v1", "Deployment", "deployments")
@@ -169,12 +172,13 @@ async def test_list_keeps_of_each_object_what_it_is_told_to(api: Any) -> None:
 
 
 async def test_list_starts_over_in_one_piece_when_its_snapshot_expires(api: Any) -> None:
+    item = {"metadata": {"name": "a"}}
     api.on(
         "GET",
         "/api/v1/nodes",
-        api.json({"items": [{}], "metadata": {"resourceVersion": "7", "continue": "t"}}),
+        api.json({"items": [item], "metadata": {"resourceVersion": "7", "continue": "t"}}),
         api.json({"kind": "Status", "reason": "Expired"}, 410),
-        api.json({"items": [{}, {}], "metadata": {"resourceVersion": "9"}}),
+        api.json({"items": [item, item], "metadata": {"resourceVersion": "9"}}),
     )
     items, version = await api.client().list(NODES)
     assert (len(items), version) == (2, "9")
@@ -251,6 +255,34 @@ async def test_success_without_an_object_is_a_server_error(api: Any, body: str) 
     with pytest.raises(ServerError) as caught:
         await api.client().get(CM)
     assert caught.value.reason == "NotJSON"
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        ({"code": 403, "reason": "Forbidden"}, ForbiddenError),
+        ({"code": 409, "reason": "AlreadyExists"}, AlreadyExistsError),
+        ({"code": "409"}, ServerError),
+        ({}, ServerError),
+    ],
+)
+async def test_a_failure_is_one_whatever_the_http_status(api: Any, status: Obj, error: type[ApiError]) -> None:
+    api.on("GET", PATH, api.json({"kind": "Status", "apiVersion": "v1", "status": "Failure", **status}))
+    with pytest.raises(error):
+        await api.client().get(CM)
+
+
+async def test_an_object_of_a_kind_named_status_is_none(api: Any) -> None:
+    obj = {"kind": "Status", "apiVersion": "kro.run/v1", "status": "Failure"}
+    api.on("GET", PATH, api.json(obj))
+    assert await api.client().get(CM) == obj
+
+
+async def test_an_object_that_cannot_be_kept_is_left_out_of_the_list(api: Any) -> None:
+    items = [{"metadata": {"name": name}, "spec": spec} for name, spec in (("a", {"x": 1}), ("odd", None))]
+    api.on("GET", "/api/v1/nodes", api.json({"items": items, "metadata": {"resourceVersion": "7"}}))
+    found, _ = await api.client().list(NODES, keep=lambda obj: {"x": obj["spec"]["x"]})
+    assert found == [{"x": 1}]
 
 
 async def test_redirects_are_not_followed(api: Any) -> None:

@@ -28,7 +28,8 @@ class Recorder:
         self.changed = asyncio.Event()
 
     def replace(self, items: list[Obj], version: str) -> None:
-        self._add("replace", [i["metadata"]["name"] for i in items])
+        # In any order: see `test_the_first_list_comes_in_another_order_at_each_start`.
+        self._add("replace", sorted(i["metadata"]["name"] for i in items))
 
     def event(self, type: str, obj: Obj) -> None:
         self._add(type, obj["metadata"]["name"])
@@ -111,6 +112,27 @@ async def test_lists_then_watches_from_the_lists_version(api: Any) -> None:
         "resourceVersion": "10",
         "labelSelector": "x=y",
     }
+
+
+async def test_the_first_list_comes_in_another_order_at_each_start(api: Any) -> None:
+    """An instance whose pass ends the process is not the first again and again."""
+    found: list[list[str]] = []
+
+    class Sink(Recorder):
+        def replace(self, items: list[Obj], version: str) -> None:
+            found.append([i["metadata"]["name"] for i in items])
+            super().replace(items, version)
+
+    serve(api, [api.json(listed(*"abcdefgh"))], [api.stream(then="hang")])
+    for start in range(2):
+        sink = Sink()
+        watch = Watch(api.client(), APPS, sink=sink, rng=random.Random(start))
+        task = asyncio.create_task(watch.run())
+        await sink.count(1)
+        task.cancel()
+        await asyncio.wait([task])
+    assert sorted(found[0]) == sorted(found[1]) == [*"abcdefgh"]
+    assert found[0] != found[1]
 
 
 async def test_events_carry_their_type(api: Any) -> None:
@@ -390,16 +412,96 @@ async def test_a_server_that_goes_on_refusing_is_asked_for_a_list(api: Any) -> N
         assert watch.relists == 1
 
 
-@pytest.mark.parametrize("where", ["replace", "event"])
-async def test_a_failing_sink_is_a_bug_that_surfaces(api: Any, where: str) -> None:
+class Picky(Recorder):
+    """Raises for one object, wherever it comes."""
+
+    def replace(self, items: list[Obj], version: str) -> None:
+        for item in items:
+            self._look(item)
+        super().replace(items, version)
+
+    def event(self, type: str, obj: Obj) -> None:
+        self._look(obj)
+        super().event(type, obj)
+
+    def _look(self, obj: Obj) -> None:
+        if obj["metadata"]["name"] == "odd":
+            raise OSError("cannot be read")
+
+
+async def test_an_object_the_sink_raises_for_is_left_out_and_named_once(
+    api: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    serve(
+        api,
+        [api.json(listed("a", "odd", "b"))],
+        [api.stream(line("MODIFIED", "odd", 11), line("MODIFIED", "a", 12), then="hang")],
+    )
+    sink, metrics = Picky(), Metrics()
+    async with running(api, sink, metrics=metrics):
+        await sink.last("MODIFIED", "a")
+    assert ("replace", ["a", "b"]) in sink.log
+    assert ("ADDED", "odd") not in sink.log
+    assert [r.getMessage() for r in caplog.records] == [f"{APPS} /odd cannot be read and is left out"]
+    assert f'kroasync_odd_objects_total{{gvr="{APPS}"}} 2.0' in metrics.render().decode()
+
+
+_WRONG = (None, 0, True, "x", [], [None], {}, {"": None})
+
+
+@pytest.mark.parametrize("wrong", _WRONG, ids=repr)
+async def test_metadata_of_the_wrong_type_reaches_no_sink(api: Any, wrong: Any) -> None:
+    """From a list, from an event; what is wrong is left out, what is right is there."""
+    fields = ("labels", "annotations", "finalizers", "ownerReferences", "managedFields", "uid", "deletionTimestamp")
+    odd = {"metadata": {"name": "odd", "resourceVersion": "11", **dict.fromkeys(fields, wrong)}}
+    got: list[Obj] = []
+
+    class Sink(Recorder):
+        def replace(self, items: list[Obj], version: str) -> None:
+            got.extend(items)
+            super().replace(items, version)
+
+        def event(self, type: str, obj: Obj) -> None:
+            got.append(obj)
+            super().event(type, obj)
+
+    serve(
+        api,
+        [api.json({"items": [odd, wrong, {"metadata": wrong}, {}], "metadata": {"resourceVersion": "10"}})],
+        [api.stream(orjson.dumps({"type": "ADDED", "object": odd}) + b"\n", then="hang")],
+    )
+    sink = Sink()
+    async with running(api, sink):
+        await sink.last("ADDED", "odd")
+    assert [o["metadata"]["name"] for o in got] == ["odd", "odd"]
+    for obj in got:
+        meta = obj["metadata"]
+        assert all(isinstance(text, str) for name in ("uid", "deletionTimestamp") if (text := meta.get(name, "")) != "")
+        for name in ("labels", "annotations"):
+            assert meta.get(name, {}) == {}
+        assert all(isinstance(f, str) for f in meta.get("finalizers", []))
+        assert all(isinstance(o, dict) for n in ("ownerReferences", "managedFields") for o in meta.get(n, []))
+
+
+async def test_an_answer_that_is_no_list_is_not_an_empty_one(api: Any) -> None:
+    """All objects of the kind would be taken for deleted."""
+    failure = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "reason": "Forbidden"}
+    serve(
+        api,
+        [api.json(failure), api.json({}), api.json({"items": "x"}), api.json(listed("a"))],
+        [api.stream(then="hang")],
+    )
+    sink = Recorder()
+    async with running(api, sink) as watch:
+        assert await sink.count(1) == [("replace", ["a"])]
+        assert watch.errors == 3
+
+
+async def test_a_failing_sink_is_a_bug_that_surfaces(api: Any) -> None:
     """Even with an error the watch itself would survive."""
 
     class Sink(Recorder):
         def replace(self, items: list[Obj], version: str) -> None:
-            if where == "replace":
-                raise OSError("bug")
-
-        def event(self, type: str, obj: Obj) -> None:
             raise OSError("bug")
 
     serve(api, [api.json(listed())], [api.stream(line("ADDED", "a", 11), then="hang")])
@@ -494,6 +596,31 @@ def test_a_line_without_end_is_not_held_for_ever() -> None:
     reader.feed(b"12345678")
     with pytest.raises(BadEventError, match="longer than 10 bytes"):
         reader.feed(b"9abc")
+
+
+async def test_watches_of_one_client_tell_an_outage_once(api: Any, caplog: pytest.LogCaptureFixture) -> None:
+    away = api.json({"kind": "Status"}, 500)
+    answers = [away] * 12
+
+    async def answer(request: Any) -> Any:
+        if answers:
+            return await answers.pop()(request)
+        return await (api.stream(then="hang") if "watch" in request.query else api.json(listed("a")))(request)
+
+    api.on("GET", PATH, answer)
+    client, sinks = api.client(), [Recorder() for _ in range(3)]
+    watches = [Watch(client, APPS, sink=sink, sleep=api.sleep, rng=random.Random(1)) for sink in sinks]
+    tasks = [asyncio.create_task(watch.run()) for watch in watches]
+    for sink in sinks:
+        await sink.count(1)
+    async with asyncio.timeout(4):
+        while not all(watch.connected for watch in watches):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["watches fail, trying again in silence", "watches go on"]
 
 
 async def test_a_list_from_before_what_was_told_is_not_believed(api: Any) -> None:

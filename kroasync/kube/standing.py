@@ -1,0 +1,66 @@
+"""Whether the API server lets this process do its work, told by what it answers anyway.
+
+A credential that is no longer accepted stops everything. Of rights, only those that every controller needs count: to
+write definitions, revisions and Events. That some kind of instances or children is not granted is a matter of those who
+need it, and they say so. Open watches do not tell: the API server lets them go on until they end by themselves.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from kroasync.kube.errors import ApiError, ForbiddenError, UnauthorizedError
+
+# One refusal may be of a moment in which a role is replaced.
+_REFUSALS: Final = 3
+_FOR_S: Final = 10.0
+_NEEDED: Final = re.compile(r"/(?:resourcegroups|resourcegraphdefinitions|graphrevisions|events)(?:/|$)")
+
+
+@dataclass(slots=True)
+class _Refusals:
+    """Refusals in a row."""
+
+    since: float = 0.0
+    count: int = 0
+    text: str = ""
+
+    def add(self, now: float, text: str) -> None:
+        if not self.count:
+            self.since = now
+        self.count += 1
+        self.text = text
+
+    def problem(self, now: float) -> str | None:
+        lasts = self.count >= _REFUSALS and now - self.since >= _FOR_S
+        return f"refused for {now - self.since:.0f} s: {self.text}" if lasts else None
+
+
+class Standing:
+    """`clock` is monotonic seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._credential = _Refusals()
+        self._rights = _Refusals()
+
+    def answered(self, method: str, path: str, error: ApiError | None) -> None:
+        """The API server answered a request, with an error or without one."""
+        if error is not None and (error.status == 429 or error.status >= 500):
+            return  # it did not come to that
+        if isinstance(error, UnauthorizedError):
+            self._credential.add(self._clock(), str(error))
+            return
+        self._credential.count = 0
+        if method == "GET" or not _NEEDED.search(path):
+            return
+        if isinstance(error, ForbiddenError) and not error.quotes_body:
+            self._rights.add(self._clock(), str(error))
+        else:
+            self._rights.count = 0
+
+    def problem(self) -> str | None:
+        """What keeps this process from its work; None while nothing is known to."""
+        now = self._clock()
+        return self._credential.problem(now) or self._rights.problem(now)

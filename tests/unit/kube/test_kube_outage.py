@@ -1,0 +1,59 @@
+"""One line for an outage and one for its end, however many watches there are."""
+
+from typing import Any
+
+import pytest
+
+from kroasync.kube.outage import Outage
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, Any]]:
+    return [(record.getMessage(), record.__dict__["watches"]) for record in caplog.records]
+
+
+FAIL, GO_ON = "watches fail, trying again in silence", "watches go on"
+
+
+def outage(found: Outage, watches: range, *, begin: int, end: int) -> None:
+    """All of them fail every five seconds, and come back one after the other."""
+    for now in range(begin, end, 5):
+        for watch in watches:
+            found.failed(watch, f"{watch}: no answer", now)
+    for watch in watches:
+        found.back(watch, end)
+
+
+def test_an_outage_of_many_watches_is_two_lines(caplog: pytest.LogCaptureFixture) -> None:
+    found = Outage()
+    outage(found, range(70), begin=0, end=300)
+    outage(found, range(70), begin=1000, end=1010)
+    assert lines(caplog) == [(FAIL, 70), (GO_ON, 70)] * 2
+    assert [r.__dict__["lasted_s"] for r in caplog.records if r.getMessage() == GO_ON] == [295, 5]
+    assert caplog.records[0].__dict__["first"] == "0: no answer"
+
+
+def test_a_connection_that_is_cut_once_is_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    found = Outage()
+    for watch in range(70):
+        found.failed(watch, "cut", 0)
+        found.back(watch, 1)
+    assert lines(caplog) == []
+
+
+def test_watches_that_begin_to_fail_later_are_of_the_same_outage(caplog: pytest.LogCaptureFixture) -> None:
+    found = Outage()
+    for now in range(0, 50, 5):
+        for watch in range(now + 1):
+            found.failed(watch, "away", now)
+    for watch in range(50):
+        found.back(watch, 60)
+    assert [message for message, _ in lines(caplog)] == [FAIL, GO_ON]
+
+
+def test_one_watch_that_fails_for_good_hides_no_outage(caplog: pytest.LogCaptureFixture) -> None:
+    found = Outage()
+    for now in range(0, 1000, 5):
+        found.failed("odd", "no such server", now)
+    outage(found, range(70), begin=1000, end=1060)
+    found.back("odd", 2000)
+    assert lines(caplog) == [(FAIL, 1), (FAIL, 71), (GO_ON, 71)]
