@@ -82,6 +82,7 @@ def _result(ast: Ast, env: Declarations, checker: "_Checker") -> Checked:
         functions=frozenset(checker.functions),
         variables=variables,
         overloads=checker.overloads,
+        work=checker.work,
     )
 
 
@@ -165,6 +166,11 @@ class _Checker:
         if self._unify.work > self._max_work:
             message = f"type-checking takes more than {self._max_work} steps"
             raise TooLargeError(self._source, (Issue(message, node.span),))
+
+    @property
+    def work(self) -> int:
+        """Types looked at so far."""
+        return self._unify.work
 
     # Issues
 

@@ -152,6 +152,20 @@ def leaves(obj: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
             yield here, value
 
 
+def counts_more(value: Any, limit: int) -> bool:
+    """Whether there are more than `limit` values in lists and objects; no more than that are looked at."""
+    count = 1
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict | list):
+            count += len(item)
+            if count > limit:
+                return True
+            stack.extend(item.values() if isinstance(item, dict) else item)
+    return False
+
+
 def nests_deeper(value: Any, limit: int) -> bool:
     """Whether lists and objects nest more than `limit` levels; asked before anything recurses into it."""
     level = [value]
