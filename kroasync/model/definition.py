@@ -81,6 +81,8 @@ class Definition:
     resources: tuple[ResourceSpec, ...] = ()
     source_spec: Obj = field(default_factory=dict)
     """The whole `spec` in today's shape: what a revision snapshots and hashes."""
+    known_hash: str = ""
+    """The hash where it is known already; a large spec takes long to hash."""
 
     @property
     def namespaced(self) -> bool:
@@ -95,7 +97,7 @@ class Definition:
     @property
     def hash(self) -> str:
         """The hash by which revisions are told apart."""
-        return spec_hash(self.source_spec)
+        return self.known_hash or spec_hash(self.source_spec)
 
 
 def is_definition(obj: Mapping[str, Any]) -> bool:

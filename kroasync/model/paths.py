@@ -166,16 +166,20 @@ def counts_more(value: Any, limit: int) -> bool:
     return False
 
 
+_CONTAINERS: Final = (dict, list)
+
+
 def nests_deeper(value: Any, limit: int) -> bool:
     """Whether lists and objects nest more than `limit` levels; asked before anything recurses into it."""
-    level = [value]
-    for _ in range(limit + 1):
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(limit):
+        if not level:
+            return False
+        # Only containers are kept: most values are none, and this is asked of every object.
         level = [
             child
             for item in level
-            if isinstance(item, dict | list)
             for child in (item.values() if isinstance(item, dict) else item)
+            if isinstance(child, _CONTAINERS)
         ]
-        if not level:
-            return False
-    return True
+    return any(map(len, level))
