@@ -25,6 +25,7 @@ from kroasync.cel.errors import (
     ParseError,
     PendingError,
     RangeError,
+    TooLargeError,
     UnboundError,
     ValueError_,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "PendingError",
     "Program",
     "RangeError",
+    "TooLargeError",
     "Type",
     "TypeProvider",
     "UnboundError",

@@ -3,7 +3,7 @@
 from typing import Any, TypeVar
 
 from kroasync.cel import syntax
-from kroasync.cel.errors import Issue, ParseError, Span
+from kroasync.cel.errors import Issue, ParseError, Span, TooLargeError
 from kroasync.cel.syntax import MAX_DEPTH, TOO_DEEP, Call, Literal, Node
 
 _NodeT = TypeVar("_NodeT", bound=Node)
@@ -12,10 +12,11 @@ _NodeT = TypeVar("_NodeT", bound=Node)
 class Builder:
     """Nodes, ids and issues of one text."""
 
-    __slots__ = ("_depths", "issues", "next_id", "parenthesised", "text")
+    __slots__ = ("_depths", "issues", "max_nodes", "next_id", "parenthesised", "text")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, max_nodes: int) -> None:
         self.text = text
+        self.max_nodes = max_nodes
         self.next_id = 1
         self.issues: list[Issue] = []
         self.parenthesised: set[int] = set()
@@ -25,6 +26,9 @@ class Builder:
     def new_id(self, depth: int = 0) -> int:
         self._depths.append(depth)
         self.next_id += 1
+        if self.next_id - 1 > self.max_nodes:
+            message = f"expression has more than {self.max_nodes} nodes"
+            raise TooLargeError(self.text, (Issue(message, (0, 0)),))
         return self.next_id - 1
 
     def add(self, node: _NodeT, *, spine: int = -1) -> _NodeT:

@@ -6,13 +6,14 @@ spines of operators, which are walked in a loop.
 """
 
 import difflib
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from kroasync.cel import syntax
 from kroasync.cel.decls import Declarations, Overload, Signature, parse_signature
-from kroasync.cel.errors import CheckError, Issue
+from kroasync.cel.errors import CheckError, Issue, TooLargeError
 from kroasync.cel.literal_checks import literal_fault, shown
 from kroasync.cel.reads import find_reads
 from kroasync.cel.scopes import Scope
@@ -50,9 +51,13 @@ from kroasync.cel.unify import Substitution, bounded
 from kroasync.cel.values import UInt
 
 
-def check(ast: Ast, env: Declarations) -> Checked:
-    """Types of all nodes; raises CheckError with every issue."""
-    checker = _Checker(env)
+def check(ast: Ast, env: Declarations, *, max_work: int = sys.maxsize) -> Checked:
+    """Types of all nodes; raises CheckError with every issue.
+
+    Checking stops with TooLargeError when it has looked at more than `max_work` types, their parts counted: some ten a
+    node are usual, types nested in each other take more.
+    """
+    checker = _Checker(env, ast.source, max_work)
     try:
         checker.check(ast.root)
         return _result(ast, env, checker)
@@ -66,8 +71,9 @@ def _result(ast: Ast, env: Declarations, checker: "_Checker") -> Checked:
     if checker.issues:
         issues = sorted(checker.issues, key=lambda issue: issue.span)
         raise CheckError(ast.source, tuple(issues))
-    types = {id_: checker.final(type_) for id_, type_ in checker.types.items()}
-    variables = {id_: tuple(map(checker.final, bound)) for id_, bound in checker.variables.items()}
+    final = checker.finals()
+    types = {id_: final(type_) for id_, type_ in checker.types.items()}
+    variables = {id_: tuple(map(final, bound)) for id_, bound in checker.variables.items()}
     return Checked(
         ast=ast,
         types=types,
@@ -76,6 +82,7 @@ def _result(ast: Ast, env: Declarations, checker: "_Checker") -> Checked:
         functions=frozenset(checker.functions),
         variables=variables,
         overloads=checker.overloads,
+        work=checker.work,
     )
 
 
@@ -121,7 +128,7 @@ _Candidate: TypeAlias = Overload | Signature
 
 
 class _Checker:
-    def __init__(self, env: Declarations) -> None:
+    def __init__(self, env: Declarations, source: str, max_work: int) -> None:
         self.env = env
         self.issues: list[Issue] = []
         self.types: dict[int, Type] = {}
@@ -132,13 +139,18 @@ class _Checker:
         self.qualified: dict[int, str] = {}
         self._scope: Scope[Type] = Scope()
         self._unify = Substitution()
-        self._dotted_roots = {
-            name.partition(".")[0] for names in (env.variables, env.type_names) for name in names if "." in name
-        }
+        self._dotted_roots = env.dotted_roots
+        self._source = source
+        self._max_work = max_work
 
     def final(self, type_: Type) -> Type:
         """The type with what was found out about its variables; dyn for those nothing is known of."""
-        return self._unify.apply(type_, unbound_as_dyn=True)
+        return self._unify.final(type_, {})
+
+    def finals(self) -> Callable[[Type], Type]:
+        """The same for many types, when nothing more will be found out."""
+        known: dict[int, Type] = {}
+        return lambda type_: self._unify.final(type_, known)
 
     def check(self, node: Node) -> Type:
         """The type of a node; it and all below are recorded."""
@@ -146,7 +158,19 @@ class _Checker:
         handler = _MACRO[node.kind] if isinstance(node, Macro) else _CHECK[type(node)]
         type_ = bounded(handler(self, node))
         self.types[node.id] = type_
+        self.stop_at_limit(node)
         return type_
+
+    def stop_at_limit(self, node: Node) -> None:
+        """Raises TooLargeError when the types have been too much work."""
+        if self._unify.work > self._max_work:
+            message = f"type-checking takes more than {self._max_work} steps"
+            raise TooLargeError(self._source, (Issue(message, node.span),))
+
+    @property
+    def work(self) -> int:
+        """Types looked at so far."""
+        return self._unify.work
 
     # Issues
 
@@ -292,6 +316,7 @@ class _Checker:
             given = (left, self.check(call.args[1]))
             left = bounded(self._resolve(call, call.function, self.env.functions.get(call.function, ()), given))
             self.types[call.id] = left
+            self.stop_at_limit(call)
         return left
 
     def _conditional(self, node: Call) -> Type:

@@ -119,6 +119,8 @@ class _Compiler:
         self.variables: Mapping[int, tuple[Type, ...]] = checked.variables if checked else {}
         self.overloads: Mapping[int, tuple[Overload, ...]] = checked.overloads if checked else {}
         self.slots = 0
+        # What the macros compiled so far weigh, by id: those inside are not walked again.
+        self.weights: dict[int, int] = {}
 
     def new_slot(self) -> int:
         self.slots += 1
@@ -508,10 +510,29 @@ class _Compiler:
                 lifts=lifts,
                 condition=None if node.condition is None else self.compile(node.condition, inner),
                 body=self.compile(node.body, inner),
-                cost=1 + sum(map(self._weight, syntax.walk(node.body))) // _WEIGHT_PER_STEP,
+                cost=1 + self._loop_weight(node) // _WEIGHT_PER_STEP,
                 span=node.span,
             )
         )
+
+    def _loop_weight(self, node: Macro) -> int:
+        """What a macro's body weighs; the parts of the macro are compiled."""
+        body = self._weight_below(node.body)
+        others = (part for part in (node.range, node.condition) if part is not None)
+        self.weights[node.id] = 1 + body + sum(map(self._weight_below, others))
+        return body
+
+    def _weight_below(self, root: Node) -> int:
+        """What a node and all below it weigh."""
+        total, stack = 0, [root]
+        while stack:
+            node = stack.pop()
+            if node.id in self.weights:
+                total += self.weights[node.id]
+                continue
+            total += self._weight(node)
+            stack.extend(syntax.children(node))
+        return total
 
     def _weight(self, node: Node) -> int:
         """How much work a node may be, an operator being 1."""

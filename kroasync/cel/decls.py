@@ -16,7 +16,7 @@ only with arguments whose outermost type matches; elements of lists and maps it 
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
@@ -72,6 +72,10 @@ class Declarations(Protocol):
     @property
     def types(self) -> TypeProvider | None:
         """Fields of object types."""
+
+    @property
+    def dotted_roots(self) -> Set[str]:
+        """The first parts of dotted variables and type names."""
 
     def is_function(self, name: str) -> bool:
         """True if a global function (or one in a namespace) of this name exists."""

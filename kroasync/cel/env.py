@@ -4,7 +4,8 @@ An Env is immutable; `extend` returns a new one that shares the function table. 
 first use, so that a caller who only parses does not pay for it.
 """
 
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
@@ -12,7 +13,7 @@ from typing import Any, Final
 from kroasync.cel.compiler import Program, compile_program
 from kroasync.cel.decls import Library, Overload
 from kroasync.cel.parser import parse
-from kroasync.cel.syntax import Ast, Checked
+from kroasync.cel.syntax import MAX_CODE_POINTS, Ast, Checked
 from kroasync.cel.types import Type, TypeProvider
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -46,7 +47,7 @@ class FunctionTable:
 class Env:
     """Libraries, variables and the types of objects."""
 
-    __slots__ = ("functions", "libraries", "type_names", "types", "variables")
+    __slots__ = ("dotted_roots", "functions", "libraries", "type_names", "types", "variables")
 
     def __init__(
         self,
@@ -67,6 +68,8 @@ class Env:
         self.type_names: Mapping[str, Type] = table.type_names
         self.variables: Mapping[str, Type] = MappingProxyType(dict(variables))
         self.types: TypeProvider | None = types
+        # Found out once, not at each check: there may be thousands of variables.
+        self.dotted_roots: Set[str] = _dotted_roots(self.type_names) | _dotted_roots(self.variables)
 
     def extend(self, *, variables: Mapping[str, Type] = _NOTHING, types: TypeProvider | None = None) -> "Env":
         """An Env with more variables (a known name is redeclared) and, if given, another provider of types."""
@@ -76,17 +79,18 @@ class Env:
         other.type_names = self.type_names
         other.variables = MappingProxyType({**self.variables, **variables})
         other.types = self.types if types is None else types
+        other.dotted_roots = self.dotted_roots | _dotted_roots(variables)
         return other
 
-    def parse(self, text: str) -> Ast:
-        """The syntax tree; raises ParseError."""
-        return parse(text)
+    def parse(self, text: str, *, max_nodes: int = MAX_CODE_POINTS) -> Ast:
+        """The syntax tree; raises ParseError, TooLargeError beyond `max_nodes`."""
+        return parse(text, max_nodes=max_nodes)
 
-    def check(self, ast: Ast) -> Checked:
-        """Types of all nodes; raises CheckError with every issue."""
+    def check(self, ast: Ast, *, max_work: int = sys.maxsize) -> Checked:
+        """Types of all nodes; raises CheckError with every issue, TooLargeError beyond `max_work` types."""
         from kroasync.cel import checker
 
-        return checker.check(ast, self)
+        return checker.check(ast, self, max_work=max_work)
 
     def program(self, expression: str | Ast | Checked, *, check: bool = True) -> Program:
         """Compile; raises ParseError or CheckError. Without `check` all types are found out at run time."""
@@ -98,3 +102,7 @@ class Env:
     def is_function(self, name: str) -> bool:
         """True if a global function (or one in a namespace) of this name exists."""
         return any(not overload.member for overload in self.functions.get(name, ()))
+
+
+def _dotted_roots(names: Iterable[str]) -> Set[str]:
+    return {name.partition(".")[0] for name in names if "." in name}

@@ -3,6 +3,7 @@
     CelError
       + ParseError          the text is no expression; carries every Issue
       + CheckError          the expression cannot be typed; carries every Issue
+      + TooLargeError       both: compiling it is more work than is allowed
       + EvalError           evaluation failed; carries the span of the failing node when known
           + PendingError    data is not there (yet)
               - NoSuchKeyError, NoSuchFieldError, IndexError_, UnboundError
@@ -16,9 +17,13 @@ Spans are (start, end) offsets into the expression's text, in characters.
 """
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 Span: TypeAlias = tuple[int, int]
+
+# Characters shown of a line of source, and how many of them stand before the fault.
+_LONG_LINE: Final = 1_000
+_AROUND: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +35,11 @@ class Issue:
     suggestion: str | None = None
 
     def render(self, source: str) -> str:
-        """The message in cel-go's form, with the line of source and a caret."""
+        """The message in cel-go's form, with the line of source and a caret; of a long line what is around it."""
         line, column, text = locate(source, self.span[0])
-        return f"ERROR: <input>:{line}:{column + 1}: {self.message}\n | {text}\n | {'.' * column}^"
+        start = max(0, column - _AROUND) if len(text) > _LONG_LINE else 0
+        shown = text[start : start + _LONG_LINE]
+        return f"ERROR: <input>:{line}:{column + 1}: {self.message}\n | {shown}\n | {'.' * (column - start)}^"
 
 
 def locate(source: str, offset: int) -> tuple[int, int, str]:
@@ -60,6 +67,10 @@ class ParseError(_IssuesError):
 
 class CheckError(_IssuesError):
     """The expression does not type-check."""
+
+
+class TooLargeError(ParseError, CheckError):
+    """The expression has too many nodes, or its types are too much work."""
 
 
 class EvalError(CelError):

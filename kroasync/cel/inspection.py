@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 
 from kroasync.cel import syntax
 from kroasync.cel.decls import Declarations
+from kroasync.cel.reads import outermost
 from kroasync.cel.syntax import Ast, Call, Ident, Index, Literal, Macro, Node, Select
 
 # An index or key that is not constant, in a path.
@@ -87,8 +88,7 @@ def read_paths(ast: Ast, is_function: Callable[[str], bool]) -> frozenset[tuple[
 
     Without types, the range of a macro counts as read in full.
     """
-    paths = {(name, *path) for name, path in _free_paths(ast.root, is_function)}
-    return frozenset(path for path in paths if not any(path[:end] in paths for end in range(1, len(path))))
+    return outermost({(name, *path) for name, path in _free_paths(ast.root, is_function)})
 
 
 def _is_type(name: str, path: tuple[str, ...], type_names: Container[str]) -> bool:

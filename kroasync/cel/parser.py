@@ -96,12 +96,15 @@ class Grammar:
     keywords: frozenset[str]
 
 
-def parse(text: str) -> Ast:
-    """The syntax tree of an expression; raises ParseError with every issue that could be found."""
+def parse(text: str, *, max_nodes: int = MAX_CODE_POINTS) -> Ast:
+    """The syntax tree of an expression; raises ParseError with every issue that could be found.
+
+    Parsing stops with TooLargeError at the first node beyond `max_nodes`.
+    """
     if len(text) > MAX_CODE_POINTS:
         message = f"expression code point size exceeds limit: size: {len(text)}, limit {MAX_CODE_POINTS}"
         raise ParseError(text[:100], (Issue(message, (0, 0)),))
-    builder = Builder(text)
+    builder = Builder(text, max_nodes)
     grammar = _grammar()
     root = _run(grammar, text, builder)
     if builder.issues:

@@ -6,7 +6,7 @@ gives, and few others: a macro's variable stands for the elements of its range, 
 p.spec.x)` reads pods.*.spec.x alone.
 """
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
@@ -41,9 +41,17 @@ def find_reads(
     """The paths read; none of them is below another. `qualified` has the nodes that are dotted names."""
     reader = _Reader(types, variables, qualified, provider)
     reader.use(root)
-    return frozenset(
-        path for path in reader.paths if not any(path[:end] in reader.paths for end in range(1, len(path)))
-    )
+    return outermost(reader.paths)
+
+
+def outermost(paths: Iterable[Path]) -> frozenset[Path]:
+    """The paths that are not below another one."""
+    found: list[Path] = []
+    # In this order a path comes right before those below it.
+    for path in sorted(paths):
+        if not found or path[: len(found[-1])] != found[-1]:
+            found.append(path)
+    return frozenset(found)
 
 
 class _Reader:
@@ -164,7 +172,8 @@ class _Reader:
         if node.kind != "bind":
             # How many elements there are matters even when none is looked into.
             self.paths.update(unused)
-        self.paths |= before
+        before |= self.paths
+        self.paths = before
         if node.kind in _NAMING:
             return body
         self.paths.update(body)

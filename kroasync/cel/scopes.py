@@ -1,43 +1,38 @@
 """Names bound by macros, innermost last.
 
-A scope is a persistent chain: entering one makes a new object, leaving it means dropping that object. `V` is
+A scope never changes: entering one makes a new object, leaving it means dropping that object. `V` is
 whatever a pass wants to know of a name: its type (checker), or the field paths it stands for (reads).
 """
 
-from collections.abc import Iterable, Iterator
-from typing import Generic, TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Final, Generic, TypeVar
 
 V = TypeVar("V")
 
 
+_NONE: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
 class Scope(Generic[V]):
-    """The names of one macro, and the scope around it."""
+    """The names that can be seen; a shadowed one is not among them."""
 
-    __slots__ = ("_names", "_outer")
+    __slots__ = ("_names",)
 
-    def __init__(self, names: Iterable[tuple[str, V]] = (), outer: "Scope[V] | None" = None) -> None:
-        self._names = dict(names)
-        self._outer = outer
+    def __init__(self, names: Mapping[str, V] = _NONE) -> None:
+        self._names = names
 
     def enter(self, names: Iterable[tuple[str, V]]) -> "Scope[V]":
         """A scope inside this one."""
-        return Scope(names, self)
+        return Scope({**self._names, **dict(names)})
 
     def find(self, name: str) -> V | None:
         """What the innermost binding of a name holds; None if no macro binds it."""
-        scope: Scope[V] | None = self
-        while scope is not None:
-            if name in scope._names:
-                return scope._names[name]
-            scope = scope._outer
-        return None
+        return self._names.get(name)
 
     def __contains__(self, name: str) -> bool:
-        return any(name == bound for bound in self.names())
+        return name in self._names
 
     def names(self) -> Iterator[str]:
-        """All bound names, innermost first; shadowed ones appear again."""
-        scope: Scope[V] | None = self
-        while scope is not None:
-            yield from scope._names
-            scope = scope._outer
+        """All bound names."""
+        return iter(self._names)

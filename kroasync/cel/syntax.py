@@ -227,6 +227,8 @@ class Checked:
     # Types of the variables of each Macro, by the macro's id, in the order of `Macro.variables`.
     variables: Mapping[int, tuple[Type, ...]]
     overloads: Mapping[int, tuple[Overload, ...]]
+    # Types the check looked at, parts counted.
+    work: int
 
 
 def children(node: Node) -> tuple[Node, ...]:

@@ -38,9 +38,11 @@ def _cut(type_: Type, depth: int) -> Type:
 class Substitution:
     """What type variables stand for. Attempts that fail leave no trace."""
 
-    __slots__ = ("_bound", "_fresh", "_trail")
+    __slots__ = ("_bound", "_fresh", "_trail", "work")
 
     def __init__(self) -> None:
+        # Types looked at so far: what checking an expression costs beyond its nodes.
+        self.work = 0
         self._bound: dict[str, Type] = {}
         # Variables in the order they were (re)bound, with what they were bound to before.
         self._trail: list[tuple[str, Type | None]] = []
@@ -57,6 +59,7 @@ class Substitution:
         return [self._renamed(type_, names) for type_ in types]
 
     def _renamed(self, type_: Type, names: dict[str, Type]) -> Type:
+        self.work += 1
         if type_.kind == "param":
             if type_.name not in names:
                 names[type_.name] = self.variable()
@@ -65,17 +68,30 @@ class Substitution:
             return type_
         return Type(type_.kind, type_.name, tuple(self._renamed(inner, names) for inner in type_.params))
 
-    def apply(self, type_: Type, *, unbound_as_dyn: bool = False) -> Type:
-        """The type with all bound variables replaced; the others stay, or become dyn."""
+    def apply(self, type_: Type) -> Type:
+        """The type with all bound variables replaced; the others stay."""
+        self.work += 1
         if type_.kind == "param":
             bound = self._bound.get(type_.name)
-            if bound is not None:
-                return self.apply(bound, unbound_as_dyn=unbound_as_dyn)
-            return DYN if unbound_as_dyn else type_
-        if not type_.params:
-            return type_
-        inner = tuple(self.apply(part, unbound_as_dyn=unbound_as_dyn) for part in type_.params)
-        return type_ if inner == type_.params else Type(type_.kind, type_.name, inner)
+            return type_ if bound is None else self.apply(bound)
+        return _with_params(type_, [self.apply(part) for part in type_.params])
+
+    def final(self, type_: Type, known: dict[int, Type]) -> Type:
+        """The type with all variables replaced, by dyn where nothing is known of them.
+
+        `known` has the answers for types by their id: types of an expression are made of each other.
+        """
+        found = known.get(id(type_))
+        if found is not None:
+            return found
+        self.work += 1
+        if type_.kind == "param":
+            bound = self._bound.get(type_.name)
+            found = DYN if bound is None else self.final(bound, known)
+        else:
+            found = _with_params(type_, [self.final(part, known) for part in type_.params])
+        known[id(type_)] = found
+        return found
 
     def assignable(self, given: Type, expected: Type) -> bool:
         """Whether a value of the first type may stand for the second; binds variables if so."""
@@ -112,6 +128,7 @@ class Substitution:
         self._bound[variable.name] = type_
 
     def _fits(self, given: Type, expected: Type) -> bool:
+        self.work += 1
         if expected.kind == "param":
             fits, was_bound = self._stands_for(expected, given)
             if fits or was_bound:
@@ -151,12 +168,20 @@ class Substitution:
         return True, True
 
     def _occurs(self, variable: Type, type_: Type) -> bool:
+        self.work += 1
         if type_ == variable:
             return True
         if type_.kind == "param":
             bound = self._bound.get(type_.name)
             return bound is not None and self._occurs(variable, bound)
         return any(self._occurs(variable, inner) for inner in type_.params)
+
+
+def _with_params(type_: Type, params: list[Type]) -> Type:
+    # By identity: comparing would look at everything below, once for each level.
+    if all(new is old for new, old in zip(params, type_.params, strict=True)):
+        return type_
+    return Type(type_.kind, type_.name, tuple(params))
 
 
 def _more_general(first: Type, second: Type) -> Type:

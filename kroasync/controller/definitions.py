@@ -44,7 +44,7 @@ from kroasync.model.conditions import FALSE, TRUE, UNKNOWN, Conditions, Conditio
 from kroasync.model.definition import Definition, parse_definition
 from kroasync.model.objects import GVK, Key, Obj, Resource, is_deleting, labels_of, metadata, name_of, uid_of
 from kroasync.model.problems import Problem
-from kroasync.schema.crd import Breaking, Create, Patch, Unchanged, crd_name, ensure_crd_patch
+from kroasync.schema.crd import Breaking, Create, Patch, Unchanged, crd_name, ensuring_crd_patch
 from kroasync.schema.instances import check_instance
 
 log = logging.getLogger("kroasync.definitions")
@@ -316,6 +316,7 @@ class _Pass:
             await self._refused(built.problems, waiting=built.waiting_for if built.is_waiting else ())
             return
         graph = built.graph
+        definition = replace(definition, known_hash=graph.hash)
         self.set("GraphAccepted", TRUE, "Valid", "resource graph and schema are valid")
         self.order = list(graph.order)
         self.resources = [
@@ -342,7 +343,7 @@ class _Pass:
     async def _compiled(self, definition: Definition) -> Built:
         started = self.owner.now()
         kinds = await self.owner.kinds.load(needed_kinds(definition))
-        # Hundreds of resources take a second: in between instances are looked after.
+        # A large definition takes seconds: in between instances are looked after.
         steps = building(definition, kinds, limits=self.owner.limits, features=self.owner.features)
         built = await in_turns(steps, lambda: asyncio.sleep(0), self.owner.watchdog.compute)
         metrics = self.owner.metrics
@@ -456,7 +457,8 @@ class _Pass:
             if existing is not None and self._is_going(existing):
                 # Not written to either: who cleans it up would have to begin again.
                 return False
-            match ensure_crd_patch(existing, desired, allow_breaking=definition.allow_breaking_changes):
+            comparison = ensuring_crd_patch(existing, desired, allow_breaking=definition.allow_breaking_changes)
+            match await in_turns(comparison, lambda: asyncio.sleep(0)):
                 case Create():
                     if self._is_over():
                         return False
@@ -468,7 +470,7 @@ class _Pass:
                 case Unchanged():
                     pass
                 case Breaking(message=message):
-                    self.set("KindReady", FALSE, "Failed", message + self._broken(definition, graph))
+                    self.set("KindReady", FALSE, "Failed", message + await self._broken(definition, graph))
                     return False
                 case refusal:
                     # A CRD event or an edit of the definition wakes it; nothing else can help.
@@ -510,14 +512,15 @@ class _Pass:
         obj = self.owner.stores[self.key.resource].get(self.key)
         return obj is None or uid_of(obj) != uid_of(self.obj) or is_deleting(obj)
 
-    def _broken(self, definition: Definition, graph: Graph) -> str:
+    async def _broken(self, definition: Definition, graph: Graph) -> str:
         """Which live instances do not fit the new schema, and why; for whoever decides whether to allow it."""
         served = self.owner.serving.kinds.get(graph.resource)
         schema = self.known.built.spec_schema if self.known.built is not None else None
         if served is None or schema is None:
             return ""
         found = []
-        for key in served.instances:
+        for key in list(served.instances):
+            await asyncio.sleep(0)
             problems = check_instance(served.instances.get(key) or {}, definition, schema)
             if problems:
                 found.append(f"{key.namespace}/{key.name} ({problems[0].where}: {problems[0].message})".lstrip("/"))

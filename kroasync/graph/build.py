@@ -4,24 +4,28 @@ Pure: the caller fetches the schemas of `needed_kinds` beforehand. One fault doe
 others: what has no type because of an earlier problem is left to the run time.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from kroasync.graph import checks, conditions, dag, status
-from kroasync.graph.compiling import compile_node
+from kroasync.graph.budget import Budget, OverBudgetError
+from kroasync.graph.compiling import compiling
 from kroasync.graph.declarations import Declarations
-from kroasync.graph.linking import Linked, link
+from kroasync.graph.linking import Linked, linking
 from kroasync.graph.nodes import Graph, Kinds, Node
 from kroasync.graph.references import OMIT_GATE
 from kroasync.graph.report import Report
-from kroasync.graph.resources import Entry, read_entry
-from kroasync.model.definition import Definition
+from kroasync.graph.resources import Entry, reading_entry
+from kroasync.model.definition import Definition, hashing
 from kroasync.model.objects import GVK, Obj
 from kroasync.model.problems import Problem, Severity, has_errors
 from kroasync.model.steps import Steps, drained
 from kroasync.schema import simple
 from kroasync.schema.crd import build_crd, instance_resource
+
+# Dimensions of a resource that are looked at, however few are allowed.
+_MOST_DIMENSIONS: Final = 100
 
 _OPEN: Final[Obj] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
@@ -73,35 +77,56 @@ def build(
 def building(
     definition: Definition, kinds: Kinds, *, limits: Limits = Limits(), features: frozenset[str] = frozenset()
 ) -> Steps[Built]:
-    """`build` with a pause after each resource, and each part of it that may be long; `kinds` must not change."""
+    """`build` with a pause after each resource, and within each part that may be long; `kinds` must not change."""
     report = Report()
-    checks.check_names(definition, report, max_dimensions=limits.max_dimensions)
-    spec_schema = _spec_schema(definition, report)
+    try:
+        return (yield from _building(definition, kinds, limits, features, report))
+    except OverBudgetError as error:
+        return Built(graph=None, problems=(*report.problems, error.problem), offsets=report.offsets)
+
+
+def _building(
+    definition: Definition, kinds: Kinds, limits: Limits, features: frozenset[str], report: Report
+) -> Steps[Built]:
+    budget = Budget()
+    hash_ = yield from hashing(definition.source_spec)
+    yield from checks.checking_names(definition, report, budget, max_dimensions=limits.max_dimensions)
+    spec_schema = yield from _spec_schema(definition, report)
     entries: list[Entry] = []
     for spec in definition.resources:
-        entries.append(read_entry(spec, kinds, cluster_instance=not definition.namespaced, report=report))
+        # Those beyond the limit have been reported; of many of them the last are not looked at.
+        spec = replace(spec, for_each=spec.for_each[: max(limits.max_dimensions, _MOST_DIMENSIONS)])
+        reading = reading_entry(spec, kinds, cluster_instance=not definition.namespaced, report=report, budget=budget)
+        entries.append((yield from reading))
         yield
-    declared = Declarations(definition, entries, spec_schema or _OPEN, allow_omit=OMIT_GATE in features, report=report)
+    declared = Declarations(
+        definition,
+        entries,
+        spec_schema or _OPEN,
+        allow_omit=OMIT_GATE in features,
+        report=report,
+        budget=budget,
+    )
     yield
     linked: list[Linked] = []
     for entry in entries:
-        linked.append(link(entry, declared))
+        linked.append((yield from linking(entry, declared)))
         yield
     needs = {one.entry.id: one.dependencies for one in linked if declared.owns(one.entry)}
-    order = _order(needs, declared)
+    order = yield from _order(needs, declared)
     yield
     nodes = yield from _nodes(linked, dag.apply_orders(needs) if order else {}, declared)
     template = status.status_template(definition.status)
-    leaves, status_schema = status.compile_status(template, declared)
+    leaves, status_schema = yield from status.compiling_status(template, declared)
     yield
-    author_conditions = conditions.compile_conditions(definition.status.get("conditions"), declared)
+    author_conditions = yield from conditions.compiling_conditions(definition.status.get("conditions"), declared)
     status.check_references(leaves, report)
     crd = build_crd(definition, spec_schema, status_schema, owner_labels={}) if spec_schema is not None else None
     graph = None
     if crd is not None and not has_errors(report.problems):
         graph = Graph(
             definition=definition,
-            hash=definition.hash,
+            hash=hash_,
             resource=instance_resource(definition),
             nodes=nodes,
             order=order,
@@ -109,7 +134,7 @@ def building(
             status_template=template,
             conditions=author_conditions,
             crd=crd,
-            reads={name: declared.reads(name) for name in order},
+            reads=(yield from _reads(order, declared)),
         )
     return Built(
         graph=graph,
@@ -122,9 +147,18 @@ def building(
     )
 
 
-def _spec_schema(definition: Definition, report: Report) -> Obj | None:
+def _reads(order: Iterable[str], declared: Declarations) -> Steps[dict[str, frozenset[tuple[str, ...]]]]:
+    found = {}
+    for name in order:
+        found[name] = declared.reads(name)
+        if declared.budget.pause_after(1 + len(found[name])):
+            yield
+    return found
+
+
+def _spec_schema(definition: Definition, report: Report) -> Steps[Obj | None]:
     """The schema of the instance's spec; None if it is not what the author meant."""
-    schema, problems = simple.build(definition.spec, definition.types)
+    schema, problems = yield from simple.building(definition.spec, definition.types)
     prefix = f'failed to build resourcegraphdefinition "{definition.name}": '
     with report.step(f"{prefix}failed to build OpenAPI schema for instance: "):
         for problem in problems:
@@ -138,20 +172,23 @@ def _spec_schema(definition: Definition, report: Report) -> Obj | None:
     return None if has_errors(problems) else schema
 
 
-def _order(needs: Mapping[str, tuple[str, ...]], declared: Declarations) -> tuple[str, ...]:
+def _order(needs: Mapping[str, tuple[str, ...]], declared: Declarations) -> Steps[tuple[str, ...]]:
     """Topological order of the nodes; empty if there is a cycle."""
+    order = yield from dag.ordering(needs)
+    if len(order) == len(needs):
+        return order
     cycles = dag.cycles(needs)
     for cycle in cycles:
         text = f"failed to build dependency graph: graph contains a cycle: {' -> '.join(cycle)}"
         declared.report.add("cycle", text, declared.entries[cycle[0]].spec.path)
-    return () if cycles else dag.order(needs)
+    return ()
 
 
 def _nodes(linked: list[Linked], waves: Mapping[str, int], declared: Declarations) -> Steps[dict[str, Node]]:
     nodes: dict[str, Node] = {}
     for one in linked:
         with declared.report.step(f'failed to validate resource "{one.entry.id}": '):
-            node = compile_node(one, declared, apply_order=waves.get(one.entry.id, 1))
+            node = yield from compiling(one, declared, apply_order=waves.get(one.entry.id, 1))
         if node is not None:
             nodes[node.id] = node
         yield

@@ -7,12 +7,14 @@ is ours.
 import re
 from typing import Any, Final
 
+from kroasync.graph.budget import Budget
 from kroasync.graph.nodes import NodeType
 from kroasync.graph.report import Report, names
 from kroasync.model.definition import Definition, ResourceSpec
 from kroasync.model.names import RESERVED_PREFIXES
 from kroasync.model.objects import GVK, Obj, Resource
 from kroasync.model.paths import Path
+from kroasync.model.steps import Steps
 
 _KRO_WORDS: Final = """
     apiVersion context dependency dependencies each externalRef externalReference externalRefs externalReferences
@@ -39,7 +41,7 @@ def resource_path(spec: ResourceSpec, *below: str | int) -> Path:
     return (*spec.path, *below)
 
 
-def check_names(definition: Definition, report: Report, *, max_dimensions: int) -> None:
+def checking_names(definition: Definition, report: Report, budget: Budget, *, max_dimensions: int) -> Steps[None]:
     """Ids and iterators; the kind has been checked when the definition was parsed."""
     with report.step("failed to validate resourcegraphdefinition: "):
         seen: set[str] = set()
@@ -47,9 +49,13 @@ def check_names(definition: Definition, report: Report, *, max_dimensions: int) 
             with report.step("naming convention violation: ", resource_path(spec, "id")):
                 _check_id(spec.id, seen, report)
             seen.add(spec.id)
+            if budget.pause_after(1):
+                yield
         for spec in definition.resources:
             with report.step(f'resource "{spec.id}": ', resource_path(spec, "forEach")):
                 _check_iterators(spec, seen, report, max_dimensions)
+            if budget.pause_after(1):
+                yield
 
 
 def _check_id(name: str, seen: set[str], report: Report) -> None:

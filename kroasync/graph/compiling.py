@@ -1,6 +1,7 @@
 """A resource's expressions as programs of the right types: the Node of the graph."""
 
-from kroasync.cel import Env
+from collections.abc import Mapping
+
 from kroasync.cel.types import DYN, Type
 from kroasync.graph import checks, fieldtypes
 from kroasync.graph.declarations import Declarations
@@ -12,26 +13,27 @@ from kroasync.graph.resources import Entry
 from kroasync.graph.templates import FieldSource
 from kroasync.model import paths
 from kroasync.model.paths import Path
+from kroasync.model.steps import Steps
 
 
-def compile_node(linked: Linked, declared: Declarations, *, apply_order: int) -> Node | None:
+def compiling(linked: Linked, declared: Declarations, *, apply_order: int) -> Steps[Node | None]:
     """The node, in kro's order of checks; None without a kind, whose other problems are reported all the same."""
     entry = linked.entry
     types: dict[str, Type] = {}
     dimensions = []
     for path, name, parsed in linked.for_each:
-        dimension, types[name] = _dimension(entry, name, parsed, path, declared)
+        dimension, types[name] = yield from _dimension(entry, name, parsed, path, declared)
         dimensions += [dimension] if dimension else []
     # An iterator whose forEach expression is refused has no type; its uses are not checked against one.
     iterators = {name: types.get(name, DYN) for name in entry.iterators}
     untyped = declared.untyped | {name for name, found in iterators.items() if found == DYN}
-    env = declared.env.extend(variables=iterators) if iterators else declared.env
-    fields = [_field(entry, field, parsed, env, declared) for field, parsed in linked.fields]
-    include_when = [
-        _condition(entry, "includeWhen", parsed, path, declared.env, untyped, declared)
-        for path, parsed in linked.include_when
-    ]
-    ready_when, ready_each = _readiness(linked, untyped, declared)
+    fields = []
+    for field, parsed in linked.fields:
+        fields.append((yield from _field(entry, field, parsed, iterators, declared)))
+    include_when = []
+    for path, parsed in linked.include_when:
+        include_when.append((yield from _condition(entry, "includeWhen", parsed, path, {}, untyped, declared)))
+    ready_when, ready_each = yield from _readiness(linked, untyped, declared)
     if entry.resource is None:
         return None
     return Node(
@@ -52,11 +54,11 @@ def compile_node(linked: Linked, declared: Declarations, *, apply_order: int) ->
 
 def _dimension(
     entry: Entry, name: str, parsed: Parsed, path: Path, declared: Declarations
-) -> tuple[Dimension | None, Type]:
+) -> Steps[tuple[Dimension | None, Type]]:
     """One dimension and the type of its iterator."""
     label = f'node "{entry.id}": forEach iterator "{name}"'
     what = f'{label}: failed to type-check forEach expression "{parsed.source.text}"'
-    program = declared.compile(parsed, path, what=what, own=entry)
+    program = yield from declared.compile(parsed, path, what=what, own=entry)
     if program is None:
         return None, DYN
     result = program.result_type
@@ -70,12 +72,12 @@ def _dimension(
 
 
 def _field(
-    entry: Entry, field: FieldSource, parsed: Parsed, env: Env, declared: Declarations
-) -> FieldExpression | None:
+    entry: Entry, field: FieldSource, parsed: Parsed, iterators: Mapping[str, Type], declared: Declarations
+) -> Steps[FieldExpression | None]:
     path = entry.path(*field.path)
     text, where = parsed.source.text, paths.build(field.path)
     what = f'failed to compile template expression "{text}" at path "{where}"'
-    program = declared.compile(parsed, path, what=what, env=env, own=entry)
+    program = yield from declared.compile(parsed, path, what=what, variables=iterators, own=entry)
     if program is None:
         return None
     expected = DYN
@@ -94,16 +96,17 @@ def _field(
     return FieldExpression(path=field.path, expression=expression)
 
 
-def _readiness(linked: Linked, untyped: frozenset[str], declared: Declarations) -> tuple[tuple[Expression, ...], bool]:
+def _readiness(
+    linked: Linked, untyped: frozenset[str], declared: Declarations
+) -> Steps[tuple[tuple[Expression, ...], bool]]:
     """The conditions, and whether they speak of each object of the node."""
-    entry, env = linked.entry, declared.env
-    if entry.is_collection:
-        env = env.extend(variables={EACH: declared.object_type(entry)})
+    entry = linked.entry
+    each = {EACH: declared.object_type(entry)} if entry.is_collection else {}
     if entry.id in declared.untyped:
         untyped = untyped | {EACH}
-    compiled = [
-        _condition(entry, "readyWhen", parsed, path, env, untyped, declared) for path, parsed in linked.ready_when
-    ]
+    compiled = []
+    for path, parsed in linked.ready_when:
+        compiled.append((yield from _condition(entry, "readyWhen", parsed, path, each, untyped, declared)))
     of_each = any(EACH in parsed.names for _, parsed in linked.ready_when)
     if of_each and any(entry.id in parsed.names for _, parsed in linked.ready_when):
         text = f'resource "{entry.id}" readyWhen: use either each or {entry.id} in all of them, not both'
@@ -112,11 +115,17 @@ def _readiness(linked: Linked, untyped: frozenset[str], declared: Declarations) 
 
 
 def _condition(
-    entry: Entry, key: str, parsed: Parsed, path: Path, env: Env, untyped: frozenset[str], declared: Declarations
-) -> Expression | None:
+    entry: Entry,
+    key: str,
+    parsed: Parsed,
+    path: Path,
+    variables: Mapping[str, Type],
+    untyped: frozenset[str],
+    declared: Declarations,
+) -> Steps[Expression | None]:
     text = parsed.source.text
     what = f'failed to type-check {key} expression "{text}" in resource "{entry.id}"'
-    program = declared.compile(parsed, path, what=what, env=env, own=entry)
+    program = yield from declared.compile(parsed, path, what=what, variables=variables, own=entry)
     if program is None:
         return None
     result = program.result_type

@@ -13,10 +13,10 @@ from kroasync.graph.declarations import Declarations
 from kroasync.graph.expressions import RUNTIME, Parsed
 from kroasync.graph.nodes import Expression
 from kroasync.graph.references import SCHEMA, Place, Scope
-from kroasync.graph.report import Report
-from kroasync.graph.templates import ExtractionError, Source, read_standalone
+from kroasync.graph.templates import CHARS_PER_VALUE, ExtractionError, Source, read_standalone
 from kroasync.model.definition import type_name
 from kroasync.model.paths import Path
+from kroasync.model.steps import Steps
 from kroasync.model.suggest import did_you_mean
 
 BUILT_IN: Final = ("InstanceManaged", "GraphResolved", "ResourcesReady", "Ready")
@@ -26,30 +26,30 @@ _STATUSES: Final = ("True", "False", "Unknown")
 _CONDITION: Final = "kro.run.Condition"
 
 
-def compile_conditions(block: Any, declared: Declarations) -> tuple[Expression, ...]:
+def compiling_conditions(block: Any, declared: Declarations) -> Steps[tuple[Expression, ...]]:
     """The entries, compiled; what is refused is reported and left out."""
     report = declared.report
-    scope = Scope(place=Place.CONDITION, allowed=declared.ids | {SCHEMA, RUNTIME}, allow_omit=declared.allow_omit)
+    scope = Scope(place=Place.CONDITION, allowed=declared.names | {RUNTIME}, allow_omit=declared.allow_omit)
     compiled = []
     with report.step("failed to build instance conditions: "):
         entries = []
-        for place, source in _read_entries(block, report):
-            parsed = declared.parse(source, (*PATH, place), what=f'condition "{source.text}"')
+        for place, source in (yield from _reading_entries(block, declared)):
+            parsed = yield from declared.parse(source, (*PATH, place), what=f'condition "{source.text}"')
             if parsed is not None:
                 entries.append((place, parsed))
-        _check_literals(entries, report)
+        yield from _checking_literals(entries, declared)
         for place, parsed in entries:
-            expression = _compile_entry(parsed, (*PATH, place), scope, declared)
+            expression = yield from _compile_entry(parsed, (*PATH, place), scope, declared)
             compiled += [expression] if expression else []
     return tuple(compiled)
 
 
-def _compile_entry(parsed: Parsed, path: Path, scope: Scope, declared: Declarations) -> Expression | None:
+def _compile_entry(parsed: Parsed, path: Path, scope: Scope, declared: Declarations) -> Steps[Expression | None]:
     text = parsed.source.text
     with declared.report.step(f'condition "{text}": '):
         if not scope.check(parsed, declared.report, path):
             return None
-    program = declared.compile(parsed, path, what=f'failed to type-check condition "{text}"')
+    program = yield from declared.compile(parsed, path, what=f'failed to type-check condition "{text}"')
     if program is None:
         return None
     if not is_condition(program.result_type):
@@ -61,8 +61,9 @@ def _compile_entry(parsed: Parsed, path: Path, scope: Scope, declared: Declarati
     return declared.expression(parsed, program)
 
 
-def _read_entries(block: Any, report: Report) -> list[tuple[int, Source]]:
+def _reading_entries(block: Any, declared: Declarations) -> Steps[list[tuple[int, Source]]]:
     """The entries of the block with their places; what is no expression is reported and left out."""
+    report = declared.report
     if block is None:
         return []
     if not isinstance(block, list):
@@ -75,6 +76,8 @@ def _read_entries(block: Any, report: Report) -> list[tuple[int, Source]]:
             message = f"status.conditions[{place}] must be a CEL expression string, got {type_name(text)}"
             report.add("conditions-block", f"failed to extract conditions block: {message}", (*PATH, place))
             continue
+        if declared.budget.pause_after(1 + len(text) // CHARS_PER_VALUE):
+            yield
         try:
             found.append((place, read_standalone(text)))
         except ExtractionError as error:
@@ -82,17 +85,22 @@ def _read_entries(block: Any, report: Report) -> list[tuple[int, Source]]:
     return found
 
 
-def _check_literals(entries: Sequence[tuple[int, Parsed]], report: Report) -> None:
+def _checking_literals(entries: Sequence[tuple[int, Parsed]], reported: Declarations) -> Steps[None]:
     """Types declared twice, look-ups of the instance's own conditions, statuses and types no condition may
     have.
     """
+    report = reported.report
     declared: dict[str, int] = {}
     for place, parsed in entries:
+        if reported.budget.pause_after(parsed.ast.size):
+            yield
         for name in dict.fromkeys(_types(parsed.ast.root)):
             if declared.setdefault(name, place) != place:
                 text = f'condition type "{name}" is declared by more than one conditions entry'
                 report.add("duplicate-condition", text, (*PATH, place))
     for place, parsed in entries:
+        if reported.budget.pause_after(2 * parsed.ast.size):
+            yield
         where = f' in expression "{parsed.source.text}"'
         for name in _look_ups(parsed.ast.root):
             if name in BUILT_IN:

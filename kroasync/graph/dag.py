@@ -4,34 +4,69 @@ Every function takes `needs`: node -> the nodes it needs, keys in declaration or
 order, so a result depends on the edges and the declaration alone.
 """
 
+import heapq
 from collections.abc import Collection, Mapping
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import networkx as nx
 
+from kroasync.model.steps import Steps, drained
+
 Needs: TypeAlias = Mapping[str, Collection[str]]
+
+# Nodes ordered in one step.
+_STEP: Final = 1_000
 
 
 def order(needs: Needs) -> tuple[str, ...]:
     """Topological order, what is needed first; among ready nodes the one declared first.
 
-    The graph must be acyclic.
+    Nodes of a cycle, and those that need them, are not in it.
     """
-    index = {node: place for place, node in enumerate(needs)}
-    return tuple(nx.lexicographical_topological_sort(_graph(needs).reverse(copy=False), key=index.__getitem__))
+    return drained(ordering(needs))
+
+
+def ordering(needs: Needs) -> Steps[tuple[str, ...]]:
+    """`order` in steps."""
+    places = {node: place for place, node in enumerate(needs)}
+    ids = tuple(needs)
+    missing = {node: len(set(others)) for node, others in needs.items()}
+    users: dict[str, list[int]] = {node: [] for node in needs}
+    for node, others in needs.items():
+        for other in set(others):
+            users[other].append(places[node])
+    yield
+    ready = [places[node] for node, count in missing.items() if not count]
+    found: list[str] = []
+    while ready:
+        node = ids[heapq.heappop(ready)]
+        found.append(node)
+        for place in users[node]:
+            missing[ids[place]] -= 1
+            if not missing[ids[place]]:
+                heapq.heappush(ready, place)
+        if len(found) % _STEP == 0:
+            yield
+    return tuple(found)
 
 
 def layers(needs: Needs) -> tuple[tuple[str, ...], ...]:
     """Waves of removal: first the nodes nobody needs, then those only the first wave needs, and so on."""
-    index = {node: place for place, node in enumerate(needs)}
-    generations = nx.topological_generations(_graph(needs))
-    return tuple(tuple(sorted(layer, key=index.__getitem__)) for layer in generations)
+    waves = apply_orders(needs)
+    found: list[list[str]] = [[] for _ in range(max(waves.values(), default=0))]
+    for node in needs:
+        found[-waves[node]].append(node)
+    return tuple(map(tuple, found))
 
 
 def apply_orders(needs: Needs) -> dict[str, int]:
     """Number of each node's wave, counted from what is removed last, which is 1."""
-    waves = layers(needs)
-    return {node: len(waves) - place for place, wave in enumerate(waves) for node in wave}
+    waves = dict.fromkeys(needs, 0)
+    for node in reversed(order(needs)):
+        for other in needs[node]:
+            waves[other] = max(waves[other], waves[node] + 1)
+    last = max(waves.values(), default=0)
+    return {node: last + 1 - wave for node, wave in waves.items()}
 
 
 def cycles(needs: Needs) -> tuple[tuple[str, ...], ...]:

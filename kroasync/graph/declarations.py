@@ -3,12 +3,15 @@
 An id whose kind has no schema is `dyn`. Rules on types do not speak of such ids: their problem is the unknown kind.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from kroasync.cel import Env, Program
+from kroasync.cel.reads import outermost
 from kroasync.cel.types import DYN, Type, list_of
 from kroasync.graph import checks
+from kroasync.graph.budget import Budget
 from kroasync.graph.expressions import RUNTIME, Expressions, Parsed
 from kroasync.graph.nodes import Expression
 from kroasync.graph.references import EACH, SCHEMA, Scope
@@ -18,6 +21,7 @@ from kroasync.graph.templates import Source
 from kroasync.model.definition import Definition
 from kroasync.model.objects import Obj
 from kroasync.model.paths import Path
+from kroasync.model.steps import Steps
 from kroasync.schema.catalog import OBJECT_META
 from kroasync.schema.celtypes import SchemaTypes, collection_of
 
@@ -28,9 +32,17 @@ class Declarations:
     """The names of one definition. Of entries with the same id the first one has it."""
 
     def __init__(
-        self, definition: Definition, entries: Iterable[Entry], spec_schema: Obj, *, allow_omit: bool, report: Report
+        self,
+        definition: Definition,
+        entries: Iterable[Entry],
+        spec_schema: Obj,
+        *,
+        allow_omit: bool,
+        report: Report,
+        budget: Budget,
     ) -> None:
         self.report = report
+        self.budget = budget
         self.allow_omit = allow_omit
         self.cluster_instance = not definition.namespaced
         self.entries: dict[str, Entry] = {}
@@ -38,6 +50,7 @@ class Declarations:
             if entry.id not in checks.RESERVED:
                 self.entries.setdefault(entry.id, entry)
         self.ids = frozenset(self.entries)
+        self.names = self.ids | {SCHEMA}
         schemas: dict[str, Any] = {SCHEMA: _instance_schema(definition, spec_schema)}
         for name, entry in self.entries.items():
             if entry.schema is not None:
@@ -47,9 +60,9 @@ class Declarations:
         variables = self.types.variables()
         for name in self.untyped:
             variables[name] = list_of(DYN) if self.entries[name].is_collection else DYN
-        self.env = Env(variables=variables, types=self.types)
         iterators = {name for entry in self.entries.values() for name in entry.iterators}
-        self._expressions = Expressions(self.env, self.ids | {SCHEMA, EACH, RUNTIME} | iterators)
+        env = Env(variables=variables, types=self.types)
+        self._expressions = Expressions(env, self.names | {EACH, RUNTIME} | iterators, budget)
         self._reads: dict[str, set[tuple[str, ...]]] = {}
 
     def owns(self, entry: Entry) -> bool:
@@ -63,24 +76,33 @@ class Declarations:
         declared = self.types.type_for(entry.id)
         return declared.element if entry.is_collection else declared
 
-    def parse(self, source: Source, path: Path, *, what: str) -> Parsed | None:
+    def parse(self, source: Source, path: Path, *, what: str) -> Steps[Parsed | None]:
         """The tree of an expression; None if it has none, which is reported."""
         return self._expressions.parse(source, self.report, path, what=what)
 
-    def parse_in(self, scope: Scope, source: Source, path: Path, *, label: str) -> Parsed | None:
+    def parse_in(self, scope: Scope, source: Source, path: Path, *, label: str) -> Steps[Parsed | None]:
         """The tree of an expression that uses only what its place has; None if not, which is reported."""
         what = f'{label}: failed to extract dependencies from expression "{source.text}"'
-        parsed = self.parse(source, path, what=what)
+        parsed = yield from self.parse(source, path, what=what)
         if parsed is None:
             return None
         with self.report.step(f"{label}: "):
             return parsed if scope.check(parsed, self.report, path) else None
 
     def compile(
-        self, parsed: Parsed, path: Path, *, what: str, env: Env | None = None, own: Entry | None = None
-    ) -> Program | None:
-        """The program of an expression, what it reads noted; None if it does not type-check, which is reported."""
-        program = self._expressions.compile(parsed, env or self.env, self.report, path, what=what)
+        self,
+        parsed: Parsed,
+        path: Path,
+        *,
+        what: str,
+        variables: Mapping[str, Type] = MappingProxyType({}),
+        own: Entry | None = None,
+    ) -> Steps[Program | None]:
+        """The program of an expression, what it reads noted; None if it does not type-check, which is reported.
+
+        `variables` are those its place has beside the ids of the definition.
+        """
+        program = yield from self._expressions.compile(parsed, variables, self.report, path, what=what)
         if program is not None:
             self._note_reads(program, own)
         return program
@@ -96,8 +118,7 @@ class Declarations:
 
     def reads(self, name: str) -> frozenset[tuple[str, ...]]:
         """The field paths compiled expressions read of a node's objects; none is below another."""
-        paths = self._reads.get(name, set())
-        return frozenset(path for path in paths if not any(path[:end] in paths for end in range(len(path))))
+        return outermost(self._reads.get(name, ()))
 
     def expression(
         self, parsed: Parsed, program: Program, *, iterators: Collection[str] = (), to_bytes_field: bool = False

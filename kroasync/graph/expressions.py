@@ -1,20 +1,32 @@
-"""Expressions of one build: parsed once per text, compiled once per text and scope.
+"""Expressions of one build: parsed once per text, compiled once per text and the types of the iterators it uses.
 
 What goes wrong becomes a problem at the author's place; the text keeps cel-go's form, with the line of
 source and caret.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from kroasync.cel import Ast, CheckError, Env, Inspection, ParseError, Program, inspect
+from kroasync.cel import Ast, CheckError, Env, Inspection, ParseError, Program, TooLargeError, inspect
 from kroasync.cel.syntax import NEW_CONDITION, Call, Ident, qualified_name, walk
+from kroasync.cel.types import Type
+from kroasync.graph.budget import (
+    MAX_EXPRESSION_NODES,
+    MAX_EXPRESSION_TYPES,
+    MAX_EXPRESSIONS,
+    MAX_NODES,
+    MAX_TYPES,
+    Budget,
+)
 from kroasync.graph.report import Report
 from kroasync.graph.templates import Source
 from kroasync.model.paths import Path
+from kroasync.model.steps import Steps
 
 RUNTIME: Final = "runtime"
+# What each place with an expression costs, known text or not, in nodes.
+_WORK_PER_EXPRESSION: Final = 10
 _RUNTIME_FUNCTIONS: Final = (NEW_CONDITION, "runtime.condition", "runtime.newCondition")
 
 
@@ -32,47 +44,72 @@ class Parsed:
 class Expressions:
     """The parsed and compiled expressions of one definition."""
 
-    def __init__(self, env: Env, known: Collection[str]) -> None:
+    def __init__(self, env: Env, known: Collection[str], budget: Budget) -> None:
         self._env = env
         self._known = set(known)
+        self._budget = budget
         self._parsed: dict[str, tuple[Ast, Inspection, tuple[str, ...]] | ParseError] = {}
-        # The environment is kept too, so that its id stays its own.
-        self._programs: dict[tuple[str, int], tuple[Env, Program | CheckError]] = {}
+        # What else than the environment of the definition an expression uses is part of the key.
+        self._programs: dict[tuple[str, tuple[tuple[str, Type], ...]], Program | CheckError] = {}
 
-    def parse(self, source: Source, report: Report, path: Path, *, what: str) -> Parsed | None:
+    def parse(self, source: Source, report: Report, path: Path, *, what: str) -> Steps[Parsed | None]:
         """The tree of an expression; None if it has none, which is reported with `what` before the error."""
+        self._budget.spend("expressions", 1, MAX_EXPRESSIONS, path)
         found = self._parsed.get(source.cel)
         if found is None:
             try:
-                ast = self._env.parse(source.cel)
-                inspection = inspect(ast, self._known, self._env)
-                found = ast, inspection, _names(ast, inspection)
+                ast = self._env.parse(source.cel, max_nodes=MAX_EXPRESSION_NODES)
             except ParseError as error:
                 found = error
+                size = min(len(source.cel), MAX_EXPRESSION_NODES)
+            else:
+                size = ast.size
+                yield from self._spent(size)
+                inspection = inspect(ast, self._known, self._env)
+                found = ast, inspection, _names(ast, inspection)
             self._parsed[source.cel] = found
+            self._budget.spend("nodes in expressions", size, MAX_NODES, path)
+            yield from self._spent(size)
+        if self._budget.pause_after(_WORK_PER_EXPRESSION):
+            yield
         if isinstance(found, ParseError):
             prefix = f"{what}: failed to inspect expression: parse error: "
             report_issues(found, source, report, "expression-syntax", prefix, path)
             return None
         return Parsed(source=source, ast=found[0], inspection=found[1], names=found[2])
 
-    def compile(self, parsed: Parsed, env: Env, report: Report, path: Path, *, what: str) -> Program | None:
-        """The program of an expression in an environment; None if it does not type-check, which is reported
+    def compile(
+        self, parsed: Parsed, variables: Mapping[str, Type], report: Report, path: Path, *, what: str
+    ) -> Steps[Program | None]:
+        """The program of an expression that may use more variables; None if it does not type-check, which is reported
         likewise.
         """
-        key = parsed.source.cel, id(env)
-        if key not in self._programs:
-            compiled: Program | CheckError
+        used = tuple((name, variables[name]) for name in parsed.names if name in variables)
+        key = parsed.source.cel, used
+        found = self._programs.get(key)
+        if found is None:
+            env = self._env.extend(variables=dict(used)) if used else self._env
             try:
-                compiled = env.program(parsed.ast)
+                checked = env.check(parsed.ast, max_work=MAX_EXPRESSION_TYPES)
+                yield from self._spent(parsed.ast.size)
+                found = env.program(checked)
+                work = checked.work
             except CheckError as error:
-                compiled = error
-            self._programs[key] = env, compiled
-        found = self._programs[key][1]
+                found = error
+                work = MAX_EXPRESSION_TYPES if isinstance(error, TooLargeError) else 0
+            self._programs[key] = found
+            self._budget.spend("steps of type-checking", work, MAX_TYPES, path)
+            yield from self._spent(parsed.ast.size)
+        if self._budget.pause_after(_WORK_PER_EXPRESSION):
+            yield
         if isinstance(found, CheckError):
             report_issues(found, parsed.source, report, "expression-type", f"{what}: ", path)
             return None
         return found
+
+    def _spent(self, work: int) -> Steps[None]:
+        if self._budget.pause_after(work):
+            yield
 
 
 def _names(ast: Ast, inspection: Inspection) -> tuple[str, ...]:
@@ -89,6 +126,8 @@ def report_issues(
     error: ParseError | CheckError, source: Source, report: Report, code: str, prefix: str, path: Path
 ) -> None:
     """One problem for each issue of an expression."""
+    if isinstance(error, TooLargeError):
+        code = "expression-size"
     for issue in error.issues:
         report.add(
             code,

@@ -11,7 +11,7 @@ from kroasync.schema.celtypes import SchemaTypes, assignable
 
 def expected_type(types: SchemaTypes, id_: str, path: Sequence[str | int], *, in_collection: bool) -> Type:
     """The type a field of one object of a node takes; dyn for a node without a schema."""
-    if id_ not in types.variables():
+    if not types.has(id_):
         return DYN
     return types.field_type(id_, (0, *path) if in_collection else path)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kroasync.graph import checks
+from kroasync.graph.budget import MAX_REFERENCES
 from kroasync.graph.declarations import Declarations
 from kroasync.graph.expressions import Parsed
 from kroasync.graph.nodes import NodeType
@@ -12,6 +13,7 @@ from kroasync.graph.resources import Entry
 from kroasync.graph.templates import FieldSource, Source
 from kroasync.model import paths
 from kroasync.model.paths import Path
+from kroasync.model.steps import Steps
 
 _PREFIX = "failed to build dependency graph: "
 
@@ -28,54 +30,57 @@ class Linked:
     dependencies: tuple[str, ...]
 
 
-def link(entry: Entry, declared: Declarations) -> Linked:
+def linking(entry: Entry, declared: Declarations) -> Steps[Linked]:
     """Parses the expressions of an entry and checks the names they use."""
-    others = declared.ids - {entry.id} | {SCHEMA}
     label = f'{_PREFIX}resource "{entry.id}"'
 
-    def scope(place: Place, allowed: frozenset[str], iterator: str = "") -> Scope:
+    def scope(place: Place, allowed: frozenset[str], iterator: str = "", local: frozenset[str] = frozenset()) -> Scope:
         return Scope(
             place=place,
             allowed=allowed,
+            local=local,
+            excluded="" if place is Place.READY_WHEN or entry.id == SCHEMA else entry.id,
             own_id=entry.id,
             iterators=tuple(name for name in entry.iterators if name != iterator),
             iterator=iterator,
             allow_omit=declared.allow_omit,
         )
 
-    def listed(key: str, sources: Iterable[tuple[int, Source]], scope: Scope) -> tuple[tuple[Path, Parsed], ...]:
+    def listed(key: str, sources: Iterable[tuple[int, Source]], scope: Scope) -> Steps[tuple[tuple[Path, Parsed], ...]]:
         found = []
         for place, source in sources:
             path = checks.resource_path(entry.spec, key, place)
-            parsed = declared.parse_in(scope, source, path, label=f"{label} {key}")
+            parsed = yield from declared.parse_in(scope, source, path, label=f"{label} {key}")
             if parsed is not None:
                 found.append((path, parsed))
         return tuple(found)
 
-    in_template = scope(Place.TEMPLATE, others | frozenset(entry.iterators))
+    in_template = scope(Place.TEMPLATE, declared.names, local=frozenset(entry.iterators))
     fields = []
     for field in entry.fields:
-        parsed = declared.parse_in(in_template, field.source, entry.path(*field.path), label=label)
+        parsed = yield from declared.parse_in(in_template, field.source, entry.path(*field.path), label=label)
         if parsed is not None:
             fields.append((field, parsed))
     for_each = []
     for place, name, source in entry.for_each:
         path = checks.resource_path(entry.spec, "forEach", place, name)
-        parsed = declared.parse_in(scope(Place.FOR_EACH, others, name), source, path, label=label)
+        parsed = yield from declared.parse_in(scope(Place.FOR_EACH, declared.names, name), source, path, label=label)
         if parsed is not None:
             for_each.append((path, name, parsed))
-    include_when = listed("includeWhen", entry.include_when, scope(Place.INCLUDE_WHEN, others))
-    ready_when = listed("readyWhen", entry.ready_when, scope(Place.READY_WHEN, _ready_names(entry)))
+    include_when = yield from listed("includeWhen", entry.include_when, scope(Place.INCLUDE_WHEN, declared.names))
+    ready_when = yield from listed("readyWhen", entry.ready_when, scope(Place.READY_WHEN, _ready_names(entry)))
     _check_identity(entry, fields, declared)
     with_edges = [parsed for _, parsed in fields]
     with_edges += [parsed for _, _, parsed in for_each] + [parsed for _, parsed in include_when]
+    dependencies = edges(with_edges, declared.ids)
+    declared.budget.spend("references between resources", len(dependencies), MAX_REFERENCES, entry.spec.path)
     return Linked(
         entry=entry,
         fields=tuple(fields),
         for_each=tuple(for_each),
         include_when=include_when,
         ready_when=ready_when,
-        dependencies=edges(with_edges, declared.ids),
+        dependencies=dependencies,
     )
 
 

@@ -31,10 +31,14 @@ class Place(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What the names of a place mean: `allowed` ones, the node's own id, and its iterators."""
+    """What the names of a place mean: `allowed` ones but for the `excluded` one, `local` ones, the node's own id, and
+    its iterators. The scopes of a definition share `allowed`.
+    """
 
     place: Place
     allowed: frozenset[str]
+    local: frozenset[str] = frozenset()
+    excluded: str = ""
     own_id: str = ""
     iterators: tuple[str, ...] = ()
     # The iterator whose forEach expression this is.
@@ -43,22 +47,26 @@ class Scope:
 
     def check(self, parsed: Parsed, report: Report, path: Path) -> bool:
         """Reports every name and function the place does not have; true if there is none."""
-        faults = list(self._faults(parsed))
+        faults = list(self._faults(parsed, report))
         for code, message, suggestion in faults:
             report.add(code, message, path, suggestion=suggestion)
         return not faults
 
-    def _faults(self, parsed: Parsed) -> Iterator[tuple[str, str, str | None]]:
+    def _has(self, name: str) -> bool:
+        return name in self.local or (name in self.allowed and name != self.excluded)
+
+    def _faults(self, parsed: Parsed, report: Report) -> Iterator[tuple[str, str, str | None]]:
         found = parsed.inspection
         unknown = []
         for name in (*parsed.names, *found.unknown_identifiers):
-            special = None if name in self.allowed else self._special(name)
+            special = None if self._has(name) else self._special(name)
             if special:
                 yield special, self._texts(special, name), None
-            elif name not in self.allowed:
+            elif not self._has(name):
                 unknown.append(name)
         if unknown:
-            near = did_you_mean(unknown[0], self.allowed)
+            known = (name for name in (*self.local, *self.allowed) if name != self.excluded)
+            near = did_you_mean(unknown[0], known) if report.suggests else None
             yield "unknown-identifier", f"references unknown identifiers: {names(unknown)}", near
         if found.unknown_functions:
             listed = names(f"{{{name}}}" for name in found.unknown_functions)

@@ -9,10 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from kroasync.model.paths import Path
-from kroasync.model.problems import Problem, Severity
+from kroasync.model.problems import MAX_PROBLEMS, MAX_SUGGESTED, Problem, Severity, collect
 
 # Characters of the message of a cluster condition (the API server takes 32,768 bytes of UTF-8).
 MESSAGE_CAP = 8_000
+# Characters kept at each end of the message of one problem: it may quote a whole string of the author.
+_END = 6_000
 
 
 class Report:
@@ -24,6 +26,16 @@ class Report:
         self.offsets: dict[Problem, int] = {}
         self._prefix = ""
         self._path: Path = ()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether what is added now is only counted as one more."""
+        return len(self.problems) > MAX_PROBLEMS
+
+    @property
+    def suggests(self) -> bool:
+        """Whether near words are still worth looking for."""
+        return len(self.problems) < MAX_SUGGESTED
 
     @contextmanager
     def step(self, prefix: str = "", path: Path = ()) -> Iterator[None]:
@@ -49,13 +61,13 @@ class Report:
         """One problem; `offset` is its place in the author's string at the path."""
         problem = Problem(
             code=code,
-            message=self._prefix + message,
+            message=_without_middle(self._prefix + message),
             path=self._path + path,
             severity=severity,
             suggestion=suggestion,
         )
-        self.problems.append(problem)
-        if offset is not None:
+        collect(self.problems, problem)
+        if offset is not None and not self.is_full:
             self.offsets[problem] = offset
 
 
@@ -90,6 +102,10 @@ def _hinted(problem: Problem) -> str:
 
 def _clipped(text: str, cap: int) -> str:
     return text if len(text) <= cap else text[: max(0, cap - 3)] + "..."
+
+
+def _without_middle(text: str) -> str:
+    return text if len(text) <= 2 * _END else f"{text[:_END]}...{text[-_END:]}"
 
 
 def names(found: Iterable[str]) -> str:

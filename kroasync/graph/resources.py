@@ -10,20 +10,22 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from kroasync.graph import checks
+from kroasync.graph.budget import Budget
 from kroasync.graph.nodes import Kinds, NodeType
 from kroasync.graph.report import Report
 from kroasync.graph.templates import (
+    CHARS_PER_VALUE,
     ExtractionError,
     FieldSource,
     Source,
-    read_schemaless,
     read_standalone,
-    read_template,
+    reading,
 )
 from kroasync.model import paths
 from kroasync.model.definition import ResourceSpec
 from kroasync.model.objects import GVK, Obj, Resource
 from kroasync.model.paths import Path
+from kroasync.model.steps import Steps
 
 CRD: Final = GVK("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
 
@@ -66,7 +68,9 @@ class Entry:
         return checks.resource_path(self.spec, checks.object_place(self.spec), *below)
 
 
-def read_entry(spec: ResourceSpec, kinds: Kinds, *, cluster_instance: bool, report: Report) -> Entry:
+def reading_entry(
+    spec: ResourceSpec, kinds: Kinds, *, cluster_instance: bool, report: Report, budget: Budget
+) -> Steps[Entry]:
     """Everything of one entry that needs no other entry."""
     with report.step(f'failed to build resource "{spec.id}": '):
         checks.check_combination(spec, report)
@@ -80,13 +84,14 @@ def read_entry(spec: ResourceSpec, kinds: Kinds, *, cluster_instance: bool, repo
             checks.check_reserved_keys(spec, obj, report)
         if resource is not None:
             checks.check_namespace(spec, obj, resource, cluster_instance, report)
-        fields = _read_fields(spec, obj, gvk, schema, report)
-        ready_when = _conditions(spec, "readyWhen", spec.ready_when, report)
-        include_when = _conditions(spec, "includeWhen", spec.include_when, report)
+        fields = yield from _reading_fields(spec, obj, gvk, schema, report, budget)
+        ready_when = yield from _conditions(spec, "readyWhen", spec.ready_when, report, budget)
+        include_when = yield from _conditions(spec, "includeWhen", spec.include_when, report, budget)
         for_each = []
         for place, (name, text) in enumerate(spec.for_each):
             what = f'failed to parse forEach dimensions: invalid forEach expression for dimension "{name}": '
-            source = _standalone(text, what, checks.resource_path(spec, "forEach", place, name), report)
+            path = checks.resource_path(spec, "forEach", place, name)
+            source = yield from _standalone(text, what, path, report, budget)
             if source is not None:
                 for_each.append((place, name, source))
     return Entry(
@@ -119,14 +124,11 @@ def _look_up(
     return resource, schema
 
 
-def _read_fields(
-    spec: ResourceSpec, obj: Obj, gvk: GVK | None, schema: dict[str, Any] | None, report: Report
-) -> tuple[FieldSource, ...]:
+def _reading_fields(
+    spec: ResourceSpec, obj: Obj, gvk: GVK | None, schema: dict[str, Any] | None, report: Report, budget: Budget
+) -> Steps[tuple[FieldSource, ...]]:
     is_template = checks.object_place(spec) == "template"
-    if is_template and schema is not None and gvk != CRD:
-        found = read_template(obj, schema)
-    else:
-        found = read_schemaless(obj)
+    found = yield from reading(obj, schema if is_template and gvk != CRD else None, budget)
     for fault in found.faults:
         at = checks.resource_path(spec, checks.object_place(spec), *fault.path)
         report.add(fault.code, fault.message, at, suggestion=fault.suggestion)
@@ -143,17 +145,21 @@ def _read_fields(
     return tuple(found.fields)
 
 
-def _conditions(spec: ResourceSpec, key: str, texts: Iterable[str], report: Report) -> tuple[tuple[int, Source], ...]:
+def _conditions(
+    spec: ResourceSpec, key: str, texts: Iterable[str], report: Report, budget: Budget
+) -> Steps[tuple[tuple[int, Source], ...]]:
     found = []
     for place, text in enumerate(texts):
         what = f"failed to parse {key} expressions: "
-        source = _standalone(text, what, checks.resource_path(spec, key, place), report)
+        source = yield from _standalone(text, what, checks.resource_path(spec, key, place), report, budget)
         if source is not None:
             found.append((place, source))
     return tuple(found)
 
 
-def _standalone(text: str, what: str, path: Path, report: Report) -> Source | None:
+def _standalone(text: str, what: str, path: Path, report: Report, budget: Budget) -> Steps[Source | None]:
+    if budget.pause_after(1 + len(text) // CHARS_PER_VALUE):
+        yield
     try:
         return read_standalone(text)
     except ExtractionError as error:

@@ -3,17 +3,21 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from kroasync.cel.types import Type
+from kroasync.graph.budget import OverBudgetError
 from kroasync.graph.declarations import Declarations
 from kroasync.graph.expressions import Parsed
 from kroasync.graph.nodes import FieldExpression
-from kroasync.graph.references import SCHEMA, Place, Scope
+from kroasync.graph.references import Place, Scope
 from kroasync.graph.report import Report
-from kroasync.graph.templates import FieldSource, read_schemaless
+from kroasync.graph.templates import FieldSource, reading
 from kroasync.model import paths
 from kroasync.model.objects import Obj
 from kroasync.model.paths import Path
-from kroasync.model.problems import Severity
-from kroasync.schema.celtypes import schema_of
+from kroasync.model.problems import Problem, Severity
+from kroasync.model.steps import Steps
+from kroasync.schema.celtypes import SchemaTooLargeError, schema_of
+from kroasync.schema.simple import MAX_FIELDS
 
 PATH: Final[Path] = ("spec", "schema", "status")
 _OPEN: Final[dict[str, Any]] = {"x-kubernetes-preserve-unknown-fields": True}
@@ -26,28 +30,56 @@ def status_template(status: Mapping[str, Any]) -> Obj:
     return {name: value for name, value in status.items() if name != "conditions"}
 
 
-def compile_status(
+def compiling_status(
     template: Obj, declared: Declarations
-) -> tuple[tuple[tuple[FieldExpression, Parsed], ...], dict[str, Any]]:
+) -> Steps[tuple[tuple[tuple[FieldExpression, Parsed], ...], dict[str, Any]]]:
     """The leaves, compiled, and the schema of the status; a leaf that is refused has an open schema."""
-    scope = Scope(place=Place.STATUS, allowed=declared.ids | {SCHEMA}, allow_omit=declared.allow_omit)
+    scope = Scope(place=Place.STATUS, allowed=declared.names, allow_omit=declared.allow_omit)
     leaves = []
     schemas: dict[Path, dict[str, Any]] = {}
     with declared.report.step("failed to build instance status schema: "):
-        for found in _read_leaves(template, declared.report):
+        nodes = 0
+        for found in (yield from _reading_leaves(template, declared)):
             where, text, path = paths.build(found.path), found.source.text, (*PATH, *found.path)
             label = f'status field "{where}" expression "{text}"'
-            parsed = declared.parse_in(scope, found.source, path, label=label)
+            parsed = yield from declared.parse_in(scope, found.source, path, label=label)
             if parsed is None:
                 continue
             what = f'failed to type-check status expression "{text}" at path "{where}"'
-            program = declared.compile(parsed, path, what=what)
+            program = yield from declared.compile(parsed, path, what=what)
             if program is None:
                 continue
-            schemas[found.path] = schema_of(program.result_type, declared.types)
+            schemas[found.path] = schema = _schema_of(program.result_type, MAX_FIELDS - nodes, path, declared)
+            size = _size(schema)
+            nodes += size
+            if declared.budget.pause_after(size):
+                yield
             expression = declared.expression(parsed, program)
             leaves.append((FieldExpression(path=found.path, expression=expression), parsed))
+    yield
     return tuple(leaves), infer_schema(template, lambda path: schemas.get(path, _OPEN))
+
+
+def _schema_of(type_: Type, left: int, path: Path, declared: Declarations) -> dict[str, Any]:
+    try:
+        return schema_of(type_, declared.types, max_nodes=left)
+    except SchemaTooLargeError:
+        text = (
+            f"expected at most {MAX_FIELDS} fields in the status, those of whole objects counted, found more up to here"
+        )
+        problem = Problem(code="definition-size", message=f"the definition is too large: {text}", path=path)
+        raise OverBudgetError(problem) from None
+
+
+def _size(schema: dict[str, Any]) -> int:
+    """Schemas in a schema, itself counted."""
+    size, stack = 0, [schema]
+    while stack:
+        one = stack.pop()
+        size += 1
+        stack.extend(one.get("properties", {}).values())
+        stack.extend(one[key] for key in ("items", "additionalProperties") if isinstance(one.get(key), dict))
+    return size
 
 
 def check_references(leaves: Iterable[tuple[FieldExpression, Parsed]], report: Report) -> None:
@@ -59,9 +91,10 @@ def check_references(leaves: Iterable[tuple[FieldExpression, Parsed]], report: R
             report.add("status-without-reference", f"failed to create instance node: {text}", path)
 
 
-def _read_leaves(template: Obj, report: Report) -> tuple[FieldSource, ...]:
+def _reading_leaves(template: Obj, declared: Declarations) -> Steps[tuple[FieldSource, ...]]:
     """The leaves of the status; one without an expression is reported."""
-    found = read_schemaless(template)
+    report = declared.report
+    found = yield from reading(template, None, declared.budget)
     for fault in found.faults:
         text = f"failed to extract CEL expressions from status: {fault.message}"
         report.add(fault.code, text, (*PATH, *fault.path))
@@ -101,7 +134,8 @@ def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     """
     if "properties" not in old or "properties" not in new:
         return new
-    properties = dict(old["properties"])
+    # In place: all are parts of the tree that is being made here, and a list may be long.
+    properties = old["properties"]
     for name, schema in new["properties"].items():
         properties[name] = _merged(properties[name], schema) if name in properties else schema
     return {**new, "properties": properties}

@@ -11,22 +11,40 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Any, Final, TypeAlias
 
+from kroasync.cel.syntax import MAX_CODE_POINTS
+from kroasync.graph.budget import Budget
 from kroasync.model import paths
 from kroasync.model.paths import Path
+from kroasync.model.problems import MAX_PROBLEMS, MAX_SUGGESTED
+from kroasync.model.steps import Steps, drained
 from kroasync.model.suggest import did_you_mean
 
 Schema: TypeAlias = Mapping[str, Any]
 
+# The text of a template is at most three characters longer than the expression it is read as.
+_LONGEST: Final = MAX_CODE_POINTS + 3
+
 NESTED: Final = "nested expressions are not allowed unless inside string literals"
 NOT_STANDALONE: Final = "only standalone expressions are allowed"
-# Characters looked at for one string, counting what is looked at again after an expression without an end.
-_MAX_SCANNED: Final = 4_000_000
+# Quotes, braces and quoted characters looked at for one string, those looked at again counted: some 30 ms, and only so
+# many for each character, as there may be many strings.
+_MAX_LOOKS: Final = 100_000
+_LOOKS_PER_CHAR: Final = 6
+_LEAST_LOOKS: Final = 100
+# Characters of a string that cost as much as a value without text.
+CHARS_PER_VALUE: Final = 200
+
+# What looking for a name that was meant costs, in values.
+_WORK_PER_NAME: Final = 500
 
 _PRESERVE: Final = "x-kubernetes-preserve-unknown-fields"
 _INT_OR_STRING: Final = "x-kubernetes-int-or-string"
 
 # What matters to a scan: a quote, an escaped character, a brace, the start of another expression.
 _TOKEN: Final = re.compile(r'"|\\.|\$\{|\{|\}', re.DOTALL)
+_SPECIAL: Final = re.compile(r"""["'\\]""")
+# What a reader of all of CEL's quotes stops at outside of them.
+_STRUCTURE: Final = re.compile(r"""["'{}]|\$\{""")
 _QUOTES: Final = re.compile(r"""\"\"\"|'''|"|'""")
 
 
@@ -89,44 +107,73 @@ class Fault:
 
 @dataclass(slots=True)
 class Template:
-    """What a walk found: expressions in document order, faults, and leaves without any expression."""
+    """What a walk found: expressions in document order, faults, and leaves without any expression.
+
+    Of faults and such leaves no more are kept than are reported.
+    """
 
     fields: list[FieldSource] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     plain_leaves: list[Path] = field(default_factory=list)
 
+    def add_fault(self, fault: Fault) -> None:
+        if len(self.faults) <= MAX_PROBLEMS:
+            self.faults.append(fault)
+
+    def add_plain(self, path: Path) -> None:
+        if len(self.plain_leaves) <= MAX_PROBLEMS:
+            self.plain_leaves.append(path)
+
+
+class _Looks:
+    """How often a scan may still look."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, text: str) -> None:
+        self.left = min(_MAX_LOOKS, _LEAST_LOOKS + _LOOKS_PER_CHAR * len(text))
+
+    def take(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise ExtractionError("too many ${ without an end, quotes and braces in one string")
+
 
 def extract(text: str) -> tuple[Match, ...]:
     """Every `${...}` of a string.
 
-    Raises ExtractionError for nested expressions and for hopeless amounts of `${`.
+    Raises ExtractionError for nested expressions, for hopeless amounts of `${`, and for an expression in a text that is
+    too long to be one.
     """
     found: list[Match] = []
-    position, budget = text.find("${"), _MAX_SCANNED
+    position, looks = text.find("${"), _Looks(text)
     while position >= 0:
-        end, nested = _scan(text, position + 2)
-        if end < 0 or nested or _ends_quoted(text[position + 2 : end - 1]):
+        end, nested = _scan(text, position + 2, looks)
+        if end < 0 or nested or _ends_quoted(text, position + 2, end - 1, looks):
             # Apostrophes mean nothing to the scan above; where it fails, they may.
-            lenient = _scan_quoted(text, position + 2)
+            lenient = _scan_quoted(text, position + 2, looks)
             if lenient >= 0:
                 end, nested = lenient, False
         if nested:
             raise ExtractionError(NESTED)
         if end < 0:
-            budget -= len(text) - position
-            if budget < 0:
-                raise ExtractionError("too many ${ without an end in one string")
             position = text.find("${", position + 1)
             continue
+        if len(text) > _LONGEST:
+            # What the parser would say of the whole, which is no shorter.
+            raise ExtractionError(
+                f"expression code point size exceeds limit: size: {len(text)}, limit {MAX_CODE_POINTS}"
+            )
         found.append(Match(text[position + 2 : end - 1], position, end))
         position = text.find("${", end)
     return tuple(found)
 
 
-def _scan(text: str, start: int) -> tuple[int, bool]:
+def _scan(text: str, start: int, looks: _Looks) -> tuple[int, bool]:
     """End (exclusive) of the expression that starts here, or -1; and whether another one starts in it."""
     depth, in_string = 1, False
     for token in _TOKEN.finditer(text, start):
+        looks.take()
         what = token.group()
         if what[0] == "\\":
             if not in_string and what[1] in '"{}':
@@ -151,35 +198,44 @@ def _scan(text: str, start: int) -> tuple[int, bool]:
     return -1, False
 
 
-def _ends_quoted(text: str) -> bool:
-    """True if the text ends inside a string in single quotes, so that it is no expression."""
-    if "'" not in text:
+def _ends_quoted(text: str, start: int, end: int, looks: _Looks) -> bool:
+    """True if the part of the text ends inside a string in single quotes, so that it is no expression."""
+    if text.find("'", start, end) < 0:
         return False
-    position, quote = 0, ""
-    while position < len(text):
+    position, quote = start, ""
+    while position < end:
+        looks.take()
         if not quote:
-            opening = _QUOTES.search(text, position)
+            opening = _QUOTES.search(text, position, end)
             if opening is None:
                 return False
             quote, position = opening.group(), opening.end()
-        elif text.startswith(quote, position):
+        elif text.startswith(quote, position, end):
             quote, position = "", position + len(quote)
         else:
-            position += 2 if text[position] == "\\" else 1
+            position = _next_special(text, position, end)
     return bool(quote)
 
 
-def _scan_quoted(text: str, start: int) -> int:
+def _next_special(text: str, position: int, end: int) -> int:
+    """Inside of quotes: where the next quote or backslash is to be looked for, after the character here."""
+    position += 2 if text[position] == "\\" else 1
+    found = _SPECIAL.search(text, position, end)
+    return end if found is None else found.start()
+
+
+def _scan_quoted(text: str, start: int, looks: _Looks) -> int:
     """End of the expression as a reader of all of CEL's quotes sees it; -1 if there is none or another one
     starts in it.
     """
     depth, position, quote = 1, start, ""
     while position < len(text):
+        looks.take()
         if quote:
             if text.startswith(quote, position):
                 position, quote = position + len(quote), ""
             else:
-                position += 2 if text[position] == "\\" else 1
+                position = _next_special(text, position, len(text))
             continue
         opening = _QUOTES.match(text, position)
         if opening:
@@ -188,9 +244,12 @@ def _scan_quoted(text: str, start: int) -> int:
         if text.startswith("${", position):
             return -1
         depth += {"{": 1, "}": -1}.get(text[position], 0)
-        position += 1
         if depth == 0:
-            return position
+            return position + 1
+        found = _STRUCTURE.search(text, position + 1)
+        if found is None:
+            return -1
+        position = found.start()
     return -1
 
 
@@ -262,36 +321,48 @@ def _code(char: str) -> str:
     return f"\\u{point:04x}" if point < 0x10000 else f"\\U{point:08x}"
 
 
-def read_schemaless(value: Any, path: Path = ()) -> Template:
+def read_schemaless(value: Any) -> Template:
     """Every expression below a value no schema describes."""
-    template = Template()
-    _collect(value, path, template)
-    return template
+    return drained(reading(value, None, Budget()))
 
 
 def read_template(value: Any, schema: Schema) -> Template:
-    """Every expression of a template, and every literal that its schema does not allow.
+    """Every expression of a template, and every literal that its schema does not allow."""
+    return drained(reading(value, schema, Budget()))
+
+
+def reading(value: Any, schema: Schema | None, budget: Budget) -> Steps[Template]:
+    """Every expression below a value, and every literal that its schema does not allow, if there is one.
 
     Not checked, because the API server does it: required fields, enums, patterns, ranges, formats.
     """
     template = Template()
-    if not schema:
-        template.faults.append(_invalid_schema(()))
-        _collect(value, (), template)
+    if schema:
+        yield from _match(value, schema, (), template, budget)
         return template
-    _match(value, schema, (), template)
+    if schema is not None:
+        template.add_fault(_invalid_schema(()))
+    yield from _collect(value, (), template, budget)
     return template
 
 
-def _collect(value: Any, path: Path, into: Template) -> None:
+def _collect(value: Any, path: Path, into: Template, budget: Budget) -> Steps[None]:
     if isinstance(value, dict):
         for name, item in value.items():
-            _collect(item, (*path, name), into)
+            yield from _collect(item, (*path, name), into, budget)
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            _collect(item, (*path, index), into)
-    elif not isinstance(value, str) or _add_string(value, path, into) is _Text.PLAIN:
-        into.plain_leaves.append(path)
+            yield from _collect(item, (*path, index), into, budget)
+    else:
+        if budget.pause_after(_work(value)):
+            yield
+        if not isinstance(value, str) or _add_string(value, path, into) is _Text.PLAIN:
+            into.add_plain(path)
+
+
+def _work(value: Any) -> int:
+    """What reading a leaf costs, a value without text being 1."""
+    return 1 + len(value) // CHARS_PER_VALUE if isinstance(value, str) and "${" in value else 1
 
 
 class _Text(Enum):
@@ -308,7 +379,7 @@ def _add_string(text: str, path: Path, into: Template) -> _Text:
     try:
         source = read_string(text)
     except ExtractionError as error:
-        into.faults.append(Fault(code="expression-syntax", message=str(error), path=path))
+        into.add_fault(Fault(code="expression-syntax", message=str(error), path=path))
         return _Text.EXPRESSION
     if source is None:
         return _Text.PLAIN
@@ -316,20 +387,22 @@ def _add_string(text: str, path: Path, into: Template) -> _Text:
     return _Text.EXPRESSION if source.is_standalone else _Text.MIXED
 
 
-def _match(value: Any, schema: Schema, path: Path, into: Template) -> None:
+def _match(value: Any, schema: Schema, path: Path, into: Template, budget: Budget) -> Steps[None]:
     if value is None:
         return
+    if budget.pause_after(_work(value)):
+        yield
     if schema.get(_PRESERVE) or not schema:
-        _collect(value, path, into)
+        yield from _collect(value, path, into, budget)
         return
     expected = expected_types(schema)
     if not expected:
-        into.faults.append(_invalid_schema(path))
-        _collect(value, path, into)
+        into.add_fault(_invalid_schema(path))
+        yield from _collect(value, path, into, budget)
     elif isinstance(value, dict):
-        _match_map(value, schema, expected, path, into)
+        yield from _match_map(value, schema, expected, path, into, budget)
     elif isinstance(value, list):
-        _match_list(value, schema, expected, path, into)
+        yield from _match_list(value, schema, expected, path, into, budget)
     elif isinstance(value, str):
         kind = _add_string(value, path, into)
         if kind is not _Text.EXPRESSION and not _expect(expected, "string", path, into) and kind is _Text.MIXED:
@@ -342,10 +415,12 @@ def _match(value: Any, schema: Schema, path: Path, into: Template) -> None:
         _expect(expected, "float64", path, into, also="number")
 
 
-def _match_map(value: dict[str, Any], schema: Schema, expected: tuple[str, ...], path: Path, into: Template) -> None:
+def _match_map(
+    value: dict[str, Any], schema: Schema, expected: tuple[str, ...], path: Path, into: Template, budget: Budget
+) -> Steps[None]:
     additional = schema.get("additionalProperties")
     if not (isinstance(additional, dict) or additional is True) and not _expect(expected, "object", path, into):
-        _collect(value, path, into)
+        yield from _collect(value, path, into, budget)
         return
     properties = schema.get("properties") or {}
     for name, item in value.items():
@@ -354,39 +429,43 @@ def _match_map(value: dict[str, Any], schema: Schema, expected: tuple[str, ...],
         if found is None:
             found = additional if isinstance(additional, dict) else {} if additional is True else None
         if found is not None:
-            _match(item, found, below, into)
+            yield from _match(item, found, below, into, budget)
             continue
+        if budget.pause_after(_WORK_PER_NAME):
+            yield
         where = f"{paths.build(path)}.{name}"
-        into.faults.append(
+        into.add_fault(
             Fault(
                 code="unknown-field",
                 message=f"error getting field schema for path {where}: schema not found for field {name}",
                 path=below,
-                suggestion=did_you_mean(name, properties),
+                suggestion=did_you_mean(name, properties) if len(into.faults) < MAX_SUGGESTED else None,
             )
         )
-        _collect(item, below, into)
+        yield from _collect(item, below, into, budget)
 
 
-def _match_list(value: list[Any], schema: Schema, expected: tuple[str, ...], path: Path, into: Template) -> None:
+def _match_list(
+    value: list[Any], schema: Schema, expected: tuple[str, ...], path: Path, into: Template, budget: Budget
+) -> Steps[None]:
     items = schema.get("items")
     if not _expect(expected, "array", path, into):
-        _collect(value, path, into)
+        yield from _collect(value, path, into, budget)
     elif not isinstance(items, dict) and "any" not in expected:
         where = paths.build(path)
         message = f"invalid array schema for path {where}: neither Items.Schema nor Properties are defined"
-        into.faults.append(Fault(code="kind-schema", message=message, path=path))
-        _collect(value, path, into)
+        into.add_fault(Fault(code="kind-schema", message=message, path=path))
+        yield from _collect(value, path, into, budget)
     else:
         for index, item in enumerate(value):
-            _match(item, items or {}, (*path, index), into)
+            yield from _match(item, items or {}, (*path, index), into, budget)
 
 
 def _expect(expected: tuple[str, ...], found: str, path: Path, into: Template, *, also: str = "") -> bool:
     if found in expected or "any" in expected or also in expected:
         return True
     message = f"expected {' or '.join(expected)} type for path {paths.build(path)}, got {found}"
-    into.faults.append(Fault(code="literal-type", message=message, path=path))
+    into.add_fault(Fault(code="literal-type", message=message, path=path))
     return False
 
 

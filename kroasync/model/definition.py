@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from kroasync.model import legacy, names
 from kroasync.model.objects import Obj
-from kroasync.model.paths import Path, nests_deeper
-from kroasync.model.problems import Problem, Severity, has_errors
+from kroasync.model.paths import Path, counts_more, nests_deeper
+from kroasync.model.problems import MAX_SUGGESTED, Problem, Severity, collect, has_errors
+from kroasync.model.steps import Steps, drained
 from kroasync.model.suggest import did_you_mean
 
 KINDS: Final = (names.RESOURCE_GROUP, names.RESOURCE_GRAPH_DEFINITION)
@@ -23,6 +24,8 @@ CLUSTER: Final = "Cluster"
 SCOPES: Final = (NAMESPACED, CLUSTER)
 
 MAX_DEPTH: Final = 200
+MAX_VALUES: Final = 60_000
+"""Most values (texts, numbers, lists, objects) of one definition."""
 MAX_NAMES: Final = 32
 """Most entries of `shortNames` and of `categories`."""
 
@@ -78,6 +81,8 @@ class Definition:
     resources: tuple[ResourceSpec, ...] = ()
     source_spec: Obj = field(default_factory=dict)
     """The whole `spec` in today's shape: what a revision snapshots and hashes."""
+    known_hash: str = ""
+    """The hash where it is known already; a large spec takes long to hash."""
 
     @property
     def namespaced(self) -> bool:
@@ -92,7 +97,7 @@ class Definition:
     @property
     def hash(self) -> str:
         """The hash by which revisions are told apart."""
-        return spec_hash(self.source_spec)
+        return self.known_hash or spec_hash(self.source_spec)
 
 
 def is_definition(obj: Mapping[str, Any]) -> bool:
@@ -105,6 +110,8 @@ def is_definition(obj: Mapping[str, Any]) -> bool:
 def parse_definition(obj: Obj) -> tuple[Definition | None, list[Problem]]:
     """The definition in a manifest and everything found; None if any of it is an error."""
     problems: list[Problem] = []
+    if counts_more(obj, MAX_VALUES):
+        return None, [Problem(code="definition-size", message=f"expected at most {MAX_VALUES} values, found more")]
     if nests_deeper(obj, MAX_DEPTH):
         return None, [Problem(code="definition-depth", message=f"nested more than {MAX_DEPTH} levels")]
     _check_type_meta(obj, problems)
@@ -258,7 +265,7 @@ def _name_set(schema: "_Fields", key: str) -> tuple[str, ...]:
     found = schema.texts(key)
     if len(found) > MAX_NAMES:
         schema.error(key, "definition-names", f"expected at most {MAX_NAMES} entries, found {len(found)}")
-    for index, name in enumerate(found):
+    for index, name in enumerate(found[:MAX_NAMES]):
         if name in found[:index]:
             schema.error((key, index), "definition-names", f"duplicate entry {_show(name)}")
         elif len(name) > 63 or not _SHORT_NAME.fullmatch(name):
@@ -350,7 +357,8 @@ class _Fields:
 
     def _report(self, key: str | Path, code: str, message: str, severity: Severity, suggestion: str | None) -> None:
         path = (*self._path, *((key,) if isinstance(key, str) else key))
-        self._problems.append(Problem(code=code, message=message, path=path, severity=severity, suggestion=suggestion))
+        problem = Problem(code=code, message=message, path=path, severity=severity, suggestion=suggestion)
+        collect(self._problems, problem)
 
     def warn_unknown(self, known: tuple[str, ...], *, ignored: tuple[str, ...] = ()) -> None:
         for key in self.obj:
@@ -358,12 +366,8 @@ class _Fields:
                 self.warn(key, "ignored-field", f"field {_show(key)} is accepted for compatibility, and ignored")
             elif key not in known:
                 absent = [name for name in known if name not in self.obj]
-                self.warn(
-                    key,
-                    "unknown-field",
-                    f"unknown field {_show(key)}",
-                    suggestion=did_you_mean(key, absent),
-                )
+                near = did_you_mean(key, absent) if len(self._problems) < MAX_SUGGESTED else None
+                self.warn(key, "unknown-field", f"unknown field {_show(key)}", suggestion=near)
 
     def _value(self, key: str, kind: type, *, required: bool = False) -> Any:
         """The value of a field if it is there (null counts as absent) and of the type."""
@@ -446,6 +450,11 @@ def _show(value: Any) -> str:
 
 
 def spec_hash(definition_spec: Mapping[str, Any]) -> str:
+    """See `hashing`."""
+    return drained(hashing(definition_spec))
+
+
+def hashing(definition_spec: Mapping[str, Any]) -> Steps[str]:
     """16 hex digits that differ iff two definition specs mean something different (order and defaults aside).
 
     Not part of it: formatting, key order, the order of resources and of conditions in one resource.
@@ -457,7 +466,10 @@ def spec_hash(definition_spec: Mapping[str, Any]) -> str:
         schema["metadata"] = _present(schema["metadata"])
     resources = [_canonical_resource(r) for r in definition_spec.get("resources") or ()]
     resources.sort(key=lambda r: (str(r.get("id")), _canonical(r)))
-    return f"{_fnv1a(_canonical(_present({'schema': _present(schema), 'resources': resources})), 64):016x}"
+    text = _canonical(_present({"schema": _present(schema), "resources": resources}))
+    yield
+    value = yield from _fnv1a(text, 64)
+    return f"{value:016x}"
 
 
 def _canonical_resource(resource: Mapping[str, Any]) -> Obj:
@@ -477,12 +489,19 @@ def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def _fnv1a(text: str, bits: int) -> int:
+# Bytes hashed in one step: some 10 ms.
+_HASHED: Final = 50_000
+
+
+def _fnv1a(text: str, bits: int) -> Steps[int]:
     """Fowler-Noll-Vo 1a over UTF-8 (http://www.isthe.com/chongo/tech/comp/fnv/)."""
     value, prime = (0xCBF29CE484222325, 0x100000001B3) if bits == 64 else (0x811C9DC5, 0x01000193)
     mask = (1 << bits) - 1
-    for byte in text.encode("utf-8", "surrogatepass"):
-        value = ((value ^ byte) * prime) & mask
+    data = text.encode("utf-8", "surrogatepass")
+    for start in range(0, len(data), _HASHED):
+        for byte in data[start : start + _HASHED]:
+            value = ((value ^ byte) * prime) & mask
+        yield
     return value
 
 
@@ -491,5 +510,5 @@ def revision_name(definition_name: str, revision: int) -> str:
     name = f"{definition_name}-r{revision:05d}"
     if len(name) <= 253:
         return name
-    suffix = f"-r{revision:05d}-{_fnv1a(definition_name, 32):x}"
+    suffix = f"-r{revision:05d}-{drained(_fnv1a(definition_name, 32)):x}"
     return (definition_name[: 253 - len(suffix)].rstrip(".-") or "gr") + suffix

@@ -152,16 +152,34 @@ def leaves(obj: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
             yield here, value
 
 
+def counts_more(value: Any, limit: int) -> bool:
+    """Whether there are more than `limit` values in lists and objects; no more than that are looked at."""
+    count = 1
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict | list):
+            count += len(item)
+            if count > limit:
+                return True
+            stack.extend(item.values() if isinstance(item, dict) else item)
+    return False
+
+
+_CONTAINERS: Final = (dict, list)
+
+
 def nests_deeper(value: Any, limit: int) -> bool:
     """Whether lists and objects nest more than `limit` levels; asked before anything recurses into it."""
-    level = [value]
-    for _ in range(limit + 1):
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(limit):
+        if not level:
+            return False
+        # Only containers are kept: most values are none, and this is asked of every object.
         level = [
             child
             for item in level
-            if isinstance(item, dict | list)
             for child in (item.values() if isinstance(item, dict) else item)
+            if isinstance(child, _CONTAINERS)
         ]
-        if not level:
-            return False
-    return True
+    return any(map(len, level))

@@ -7,6 +7,12 @@ in docs/problems.md; `path` is the field path in the object; `line`/`column` (1-
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Final
+
+MAX_PROBLEMS: Final = 1_000
+"""Most problems that are kept of one object."""
+MAX_SUGGESTED: Final = 100
+"""Problems after this many get no suggestion: near words are costly to find."""
 
 
 class Severity(StrEnum):
@@ -52,6 +58,15 @@ class Problem:
         where = f"{self.where}: " if self.path else ""
         hint = f' (did you mean "{self.suggestion}"?)' if self.suggestion else ""
         return f"{place}{self.severity.value}: {where}{self.message}{hint} [{self.code}]"
+
+
+def collect(problems: list[Problem], problem: Problem) -> None:
+    """Adds a problem; once there are MAX_PROBLEMS, one that says so, and then no more."""
+    if len(problems) < MAX_PROBLEMS:
+        problems.append(problem)
+    elif len(problems) == MAX_PROBLEMS:
+        message = f"more than {MAX_PROBLEMS} problems: the others are not shown"
+        problems.append(Problem(code="too-many-problems", message=message))
 
 
 def has_errors(problems: Iterable[Problem]) -> bool:

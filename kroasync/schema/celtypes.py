@@ -5,8 +5,10 @@ place (`__type_deployment.spec`), so that messages can show it; `SchemaTypes` re
 a time and only when asked. Property names that are no CEL identifiers are escaped as Kubernetes escapes them.
 """
 
+import itertools
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
@@ -113,6 +115,10 @@ class SchemaTypes:
         self._properties: dict[str, Mapping[str, _Property]] = {}
         self._roots = {id_: self.declared_type(schema, f"{PREFIX}{id_}") for id_, schema in roots.items()}
         self._root_schemas = dict(roots)
+
+    def has(self, id_: str) -> bool:
+        """Whether there is a root of this id."""
+        return id_ in self._roots
 
     def type_for(self, id_: str) -> Type:
         """The type of a root; dyn if its schema says nothing. KeyError for an id that was not declared."""
@@ -352,30 +358,37 @@ _SCALAR_SCHEMAS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
 )
 
 
-def schema_of(type_: Type, provider: TypeProvider) -> dict[str, Any]:
-    """The schema that holds every value of a type, for the status of a generated CRD; raises CyclicTypeError.
+class SchemaTooLargeError(ValueError):
+    """A schema would have more nodes than allowed."""
 
-    Property names are those of the data. What has no fixed form is left open; optionals may be null.
+
+def schema_of(type_: Type, provider: TypeProvider, *, max_nodes: int = sys.maxsize) -> dict[str, Any]:
+    """The schema that holds every value of a type, for the status of a generated CRD.
+
+    Property names are those of the data. What has no fixed form is left open; optionals may be null. Raises
+    CyclicTypeError, and SchemaTooLargeError for more than `max_nodes` schemas in each other.
     """
-    return _schema_of(type_, provider, ())
+    return _schema_of(type_, provider, (), itertools.count(max_nodes, -1))
 
 
-def _schema_of(type_: Type, provider: TypeProvider, outer: tuple[str, ...]) -> dict[str, Any]:
+def _schema_of(type_: Type, provider: TypeProvider, outer: tuple[str, ...], left: Iterator[int]) -> dict[str, Any]:
+    if next(left) <= 0:
+        raise SchemaTooLargeError(str(type_))
     if type_.kind in _SCALAR_SCHEMAS:
         return dict(_SCALAR_SCHEMAS[type_.kind])
     match type_.kind:
         case "list":
-            return {"type": "array", "items": _schema_of(type_.element, provider, outer)}
+            return {"type": "array", "items": _schema_of(type_.element, provider, outer, left)}
         case "map":
-            return {"type": "object", "additionalProperties": _schema_of(type_.element, provider, outer)}
+            return {"type": "object", "additionalProperties": _schema_of(type_.element, provider, outer, left)}
         case "optional":
-            return {**_schema_of(type_.element, provider, outer), "nullable": True}
+            return {**_schema_of(type_.element, provider, outer, left), "nullable": True}
         case "object":
-            return _object_schema(type_, provider, outer)
+            return _object_schema(type_, provider, outer, left)
     return {_PRESERVE: True}
 
 
-def _object_schema(type_: Type, provider: TypeProvider, outer: tuple[str, ...]) -> dict[str, Any]:
+def _object_schema(type_: Type, provider: TypeProvider, outer: tuple[str, ...], left: Iterator[int]) -> dict[str, Any]:
     if type_.name in outer:
         raise CyclicTypeError(f"cyclic type reference detected: {type_}")
     fields = provider.fields(type_.name)
@@ -383,7 +396,7 @@ def _object_schema(type_: Type, provider: TypeProvider, outer: tuple[str, ...]) 
         return {"type": "object", "additionalProperties": True}
     properties = {}
     for name, field in fields.items():
-        schema = _schema_of(field, provider, (*outer, type_.name))
+        schema = _schema_of(field, provider, (*outer, type_.name), left)
         if field.kind == "timestamp":
             # Kubernetes writes unset timestamps of nested objects as null.
             schema["nullable"] = True

@@ -12,8 +12,11 @@ from typing import Any, Final
 
 from kroasync.model.objects import Obj
 from kroasync.model.paths import nests_deeper
+from kroasync.model.steps import Steps, drained
 
 MAX_DEPTH: Final = 500
+# Schemas, properties and changes looked at in one step.
+_STEP: Final = 500
 
 
 class CompatibilityError(ValueError):
@@ -95,7 +98,7 @@ class Report:
         return "; ".join(found[:3]) + more
 
 
-def compare_crds(old: Obj, new: Obj) -> Report:
+def comparing_crds(old: Obj, new: Obj) -> Steps[Report]:
     """The differences of two CRDs with one version each; raises CompatibilityError."""
     versions = [crd.get("spec", {}).get("versions") or [] for crd in (old, new)]
     if [len(found) for found in versions] != [1, 1]:
@@ -103,10 +106,20 @@ def compare_crds(old: Obj, new: Obj) -> Report:
             "failed to check schema compatibility: expected exactly one version in each CRD, "
             f"got {len(versions[0])} old and {len(versions[1])} new versions"
         )
-    return compare_versions(versions[0][0], versions[1][0])
+    return (yield from comparing_versions(versions[0][0], versions[1][0]))
+
+
+def compare_crds(old: Obj, new: Obj) -> Report:
+    """`comparing_crds` at once."""
+    return drained(comparing_crds(old, new))
 
 
 def compare_versions(old: Obj, new: Obj) -> Report:
+    """`comparing_versions` at once."""
+    return drained(comparing_versions(old, new))
+
+
+def comparing_versions(old: Obj, new: Obj) -> Steps[Report]:
     """The differences of two CRD versions; raises CompatibilityError if one has no schema."""
     if old.get("name") != new.get("name"):
         return Report(changes=(_type_changed("version", old.get("name"), new.get("name")),))
@@ -119,12 +132,17 @@ def compare_versions(old: Obj, new: Obj) -> Report:
             message = f"{age} version {version.get('name')} nests more than {MAX_DEPTH} levels"
             raise CompatibilityError(message)
         schemas.append(schema)
-    changes = []
+    changes: list[Change] = []
     if old.get("served") and not new.get("served"):
         changes.append(_type_changed("version.served", "true", "false"))
     if "status" in (old.get("subresources") or {}) and "status" not in (new.get("subresources") or {}):
         changes.append(_removed("version.subresources.status"))
-    return Report(changes=(*changes, *_compare(schemas[0], schemas[1], "")))
+    for count, change in enumerate(_compare(schemas[0], schemas[1], ""), 1):
+        if change is not None:
+            changes.append(change)
+        if count % _STEP == 0:
+            yield
+    return Report(changes=tuple(changes))
 
 
 def _name(path: str) -> str:
@@ -141,7 +159,9 @@ def _removed(path: str) -> Change:
     return Change(path=path, type=ChangeType.PROPERTY_REMOVED, breaking=True, description=description)
 
 
-def _compare(old: Obj, new: Obj, path: str) -> Iterator[Change]:
+def _compare(old: Obj, new: Obj, path: str) -> Iterator[Change | None]:
+    """The changes, and None for each schema and each property that was looked at."""
+    yield None
     yield from _compare_texts(old, new, path)
     if old.get("type", "") != new.get("type", ""):
         yield _type_changed(path, old.get("type"), new.get("type"))
@@ -237,25 +257,28 @@ def _compare_enum(old: Obj, new: Obj, path: str) -> Iterator[Change]:
     before, after = ([_raw(value) for value in schema.get("enum") or ()] for schema in (old, new))
     if not before or not after:
         return
+    olds, news = set(before), set(after)
     for value in before:
-        if value not in after:
+        if value not in news:
             description = f"Enum value {value} was removed"
             yield Change(path=path, type=ChangeType.ENUM_RESTRICTED, breaking=True, description=description)
     for value in after:
-        if value not in before:
+        if value not in olds:
             description = f"Enum value {value} was added"
             yield Change(path=path, type=ChangeType.ENUM_EXPANDED, breaking=False, description=description)
 
 
-def _compare_required(old: Obj, new: Obj, path: str) -> Iterator[Change]:
+def _compare_required(old: Obj, new: Obj, path: str) -> Iterator[Change | None]:
     """Only properties that both sides have; an added or removed property speaks for itself."""
     before, after = set(old.get("required") or ()), set(new.get("required") or ())
+    added, removed = after - before, before - after
     olds, news = _properties(old), _properties(new)
     for name in sorted(olds.keys() & news.keys()):
+        yield None
         here = f"{path}.properties.{name}"
-        if name in after - before:
+        if name in added:
             text, type_, breaking = f"Field {name} is newly required", ChangeType.REQUIRED_ADDED, True
-        elif name in before - after:
+        elif name in removed:
             text, type_, breaking = f"Field {name} is no longer required", ChangeType.REQUIRED_REMOVED, False
         elif name in before and _has_default(olds[name]) and not _has_default(news[name]):
             text = f"Default value removed from required field {name}"
@@ -273,9 +296,9 @@ def _has_default(schema: Obj) -> bool:
     return schema.get("default") is not None
 
 
-def _compare_properties(old: Obj, new: Obj, path: str) -> Iterator[Change]:
+def _compare_properties(old: Obj, new: Obj, path: str) -> Iterator[Change | None]:
     olds, news = _properties(old), _properties(new)
-    required = new.get("required") or ()
+    required = set(new.get("required") or ())
     for name in sorted(olds.keys() | news.keys()):
         here = f"{path}.properties.{name}"
         if name not in news:
@@ -289,7 +312,7 @@ def _compare_properties(old: Obj, new: Obj, path: str) -> Iterator[Change]:
             yield from _compare(olds[name], news[name], here)
 
 
-def _compare_items(old: Obj, new: Obj, path: str) -> Iterator[Change]:
+def _compare_items(old: Obj, new: Obj, path: str) -> Iterator[Change | None]:
     before, after = old.get("items"), new.get("items")
     here = f"{path}.items"
     if before is not None and after is None:

@@ -5,14 +5,18 @@ create, leave, patch, or refuse with a typed outcome. Unlike kro, any difference
 a patch, not only those the compatibility report knows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from kroasync.model import names
 from kroasync.model.definition import Definition
 from kroasync.model.objects import Obj, Resource, annotations_of, labels_of, name_of
+from kroasync.model.steps import Steps, drained
 from kroasync.schema import compat, plural
+
+# Values compared in one step.
+_STEP: Final = 5_000
 
 CRD_API_VERSION: Final = "apiextensions.k8s.io/v1"
 CRD_KIND: Final = "CustomResourceDefinition"
@@ -224,6 +228,11 @@ def is_owned(crd: Obj) -> bool:
 
 
 def ensure_crd_patch(existing: Obj | None, desired: Obj, *, allow_breaking: bool = False) -> Outcome:
+    """`ensuring_crd_patch` at once."""
+    return drained(ensuring_crd_patch(existing, desired, allow_breaking=allow_breaking))
+
+
+def ensuring_crd_patch(existing: Obj | None, desired: Obj, *, allow_breaking: bool = False) -> Steps[Outcome]:
     """What to do so that the live CRD (None: there is none) becomes the desired one."""
     if existing is None:
         return Create(crd=desired)
@@ -235,18 +244,18 @@ def ensure_crd_patch(existing: Obj | None, desired: Obj, *, allow_breaking: bool
     if owner and owner != wanted.get(names.LABEL_DEFINITION_NAME):
         return OwnedByOther(name=name, owner=owner)
     try:
-        report = compat.compare_crds(existing, desired)
+        report = yield from compat.comparing_crds(existing, desired)
     except compat.CompatibilityError as err:
         return Incomparable(name=name, message=str(err))
     if report.has_breaking_changes and not allow_breaking:
         return Breaking(name=name, report=report)
-    if _is_current(existing, desired):
+    if (yield from _is_current(existing, desired)):
         return Unchanged()
     adopted = current.get(names.LABEL_DEFINITION_ID) != wanted.get(names.LABEL_DEFINITION_ID)
     return Patch(patch=_merge_patch(desired), report=report, adopted=adopted)
 
 
-def _is_current(existing: Obj, desired: Obj) -> bool:
+def _is_current(existing: Obj, desired: Obj) -> Steps[bool]:
     for wanted, current in (
         (labels_of(desired), labels_of(existing)),
         (annotations_of(desired), annotations_of(existing)),
@@ -254,20 +263,38 @@ def _is_current(existing: Obj, desired: Obj) -> bool:
         if any(current.get(key) != value for key, value in wanted.items()):
             return False
     old, new = existing["spec"], desired["spec"]
-    return bool(_normal({key: old.get(key) for key in new}) == _normal(new))
+    for count, same in enumerate(_comparisons({key: old.get(key) for key in new}, new), 1):
+        if not same:
+            return False
+        if count % _STEP == 0:
+            yield
+    return True
 
 
-def _normal(value: Any) -> Any:
-    """The value without what the API server leaves out or adds: nulls, empty lists, a priority of 0."""
-    if isinstance(value, Mapping):
-        kept = {k: _normal(v) for k, v in value.items() if v is not None and v != []}
-        if kept.get("priority") == 0 and "jsonPath" in kept:
-            del kept["priority"]
-        return kept
-    if isinstance(value, list):
-        return [_normal(item) for item in value]
-    # 1 and True are equal in Python, not in a schema's default or enum.
-    return (value, True) if isinstance(value, bool) else value
+def _comparisons(old: Any, new: Any) -> Iterator[bool]:
+    """Whether values are the same, part by part, but for what the API server leaves out or adds: nulls, empty lists, a
+    priority of 0.
+    """
+    stack = [(old, new)]
+    while stack:
+        one, other = stack.pop()
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            one, other = _normal(one), _normal(other)
+            yield one.keys() == other.keys()
+            stack.extend((value, other[key]) for key, value in one.items() if key in other)
+        elif isinstance(one, list) and isinstance(other, list):
+            yield len(one) == len(other)
+            stack.extend(zip(one, other, strict=False))
+        else:
+            # 1 and True are equal in Python, not in a schema's default or enum.
+            yield bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+
+
+def _normal(fields: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {k: v for k, v in fields.items() if v is not None and v != []}
+    if kept.get("priority") == 0 and "jsonPath" in kept:
+        del kept["priority"]
+    return kept
 
 
 def _merge_patch(desired: Obj) -> Obj:

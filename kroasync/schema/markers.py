@@ -22,6 +22,8 @@ LIST_MAP_KEYS: Final = "x-kubernetes-list-map-keys"
 IMMUTABLE_RULE: Final = {"rule": "self == oldSelf", "message": "field is immutable"}
 
 MAX_DEFAULT_DEPTH: Final = 100
+MAX_MARKERS: Final = 256
+"""Most markers of one field."""
 
 _TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
@@ -119,6 +121,8 @@ def lex(text: str) -> tuple[list[Marker], list[str]]:
     """The known markers of a text and what is wrong with it."""
     lexer = _Lexer()
     lexer.run(text)
+    if len(lexer.markers) > MAX_MARKERS:
+        return [], [*lexer.errors, f"expected at most {MAX_MARKERS} markers, found {len(lexer.markers)}"]
     return lexer.markers, lexer.errors
 
 

@@ -5,13 +5,15 @@ Every fault becomes a Problem at its field, and building goes on with a permissi
 depth are bounded: types that use each other twice would otherwise grow without limit.
 """
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from kroasync.model.objects import Obj
 from kroasync.model.paths import Path, nests_deeper
-from kroasync.model.problems import Problem, Severity
+from kroasync.model.problems import MAX_SUGGESTED, Problem, Severity, collect
+from kroasync.model.steps import Steps, drained
 from kroasync.model.suggest import did_you_mean
 from kroasync.schema import defaults, markers
 
@@ -22,8 +24,20 @@ MAX_DEPTH: Final = 100
 MAX_FIELDS: Final = 20_000
 """Most schema nodes of one definition, custom types counted at each use."""
 
+MAX_MARKERS: Final = 65_536
+"""Most characters of the markers of one field."""
+MAX_PATTERNS: Final = 1_000
+"""Most different patterns of one definition."""
+
 MAX_CYCLES: Final = 20
 """Most cycles of types that are reported."""
+
+# Characters of fields read in one turn, and what a field costs beside its own.
+_TURN: Final = 10_000
+_PER_FIELD: Final = 20
+_PER_PATTERN: Final = 5_000
+# Named types put into order in one turn.
+_ORDERED: Final = 5_000
 
 SPEC_PATH: Final[Path] = ("spec", "schema", "spec")
 TYPES_PATH: Final[Path] = ("spec", "schema", "types")
@@ -100,49 +114,77 @@ _UNKNOWN: Final = replace(_ANYTHING, known=False)
 
 
 def build(spec: Mapping[str, Any], types: Mapping[str, Any]) -> tuple[Obj, list[Problem]]:
+    """See `building`."""
+    return drained(building(spec, types))
+
+
+def building(spec: Mapping[str, Any], types: Mapping[str, Any]) -> Steps[tuple[Obj, list[Problem]]]:
     """The schema of the instance's `spec`, and every problem of it and of `types`, in declared order."""
     builder = _Builder()
     for tree, path in ((spec, SPEC_PATH), (types, TYPES_PATH)):
         if nests_deeper(tree, MAX_DEPTH):
             builder.add(path, "schema-limit", f"nested more than {MAX_DEPTH} levels")
             return dict(_ANYTHING.schema), builder.problems
-    builder.build_types(types)
-    return builder.struct(spec, SPEC_PATH).schema, builder.problems
+    yield from builder.build_types(types)
+    built = yield from builder.struct(spec, SPEC_PATH)
+    return built.schema, builder.problems
 
 
 class _Builder:
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self._types: dict[str, _Built] = {}
+        self._patterns: set[str] = set()
+        self._work = 0
+
+    def pause_after(self, work: int) -> bool:
+        """Whether others should run now that so many characters of fields have been read."""
+        self._work += work
+        if self._work < _TURN:
+            return False
+        self._work = 0
+        return True
+
+    def near(self, word: str, known: Iterable[str]) -> str | None:
+        """The known word that was probably meant."""
+        if len(self.problems) >= MAX_SUGGESTED:
+            return None
+        self._work += _TURN
+        return did_you_mean(word, known)
 
     def add(self, path: Path, code: str, message: str, suggestion: str | None = None) -> None:
-        self.problems.append(Problem(code=code, message=message, path=path, suggestion=suggestion))
+        collect(self.problems, Problem(code=code, message=message, path=path, suggestion=suggestion))
 
     def warn(self, path: Path, code: str, message: str) -> None:
-        self.problems.append(Problem(code=code, message=message, path=path, severity=Severity.WARNING))
+        collect(self.problems, Problem(code=code, message=message, path=path, severity=Severity.WARNING))
 
-    def build_types(self, types: Mapping[str, Any]) -> None:
+    def build_types(self, types: Mapping[str, Any]) -> Steps[None]:
         """Every named type, those it uses first."""
         for name in types:
             if name in BUILT_IN:
                 self.warn((*TYPES_PATH, name), "schema-type", f"type {name} is hidden by the built-in type")
-        order, cycles = _order({name: _references(spec) for name, spec in types.items()})
+        uses = {}
+        for name, spec in types.items():
+            uses[name] = _references(spec)
+            if self.pause_after(_PER_FIELD * (1 + len(uses[name]))):
+                yield
+        order, cycles = yield from _ordering(uses)
         cyclic = {name for cycle in cycles for name in cycle}
         self._types.update(dict.fromkeys(cyclic, _UNKNOWN))
         for cycle in cycles[:MAX_CYCLES]:
             self.add((*TYPES_PATH, cycle[0]), "schema-cycle", _cycle_text(cycle))
         for name in order:
-            built = self.field(types[name], (*TYPES_PATH, name))
+            built = yield from self.field(types[name], (*TYPES_PATH, name))
             if name not in cyclic:
                 self._types[name] = built
 
-    def struct(self, fields: Mapping[str, Any], path: Path) -> _Built:
+    def struct(self, fields: Mapping[str, Any], path: Path) -> Steps[_Built]:
         properties: dict[str, Obj] = {}
         required: list[str] = []
         size = depth = 1
         known = True
         for name, value in fields.items():
-            built = self.field(value, (*path, name))
+            built = yield from self.field(value, (*path, name))
             properties[name] = built.schema
             size += built.size
             depth = max(depth, built.depth + 1)
@@ -159,9 +201,11 @@ class _Builder:
             schema["default"] = {}
         return self._within_limits(_Built(schema=schema, size=size, depth=depth, known=known), path)
 
-    def field(self, value: Any, path: Path) -> _Built:
+    def field(self, value: Any, path: Path) -> Steps[_Built]:
         if isinstance(value, Mapping):
-            return self.struct(value, path)
+            return (yield from self.struct(value, path))
+        if self.pause_after(_PER_FIELD + (len(value) if isinstance(value, str) else 0)):
+            yield
         if not isinstance(value, str):
             go_type = _GO_TYPES.get(type(value), type(value).__name__)
             self.add(path, "schema-field", f"unexpected type: {go_type}")
@@ -194,17 +238,26 @@ class _Builder:
             return _ANYTHING
         found = self._types.get(name)
         if found is None:
-            suggestion = _SYNONYMS.get(name.lower()) or did_you_mean(name, (*BUILT_IN, *self._types))
+            suggestion = _SYNONYMS.get(name.lower()) or self.near(name, itertools.chain(BUILT_IN, self._types))
             self.add(path, "schema-unknown-type", f"unknown type: {name[:200]}", suggestion)
             return _UNKNOWN
         return found
 
     def _marked(self, built: _Built, text: str, path: Path) -> _Built:
+        if len(text) > MAX_MARKERS:
+            self.add(path, "schema-limit", f"expected markers of at most {MAX_MARKERS} characters, found {len(text)}")
+            return replace(built, known=False)
         found, errors = markers.lex(text)
+        for pattern in (marker.value for marker in found if marker.key == "pattern"):
+            self._work += _PER_PATTERN
+            self._patterns.add(pattern)
+        if len(self._patterns) > MAX_PATTERNS:
+            self.add(path, "schema-limit", f"expected at most {MAX_PATTERNS} different patterns, found more up to here")
+            return replace(built, known=False)
         schema, required, faults = markers.apply(built.schema, found)
         for message in errors:
             key = message.partition('"')[2].partition('"')[0]
-            self.add(path, "schema-marker", message, did_you_mean(key, markers.APPLIERS))
+            self.add(path, "schema-marker", message, self.near(key, markers.APPLIERS))
         if not built.known:
             return replace(built, required=required or built.required)
         for message in faults:
@@ -267,17 +320,21 @@ def _references(spec: Any) -> list[str]:
     return [] if name in BUILT_IN else [name]
 
 
-def _order(graph: Mapping[str, list[str]]) -> tuple[list[str], list[list[str]]]:
+def _ordering(graph: Mapping[str, list[str]]) -> Steps[tuple[list[str], list[list[str]]]]:
     """Names so that what one uses comes before it; the cycles met, each from a name to the same name."""
     order: list[str] = []
     cycles: list[list[str]] = []
     done: set[str] = set()
+    steps = 0
     for start in graph:
         stack = [(start, iter(graph[start]))] if start not in done else []
         trail = {start: 0}
         while stack:
             name, uses = stack[-1]
             used = next((u for u in uses if u in graph and u not in done), None)
+            steps += 1
+            if steps % _ORDERED == 0:
+                yield
             if used is None:
                 stack.pop()
                 trail.pop(name, None)
