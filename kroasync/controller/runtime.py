@@ -199,6 +199,7 @@ class Runtime:
             metrics=self._metrics,
         )
         cluster = ClusterKinds(client, self.crds)
+        fights = Fights(self._clock)
         self._serving = serving
         self._cluster = cluster
         self._definitions = Definitions(
@@ -217,6 +218,7 @@ class Runtime:
             max_revisions=options.max_revisions,
             allow_crd_deletion=options.allow_crd_deletion,
             progress_s=options.progress_s,
+            fights=fights,
         )
         self._instances = Instances(
             client=client,
@@ -229,7 +231,7 @@ class Runtime:
             now=self._now,
             requeue_s=options.requeue_s,
             features=options.features,
-            fights=Fights(self._clock),
+            fights=fights,
             pacing=self._pacing,
         )
         for resource in (GROUPS, GRAPH_DEFINITIONS):
