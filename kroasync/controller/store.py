@@ -430,7 +430,7 @@ class InstanceStore:
         if known is None or (answer is not None and uid_of(answer) != uid_of(known)):
             return
         self._reported.add(key)
-        self._meddled.pop(key, None)
+        meddled = self._meddled.pop(key, None)
         if answer is None:
             return
         if is_newer(version_of(answer), version_of(known)):
@@ -439,7 +439,7 @@ class InstanceStore:
                 self._wake(key)
         elif known.get("status") != answer.get("status"):
             # Changed again already, and the event of that was faster than the answer.
-            self._meddled[key] = Meddled(answer.get("status"), "")
+            self._meddled[key] = Meddled(answer.get("status"), meddled.by if meddled else "")
             self._wake(key)
 
     def fetched(self, obj: Obj) -> None:

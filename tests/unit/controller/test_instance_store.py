@@ -237,9 +237,7 @@ def test_a_status_changed_before_the_answer_to_ours_came_is_noticed(reported: Be
     reported.store.reporting(app_key(), ours)
     reported.store.put(written(4, {"state": "forged"}, "kubectl"))
     reported.store.reported(app_key(), written(3, ours))
-    found = reported.store.meddled(app_key())
-    assert found is not None
-    assert found.left == ours
+    assert reported.store.meddled(app_key()) == Meddled(ours, "kubectl")
     assert app_key() in reported.woken
 
 
