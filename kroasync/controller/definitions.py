@@ -14,30 +14,32 @@ from datetime import UTC, datetime
 
 from kroasync.controller.crds import CRDS, CrdStore, SeenCrd, is_established, names_refused
 from kroasync.controller.events import Recorder
+from kroasync.controller.fights import Fights
 from kroasync.controller.kinds import ClusterKinds
-from kroasync.controller.outcomes import Done, RetryAfter, Summary, Verdict
+from kroasync.controller.outcomes import Done, RetryAfter, Summary, Verdict, no_later
 from kroasync.controller.pacing import in_turns
 from kroasync.controller.revisions import (
     REVISIONS,
     RevisionStore,
     adopted,
     definition_of,
-    hash_of,
     identity_of,
+    last_issued,
     new_revision,
     number_of,
+    records,
     snapshot_of,
     verified_status,
 )
 from kroasync.controller.serving import Serving
-from kroasync.controller.statuses import write_status
+from kroasync.controller.statuses import report, wait_s, write_status
 from kroasync.controller.store import InstanceStore
 from kroasync.controller.watchdog import Watchdog
 from kroasync.graph.build import Built, Limits, building, needed_kinds
 from kroasync.graph.nodes import Graph
 from kroasync.graph.report import condition_message
 from kroasync.kube.client import Client
-from kroasync.kube.errors import AlreadyExistsError, ApiError, NotFoundError
+from kroasync.kube.errors import AlreadyExistsError, ApiError, ForbiddenError, InvalidError, NotFoundError
 from kroasync.metrics import Metrics
 from kroasync.model import names
 from kroasync.model.conditions import FALSE, TRUE, UNKNOWN, Conditions, ConditionSet, Subject, conditions_of, is_true
@@ -104,6 +106,7 @@ class Definitions:
     # Longest time between two looks at a CRD that is not established yet.
     progress_s: float
     watchdog: Watchdog
+    fights: Fights
     _known: dict[Key, _Known] = field(default_factory=dict)
     _crd_changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -226,8 +229,7 @@ class Definitions:
         # In one piece: they are few.
         found, _ = await self.client.list(REVISIONS, label_selector=selector, limit=0)
         # A definition in another namespace may have the same name.
-        identity = f"{definition.namespace}/{definition.name}"
-        return [name_of(revision) for revision in found if snapshot_of(revision).get("name") == identity]
+        return [name_of(revision) for revision in found if snapshot_of(revision).get("name") == _identity(definition)]
 
     async def _delete_revision(self, name: str) -> None:
         try:
@@ -270,21 +272,29 @@ def _is_in_force(obj: Obj) -> bool:
     )
 
 
+def _identity(key: Key) -> str:
+    """`identity_of` the definition with this key."""
+    return f"{key.namespace}/{key.name}" if key.namespace else key.name
+
+
 class _Pass:
     """One pass over one definition: each step sets conditions and says whether the next one makes sense."""
 
     def __init__(self, owner: Definitions, key: Key, obj: Obj) -> None:
         self.owner = owner
         self.key = key
-        self.obj = obj
+        # As it is, and with its status as it was left: that is what a pass goes on from.
+        self.seen = obj
+        self.obj = owner.stores[key.resource].as_left(key, obj)
         self.known = owner._known.setdefault(key, _Known())
-        self.subject = Subject.of(obj)
+        self.subject = Subject.of(self.obj)
         self.stamp = owner.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        self.conditions: Conditions = CONDITIONS.initialise(conditions_of(obj), self.subject, now=self.stamp)
-        status = obj.get("status") or {}
+        self.conditions: Conditions = CONDITIONS.initialise(conditions_of(self.obj), self.subject, now=self.stamp)
+        status = self.obj.get("status") or {}
         self.order: list[str] = status.get("topologicalOrder") or []
         self.resources: list[Obj] = status.get("resources") or []
-        self.issued: int = max(status.get("lastIssuedRevision") or 0, self.known.issued)
+        told, live = status.get("lastIssuedRevision"), owner.revisions.of(_identity(key))
+        self.issued: int = max(last_issued(told, live, self.subject.generation), self.known.issued)
         self.verdict: Verdict = Done()
         self.changes: Counter[str] = Counter()
 
@@ -317,14 +327,15 @@ class _Pass:
             return
         graph = built.graph
         definition = replace(definition, known_hash=graph.hash)
-        self.set("GraphAccepted", TRUE, "Valid", "resource graph and schema are valid")
         self.order = list(graph.order)
         self.resources = [
             {"id": i, "dependencies": [{"id": d} for d in graph.nodes[i].dependencies]}
             for i in graph.order
             if graph.nodes[i].dependencies
         ]
-        await self._issue(definition)
+        if not await self._issue(definition):
+            return
+        self.set("GraphAccepted", TRUE, "Valid", "resource graph and schema are valid")
         if not await self._crd(definition, graph):
             return
         await self._serve(graph)
@@ -361,16 +372,16 @@ class _Pass:
         if waiting:
             # The CRD watch wakes this definition; the delay is only a safety net.
             self.verdict = RetryAfter(delay_s=60.0, reason=message)
-        newest = self._newest_revision()
-        if newest is not None:
-            number = number_of(newest)
-            self.set("GraphRevisionsResolved", TRUE, "Resolved", f"revision {number} compiled and active")
-            await self._serve_revision(newest)
+        await self._keep_newest()
 
-    def _newest_revision(self) -> Obj | None:
-        identity = f"{self.key.namespace}/{self.key.name}" if self.key.namespace else self.key.name
-        live = self.owner.revisions.of(identity)
-        return live[-1] if live else None
+    async def _keep_newest(self) -> bool:
+        """Whether there is an older revision, which goes on to be served."""
+        live = self.owner.revisions.of(_identity(self.key))
+        if live:
+            text = f"revision {number_of(live[-1])} compiled and active"
+            self.set("GraphRevisionsResolved", TRUE, "Resolved", text)
+            await self._serve_revision(live[-1])
+        return bool(live)
 
     async def _serve_revision(self, revision: Obj) -> None:
         """After a restart, follow the last good revision while the current spec is refused."""
@@ -384,12 +395,12 @@ class _Pass:
         if built.graph is not None and seen is not None and seen.established:
             await self.owner.serving.serve(self.key, built.graph)
 
-    async def _issue(self, definition: Definition) -> None:
-        """Record the accepted spec as a revision, if the newest one is of another spec."""
+    async def _issue(self, definition: Definition) -> bool:
+        """Record the accepted spec as a revision, if the newest one is of another spec; False if it is refused."""
         owner, identity = self.owner, identity_of(definition)
         live = owner.revisions.of(identity)
         newest = live[-1] if live else None
-        if newest is not None and hash_of(newest) == definition.hash:
+        if newest is not None and records(newest, definition):
             self.issued = max(self.issued, number_of(newest))
             owner.metrics.rgd_graph_revision_resolution_total.inc("serve")
             patch = adopted(newest, definition)
@@ -399,17 +410,29 @@ class _Pass:
                 )
                 owner.revisions.event("MODIFIED", newest)
         else:
-            newest = await self._issued(definition)
+            try:
+                newest = await self._issued(definition)
+            except (InvalidError, ForbiddenError) as error:
+                await self._not_issued(error)
+                return False
             if newest is None:
                 text = "waiting for terminating graph revisions to settle"
                 self.set("GraphRevisionsResolved", UNKNOWN, "WaitingForGraphRevisionSettlement", text)
-                return
+                return True
         status = verified_status(newest, order=self.order, resources=self.resources, now=self.stamp)
         answer = await write_status(owner.client, Key(REVISIONS, "", name_of(newest)), newest, status)
         if answer is not None:
             owner.revisions.event("MODIFIED", answer)
         number = number_of(newest)
         self.set("GraphRevisionsResolved", TRUE, "Resolved", f"revision {number} compiled and active")
+        return True
+
+    async def _not_issued(self, error: ApiError) -> None:
+        text = f"the API server refuses the graph revision: {error.message}"
+        self.set("GraphAccepted", FALSE, "InvalidResourceGraph", text)
+        self.verdict = RetryAfter(reason=text)
+        if not await self._keep_newest():
+            self.set("GraphRevisionsResolved", FALSE, "Failed", text)
 
     async def _issued(self, definition: Definition) -> Obj | None:
         """A new revision; None if one of its name is on its way out, which then wakes this definition."""
@@ -426,9 +449,9 @@ class _Pass:
             owner.revisions.event("ADDED", newest)
             if is_deleting(newest):
                 return None
-            if hash_of(newest) == definition.hash:
+            if snapshot_of(newest).get("name") == identity and records(newest, definition):
                 break
-            # The cache was behind: this one is of an older spec.
+            # The cache was behind: this one is of an older spec, or of a definition whose revisions have such names.
             self.issued = number
         self.issued = number
         self.known.issued = number
@@ -591,13 +614,17 @@ class _Pass:
         parts = ("GraphAccepted", "KindReady", "ControllerReady")
         active = all(is_true(self.conditions, part, generation) for part in parts)
         before = (self.obj.get("status") or {}).get("state")
+        store, fights = self.owner.stores[self.key.resource], self.owner.fights
+        if (left_for_s := wait_s(store, fights, self.key)) > 0:
+            self.verdict = no_later(self.verdict, left_for_s, "the status is contested")
+            return str(before or "")
         status: Obj = {"state": "Active" if active else "Inactive", "conditions": self.conditions}
         status["topologicalOrder"] = self.order
         status["resources"] = self.resources
         if self.issued:
             status["lastIssuedRevision"] = self.issued
         try:
-            answer = await write_status(self.owner.client, self.key, self.obj, status)
+            answer, contested = await report(self.owner.client, store, fights, self.key, self.seen, status)
         except NotFoundError:
             return ""
         except ApiError as error:
@@ -606,7 +633,8 @@ class _Pass:
             return str(status["state"])
         if answer is not None:
             self.changes["status written"] += 1
-            self.owner.stores[self.key.resource].wrote(answer)
+        if contested:
+            self.owner.recorder.record(self.obj, reason="Contested", note=contested, action="Reconcile", warning=True)
         if before != status["state"]:
             self._record(before, status["state"])
         return str(status["state"])

@@ -13,12 +13,12 @@ from enum import Enum
 from kroasync.controller.events import Recorder
 from kroasync.controller.fights import Fights
 from kroasync.controller.inventories import InventoryKinds
-from kroasync.controller.outcomes import AWAY_S, Done, RetryAfter, Summary, Verdict
+from kroasync.controller.outcomes import AWAY_S, Done, RetryAfter, Summary, Verdict, no_later
 from kroasync.controller.pacing import Pacing, in_turns
 from kroasync.controller.perform import Performer
 from kroasync.controller.served import Served
 from kroasync.controller.serving import Serving
-from kroasync.controller.statuses import write_status
+from kroasync.controller.statuses import report, wait_s
 from kroasync.controller.store import ChildStore
 from kroasync.controller.told import Told
 from kroasync.controller.watchdog import PassOverranError, Watchdog
@@ -135,6 +135,12 @@ class Instances:
 
     async def reconcile(self, key: Key) -> Verdict:
         """Bring one instance up to date, or its deletion one step further."""
+        verdict = await self._reconcile(key)
+        served = self.serving.kinds.get(key.resource)
+        left_for_s = wait_s(served.instances, self.fights, key) if served is not None else 0.0
+        return no_later(verdict, left_for_s, "the status is contested") if left_for_s > 0 else verdict
+
+    async def _reconcile(self, key: Key) -> Verdict:
         served = self.serving.kinds.get(key.resource)
         if served is not None and key in served.dropped:
             verdict = await self._clear_away(key, served)
@@ -148,6 +154,7 @@ class Instances:
             return Done()
         if key in self._unsure:
             instance = await self._reread(key, served, instance)
+        instance = served.instances.as_left(key, instance)
         try:
             resources = await self._hold_inventory(key, instance)
         except ApiError as error:
@@ -222,6 +229,10 @@ class Instances:
 
     async def _composed(self, key: Key, plan: Plan, outcome: Outcome, *, refused: StatusRefusal | None = None) -> Obj:
         """The status of a pass; its expressions may take long."""
+        served = self.serving.kinds.get(key.resource)
+        if served is not None:
+            # The answer to a patch of its metadata has what others made of its status.
+            outcome = replace(outcome, instance=served.instances.as_left(key, outcome.instance))
         steps = composing(plan, outcome, now=self._stamp(), refused=refused)
         return await in_turns(steps, lambda: self.pacing.pause(key), self.watchdog.compute)
 
@@ -375,10 +386,10 @@ class Instances:
             self.metrics.instance_conditions.set(str(key.resource), key.namespace, key.name, ages)
         for _ in range(_STATUS_ATTEMPTS):
             current = served.instances.get(key)
-            if current is None or uid_of(current) != uid_of(seen):
+            if current is None or uid_of(current) != uid_of(seen) or wait_s(served.instances, self.fights, key) > 0:
                 return _Written.SAME
             try:
-                answer = await write_status(self.client, key, current, status)
+                answer, contested = await report(self.client, served.instances, self.fights, key, current, status)
             except NotFoundError:
                 return _Written.SAME
             except ConflictError:
@@ -399,8 +410,9 @@ class Instances:
                 if isinstance(error, InvalidError):
                     raise _StatusRefusedError(invalid(text)) from error
                 return _Written.NO
+            if contested:
+                self.recorder.record(current, reason="Contested", note=contested, action="Reconcile", warning=True)
             if answer is not None:
-                served.instances.wrote(answer)
                 before, after_ = (current.get("status") or {}).get("state"), status.get("state")
                 if before and before != after_:
                     gvk = str(key.resource.gvk)

@@ -1,6 +1,6 @@
 """What a reconcile says to the queue."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 # Longest pause before looking again whether an API server that was away is back.
@@ -38,3 +38,12 @@ class RetryAfter:
 
 
 Verdict: TypeAlias = Done | RetryAfter
+
+
+def no_later(verdict: Verdict, delay_s: float, reason: str) -> Verdict:
+    """The verdict, and after this delay at the latest."""
+    if isinstance(verdict, Done):
+        return RetryAfter(delay_s=delay_s, reason=reason, summary=verdict.summary)
+    if verdict.delay_s is None:
+        return replace(verdict, at_most_s=min(delay_s, verdict.at_most_s or delay_s))
+    return replace(verdict, delay_s=min(delay_s, verdict.delay_s))

@@ -5,12 +5,12 @@ with an invalid spec the newest revision is what instances keep being served by.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from kroasync.model import names
 from kroasync.model.conditions import TRUE, ConditionSet, Subject, conditions_of
-from kroasync.model.definition import Definition, revision_name
+from kroasync.model.definition import Definition, revision_name, spec_hash
 from kroasync.model.objects import Obj, Resource, is_deleting, labels_of, metadata, name_of
 
 REVISIONS = Resource(names.INTERNAL_GROUP, names.KRO_VERSION, names.GRAPH_REVISION, "graphrevisions", False)
@@ -89,8 +89,30 @@ def snapshot_of(revision: Obj) -> Obj:
 def number_of(revision: Obj) -> int:
     """The revision number; 0 for a malformed object."""
     spec = revision.get("spec")
-    number = spec.get("revision") if isinstance(spec, dict) else None
-    return number if isinstance(number, int) else 0
+    return _number(spec.get("revision")) if isinstance(spec, dict) else 0
+
+
+def _number(found: Any) -> int:
+    return found if isinstance(found, int) and not isinstance(found, bool) and found > 0 else 0
+
+
+def last_issued(told: Any, live: Sequence[Obj], generation: int) -> int:
+    """The number after which the next revision is counted: that of the newest one there is.
+
+    What the status told counts as far as it can be true: newer ones may have been deleted, but no more of them than the
+    spec had generations. Somebody else may have written any number there.
+    """
+    newest = max(map(number_of, live), default=0)
+    number = _number(told)
+    return number if newest < number <= newest + generation else newest
+
+
+def records(revision: Obj, definition: Definition) -> bool:
+    """Whether it is the record of the definition's spec: by its label, and by what it holds."""
+    if hash_of(revision) != definition.hash:
+        return False
+    spec = snapshot_of(revision).get("spec")
+    return isinstance(spec, dict) and (spec == definition.source_spec or spec_hash(spec) == definition.hash)
 
 
 def hash_of(revision: Obj) -> str:

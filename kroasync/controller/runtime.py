@@ -208,6 +208,7 @@ class Runtime:
             metrics=self._metrics,
         )
         cluster = ClusterKinds(client, self.crds)
+        fights = Fights(self._clock)
         self._serving = serving
         self._cluster = cluster
         self._definitions = Definitions(
@@ -227,6 +228,7 @@ class Runtime:
             allow_crd_deletion=options.allow_crd_deletion,
             progress_s=options.progress_s,
             watchdog=self.watchdog,
+            fights=fights,
         )
         self._instances = Instances(
             client=client,
@@ -239,7 +241,7 @@ class Runtime:
             now=self._now,
             requeue_s=options.requeue_s,
             features=options.features,
-            fights=Fights(self._clock),
+            fights=fights,
             pacing=self._pacing,
             seal_key=options.engine.seal_key,
             watchdog=self.watchdog,

@@ -1,10 +1,14 @@
 """Status writes: one conditional merge patch of the difference, or nothing.
 
-A patch carries the resourceVersion its difference was taken from, so a status never overwrites what was not seen.
+A patch carries the resourceVersion its difference was taken from, so a status never overwrites what was not seen. A
+status that somebody else changed is put back; again and again, with growing pauses (see `fights`).
 """
 
+from collections.abc import Hashable
 from typing import Any
 
+from kroasync.controller.fights import Fights
+from kroasync.controller.store import InstanceStore
 from kroasync.kube.client import Client
 from kroasync.model.names import MANAGER_STATUS
 from kroasync.model.objects import Key, Obj, metadata
@@ -43,3 +47,26 @@ async def write_status(client: Client, key: Key, obj: Obj, status: Obj) -> Obj |
         return None
     body = {"metadata": {"resourceVersion": metadata(obj).get("resourceVersion")}, "status": patch}
     return await client.merge_patch(key, body, manager=MANAGER_STATUS, subresource="status")
+
+
+def wait_s(store: InstanceStore, fights: Fights, key: Key) -> float:
+    """How long a status that somebody else keeps changing is to be left as it is; 0 if it may be written now."""
+    return fights.wait_s(_subject(key)) if store.meddled(key) is not None else 0.0
+
+
+async def report(
+    client: Client, store: InstanceStore, fights: Fights, key: Key, obj: Obj, status: Obj
+) -> tuple[Obj | None, str]:
+    """`write_status` of what a store keeps; also who keeps changing it, if from now on that is put back with pauses."""
+    meddled = store.meddled(key)
+    store.reporting(key, status)
+    answer = await write_status(client, key, obj, status)
+    store.reported(key, answer)
+    if answer is None or meddled is None or not fights.healed(_subject(key)):
+        return answer, ""
+    by = f'manager "{meddled.by}"' if meddled.by else "somebody"
+    return answer, f"status: {by} keeps changing it; it is put back with growing pauses"
+
+
+def _subject(key: Key) -> Hashable:
+    return "status", key

@@ -22,6 +22,7 @@ from kroasync.model.names import (
     LABEL_INSTANCE_ID,
     LABEL_NODE_ID,
     MANAGER_CHILDREN,
+    MANAGER_STATUS,
     RESERVED_PREFIXES,
 )
 from kroasync.model.objects import (
@@ -352,8 +353,20 @@ def _body(obj: Obj) -> str:
         return f"{uid_of(obj)} {version_of(obj)}"
 
 
+@dataclass(frozen=True, slots=True)
+class Meddled:
+    """A status that somebody else changed: as it was left before, and who did, if the object tells."""
+
+    left: Any
+    by: str
+
+
 class InstanceStore:
-    """Instances of one kind, whole but for `managedFields`. `wake(key)` is called for changes worth a pass."""
+    """Instances of one kind, whole but for `managedFields`. `wake(key)` is called for changes worth a pass.
+
+    A status that this process reported is its own: what differs from it without being on its way from here is somebody
+    else's, and wakes once, until it is reported again. Before the first report (a standby's cache, say) nothing is.
+    """
 
     def __init__(
         self,
@@ -369,6 +382,10 @@ class InstanceStore:
         self._objs: dict[Key, Obj] = {}
         # May be shared with the stores of other kinds.
         self._by_uid = {} if by_uid is None else by_uid
+        # Whose status was reported, those sent and not answered yet, and those that others changed since.
+        self._reported: set[Key] = set()
+        self._sent: dict[Key, Obj] = {}
+        self._meddled: dict[Key, Meddled] = {}
 
     def __len__(self) -> int:
         return len(self._objs)
@@ -388,8 +405,9 @@ class InstanceStore:
         known = self._objs.get(key)
         if known is not None and uid_of(known) == uid_of(obj) and not is_newer(version_of(obj), version_of(known)):
             return
+        meddled = self._notice(key, obj, known)
         self._keep(key, obj, known)
-        if known is None or _matters(known) != _matters(obj):
+        if meddled or known is None or _matters(known) != _matters(obj):
             self._wake(key)
 
     def wrote(self, obj: Obj) -> None:
@@ -400,9 +418,42 @@ class InstanceStore:
         key = key_of(self.resource, obj)
         known = self._objs.get(key)
         if known is not None and uid_of(known) == uid_of(obj) and is_newer(version_of(obj), version_of(known)):
+            meddled = self._notice(key, obj, known)
             self._keep(key, obj, known)
-            if _of_others(known) != _of_others(obj):
+            if meddled or _of_others(known) != _of_others(obj):
                 self._wake(key)
+
+    def meddled(self, key: Key) -> Meddled | None:
+        """What somebody else made of a status since it was last reported."""
+        return self._meddled.get(key)
+
+    def as_left(self, key: Key, obj: Obj) -> Obj:
+        """The object with the status that was last reported: what a pass goes on from, whatever others wrote there."""
+        meddled = self._meddled.get(key)
+        return obj if meddled is None else {**obj, "status": meddled.left}
+
+    def reporting(self, key: Key, status: Obj) -> None:
+        """This status is sent now: its event may be faster than the answer, and there may never be one."""
+        self._sent[key] = status
+
+    def reported(self, key: Key, answer: Obj | None) -> None:
+        """The status was written, or found (no answer) to be as it should."""
+        self._sent.pop(key, None)
+        known = self._objs.get(key)
+        if known is None or (answer is not None and uid_of(answer) != uid_of(known)):
+            return
+        self._reported.add(key)
+        meddled = self._meddled.pop(key, None)
+        if answer is None:
+            return
+        if is_newer(version_of(answer), version_of(known)):
+            self._keep(key, answer, known)
+            if _of_others(known) != _of_others(answer):
+                self._wake(key)
+        elif known.get("status") != answer.get("status"):
+            # Changed again already, and the event of that was faster than the answer.
+            self._meddled[key] = Meddled(answer.get("status"), meddled.by if meddled else "")
+            self._wake(key)
 
     def fetched(self, obj: Obj) -> None:
         """An instance just read; ignored if it went meanwhile."""
@@ -415,8 +466,7 @@ class InstanceStore:
         known = self._objs.get(key)
         if known is not None and uid_of(known) == uid_of(obj):
             del self._objs[key]
-            self._by_uid.pop(uid_of(known), None)
-            self._gone(key, known)
+            self._forget(key, known)
 
     def replace(self, objs: list[Obj], version: str = "") -> None:
         """The full state after a list; `version` is the list's, which says nothing of what is newer."""
@@ -429,11 +479,28 @@ class InstanceStore:
 
     def _keep(self, key: Key, obj: Obj, known: Obj | None) -> None:
         if known is not None and uid_of(known) != uid_of(obj):
-            self._by_uid.pop(uid_of(known), None)
-            self._gone(key, known)
+            self._forget(key, known)
         obj["metadata"].pop("managedFields", None)
         self._objs[key] = obj
         self._by_uid[uid_of(obj)] = key
+
+    def _forget(self, key: Key, known: Obj) -> None:
+        self._reported.discard(key)
+        self._sent.pop(key, None)
+        self._meddled.pop(key, None)
+        self._by_uid.pop(uid_of(known), None)
+        self._gone(key, known)
+
+    def _notice(self, key: Key, obj: Obj, known: Obj | None) -> bool:
+        """Whether somebody else has now changed a status that was as reported; noted before `managedFields` go."""
+        if known is None or key not in self._reported or uid_of(known) != uid_of(obj):
+            return False
+        status = obj.get("status")
+        if status == known.get("status") or (key in self._sent and status == self._sent[key]):
+            return False
+        before = self._meddled.get(key)
+        self._meddled[key] = Meddled(before.left if before else known.get("status"), _writer_of_status(obj))
+        return before is None
 
 
 # Written by kubectl beside each change of the object itself.
@@ -452,6 +519,19 @@ def _matters(obj: Obj) -> tuple[Any, ...]:
         # Expressions may read any of them.
         {k: v for k, v in annotations_of(obj).items() if k != _LAST_APPLIED},
     )
+
+
+def _writer_of_status(obj: Obj) -> str:
+    """The manager that wrote the status last; empty if that is not known, or goes by our name."""
+    entries = metadata(obj).get("managedFields") or ()
+    # Times are whole seconds: of two in one second it is the other one.
+    writers = [
+        (str(e.get("time") or ""), e.get("manager") != MANAGER_STATUS, str(e.get("manager") or ""))
+        for e in entries
+        if e.get("subresource") == "status"
+    ]
+    _, is_another, manager = max(writers, default=("", False, ""))
+    return manager if is_another else ""
 
 
 def _of_others(obj: Obj) -> tuple[Any, ...]:

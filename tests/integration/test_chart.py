@@ -229,11 +229,21 @@ def test_default_rights_cannot_grant_rights(offline: Chart) -> None:
 
 def test_definitions_are_protected_where_the_cluster_can(offline: Chart) -> None:
     served = offline.template(api_versions=(POLICIES,))
-    policy, binding = only(served, "ValidatingAdmissionPolicy"), only(served, "ValidatingAdmissionPolicyBinding")
-    assert binding["spec"]["policyName"] == policy["metadata"]["name"]
+    policies = {o["metadata"]["name"]: o["spec"] for o in served if o["kind"] == "ValidatingAdmissionPolicy"}
+    bindings = [o["spec"] for o in served if o["kind"] == "ValidatingAdmissionPolicyBinding"]
+    assert {spec["policyName"] for spec in bindings} == set(policies) != set()
+    assert all(spec["validationActions"] == ["Deny"] for spec in bindings)
+    assert all(spec["failurePolicy"] == "Fail" for spec in policies.values())
     assert "ValidatingAdmissionPolicy" not in kinds(offline.template())
     declined = offline.template("rbac.protectDefinitions=false", api_versions=(POLICIES,))
     assert "ValidatingAdmissionPolicy" not in kinds(declined)
+
+
+def test_policies_cover_definitions_whatever_the_groups_of_instances(offline: Chart) -> None:
+    served = offline.template('rbac.instanceGroups=["shop.example.com"]', api_versions=(POLICIES,))
+    for name in ("demo-kroasync-deletions", "demo-kroasync-statuses"):
+        (rule,) = only(served, "ValidatingAdmissionPolicy", name)["spec"]["matchConstraints"]["resourceRules"]
+        assert rule["apiGroups"] == ["kro.run", "internal.kro.run", "shop.example.com"]
 
 
 def test_crds_are_deletable_only_when_asked_for(offline: Chart) -> None:

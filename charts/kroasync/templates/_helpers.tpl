@@ -123,3 +123,13 @@ app.kubernetes.io/part-of: kroasync
 - --zap-encoder={{ .logEncoder }}
 - --zap-devel={{ .development }}
 {{- end -}}
+
+{{/* A match condition: definitions, revisions, and instances the controller has looked after. */}}
+{{- define "kroasync.is-ours" -}}
+- name: is-ours
+  expression: >-
+    request.resource.group == 'internal.kro.run'
+    || (request.resource.group == 'kro.run'
+    && request.resource.resource in ['resourcegroups', 'resourcegraphdefinitions'])
+    || 'kro.run/finalizer' in oldObject.metadata.?finalizers.orValue([])
+{{- end }}

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kroasync.controller.store import InstanceStore, key_of
+from kroasync.controller.store import InstanceStore, Meddled, key_of
 from kroasync.model.objects import Key, Obj, Resource, is_newer, is_older
 from tests.unit.controller.samples import APPS, app, app_key
 
@@ -146,3 +146,129 @@ def test_keys_of_cluster_scoped_kinds_have_no_namespace() -> None:
 def test_order_of_versions(version: str, than: str, newer: bool, older: bool) -> None:
     """Numbers are ordered; of opaque versions a different one is taken for newer."""
     assert (is_newer(version, than), is_older(version, than)) == (newer, older)
+
+
+# Statuses that somebody else writes
+
+MINE = {"state": "ACTIVE", "conditions": [{"type": "Ready", "status": "True"}]}
+FORGED = [
+    {"state": "FAILED"},
+    {**MINE, "state": None},
+    {"conditions": [], "state": "ACTIVE"},
+    {},
+    None,
+    "ACTIVE",
+    [],
+    {**MINE, "more": 1},
+]
+
+
+def written(version: int, status: Any, manager: str = "kro.run/status") -> Obj:
+    """The instance with a status some manager wrote; the entries of those that wrote before stay."""
+    before = {"manager": "kro.run/status", "subresource": "status", "time": "2026-01-01T00:00:00Z"}
+    last = {"manager": manager, "subresource": "status", "time": "2026-01-01T00:00:01Z"}
+    spec = {"manager": "kubectl", "time": "2026-01-01T00:00:02Z"}
+    return app(version=version, status=status, managedFields=[spec, before, last])
+
+
+@pytest.fixture
+def reported(bench: Bench) -> Bench:
+    """One whose status was written, and told by the watch."""
+    bench.store.put(app(version=1))
+    bench.store.reporting(app_key(), MINE)
+    bench.store.reported(app_key(), written(2, MINE))
+    bench.store.put(written(2, MINE))
+    bench.woken.clear()
+    return bench
+
+
+@pytest.mark.parametrize("status", FORGED)
+@pytest.mark.parametrize("manager", ["kubectl-edit", "kro.run/status"])
+def test_a_status_of_somebody_else_wakes_once_until_it_is_put_back(reported: Bench, status: Any, manager: str) -> None:
+    """Whatever name they go by: anybody may use ours."""
+    store, named = reported.store, "" if manager == "kro.run/status" else manager
+    store.put(written(3, status, manager))
+    assert reported.woken == [app_key()]
+    assert store.meddled(app_key()) == Meddled(MINE, named)
+    store.put(written(4, {"state": "again"}, manager))
+    assert reported.woken == [app_key()]
+    seen = store.get(app_key())
+    assert seen is not None
+    assert seen["status"] == {"state": "again"}
+    assert store.as_left(app_key(), seen)["status"] == MINE
+    store.reporting(app_key(), MINE)
+    store.reported(app_key(), written(5, MINE))
+    assert store.meddled(app_key()) is None
+    store.put(written(6, status, manager))
+    assert reported.woken == [app_key(), app_key()]
+
+
+def test_our_own_status_wakes_nobody_whether_event_or_answer_is_first(bench: Bench) -> None:
+    bench.store.put(app(version=1))
+    bench.woken.clear()
+    for version, status in ((2, MINE), (4, {**MINE, "state": "ERROR"})):
+        bench.store.reporting(app_key(), status)
+        bench.store.put(written(version, status))
+        bench.store.reported(app_key(), written(version, status))
+    bench.store.reporting(app_key(), MINE)
+    bench.store.reported(app_key(), written(6, MINE))
+    bench.store.put(written(6, MINE))
+    assert bench.woken == []
+    assert bench.store.meddled(app_key()) is None
+
+
+def test_our_own_status_wakes_nobody_though_its_answer_never_comes(reported: Bench) -> None:
+    reported.store.reporting(app_key(), {"state": "ERROR"})
+    reported.store.put(written(3, {"state": "ERROR"}))
+    assert reported.woken == []
+
+
+def test_the_statuses_of_a_leader_wake_no_standby(bench: Bench) -> None:
+    bench.store.put(app(version=1))
+    bench.woken.clear()
+    bench.store.put(written(2, MINE))
+    bench.store.put(written(3, {"state": "ERROR"}))
+    assert bench.woken == []
+    assert bench.store.meddled(app_key()) is None
+
+
+def test_a_status_changed_before_the_answer_to_ours_came_is_noticed(reported: Bench) -> None:
+    ours = {**MINE, "state": "ERROR"}
+    reported.store.reporting(app_key(), ours)
+    reported.store.put(written(4, {"state": "forged"}, "kubectl"))
+    reported.store.reported(app_key(), written(3, ours))
+    assert reported.store.meddled(app_key()) == Meddled(ours, "kubectl")
+    assert app_key() in reported.woken
+
+
+def test_a_foreign_status_in_the_answer_to_a_patch_of_metadata_wakes(reported: Bench) -> None:
+    """No event will tell of it any more."""
+    reported.store.wrote(written(4, {"state": "forged"}, "kubectl"))
+    assert reported.woken == [app_key()]
+    assert reported.store.meddled(app_key()) == Meddled(MINE, "kubectl")
+
+
+def test_a_status_that_is_right_again_is_left_alone(reported: Bench) -> None:
+    reported.store.put(written(3, {"state": "forged"}, "kubectl"))
+    reported.store.put(written(4, MINE, "kubectl"))
+    reported.store.reporting(app_key(), MINE)
+    reported.store.reported(app_key(), None)
+    assert reported.store.meddled(app_key()) is None
+
+
+def test_nothing_is_kept_of_an_instance_that_is_gone(reported: Bench) -> None:
+    reported.store.put(written(3, {"state": "forged"}, "kubectl"))
+    reported.store.remove(app(version=4))
+    assert reported.store.meddled(app_key()) is None
+    reported.store.put(app(version=5, uid="i2"))
+    reported.woken.clear()
+    reported.store.put(app(version=6, uid="i2", status=MINE))
+    assert reported.woken == []
+
+
+def test_a_patch_answered_after_the_end_of_its_instance_reports_nothing(bench: Bench) -> None:
+    bench.store.put(app(version=9, uid="i2"))
+    bench.store.reported(app_key(), app(version=8, status=MINE))
+    bench.woken.clear()
+    bench.store.put(app(version=10, uid="i2", status=MINE))
+    assert bench.woken == []

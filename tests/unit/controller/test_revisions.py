@@ -11,8 +11,10 @@ from kroasync.controller.revisions import (
     definition_of,
     hash_of,
     identity_of,
+    last_issued,
     new_revision,
     number_of,
+    records,
     verified_status,
 )
 from kroasync.model import names
@@ -83,7 +85,10 @@ def test_a_revision_as_a_definition_has_its_spec_and_todays_metadata() -> None:
     assert definition_of(old, current) == {"kind": "X", "metadata": {"generation": 9}, "spec": SPEC}
 
 
-@pytest.mark.parametrize("malformed", [{}, {"spec": {}}, {"spec": {"revision": "7"}}])
+@pytest.mark.parametrize(
+    "malformed",
+    [{}, {"spec": {}}, {"spec": None}, {"spec": []}, *({"spec": {"revision": n}} for n in ("7", None, True, -1, 7.0))],
+)
 def test_a_malformed_revision_has_number_0(malformed: Obj) -> None:
     assert number_of(malformed) == 0
 
@@ -133,3 +138,52 @@ def test_whoever_took_the_signal_before_looking_is_woken_by_the_next_change() ->
         return store.changed.is_set()
 
     assert virtual.run(story()) is False
+
+
+@pytest.mark.parametrize(
+    ("told", "live", "generation", "number"),
+    [
+        (None, [], 1, 0),
+        (None, [3, 7], 1, 7),
+        (7, [3, 7], 7, 7),
+        # Behind, as by a write that was lost.
+        (2, [3, 7], 7, 7),
+        # The newest ones were deleted by hand: their numbers are not used again.
+        (9, [3, 7], 9, 9),
+        (4, [], 4, 4),
+        # Forged.
+        (2**63 - 1, [1], 2, 1),
+        (2**63 - 2, [1], 2, 1),
+        (2**63, [], 1, 0),
+        (10**30, [1], 2, 1),
+        (1000, [1], 2, 1),
+        (0, [2], 2, 2),
+        (-5, [2], 2, 2),
+        (-(2**63), [], 1, 0),
+        ("9", [2], 9, 2),
+        (True, [], 1, 0),
+        (3.0, [2], 9, 2),
+        ([9], [2], 9, 2),
+        ({}, [2], 9, 2),
+    ],
+)
+def test_numbers_follow_the_revisions_whatever_a_status_tells(
+    told: Any, live: list[int], generation: int, number: int
+) -> None:
+    assert last_issued(told, [revision(n) for n in live], generation) == number
+
+
+def test_a_revision_records_a_spec_by_its_label_and_by_what_it_holds() -> None:
+    issued = new_revision(definition(), 1, version="v1")
+    assert records(issued, definition())
+    reordered = {**SPEC, "schema": {**SPEC["schema"], "group": "kro.run"}}  # type: ignore[dict-item]
+    assert records(_holding(issued, reordered), definition())
+    for forged in ({**SPEC, "resources": [{"id": "x"}]}, {}, None, "spec"):
+        assert not records(_holding(issued, forged), definition())
+    other = {**issued, "metadata": {**issued["metadata"], "labels": {names.LABEL_REVISION_HASH: "0"}}}
+    assert not records(other, definition())
+
+
+def _holding(revision: Obj, spec: Any) -> Obj:
+    snapshot = {**revision["spec"]["snapshot"], "spec": spec}
+    return {**revision, "spec": {**revision["spec"], "snapshot": snapshot}}
