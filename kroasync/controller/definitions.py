@@ -481,7 +481,7 @@ class _Pass:
                 # Not written to either: who cleans it up would have to begin again.
                 return False
             comparison = ensuring_crd_patch(existing, desired, allow_breaking=definition.allow_breaking_changes)
-            match await in_turns(comparison, lambda: asyncio.sleep(0)):
+            match await in_turns(comparison, lambda: asyncio.sleep(0), self.owner.watchdog.compute):
                 case Create():
                     if self._is_over():
                         return False
