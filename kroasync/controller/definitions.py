@@ -221,8 +221,7 @@ class Definitions:
         if len(definition.name) > _LONGEST_LABEL:
             return []  # they carry the name as a label, so there cannot be any
         selector = f"{names.LABEL_DEFINITION_NAME}={definition.name}"
-        # In one piece: they are few.
-        found, _ = await self.client.list(REVISIONS, label_selector=selector, limit=0)
+        found, _ = await self.client.list(REVISIONS, label_selector=selector)
         # A definition in another namespace may have the same name.
         identity = f"{definition.namespace}/{definition.name}"
         return [name_of(revision) for revision in found if snapshot_of(revision).get("name") == identity]

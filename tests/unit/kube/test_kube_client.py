@@ -168,7 +168,7 @@ async def test_list_keeps_of_each_object_what_it_is_told_to(api: Any) -> None:
     assert items == [{"name": "a", "kind": "Node"}]
 
 
-async def test_list_starts_over_in_one_piece_when_its_snapshot_expires(api: Any) -> None:
+async def test_list_begins_again_when_its_snapshot_expires(api: Any) -> None:
     api.on(
         "GET",
         "/api/v1/nodes",
@@ -178,7 +178,17 @@ async def test_list_starts_over_in_one_piece_when_its_snapshot_expires(api: Any)
     )
     items, version = await api.client().list(NODES)
     assert (len(items), version) == (2, "9")
-    assert "limit" not in api.seen[2].query
+    assert ["continue" in s.query for s in api.seen] == [False, True, False]
+    assert all("limit" in s.query for s in api.seen)
+
+
+async def test_list_gives_up_when_snapshots_go_on_expiring(api: Any) -> None:
+    first = api.json({"items": [{}], "metadata": {"resourceVersion": "7", "continue": "t"}})
+    expired = api.json({"kind": "Status", "reason": "Expired"}, 410)
+    api.on("GET", "/api/v1/nodes", *(first, expired) * 4)
+    with pytest.raises(GoneError):
+        await api.client().list(NODES)
+    assert len(api.seen) == 6
 
 
 async def test_list_of_null_items_is_empty(api: Any) -> None:
