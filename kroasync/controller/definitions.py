@@ -515,6 +515,8 @@ class _Pass:
             return ""
         found = []
         for key in served.instances:
+            if not served.instances.is_whole(key):
+                continue
             problems = check_instance(served.instances.get(key) or {}, definition, schema)
             if problems:
                 found.append(f"{key.namespace}/{key.name} ({problems[0].where}: {problems[0].message})".lstrip("/"))

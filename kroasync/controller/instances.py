@@ -3,6 +3,7 @@
 `reconcile(key)` is level-triggered and safe to run twice. All decisions are the engine's; this module waits.
 """
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -52,6 +53,7 @@ from kroasync.model.objects import (
     metadata,
     namespace_of,
     uid_of,
+    version_of,
 )
 from kroasync.model.paths import nests_deeper
 
@@ -60,6 +62,7 @@ log = logging.getLogger("kroasync.instances")
 # A pass that waits for an event looks again after this time, should the event have been missed.
 SAFETY_NET_S = 600.0
 _STATUS_ATTEMPTS = 5
+_LARGE_AT_ONCE = 4
 # How often the children of an instance that is gone are looked at until they are gone, too.
 _DROPPED_S = 1.0
 _CONDITION_EVENTS = "InstanceConditionEvents"
@@ -126,6 +129,8 @@ class Instances:
     features: frozenset[str]
     fights: Fights
     pacing: Pacing
+    # Passes over large instances at the same time.
+    _large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LARGE_AT_ONCE))
     # Instances whose last status may have been written although no answer came: the cache may be behind it.
     _unsure: set[Key] = field(default_factory=set)
 
@@ -141,8 +146,18 @@ class Instances:
             self.watches.release(key)
             self._unsure.discard(key)
             return Done()
-        if key in self._unsure:
-            instance = await self._reread(key, served, instance)
+        if not served.instances.is_large(key):
+            return await self._pass(key, served, instance)
+        # They are whole in memory during their passes.
+        async with self._large:
+            return await self._pass(key, served, instance)
+
+    async def _pass(self, key: Key, served: Served, known: Obj) -> Verdict:
+        instance: Obj | None = known
+        if key in self._unsure or not served.instances.is_whole(key):
+            instance = await self._reread(key, served, known)
+        if instance is None:
+            return Done()  # it is gone, and its event is to come
         try:
             resources = await self._hold_inventory(key, instance)
         except ApiError as error:
@@ -359,6 +374,12 @@ class Instances:
             current = served.instances.get(key)
             if current is None or uid_of(current) != uid_of(seen):
                 return _Written.SAME
+            if not served.instances.is_whole(key) and version_of(seen) == version_of(current):
+                current = seen
+            elif not served.instances.is_whole(key):
+                current = await self._reread(key, served, current)
+            if current is None:
+                return _Written.SAME
             try:
                 answer = await write_status(self.client, key, current, status)
             except NotFoundError:
@@ -396,13 +417,15 @@ class Instances:
         watch = self.watches.hold_external
         return Performer(self.client, self.children, served.instances, key, watch, self.pacing.pause, self.fights)
 
-    async def _reread(self, key: Key, served: Served, known: Obj) -> Obj:
-        """The instance as the server has it now; as it was known if it is gone."""
+    async def _reread(self, key: Key, served: Served, known: Obj) -> Obj | None:
+        """The instance as the server has it now; if it is gone as it was known, None if that is not whole."""
         fresh = await self._fresh(key)
         if fresh is not None:
             served.instances.fetched(fresh)
         self._unsure.discard(key)
-        return served.instances.get(key) or known
+        if served.instances.is_whole(key):
+            return served.instances.get(key)
+        return fresh if fresh is not None and uid_of(fresh) == uid_of(known) else None
 
     async def _fresh(self, key: Key) -> Obj | None:
         try:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from kroasync.controller.crds import CRDS, CrdStore, SeenCrd, slim
+from kroasync.controller.crds import CRDS, CrdStore, SeenCrd
 from kroasync.controller.definitions import GRAPH_DEFINITIONS, GROUPS, Definitions
 from kroasync.controller.events import Recorder
 from kroasync.controller.fights import Fights
@@ -22,7 +22,8 @@ from kroasync.controller.kinds import ClusterKinds
 from kroasync.controller.outcomes import AWAY_S, Done, RetryAfter, Verdict
 from kroasync.controller.pacing import Pacing
 from kroasync.controller.revisions import REVISIONS, RevisionStore
-from kroasync.controller.served import ServedKinds, wake_by_uid
+from kroasync.controller.room import EndlessRoom, Room
+from kroasync.controller.served import ServedKinds, claims_of, wake_by_uid
 from kroasync.controller.serving import Serving, is_behind
 from kroasync.controller.slots import Slots
 from kroasync.controller.store import ChildStore, InstanceStore
@@ -38,9 +39,6 @@ from kroasync.metrics import Metrics, gvr_path
 from kroasync.model.objects import Key, Obj, Resource, uid_of
 
 log = logging.getLogger("kroasync.runtime")
-
-# CRDs carry whole schemas: few at a time, or reading them would be what decides the size of the process.
-_CRD_PAGE = 20
 
 # A watch that failed starts again within these; instances wait for it when the API server is back.
 _RECONNECT_S = (0.2, 5.0)
@@ -125,11 +123,14 @@ class Runtime:
             self.definition_queue: Slots(self.definition_queue, options.definition_workers, long_s=_LONG_DEFINITION_S),
         }
         self._pacing = Pacing(self.queue, clock=clock, cpu=cpu or clock, slots=self._slots[self.queue])
-        self.children = ChildStore(wake_by_uid(self.kinds, self.queue.add))
+        self._room = Room()
+        self.children = ChildStore(
+            wake_by_uid(self.kinds, self.queue.add), claims=claims_of(self.kinds), room=self._room
+        )
         self.crds = CrdStore(self._crd_changed)
         self.revisions = RevisionStore(self._revision_gone)
         self.stores = {
-            resource: InstanceStore(resource, self.definition_queue.add, self._definition_gone)
+            resource: InstanceStore(resource, self.definition_queue.add, self._definition_gone, room=EndlessRoom())
             for resource in (GROUPS, GRAPH_DEFINITIONS)
         }
         self.recorder = Recorder(
@@ -197,6 +198,7 @@ class Runtime:
             gone=self._instance_gone,
             plan=lambda graph: Plan.of(graph, options.engine),
             metrics=self._metrics,
+            room=self._room,
         )
         cluster = ClusterKinds(client, self.crds)
         self._serving = serving
@@ -235,7 +237,7 @@ class Runtime:
         for resource in (GROUPS, GRAPH_DEFINITIONS):
             self._core_watch(resource, InstanceSink(self.stores[resource]))
         self._core_watch(REVISIONS, self.revisions)
-        self._core_watch(CRDS, self.crds, page_size=_CRD_PAGE, keep=slim)
+        self._core_watch(CRDS, self.crds)
 
     def _make_watch(self, client: Client, resource: Resource, **arguments: Any) -> Watch:
         return Watch(
@@ -248,10 +250,10 @@ class Runtime:
             **arguments,
         )
 
-    def _core_watch(self, resource: Resource, sink: Any, **arguments: Any) -> None:
+    def _core_watch(self, resource: Resource, sink: Any) -> None:
         assert self.watches is not None
         name = f"{resource.plural}.{resource.group}"
-        self._core.append((name, self.watches.start(name, resource, sink, owner=resource, **arguments)))
+        self._core.append((name, self.watches.start(name, resource, sink, owner=resource)))
 
     async def _work(self, group: asyncio.TaskGroup, lead: asyncio.Event | None) -> None:
         """Wait for the core watches, then take keys from the queues for ever."""
@@ -302,7 +304,7 @@ class Runtime:
 
     def _is_behind(self, key: Key) -> bool:
         served = self.kinds.get(key.resource)
-        return is_behind(served.instances.get(key) if served is not None else None)
+        return is_behind(served.instances.head(key) if served is not None else None)
 
     async def _consume(
         self, group: asyncio.TaskGroup, queue: WorkQueue[Key], reconcile: Callable[[Key], Awaitable[Verdict]]
@@ -390,6 +392,7 @@ class Runtime:
             lambda: self.watches.requested() if self.watches is not None else {}
         )
         metrics.kroasync_watch_last_event_age_seconds.read_from(self._watch_ages)
+        metrics.kroasync_strangers.read_from(self.children.strangers)
         metrics.graph_revision_registry_entries.read_from(self.revisions.counts)
         metrics.schema_resolver_cache_size.read_from(
             lambda: {(): len(self._cluster) if self._cluster is not None else 0}
@@ -407,7 +410,7 @@ class Runtime:
         match verdict:
             case Done():
                 queue.forget(key)
-                if self._options.resync_s > 0 and queue is self.queue and self.kinds.instance(key) is not None:
+                if self._options.resync_s > 0 and queue is self.queue and self.kinds.head(key) is not None:
                     queue.add_after(key, self._options.resync_s)
             case RetryAfter(delay_s=None, at_most_s=at_most_s):
                 queue.retry(key, at_most_s=at_most_s)

@@ -11,12 +11,12 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import aiohttp
 import orjson
 
-from kroasync.kube.client import Client, path_of
+from kroasync.kube.client import OBJECT_BYTES_MOST, Client, path_of
 from kroasync.kube.decoding import decoded
 from kroasync.kube.errors import (
     ApiError,
@@ -35,7 +35,7 @@ from kroasync.model.objects import Key, Obj, Resource, is_older
 
 log = logging.getLogger("watch-manager")
 
-LINE_LIMIT: Final = 64 << 20
+LINE_LIMIT: Final = OBJECT_BYTES_MOST + 4096
 SERVER_TIMEOUT_S: Final = (240.0, 300.0)
 IDLE_DEADLINE_S: Final = 150.0
 BACKOFF_S: Final = (0.2, 30.0)
@@ -51,11 +51,15 @@ _EVENTS: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})
 
 
 class Sink(Protocol):
-    """Where a watch delivers; both methods are synchronous, and what they raise ends the watch."""
+    """Where a watch delivers; all methods are synchronous, and what the last two raise ends the watch."""
 
-    def replace(self, items: list[Obj], version: str) -> None:
-        """The full state, after a list: what is missing from it is gone, unless it is newer than `version` of the
-        list (an answer to a write that overtook it). Empty when the server says that there is no such kind.
+    def keep(self, obj: Obj) -> Any:
+        """What `replace` is to get of a listed object: no more of a list is ever in memory at once."""
+
+    def replace(self, items: list[Any], version: str) -> None:
+        """The full state, after a list, as `keep` left it: what is missing from it is gone, unless it is newer than
+        `version` of the list (an answer to a write that overtook it). Empty when the server says that there is no such
+        kind.
         """
 
     def event(self, type: str, obj: Obj) -> None:
@@ -99,8 +103,7 @@ class Watch:
     """The state of one kind, kept current in a sink. Attributes are statistics, to be read only.
 
     `synced` is set once a first list was delivered and stays set. `missing` is True while the server does not
-    serve the kind. `keep` is what of a listed object reaches the sink; events carry it whole. `error` is the last
-    failure while there is no connection. Times are of the injected `clock`.
+    serve the kind. `error` is the last failure while there is no connection. Times are of the injected `clock`.
     """
 
     def __init__(
@@ -117,8 +120,6 @@ class Watch:
         server_timeout_s: tuple[float, float] = SERVER_TIMEOUT_S,
         idle_deadline_s: float = IDLE_DEADLINE_S,
         backoff_s: tuple[float, float] = BACKOFF_S,
-        page_size: int = 500,
-        keep: Callable[[Obj], Obj] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.resource = resource
@@ -137,8 +138,6 @@ class Watch:
         self._server_timeout_s = server_timeout_s
         self._idle_deadline_s = idle_deadline_s
         self._backoff_s = backoff_s
-        self._page_size = page_size
-        self._keep = keep
         self._sleep = sleep
         self._failures = 0
         self._absences = 0
@@ -210,8 +209,7 @@ class Watch:
             self._namespace,
             label_selector=self._selectors["labelSelector"],
             field_selector=self._selectors["fieldSelector"],
-            limit=self._page_size,
-            keep=self._keep,
+            keep=self._sink.keep,
         )
         self._refuse_stale(version)
         first = not self.synced.is_set()
@@ -308,7 +306,7 @@ class Watch:
             self._newest = version
         self._failures = 0
 
-    def _deliver(self, items: list[Obj], version: str) -> None:
+    def _deliver(self, items: list[Any], version: str) -> None:
         try:
             self._sink.replace(items, version)
         except Exception as error:

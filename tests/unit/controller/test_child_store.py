@@ -12,15 +12,19 @@ from kroasync.model.objects import Obj
 from tests.unit.controller.samples import CONFIGS, OWNER, SECRETS, config, config_key, desired
 
 ONE, TWO = {"v": "1"}, {"v": "2"}
+STRANGERS = ("stranger", "other")
 
 
 class Bench:
     def __init__(self) -> None:
         self.woken: list[str] = []
-        self.store = ChildStore(self.woken.append)
+        self.store = ChildStore(self.woken.append, claims=lambda key, obj: key.name not in STRANGERS)
 
     def put(self, obj: Obj) -> bool:
         return self.store.put(CONFIGS, obj)
+
+    def listed(self, objs: list[Obj], version: str = "") -> None:
+        self.store.replace(CONFIGS, [self.store.see(CONFIGS, obj) for obj in objs], version)
 
     def applied(self, obj: Obj, data: dict[str, str] | None = None) -> None:
         self.store.applied(config_key(), desired(obj["data"] if data is None else data), obj)
@@ -213,7 +217,7 @@ def test_a_list_replaces_one_kind_and_wakes_for_what_is_missing(bench: Bench) ->
     bench.put(config("b", version=6, uid="ub"))
     bench.store.put(SECRETS, config("s", version=7, uid="us"))
     bench.woken.clear()
-    bench.store.replace(CONFIGS, [config("b", version=6, uid="ub"), config("c", version=8, uid="uc")])
+    bench.listed([config("b", version=6, uid="ub"), config("c", version=8, uid="uc")])
     assert bench.woken == [OWNER, OWNER]
     assert [m.key.name for m in bench.store.members(OWNER)] == ["b", "s", "c"]
     assert (bench.store.count(CONFIGS), bench.store.count(SECRETS), len(bench.store)) == (2, 1, 3)
@@ -221,7 +225,7 @@ def test_a_list_replaces_one_kind_and_wakes_for_what_is_missing(bench: Bench) ->
 
 def test_an_answer_from_before_a_list_without_the_object_is_looked_at_again(bench: Bench) -> None:
     sent_at = bench.store.lists(CONFIGS)
-    bench.store.replace(CONFIGS, [])
+    bench.listed([])
     bench.store.applied(config_key(), desired(ONE), config(version=5, data=ONE), lists=sent_at)
     assert bench.need(ONE) is Need.CREATE
     assert bench.woken == [OWNER]
@@ -231,30 +235,30 @@ def test_a_list_says_nothing_of_an_object_that_is_newer(bench: Bench) -> None:
     """An answer overtook the list: the object is neither lost nor sent again."""
     bench.applied(config(version=9, data=ONE))
     sent_at = bench.store.lists(CONFIGS)
-    bench.store.replace(CONFIGS, [], "8")
+    bench.listed([], "8")
     assert bench.need(ONE) is None
     other = config("later", version=10, uid="later")
     bench.store.applied(config_key("later"), desired(ONE, "later"), other, lists=sent_at)
     assert bench.store.version(config_key("later")) == "10"
-    bench.store.replace(CONFIGS, [], "10")
+    bench.listed([], "10")
     assert len(bench.store) == 0
 
 
 def test_an_object_a_stale_list_lacked_comes_back_with_its_event(bench: Bench) -> None:
     bench.applied(config(version=9, data=ONE))
-    bench.store.replace(CONFIGS, [])
+    bench.listed([])
     assert bench.need(ONE) is Need.CREATE
     bench.put(config(version=9, data=ONE))
     assert bench.need(ONE) is Need.UPDATE
 
 
 def test_wider_reads_ask_for_a_list_and_are_filled_by_it(bench: Bench) -> None:
-    assert not bench.store.widen(CONFIGS, [("data", "v")])
+    bench.store.widen(CONFIGS, [("data", "v")])
     bench.put(config(version=5, data={"v": "1", "w": "2"}))
     bench.woken.clear()
     assert not bench.store.widen(CONFIGS, [("data", "v")])
     assert bench.store.widen(CONFIGS, [("data", "w")])
-    bench.store.replace(CONFIGS, [config(version=5, data={"v": "1", "w": "2"})])
+    bench.listed([config(version=5, data={"v": "1", "w": "2"})])
     found = bench.store.find(config_key())
     assert found is not None
     assert found.obj["data"] == {"v": "1", "w": "2"}
@@ -264,7 +268,7 @@ def test_wider_reads_are_filled_by_an_event_if_the_list_was_older(bench: Bench) 
     bench.store.widen(CONFIGS, [("data", "v")])
     bench.put(config(version=5, data={"v": "1", "w": "2"}))
     assert bench.store.widen(CONFIGS, [("data", "w")])
-    bench.store.replace(CONFIGS, [config(version=3, data={"v": "1"})], "4")
+    bench.listed([config(version=3, data={"v": "1"})], "4")
     bench.woken.clear()
     for _ in range(2):
         bench.put(config(version=5, data={"v": "1", "w": "2"}))
@@ -368,7 +372,7 @@ class Server:
             case "relist":
                 # A list is of now: the events it includes are not delivered any more.
                 self.events.clear()
-                self.bench.store.replace(CONFIGS, [self.live] if self.live is not None else [])
+                self.bench.listed([self.live] if self.live is not None else [])
 
     def deliver_answer(self) -> None:
         if self.answer is not None:

@@ -120,7 +120,9 @@ def test_the_late_end_of_the_old_object_is_ignored(bench: Bench) -> None:
 def test_a_list_is_the_full_state(bench: Bench) -> None:
     bench.store.put(app("one", version=1, uid="i1"))
     bench.store.put(app("two", version=2, uid="i2"))
-    bench.store.replace([app("two", version=2, uid="i2"), app("three", version=3, uid="i3")])
+    bench.store.replace(
+        [bench.store.see(obj) for obj in (app("two", version=2, uid="i2"), app("three", version=3, uid="i3"))]
+    )
     assert bench.gone == [(app_key("one"), "i1")]
     assert sorted(key.name for key in bench.store) == ["three", "two"]
 

@@ -27,6 +27,9 @@ class Recorder:
         self.log: list[tuple[str, Any]] = []
         self.changed = asyncio.Event()
 
+    def keep(self, obj: Obj) -> Obj:
+        return obj
+
     def replace(self, items: list[Obj], version: str) -> None:
         self._add("replace", [i["metadata"]["name"] for i in items])
 
