@@ -338,7 +338,7 @@ class ChildStore:
             self._told[resource] = count
             example = next(k for k in self._by_resource[resource] if not self._children[k].claimed)
             log.warning(
-                "objects are labelled like children, but of no known instance",
+                "strangers: objects labelled like children that no known instance claims",
                 extra={"resource": str(resource), "count": count, "example": str(example)},
             )
 

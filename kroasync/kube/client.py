@@ -313,7 +313,7 @@ class Client:
     ) -> tuple[builtins.list[Any], str]:
         kept: list[Any] = []
         api_version, kind = resource.api_version, resource.kind
-        size, token = min(limit, _FIRST_PAGE), ""
+        size, growth, token = min(limit, _FIRST_PAGE), _PAGE_GROWTH, ""
         while True:
             page_query = {**query, "limit": str(size)} | ({"continue": token} if token else {})
             try:
@@ -323,11 +323,12 @@ class Client:
             except AnswerTooLongError:
                 if size == 1:
                     raise
-                size = max(1, size // _PAGE_GROWTH)
+                # Large ones hide behind small ones: from now on with care.
+                size, growth = max(1, size // _PAGE_GROWTH), 2
                 continue
             page = _object("GET", path, content)
             items = page.get("items") or []
-            size = min(limit, size * _PAGE_GROWTH, max(1, _PAGE_BYTES * max(1, len(items)) // max(1, len(content))))
+            size = min(limit, size * growth, max(1, _PAGE_BYTES * max(1, len(items)) // max(1, len(content))))
             # Let go of one after the other: what is kept of a page may be as large as the page.
             items.reverse()
             while items:

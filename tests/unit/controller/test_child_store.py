@@ -2,23 +2,25 @@
 
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kroasync.controller.room import Room
 from kroasync.controller.store import ChildStore
 from kroasync.engine.actions import Need
-from kroasync.model.objects import Obj
+from kroasync.model.names import LABEL_INSTANCE_ID, MANAGER_CHILDREN
+from kroasync.model.objects import Key, Obj
 from tests.unit.controller.samples import CONFIGS, OWNER, SECRETS, config, config_key, desired
 
 ONE, TWO = {"v": "1"}, {"v": "2"}
-STRANGERS = ("stranger", "other")
 
 
 class Bench:
     def __init__(self) -> None:
         self.woken: list[str] = []
-        self.store = ChildStore(self.woken.append, claims=lambda key, obj: key.name not in STRANGERS)
+        self.store = ChildStore(self.woken.append, claims=lambda key, obj: True)
 
     def put(self, obj: Obj) -> bool:
         return self.store.put(CONFIGS, obj)
@@ -405,3 +407,124 @@ def test_any_order_of_events_and_answers_ends_with_the_right_need(steps: list[tu
         in_doubt = found is Need.UPDATE and right is not Need.CREATE and ("relist", "") in steps
         assert found is right or in_doubt
     assert (bench.store.find(config_key()) is None) is (server.live is None)
+
+
+class Strangers:
+    """A store whose instances are known by the UIDs of `known`, and what it has room for."""
+
+    def __init__(self, room: Room | None = None) -> None:
+        self.known = {OWNER}
+        self.room = room or Room()
+        self.woken: list[str] = []
+        self.store = ChildStore(self.woken.append, claims=self.claims, room=self.room)
+
+    def claims(self, key: Key, obj: Obj) -> bool:
+        return obj["metadata"]["labels"].get(LABEL_INSTANCE_ID) in self.known
+
+    def held(self) -> int:
+        """Bytes of JSON the store holds."""
+        full = Room()
+        return full.loose - self.room.loose + full.packed - self.room.packed
+
+
+LARGE = {f"key-{number}": "x" for number in range(9000)}
+
+
+@pytest.mark.parametrize("data", [ONE, LARGE])
+def test_of_a_stranger_only_identity_and_hash_are_kept(data: dict[str, str]) -> None:
+    bench = Strangers()
+    bench.store.widen(CONFIGS, [("data",)])
+    bench.store.put(CONFIGS, config(version=1, data=data, instance="unknown", finalizers=["x" * 1000]))
+    found = bench.store.find(config_key())
+    assert found is not None
+    assert found.obj == {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "a", "namespace": "default", "uid": "u1"},
+    }
+    assert bench.store.unread(config_key()) is None
+    assert bench.held() == 0
+    assert bench.store.compare(config_key(), desired(data)) is Need.UPDATE
+
+
+def test_strangers_are_counted_and_told_in_one_line_until_they_are_twice_as_many(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Strangers()
+    objs = [config(f"c{number}", version=number, uid=f"u{number}", instance="unknown") for number in range(1, 61)]
+    bench.store.replace(CONFIGS, [bench.store.see(CONFIGS, obj) for obj in objs])
+    assert bench.store.strangers() == {(str(CONFIGS),): 60.0}
+    assert [getattr(record, "count", 0) for record in caplog.records] == [60]
+    for number in range(61, 122):
+        bench.store.put(CONFIGS, config(f"c{number}", version=number, uid=f"u{number}", instance="unknown"))
+    assert [getattr(record, "count", 0) for record in caplog.records] == [60, 121]
+    for obj in objs:
+        bench.store.remove(CONFIGS, obj)
+    assert bench.store.strangers() == {(str(CONFIGS),): 61.0}
+
+
+def test_a_stranger_whose_instance_becomes_known_is_compared_after_the_next_list() -> None:
+    """Nothing is sent for it."""
+    bench = Strangers(Room())
+    bench.store.widen(CONFIGS, [("data",)])
+    live = config(version=1, data=ONE, instance="late")
+    live["metadata"]["managedFields"] = [
+        {
+            "manager": MANAGER_CHILDREN,
+            "operation": "Apply",
+            "fieldsV1": {"f:data": {"f:v": {}}},
+        }
+    ]
+    bench.store.put(CONFIGS, live)
+    assert bench.store.compare(config_key(), desired(ONE)) is Need.UPDATE
+    bench.known.add("late")
+    bench.woken.clear()
+    bench.store.replace(CONFIGS, [bench.store.see(CONFIGS, live)])
+    assert bench.woken == ["late"]
+    assert bench.store.compare(config_key(), desired(ONE)) is None
+    assert bench.store.strangers() == {(str(CONFIGS),): 0}
+
+
+def test_a_stranger_that_is_applied_is_no_stranger_any_more() -> None:
+    """Its event came before its instance was known; the answer is of the same version."""
+    bench = Strangers()
+    bench.store.widen(CONFIGS, [("data",)])
+    bench.store.put(CONFIGS, config(version=1, data=ONE, instance="late"))
+    bench.store.applied(config_key(), desired(ONE), config(version=1, data=ONE, instance="late"))
+    found = bench.store.find(config_key())
+    assert found is not None
+    assert found.obj["data"] == ONE
+    assert bench.store.compare(config_key(), desired(ONE)) is None
+    bench.store.put(CONFIGS, config(version=2, data=TWO, instance="late"))
+    assert bench.store.compare(config_key(), desired(ONE)) is Need.HEAL
+
+
+def test_what_there_is_no_room_for_is_applied_again_and_drift_is_not_missed() -> None:
+    bench = Strangers(Room(loose=0, packed=0))
+    bench.store.put(CONFIGS, config(version=1, data=ONE))
+    assert bench.store.compare(config_key(), desired(ONE)) is Need.UPDATE
+    bench.store.applied(config_key(), desired(ONE), config(version=1, data=ONE))
+    bench.store.put(CONFIGS, config(version=2, data=TWO))
+    assert bench.store.compare(config_key(), desired(ONE)) is Need.UPDATE
+
+
+def test_a_large_child_takes_room_until_it_was_compared() -> None:
+    bench = Strangers()
+    bench.store.put(CONFIGS, config(version=1, data=LARGE))
+    assert 0 < bench.held() < len(orjson.dumps(LARGE)) / 4
+    assert bench.store.unread(config_key()) == config(version=1, data=LARGE)
+    bench.store.applied(config_key(), desired(LARGE), config(version=1, data=LARGE))
+    assert bench.held() < 1000
+
+
+def test_a_namespace_full_of_claimed_children_takes_no_more_than_the_room() -> None:
+    bench = Strangers(Room(loose=400_000, packed=50_000))
+    bench.store.widen(CONFIGS, [("data",)])
+    for number in range(200):
+        data = {f"{number}-{index}": "x" for index in range(2000)}
+        bench.store.put(CONFIGS, config(f"c{number}", version=number, uid=f"u{number}", data=data))
+    assert 0 < bench.room.loose < 400_000
+    assert 0 < bench.room.packed < 50_000
+    for number in range(200):
+        bench.store.remove(CONFIGS, config(f"c{number}", version=1000 + number, uid=f"u{number}"))
+    assert (bench.room.loose, bench.room.packed) == (400_000, 50_000)
