@@ -378,6 +378,9 @@ class Metrics:
             "Seconds since the server was last heard of on a watch; of several watches of a kind the longest",
             "gvr",
         )
+        self.kroasync_strangers = reading(
+            "kroasync_strangers", "Objects labelled like children that no known instance claims, by kind", "gvr"
+        )
         self.kroasync_watch_relists_total = counter("kroasync_watch_relists_total", "Lists after the first", "gvr")
         self.kroasync_watch_errors_total = counter(
             "kroasync_watch_errors_total", "Failures of lists and watches", "gvr"

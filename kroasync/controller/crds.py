@@ -53,21 +53,6 @@ def names_refused(crd: Obj) -> str:
     return next((f"its names are not accepted: {c.get('message', '')}" for c in found), "")
 
 
-def slim(crd: Obj) -> Obj:
-    """A CRD without its schemas, as far as `seen` looks at it."""
-    meta, spec = crd["metadata"], crd.get("spec", {})
-    return {
-        "metadata": {name: value for name, value in meta.items() if name != "managedFields"},
-        "spec": {
-            "group": spec.get("group"),
-            "scope": spec.get("scope"),
-            "names": spec.get("names"),
-            "versions": [{"name": v.get("name"), "served": v.get("served")} for v in spec.get("versions", ())],
-        },
-        "status": {"conditions": (crd.get("status") or {}).get("conditions")},
-    }
-
-
 def seen(crd: Obj) -> SeenCrd:
     spec = crd.get("spec", {})
     found = spec.get("names", {})
@@ -105,8 +90,11 @@ class CrdStore:
     def owned(self) -> list[SeenCrd]:
         return [crd for crd in self._crds.values() if crd.owned]
 
-    def replace(self, items: list[Obj], version: str = "") -> None:
-        found = {name_of(obj): seen(obj) for obj in items}
+    def keep(self, obj: Obj) -> SeenCrd:
+        return seen(obj)
+
+    def replace(self, items: list[SeenCrd], version: str = "") -> None:
+        found = {crd.name: crd for crd in items}
         for name in [n for n in self._crds if n not in found]:
             self._changed(self._crds.pop(name), None)
         for crd in found.values():

@@ -226,8 +226,7 @@ class Definitions:
         if len(definition.name) > _LONGEST_LABEL:
             return []  # they carry the name as a label, so there cannot be any
         selector = f"{names.LABEL_DEFINITION_NAME}={definition.name}"
-        # In one piece: they are few.
-        found, _ = await self.client.list(REVISIONS, label_selector=selector, limit=0)
+        found, _ = await self.client.list(REVISIONS, label_selector=selector)
         # A definition in another namespace may have the same name.
         return [name_of(revision) for revision in found if snapshot_of(revision).get("name") == _identity(definition)]
 
@@ -544,6 +543,8 @@ class _Pass:
         found = []
         for key in list(served.instances):
             await asyncio.sleep(0)
+            if not served.instances.is_whole(key):
+                continue
             problems = check_instance(served.instances.get(key) or {}, definition, schema)
             if problems:
                 found.append(f"{key.namespace}/{key.name} ({problems[0].where}: {problems[0].message})".lstrip("/"))

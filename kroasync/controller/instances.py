@@ -3,6 +3,7 @@
 `reconcile(key)` is level-triggered and safe to run twice. All decisions are the engine's; this module waits.
 """
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -53,6 +54,7 @@ from kroasync.model.objects import (
     is_deleting,
     metadata,
     uid_of,
+    version_of,
 )
 from kroasync.model.paths import nests_deeper
 
@@ -61,6 +63,7 @@ log = logging.getLogger("kroasync.instances")
 # A pass that waits for an event looks again after this time, should the event have been missed.
 SAFETY_NET_S = 600.0
 _STATUS_ATTEMPTS = 5
+_LARGE_AT_ONCE = 4
 # How often the children of an instance that is gone are looked at until they are gone, too.
 _DROPPED_S = 1.0
 _CONDITION_EVENTS = "InstanceConditionEvents"
@@ -130,6 +133,8 @@ class Instances:
     seal_key: bytes
     watchdog: Watchdog
     _told: Told = field(default_factory=Told)
+    # Passes over large instances at the same time.
+    _large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LARGE_AT_ONCE))
     # Instances whose last status may have been written although no answer came: the cache may be behind it.
     _unsure: set[Key] = field(default_factory=set)
 
@@ -152,8 +157,18 @@ class Instances:
             self._unsure.discard(key)
             self._told.forget(key)
             return Done()
-        if key in self._unsure:
-            instance = await self._reread(key, served, instance)
+        if not served.instances.is_large(key):
+            return await self._pass(key, served, instance)
+        # They are whole in memory during their passes.
+        async with self._large:
+            return await self._pass(key, served, instance)
+
+    async def _pass(self, key: Key, served: Served, known: Obj) -> Verdict:
+        instance: Obj | None = known
+        if key in self._unsure or not served.instances.is_whole(key):
+            instance = await self._reread(key, served, known)
+        if instance is None:
+            return Done()  # it is gone, and its event is to come
         instance = served.instances.as_left(key, instance)
         try:
             resources = await self._hold_inventory(key, instance)
@@ -388,6 +403,12 @@ class Instances:
             current = served.instances.get(key)
             if current is None or uid_of(current) != uid_of(seen) or wait_s(served.instances, self.fights, key) > 0:
                 return _Written.SAME
+            if not served.instances.is_whole(key) and version_of(seen) == version_of(current):
+                current = seen
+            elif not served.instances.is_whole(key):
+                current = await self._reread(key, served, current)
+            if current is None:
+                return _Written.SAME
             try:
                 answer, contested = await report(self.client, served.instances, self.fights, key, current, status)
             except NotFoundError:
@@ -426,13 +447,15 @@ class Instances:
         watch = self.watches.hold_external
         return Performer(self.client, self.children, served.instances, key, watch, self.pacing.pause, self.fights)
 
-    async def _reread(self, key: Key, served: Served, known: Obj) -> Obj:
-        """The instance as the server has it now; as it was known if it is gone."""
+    async def _reread(self, key: Key, served: Served, known: Obj) -> Obj | None:
+        """The instance as the server has it now; if it is gone as it was known, None if that is not whole."""
         fresh = await self._fresh(key)
         if fresh is not None:
             served.instances.fetched(fresh)
         self._unsure.discard(key)
-        return served.instances.get(key) or known
+        if served.instances.is_whole(key):
+            return served.instances.get(key)
+        return fresh if fresh is not None and uid_of(fresh) == uid_of(known) else None
 
     async def _fresh(self, key: Key) -> Obj | None:
         try:

@@ -63,6 +63,9 @@ class Neighbour:
         self._foreign: set[str] = set()
         self._changed = asyncio.Event()
 
+    def keep(self, lease: Obj) -> Obj:
+        return lease
+
     def replace(self, items: list[Obj], version: str = "") -> None:
         found = {namespace_of(obj) for obj in items}
         self._seen = {namespace: seen for namespace, seen in self._seen.items() if namespace in found}

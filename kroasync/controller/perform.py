@@ -184,7 +184,7 @@ class Performer:
 
     def _lasting(self, child: Key) -> Hashable:
         """A child of this instance, whatever its UID; one that is made again under its name has others."""
-        return child, uid_of(self.instances.get(self.instance) or {})
+        return child, uid_of(self.instances.head(self.instance) or {})
 
     async def _delete(self, action: Delete) -> Result:
         try:
@@ -207,6 +207,8 @@ class Performer:
         known = self.instances.get(self.instance)
         if known is None:
             return Refused(action=action, refusal=Refusal.MISSING, message="the instance is gone")
+        if not self.instances.is_whole(self.instance):
+            known = await self.client.get(self.instance)
         patch = parent_patch(known, action)
         self.sent += 1
         answer = await self.client.merge_patch(self.instance, patch, manager=MANAGER_PARENT)

@@ -34,6 +34,10 @@ class RevisionStore:
         # Set at the next change, then replaced: take it before looking.
         self.changed = asyncio.Event()
 
+    def keep(self, obj: Obj) -> Obj:
+        obj["metadata"].pop("managedFields", None)
+        return obj
+
     def replace(self, items: list[Obj], version: str = "") -> None:
         before, self._by_name = self._by_name, {name_of(obj): obj for obj in items}
         for name in before.keys() - self._by_name.keys():
@@ -45,7 +49,7 @@ class RevisionStore:
             if self._by_name.pop(name_of(obj), None) is not None:
                 self._gone(_identity_in(obj))
         else:
-            self._by_name[name_of(obj)] = obj
+            self._by_name[name_of(obj)] = self.keep(obj)
         self._tell()
 
     def _tell(self) -> None:

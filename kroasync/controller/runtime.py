@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from kroasync.controller.crds import CRDS, CrdStore, SeenCrd, slim
+from kroasync.controller.crds import CRDS, CrdStore, SeenCrd
 from kroasync.controller.definitions import GRAPH_DEFINITIONS, GROUPS, Definitions
 from kroasync.controller.events import Recorder
 from kroasync.controller.fights import Fights
@@ -25,7 +25,8 @@ from kroasync.controller.neighbour import Neighbour
 from kroasync.controller.outcomes import AWAY_S, Done, RetryAfter, Verdict
 from kroasync.controller.pacing import Pacing
 from kroasync.controller.revisions import REVISIONS, RevisionStore
-from kroasync.controller.served import ServedKinds, wake_by_uid
+from kroasync.controller.room import EndlessRoom, Room
+from kroasync.controller.served import ServedKinds, claims_of, wake_by_uid
 from kroasync.controller.serving import Serving, is_behind
 from kroasync.controller.slots import Slots
 from kroasync.controller.store import ChildStore, InstanceStore
@@ -44,9 +45,6 @@ from kroasync.model.names import KRO_LEASE_NAME, KRO_NAMESPACES
 from kroasync.model.objects import Key, Obj, Resource, uid_of
 
 log = logging.getLogger("kroasync.runtime")
-
-# CRDs carry whole schemas: few at a time, or reading them would be what decides the size of the process.
-_CRD_PAGE = 20
 
 # A watch that failed starts again within these; instances wait for it when the API server is back.
 _RECONNECT_S = (0.2, 5.0)
@@ -133,11 +131,14 @@ class Runtime:
         }
         self._pacing = Pacing(self.queue, clock=clock, cpu=cpu or clock, slots=self._slots[self.queue])
         self.watchdog = Watchdog(clock=clock, cpu=cpu or clock)
-        self.children = ChildStore(wake_by_uid(self.kinds, self.queue.add))
+        self._room = Room()
+        self.children = ChildStore(
+            wake_by_uid(self.kinds, self.queue.add), claims=claims_of(self.kinds), room=self._room
+        )
         self.crds = CrdStore(self._crd_changed)
         self.revisions = RevisionStore(self._revision_gone)
         self.stores = {
-            resource: InstanceStore(resource, self.definition_queue.add, self._definition_gone)
+            resource: InstanceStore(resource, self.definition_queue.add, self._definition_gone, room=EndlessRoom())
             for resource in (GROUPS, GRAPH_DEFINITIONS)
         }
         self.recorder = Recorder(
@@ -206,6 +207,7 @@ class Runtime:
             gone=self._instance_gone,
             plan=lambda graph: Plan.of(graph, options.engine),
             metrics=self._metrics,
+            room=self._room,
         )
         cluster = ClusterKinds(client, self.crds)
         fights = Fights(self._clock)
@@ -249,7 +251,7 @@ class Runtime:
         for resource in (GROUPS, GRAPH_DEFINITIONS):
             self._core_watch(resource, InstanceSink(self.stores[resource]))
         self._core_watch(REVISIONS, self.revisions)
-        self._core_watch(CRDS, self.crds, page_size=_CRD_PAGE, keep=slim)
+        self._core_watch(CRDS, self.crds)
         selector = f"metadata.name={KRO_LEASE_NAME}"
         self._leases = self.watches.start("kro", LEASES, self.neighbour, owner="kro", field_selector=selector)
         self._tasks.append(group.create_task(self.neighbour.run(), name="kro"))
@@ -265,10 +267,10 @@ class Runtime:
             **arguments,
         )
 
-    def _core_watch(self, resource: Resource, sink: Any, **arguments: Any) -> None:
+    def _core_watch(self, resource: Resource, sink: Any) -> None:
         assert self.watches is not None
         name = f"{resource.plural}.{resource.group}"
-        self._core.append((name, self.watches.start(name, resource, sink, owner=resource, **arguments)))
+        self._core.append((name, self.watches.start(name, resource, sink, owner=resource)))
 
     async def _work(self, group: asyncio.TaskGroup, lead: asyncio.Event | None) -> None:
         """Wait for the core watches, then take keys from the queues for ever."""
@@ -324,7 +326,7 @@ class Runtime:
 
     def _is_behind(self, key: Key) -> bool:
         served = self.kinds.get(key.resource)
-        return is_behind(served.instances.get(key) if served is not None else None)
+        return is_behind(served.instances.head(key) if served is not None else None)
 
     async def _consume(
         self, group: asyncio.TaskGroup, queue: WorkQueue[Key], reconcile: Callable[[Key], Awaitable[Verdict]]
@@ -387,7 +389,7 @@ class Runtime:
         extra = {"key": str(key), "computed_s": round(computed_s, 1), "pause_s": round(pause_s)}
         log.error("a pass held up all others", extra=extra)
         self._metrics.kroasync_pass_overruns_total.inc(_path_label(key))
-        obj = self.kinds.instance(key) if queue is self.queue else self.stores[key.resource].get(key)
+        obj = self.kinds.head(key) if queue is self.queue else self.stores[key.resource].get(key)
         if obj is not None:
             note = f"a pass computed for {computed_s:.0f} s without a pause; the next one is in {pause_s:.0f} s"
             self.recorder.record(obj, reason="Overran", note=note, action="Reconcile", warning=True)
@@ -438,6 +440,7 @@ class Runtime:
             lambda: self.watches.requested() if self.watches is not None else {}
         )
         metrics.kroasync_watch_last_event_age_seconds.read_from(self._watch_ages)
+        metrics.kroasync_strangers.read_from(self.children.strangers)
         metrics.graph_revision_registry_entries.read_from(self.revisions.counts)
         metrics.schema_resolver_cache_size.read_from(
             lambda: {(): len(self._cluster) if self._cluster is not None else 0}
@@ -455,7 +458,7 @@ class Runtime:
         match verdict:
             case Done():
                 queue.forget(key)
-                if self._options.resync_s > 0 and queue is self.queue and self.kinds.instance(key) is not None:
+                if self._options.resync_s > 0 and queue is self.queue and self.kinds.head(key) is not None:
                     queue.add_after(key, self._options.resync_s)
             case RetryAfter(delay_s=None, at_most_s=at_most_s):
                 queue.retry(key, at_most_s=at_most_s)

@@ -7,11 +7,14 @@ can still be deleted cleanly, because a deletion needs neither definition nor gr
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from kroasync.controller.store import InstanceStore
+from kroasync.controller.store import Claims, InstanceStore
 from kroasync.engine.plan import Plan
 from kroasync.graph.nodes import Graph
 from kroasync.kube.watch import Watch
-from kroasync.model.objects import Key, Obj, Resource
+from kroasync.model import applyset
+from kroasync.model.applyset import InventoryError
+from kroasync.model.names import LABEL_INSTANCE_ID
+from kroasync.model.objects import Key, Obj, Resource, annotations_of, labels_of
 
 
 @dataclass(slots=True)
@@ -62,9 +65,10 @@ class ServedKinds:
     def remove(self, resource: Resource) -> None:
         self._kinds.pop(resource, None)
 
-    def instance(self, key: Key) -> Obj | None:
+    def head(self, key: Key) -> Obj | None:
+        """At least the head of an instance."""
         served = self._kinds.get(key.resource)
-        return served.instances.get(key) if served else None
+        return served.instances.head(key) if served else None
 
     def key_by_uid(self, uid: str) -> Key | None:
         """The key of the live instance with this UID."""
@@ -80,3 +84,21 @@ def wake_by_uid(kinds: ServedKinds, add: Callable[[Key], None]) -> Callable[[str
             add(key)
 
     return wake
+
+
+def claims_of(kinds: ServedKinds) -> Claims:
+    """An instance claims an object that has its UID as a label, and is of a kind and namespace of its inventory."""
+
+    def claims(key: Key, obj: Obj) -> bool:
+        owner = kinds.key_by_uid(labels_of(obj).get(LABEL_INSTANCE_ID, ""))
+        head = kinds.head(owner) if owner is not None else None
+        if owner is None or head is None:
+            return False
+        try:
+            inventory = applyset.parse(annotations_of(head), owner.namespace)
+        except InventoryError:
+            return False
+        where = {"", owner.namespace} | inventory.namespaces
+        return key.resource.group_kind in inventory.group_kinds and key.namespace in where
+
+    return claims

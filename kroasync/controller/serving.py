@@ -6,7 +6,9 @@ that deletions of its instances end cleanly, until its CRD goes too.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
+from kroasync.controller.room import Room
 from kroasync.controller.served import Served, ServedKinds
 from kroasync.controller.store import ChildStore, InstanceStore
 from kroasync.controller.watches import InstanceSink, Watches
@@ -18,6 +20,8 @@ from kroasync.model.names import ANNOTATION_APPLYSET_GROUP_KINDS
 from kroasync.model.objects import Key, Obj, Resource, annotations_of, is_deleting, metadata
 
 _SYNC_S = 30.0
+# How long the first list of children waits for those of instances.
+_INSTANCES_S = 5.0
 _RETIRED = (
     "the definition of this kind is gone: nothing is created, changed or healed until there is one again; "
     "deleting the instance still removes its resources"
@@ -39,8 +43,10 @@ class Serving:
         gone: Callable[[Key, Obj], None],
         plan: Callable[[Graph], Plan],
         metrics: Metrics,
+        room: Room | None = None,
     ) -> None:
         self.kinds = kinds
+        self._room = room or Room()
         self.watches = watches
         self._children = children
         self._wake = wake
@@ -55,6 +61,7 @@ class Serving:
         before goes on then.
         """
         served = self._served(graph.resource)
+        await self._know_instances()
         waiting = [served.watch, *self._hold_children(graph, served)]
         try:
             async with asyncio.timeout(_SYNC_S):
@@ -74,8 +81,16 @@ class Serving:
             root = graph.crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
             served.spec_schema = root.get("spec", {})
             # After a restart most are as they should be: what waits for us comes first.
-            for key in sorted(served.instances, key=lambda key: not is_behind(served.instances.get(key))):
+            for key in sorted(served.instances, key=lambda key: not is_behind(served.instances.head(key))):
                 self._wake(key)
+
+    async def _know_instances(self) -> None:
+        """Wait until all instances are listed, but for kinds that cannot be: children nobody claims are not kept."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_INSTANCES_S):
+                for served in self.kinds:
+                    if served.watch.error is None:
+                        await served.watch.synced.wait()
 
     def adopt(self, resource: Resource) -> None:
         """Watch a generated kind without a definition, for the deletions of its instances."""
@@ -106,7 +121,7 @@ class Serving:
     def _served(self, resource: Resource) -> Served:
         served = self.kinds.get(resource)
         if served is None:
-            instances = InstanceStore(resource, self._wake, self._gone, by_uid=self.kinds.by_uid)
+            instances = InstanceStore(resource, self._wake, self._gone, by_uid=self.kinds.by_uid, room=self._room)
             sink = InstanceSink(instances, self._counter(resource))
             watch = self.watches.start(f"{resource.plural}.{resource.group}", resource, sink, owner=resource)
             served = Served(resource, instances, watch, dropped=sink.dropped)
@@ -138,7 +153,7 @@ class Serving:
             # Another version of the same kind shows the same objects.
             group_kinds.pop(resource.group_kind, None)
         if group_kinds:
-            known = ((key, served.instances.get(key)) for key in served.instances)
+            known = ((key, served.instances.head(key)) for key in served.instances)
             for key, instance in (*known, *served.dropped.items()):
                 recorded = annotations_of(instance or {}).get(ANNOTATION_APPLYSET_GROUP_KINDS, "").split(",")
                 for group_kind in group_kinds.keys() & set(recorded):

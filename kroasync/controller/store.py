@@ -3,21 +3,32 @@
 An answer enters at once, so nobody waits to see an own write; an event that is not newer than what is known is
 ignored. A child is compared with what is declared by two fingerprints (see `engine.drift`): the one of what was sent,
 and the one of the same fields in the server's answer. Between events only the fields the graphs read are kept.
+
+Anybody who may create objects may label them like children. What no known instance claims is a stranger: its identity
+and a hash are all that is kept. So it is with everything once there is no room (see `room`), and what an instance
+declares is then applied again, which changes nothing, when it has to be known.
 """
 
-from collections import OrderedDict
+import logging
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from kroasync.controller.projection import Projection
+from kroasync.controller.room import Held, Room
 from kroasync.engine.actions import Need, Observed
 from kroasync.engine.drift import Applied, fingerprint, is_in_effect, need, stored
 from kroasync.model.names import (
     ANNOTATION_APPLY_ORDER,
+    ANNOTATION_APPLYSET_GROUP_KINDS,
+    ANNOTATION_APPLYSET_NAMESPACES,
+    ANNOTATION_APPLYSET_TOOLING,
+    ANNOTATION_INVENTORY_HASH,
     ANNOTATION_RECONCILE,
     ANNOTATION_SEAL,
     APPLYSET_PREFIX,
+    LABEL_APPLYSET_ID,
     LABEL_APPLYSET_PART_OF,
     LABEL_INSTANCE_ID,
     LABEL_NODE_ID,
@@ -41,7 +52,11 @@ from kroasync.model.objects import (
     version_of,
 )
 
+log = logging.getLogger("kroasync.store")
+
 Wake = Callable[[str], None]
+# Whether an object is a child of an instance that is known: no more than its labels say so.
+Claims = Callable[[Key, Obj], bool]
 
 _IDENTITY_ONLY = Projection()
 _GONE_KEPT = 4096
@@ -53,7 +68,9 @@ def key_of(resource: Resource, obj: Obj) -> Key:
 
 
 @dataclass(slots=True)
-class _Child:
+class Child:
+    """What is kept of an object."""
+
     key: Key
     uid: str
     version: str
@@ -64,18 +81,21 @@ class _Child:
     apply_order: int
     deleting: bool
     ours: bool
-    kept: Obj
+    # Some instance says that it is its child.
+    claimed: bool
+    # The fields the graphs read; None of a stranger, or without room.
+    kept: Held | None
     # Hash of everything a writer can declare: unchanged means that only status or bookkeeping moved.
     body: str
-    # The whole object, until it was compared with what is declared.
-    fresh: Obj | None
+    # The whole object, until it was compared with what is declared; None without room, too: then `applied` is None.
+    fresh: Held | None
     applied: Applied | None = None
 
     def observed(self) -> Observed:
         return Observed(
             key=self.key,
             uid=self.uid,
-            obj=self.kept,
+            obj=self.kept.open() if self.kept is not None else self._identity(),
             node=self.node,
             deleting=self.deleting,
             ours=self.ours,
@@ -84,13 +104,23 @@ class _Child:
             apply_order=self.apply_order,
         )
 
+    def _identity(self) -> Obj:
+        resource, where = self.key.resource, {"namespace": self.key.namespace} if self.key.namespace else {}
+        meta = {"name": self.key.name, **where, "uid": self.uid}
+        return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": meta}
+
 
 class ChildStore:
     """Managed objects of every kind. `wake(instance uid)` is called when something an instance cares about changed."""
 
-    def __init__(self, wake: Wake) -> None:
+    def __init__(self, wake: Wake, *, claims: Claims, room: Room | None = None) -> None:
         self._wake = wake
-        self._children: dict[Key, _Child] = {}
+        self._claims = claims
+        self._room = room or Room()
+        self._children: dict[Key, Child] = {}
+        # Of each kind, how many strangers were told of.
+        self._told: dict[Resource, int] = {}
+        self._strangers: Counter[Resource] = Counter()
         self._by_resource: dict[Resource, set[Key]] = {}
         self._by_instance: dict[str, dict[Key, None]] = {}
         self._projections: dict[Resource, Projection] = {}
@@ -108,13 +138,13 @@ class ChildStore:
         return len(self._children)
 
     def widen(self, resource: Resource, paths: Iterable[tuple[str, ...]]) -> bool:
-        """Keep more fields of a kind from now on; True if objects already kept lack them (list again)."""
+        """Keep more fields of a kind from now on; True if what is kept, or being listed, may lack them (list again)."""
         before = self._projections.get(resource, _IDENTITY_ONLY)
         after = before.widened(paths)
         self._projections[resource] = after
         if after is not before:
             self._narrow.update(self._by_resource.get(resource, ()))
-        return after is not before and bool(self._by_resource.get(resource))
+        return after is not before
 
     def find(self, key: Key) -> Observed | None:
         child = self._children.get(key)
@@ -129,11 +159,14 @@ class ChildStore:
         child = self._children.get(key)
         if child is None:
             return Need.CREATE
+        if child.kept is None:
+            return Need.UPDATE  # the answer has what the graph reads
         desired = stored(desired)
-        if child.applied is None and child.fresh is not None and is_in_effect(child.fresh, desired, MANAGER_CHILDREN):
+        fresh = child.fresh.open() if child.fresh is not None else None
+        if child.applied is None and fresh is not None and is_in_effect(fresh, desired, MANAGER_CHILDREN):
             # Applied by an earlier run of the controller: learnt from the object, not by sending it again.
-            child.applied = Applied.of(desired, child.fresh)
-        found = need(child.applied, desired, child.fresh)
+            child.applied = Applied.of(desired, fresh)
+        found = need(child.applied, desired, fresh)
         if found is None:
             child.fresh = None
         return found
@@ -141,7 +174,7 @@ class ChildStore:
     def unread(self, key: Key) -> Obj | None:
         """The whole object as last seen, if it was not found to be as declared since."""
         child = self._children.get(key)
-        return child.fresh if child else None
+        return child.fresh.open() if child is not None and child.fresh is not None else None
 
     def version(self, key: Key) -> str | None:
         """The resourceVersion an object was last seen with."""
@@ -159,15 +192,16 @@ class ChildStore:
             # A list of meanwhile has no such object: it is gone, or its event is still to come.
             self._wake(labels_of(answer).get(LABEL_INSTANCE_ID, ""))
             return
-        if self._is_past(key, answer):
+        if self._is_past(key, uid_of(answer), version_of(answer)):
             # Deleted before the answer came: nobody knew whose it was then.
             self._wake(labels_of(answer).get(LABEL_INSTANCE_ID, ""))
             return
         child = self._children.get(key)
         if child is not None and child.uid != uid_of(answer) and is_older(version_of(answer), child.version):
             return  # deleted meanwhile, and there is a new object of that name
-        if child is None or child.uid != uid_of(answer) or is_newer(version_of(answer), child.version):
-            child = self._take(key, answer)
+        is_news = child is None or child.uid != uid_of(answer) or is_newer(version_of(answer), child.version)
+        if child is None or is_news or (child.kept is None and child.version == version_of(answer)):
+            child = self._take(self._seen(key, answer, claimed=True, whole=False))
         # If a watch was faster, what it brought is the answer itself, or a later state that still has to be compared.
         if child.version == version_of(answer):
             child.fresh = None
@@ -190,37 +224,51 @@ class ChildStore:
         """The unanswered objects of an instance were asked for, or nobody needs to know any more."""
         self._unanswered.pop(instance_uid, None)
 
-    def put(self, resource: Resource, obj: Obj) -> bool:
-        """An object seen by a watch; True if it concerned an instance."""
+    def see(self, resource: Resource, obj: Obj) -> Child:
+        """What is to be kept of an object, by what is known now; for `replace`."""
         key = key_of(resource, obj)
         known = self._children.get(key)
-        version = version_of(obj)
-        if known is not None and known.uid == uid_of(obj) and not is_newer(version, known.version):
-            return known.version == version and self._keep_more(known, obj)
-        if self._is_past(key, obj) or (known is not None and is_older(version, known.version)):
-            return False
-        before = (known.instance, known.kept, known.body, known.deleting) if known else None
-        child = self._take(key, obj)
-        if (
-            before is not None
-            and is_same(before[1:], (child.kept, child.body, child.deleting))
-            and before[0] == child.instance
+        same = known is not None and known.uid == uid_of(obj)
+        claimed = (same and known is not None and known.applied is not None) or self._claims(key, obj)
+        return self._seen(key, obj, claimed=claimed)
+
+    def put(self, resource: Resource, obj: Obj) -> bool:
+        """An object seen by a watch; True if it concerned an instance."""
+        known = self._children.get(key_of(resource, obj))
+        is_kept = known is not None and known.claimed and known.key not in self._narrow
+        if known is not None and is_kept and not _is_news(known.uid, known.version, obj):
+            return False  # as most events, which are of our own writes
+        concerned = self._put(self.see(resource, obj))
+        self._tell(resource)
+        return concerned
+
+    def _put(self, child: Child) -> bool:
+        known = self._children.get(child.key)
+        if known is not None and known.uid == child.uid and not is_newer(child.version, known.version):
+            return known.version == child.version and self._keep_more(known, child)
+        if self._is_past(child.key, child.uid, child.version) or (
+            known is not None and is_older(child.version, known.version)
         ):
             return False
-        concerned = [uid for uid in dict.fromkeys((before[0] if before else "", child.instance)) if uid]
+        self._take(child)
+        if known is not None and known.instance == child.instance and _shows_the_same(known, child):
+            return False
+        concerned = [uid for uid in dict.fromkeys((known.instance if known else "", child.instance)) if uid]
         for uid in concerned:
             self._wake(uid)
         return bool(concerned)
 
-    def _keep_more(self, known: _Child, obj: Obj) -> bool:
+    def _keep_more(self, known: Child, child: Child) -> bool:
         """Take the wider projection of an object that did not change; True if that concerned an instance."""
-        if known.key not in self._narrow:
+        if child.claimed and not known.claimed:
+            self._take(child)
+        elif known.key in self._narrow:
+            self._narrow.discard(known.key)
+            if _keeps_the_same(known, child):
+                return False
+            known.kept = child.kept
+        else:
             return False
-        self._narrow.discard(known.key)
-        kept = self._projections.get(known.key.resource, _IDENTITY_ONLY).keep(obj)
-        if is_same(kept, known.kept):
-            return False
-        known.kept = kept
         if known.instance:
             self._wake(known.instance)
         return bool(known.instance)
@@ -237,7 +285,7 @@ class ChildStore:
         self._note_gone(key, uid, version or (known.version if known is not None else ""))
         return known is not None and known.uid == uid and self._lose(known)
 
-    def _lose(self, child: _Child) -> bool:
+    def _lose(self, child: Child) -> bool:
         self._drop(child.key)
         if child.instance:
             self._wake(child.instance)
@@ -253,46 +301,61 @@ class ChildStore:
         """Whether there was an object of this key not long ago."""
         return key in self._gone and key not in self._children
 
-    def _is_past(self, key: Key, obj: Obj) -> bool:
+    def _is_past(self, key: Key, uid: str, version: str) -> bool:
         """The object is a state from before it went."""
-        uid, version = self._gone.get(key, ("", ""))
-        return uid == uid_of(obj) and not is_newer(version_of(obj), version)
+        gone_uid, gone_version = self._gone.get(key, ("", ""))
+        return uid == gone_uid and not is_newer(version, gone_version)
 
-    def replace(self, resource: Resource, objs: list[Obj], version: str = "") -> None:
+    def replace(self, resource: Resource, children: list[Child], version: str = "") -> None:
         """The full state of a kind after a list; `version` is the list's, which says nothing of what is newer."""
         self._lists[resource] = self.lists(resource) + 1
         self._listed[resource] = version
-        keep = {key_of(resource, obj) for obj in objs}
+        keep = {child.key for child in children}
         for key in [k for k in self._by_resource.get(resource, ()) if k not in keep]:
             if is_older(version, self._children[key].version):
                 continue
             # Not noted as gone: the list may be older than the answer that told of the object.
             self._lose(self._children[key])
-        for obj in objs:
-            self.put(resource, obj)
+        for child in children:
+            self._put(child)
+        self._tell(resource)
 
     def forget_resource(self, resource: Resource) -> None:
         """The kind is no longer watched: drop what is known of it, waking nobody."""
         for key in list(self._by_resource.get(resource, ())):
             self._drop(key)
         self._projections.pop(resource, None)
+        self._strangers.pop(resource, None)
+        self._told.pop(resource, None)
 
     def count(self, resource: Resource) -> int:
         return len(self._by_resource.get(resource, ()))
 
-    def _take(self, key: Key, obj: Obj) -> _Child:
+    def strangers(self) -> dict[tuple[str, ...], float]:
+        """How many objects of each kind are labelled like children, and no known instance claims them."""
+        return {(str(resource),): count for resource, count in self._strangers.items()}
+
+    def _tell(self, resource: Resource) -> None:
+        """One line for a kind that has strangers, another when they are twice as many."""
+        count = self._strangers[resource]
+        if count > 2 * self._told.get(resource, 0):
+            self._told[resource] = count
+            example = next(k for k in self._by_resource[resource] if not self._children[k].claimed)
+            log.warning(
+                "strangers: objects labelled like children that no known instance claims",
+                extra={"resource": str(resource), "count": count, "example": str(example)},
+            )
+
+    def _seen(self, key: Key, obj: Obj, *, claimed: bool, whole: bool = True) -> Child:
         known = self._children.get(key)
-        labels = labels_of(obj)
-        uid = uid_of(obj)
-        same = known is not None and known.uid == uid
-        body = _body(obj)
-        fresh: Obj | None = obj
-        if same and known is not None and known.fresh is None and known.body == body:
-            fresh = None
+        labels, body = labels_of(obj), _body(obj)
+        # What is not claimed is not compared. What was compared and has the same body need not be again.
+        whole = whole and claimed and not _is_compared(known, uid_of(obj), body)
         order = annotations_of(obj).get(ANNOTATION_APPLY_ORDER, "")
-        child = _Child(
+        projection = self._projections.get(key.resource, _IDENTITY_ONLY)
+        return Child(
             key=key,
-            uid=uid,
+            uid=uid_of(obj),
             version=version_of(obj),
             instance=labels.get(LABEL_INSTANCE_ID, ""),
             node=labels.get(LABEL_NODE_ID, ""),
@@ -302,13 +365,25 @@ class ChildStore:
             apply_order=int(order) if order.isdecimal() and len(order) <= _ORDER_DIGITS else 0,
             deleting="deletionTimestamp" in obj["metadata"],
             ours=any(entry.get("manager") == MANAGER_CHILDREN for entry in metadata(obj).get("managedFields") or ()),
-            kept=self._projections.get(key.resource, _IDENTITY_ONLY).keep(obj),
+            claimed=claimed,
+            kept=self._room.hold(projection.keep(obj)) if claimed else None,
             body=body,
-            fresh=fresh,
-            applied=known.applied if same and known is not None else None,
+            fresh=self._room.hold(obj) if whole else None,
         )
-        if known is not None and known.instance != child.instance:
-            self._unindex(known)
+
+    def _take(self, child: Child) -> Child:
+        """Know the child from now on."""
+        key, known = child.key, self._children.get(child.key)
+        if known is not None and known.uid == child.uid:
+            if _is_compared(known, child.uid, child.body):
+                child.applied, child.fresh = known.applied, None
+            elif child.fresh is not None:
+                child.applied = known.applied
+        if known is not None:
+            self._strangers[key.resource] -= not known.claimed
+            if known.instance != child.instance:
+                self._unindex(known)
+        self._strangers[key.resource] += not child.claimed
         self._children[key] = child
         self._narrow.discard(key)
         self._by_resource.setdefault(key.resource, set()).add(key)
@@ -320,14 +395,33 @@ class ChildStore:
         child = self._children.pop(key)
         self._narrow.discard(key)
         self._by_resource[key.resource].discard(key)
+        self._strangers[key.resource] -= not child.claimed
         self._unindex(child)
 
-    def _unindex(self, child: _Child) -> None:
+    def _unindex(self, child: Child) -> None:
         keys = self._by_instance.get(child.instance)
         if keys is not None:
             keys.pop(child.key, None)
             if not keys:
                 del self._by_instance[child.instance]
+
+
+def _is_compared(known: Child | None, uid: str, body: str) -> bool:
+    """Whether an object with this body was compared with what is declared."""
+    if known is None or known.applied is None or known.fresh is not None:
+        return False
+    return known.uid == uid and known.body == body
+
+
+def _keeps_the_same(one: Child, other: Child) -> bool:
+    if one.kept is None or other.kept is None:
+        return not other.claimed
+    return is_same(one.kept.open(), other.kept.open())
+
+
+def _shows_the_same(one: Child, other: Child) -> bool:
+    """Whether nothing an instance may look at differs."""
+    return (one.body, one.deleting) == (other.body, other.deleting) and _keeps_the_same(one, other)
 
 
 _ORDER_DIGITS = 9
@@ -361,11 +455,28 @@ class Meddled:
     by: str
 
 
+@dataclass(slots=True)
+class Instance:
+    """What is kept of an instance; `head` is the whole object while that is held as it is."""
+
+    head: Obj
+    held: Held | None
+    # The manager that wrote its status last, unless that was this controller.
+    status_by: str
+
+    def whole(self) -> Obj | None:
+        return self.held.open() if self.held is not None else None
+
+    def is_before(self, obj: Obj) -> bool:
+        return _is_news(uid_of(self.head), version_of(self.head), obj)
+
+
 class InstanceStore:
     """Instances of one kind, whole but for `managedFields`. `wake(key)` is called for changes worth a pass.
 
     A status that this process reported is its own: what differs from it without being on its way from here is somebody
     else's, and wakes once, until it is reported again. Before the first report (a standby's cache, say) nothing is.
+    Of one for which there is no room only the head is kept: who needs it whole asks the API server (`is_whole`).
     """
 
     def __init__(
@@ -375,11 +486,13 @@ class InstanceStore:
         gone: Callable[[Key, Obj], None],
         *,
         by_uid: dict[str, Key] | None = None,
+        room: Room | None = None,
     ) -> None:
         self.resource = resource
         self._wake = wake
         self._gone = gone
-        self._objs: dict[Key, Obj] = {}
+        self._room = room or Room()
+        self._instances: dict[Key, Instance] = {}
         # May be shared with the stores of other kinds.
         self._by_uid = {} if by_uid is None else by_uid
         # Whose status was reported, those sent and not answered yet, and those that others changed since.
@@ -388,26 +501,56 @@ class InstanceStore:
         self._meddled: dict[Key, Meddled] = {}
 
     def __len__(self) -> int:
-        return len(self._objs)
+        return len(self._instances)
 
     def __iter__(self) -> Iterator[Key]:
-        return iter(self._objs)
+        return iter(self._instances)
 
     def get(self, key: Key) -> Obj | None:
-        return self._objs.get(key)
+        """The instance, or its head if it is not whole."""
+        known = self._instances.get(key)
+        return (known.whole() or known.head) if known is not None else None
+
+    def head(self, key: Key) -> Obj | None:
+        """At least what `head_of` says."""
+        known = self._instances.get(key)
+        return known.head if known is not None else None
+
+    def is_whole(self, key: Key) -> bool:
+        known = self._instances.get(key)
+        return known is not None and known.held is not None
+
+    def is_large(self, key: Key) -> bool:
+        """Whether it is not just at hand."""
+        known = self._instances.get(key)
+        return known is not None and (known.held is None or known.held.is_packed)
 
     def key_by_uid(self, uid: str) -> Key | None:
         return self._by_uid.get(uid)
 
+    def see(self, obj: Obj) -> Instance:
+        """What is to be kept of an instance; for `replace`."""
+        status_by = _writer_of_status(obj)
+        obj["metadata"].pop("managedFields", None)
+        held = self._room.hold(obj)
+        return Instance(obj if held is not None and not held.is_packed else head_of(obj), held, status_by)
+
     def put(self, obj: Obj) -> None:
         """An instance seen by a watch, or the answer to a write of ours; an older version is ignored."""
-        key = key_of(self.resource, obj)
-        known = self._objs.get(key)
-        if known is not None and uid_of(known) == uid_of(obj) and not is_newer(version_of(obj), version_of(known)):
+        known = self._instances.get(key_of(self.resource, obj))
+        if known is None or known.is_before(obj):
+            self._put(self.see(obj), obj)
+
+    def _put(self, instance: Instance, obj: Obj | None = None) -> None:
+        key = key_of(self.resource, instance.head)
+        known = self._instances.get(key)
+        if known is not None and not known.is_before(instance.head):
             return
-        meddled = self._notice(key, obj, known)
-        self._keep(key, obj, known)
-        if meddled or known is None or _matters(known) != _matters(obj):
+        before = known.whole() if known is not None else None
+        after = obj or instance.whole()
+        meddled = self._notice(key, instance, before, after)
+        self._keep(key, instance, known)
+        if meddled or before is None or after is None or _matters(before) != _matters(after):
             self._wake(key)
 
     def wrote(self, obj: Obj) -> None:
@@ -416,11 +559,12 @@ class InstanceStore:
         It wakes nobody, unless it also carries what somebody else changed: no event will tell of that any more.
         """
         key = key_of(self.resource, obj)
-        known = self._objs.get(key)
-        if known is not None and uid_of(known) == uid_of(obj) and is_newer(version_of(obj), version_of(known)):
-            meddled = self._notice(key, obj, known)
-            self._keep(key, obj, known)
-            if meddled or _of_others(known) != _of_others(obj):
+        known = self._instances.get(key)
+        if known is not None and uid_of(known.head) == uid_of(obj) and known.is_before(obj):
+            before, instance = known.whole(), self.see(obj)
+            meddled = self._notice(key, instance, before, obj)
+            self._keep(key, instance, known)
+            if meddled or before is None or _of_others(before) != _of_others(obj):
                 self._wake(key)
 
     def meddled(self, key: Key) -> Meddled | None:
@@ -439,68 +583,101 @@ class InstanceStore:
     def reported(self, key: Key, answer: Obj | None) -> None:
         """The status was written, or found (no answer) to be as it should."""
         self._sent.pop(key, None)
-        known = self._objs.get(key)
-        if known is None or (answer is not None and uid_of(answer) != uid_of(known)):
+        known = self._instances.get(key)
+        if known is None or (answer is not None and uid_of(answer) != uid_of(known.head)):
             return
         self._reported.add(key)
         meddled = self._meddled.pop(key, None)
         if answer is None:
             return
-        if is_newer(version_of(answer), version_of(known)):
-            self._keep(key, answer, known)
-            if _of_others(known) != _of_others(answer):
+        before = known.whole()
+        if known.is_before(answer):
+            self._keep(key, self.see(answer), known)
+            if before is None or _of_others(before) != _of_others(answer):
                 self._wake(key)
-        elif known.get("status") != answer.get("status"):
+        elif before is not None and before.get("status") != answer.get("status"):
             # Changed again already, and the event of that was faster than the answer.
             self._meddled[key] = Meddled(answer.get("status"), meddled.by if meddled else "")
             self._wake(key)
 
     def fetched(self, obj: Obj) -> None:
         """An instance just read; ignored if it went meanwhile."""
-        known = self._objs.get(key_of(self.resource, obj))
-        if known is not None and uid_of(known) == uid_of(obj):
+        known = self._instances.get(key_of(self.resource, obj))
+        if known is not None and uid_of(known.head) == uid_of(obj):
             self.put(obj)
 
     def remove(self, obj: Obj) -> None:
-        key = key_of(self.resource, obj)
-        known = self._objs.get(key)
-        if known is not None and uid_of(known) == uid_of(obj):
-            del self._objs[key]
-            self._forget(key, known)
+        known = self._instances.get(key_of(self.resource, obj))
+        if known is not None and uid_of(known.head) == uid_of(obj):
+            self._remove(known)
 
-    def replace(self, objs: list[Obj], version: str = "") -> None:
+    def _remove(self, known: Instance) -> None:
+        key = key_of(self.resource, known.head)
+        del self._instances[key]
+        self._forget(key, known)
+
+    def replace(self, instances: list[Instance], version: str = "") -> None:
         """The full state after a list; `version` is the list's, which says nothing of what is newer."""
-        keep = {key_of(self.resource, obj) for obj in objs}
-        for known in [obj for key, obj in self._objs.items() if key not in keep]:
-            if not is_older(version, version_of(known)):
-                self.remove(known)
-        for obj in objs:
-            self.put(obj)
+        keep = {key_of(self.resource, instance.head) for instance in instances}
+        for known in [instance for key, instance in self._instances.items() if key not in keep]:
+            if not is_older(version, version_of(known.head)):
+                self._remove(known)
+        for instance in instances:
+            self._put(instance)
 
-    def _keep(self, key: Key, obj: Obj, known: Obj | None) -> None:
-        if known is not None and uid_of(known) != uid_of(obj):
+    def _keep(self, key: Key, instance: Instance, known: Instance | None) -> None:
+        if known is not None and uid_of(known.head) != uid_of(instance.head):
             self._forget(key, known)
-        obj["metadata"].pop("managedFields", None)
-        self._objs[key] = obj
-        self._by_uid[uid_of(obj)] = key
+        self._instances[key] = instance
+        self._by_uid[uid_of(instance.head)] = key
 
-    def _forget(self, key: Key, known: Obj) -> None:
+    def _forget(self, key: Key, known: Instance) -> None:
         self._reported.discard(key)
         self._sent.pop(key, None)
         self._meddled.pop(key, None)
-        self._by_uid.pop(uid_of(known), None)
-        self._gone(key, known)
+        self._by_uid.pop(uid_of(known.head), None)
+        self._gone(key, known.whole() or known.head)
 
-    def _notice(self, key: Key, obj: Obj, known: Obj | None) -> bool:
-        """Whether somebody else has now changed a status that was as reported; noted before `managedFields` go."""
-        if known is None or key not in self._reported or uid_of(known) != uid_of(obj):
+    def _notice(self, key: Key, instance: Instance, before: Obj | None, after: Obj | None) -> bool:
+        """Whether somebody else has now changed a status that was as reported; not known of what is not whole."""
+        if before is None or after is None or key not in self._reported or uid_of(before) != uid_of(after):
             return False
-        status = obj.get("status")
-        if status == known.get("status") or (key in self._sent and status == self._sent[key]):
+        status = after.get("status")
+        if status == before.get("status") or (key in self._sent and status == self._sent[key]):
             return False
-        before = self._meddled.get(key)
-        self._meddled[key] = Meddled(before.left if before else known.get("status"), _writer_of_status(obj))
-        return before is None
+        noticed = self._meddled.get(key)
+        self._meddled[key] = Meddled(noticed.left if noticed else before.get("status"), instance.status_by)
+        return noticed is None
+
+
+def _is_news(uid: str, version: str, obj: Obj) -> bool:
+    """Whether the object is another one or newer."""
+    return uid != uid_of(obj) or is_newer(version_of(obj), version)
+
+
+_OWN_ANNOTATIONS = (
+    ANNOTATION_APPLYSET_GROUP_KINDS,
+    ANNOTATION_APPLYSET_NAMESPACES,
+    ANNOTATION_APPLYSET_TOOLING,
+    ANNOTATION_INVENTORY_HASH,
+)
+_HEAD = ("name", "namespace", "uid", "resourceVersion", "generation", "deletionTimestamp")
+_HEAD_BYTES = 16 << 10
+
+
+def head_of(obj: Obj) -> Obj:
+    """Of an instance its identity, finalizers and inventory, and which generation the status is about; some kB."""
+    meta, status = metadata(obj), obj.get("status")
+    small = {
+        "finalizers": meta.get("finalizers"),
+        "labels": {k: v for k, v in labels_of(obj).items() if k == LABEL_APPLYSET_ID},
+        "annotations": {k: v for k, v in annotations_of(obj).items() if k in _OWN_ANNOTATIONS},
+    }
+    head = {name: meta[name] for name in _HEAD if name in meta}
+    head |= {name: value for name, value in small.items() if value and len(str(value)) <= _HEAD_BYTES}
+    observed = status.get("observedGeneration") if isinstance(status, dict) else None
+    found = {"apiVersion": obj.get("apiVersion"), "kind": obj.get("kind"), "metadata": head}
+    return found | ({"status": {"observedGeneration": observed}} if type(observed) is int else {})
 
 
 # Written by kubectl beside each change of the object itself.

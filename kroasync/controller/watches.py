@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from kroasync.controller.projection import Projection
-from kroasync.controller.store import ChildStore, InstanceStore, key_of
+from kroasync.controller.room import Held, Room
+from kroasync.controller.store import Child, ChildStore, Instance, InstanceStore, head_of, key_of
 from kroasync.engine.actions import Watch as WatchAction
 from kroasync.kube.client import Client
-from kroasync.kube.errors import NotFoundError, UnreachableError
+from kroasync.kube.errors import NotFoundError, TooBigError, UnreachableError
 from kroasync.kube.watch import Sink, Watch
 from kroasync.metrics import Metrics
 from kroasync.model.names import FINALIZER, LABEL_NODE_ID, LABEL_OWNED
@@ -23,6 +24,9 @@ from kroasync.model.objects import Key, Obj, Resource, finalizers_of, is_newer, 
 CHILD_SELECTOR = f"{LABEL_OWNED}=true,{LABEL_NODE_ID}"
 # More single-object watches of one kind than this share one watch of the whole kind.
 _NARROW_WATCHES = 32
+# What external objects may take, as JSON, all together: an expression needs them as they are, all those of a selector
+# at once, so none is compressed.
+_EXTERNAL_BYTES = 10 << 20
 # How long a pass waits for the first list of a kind.
 _SYNC_S = 5.0
 
@@ -39,7 +43,10 @@ class ChildSink:
     resource: Resource
     heard: Callable[[bool], None] = _unheard
 
-    def replace(self, items: list[Obj], version: str = "") -> None:
+    def keep(self, obj: Obj) -> Child:
+        return self.store.see(self.resource, obj)
+
+    def replace(self, items: list[Child], version: str = "") -> None:
         self.store.replace(self.resource, items, version)
 
     def event(self, kind: str, obj: Obj) -> None:
@@ -51,7 +58,7 @@ class ChildSink:
 class InstanceSink:
     """Feeds one generated kind's instances to their store; `heard` is told the type of every event.
 
-    `dropped` gets the last state of what was deleted in spite of our finalizer: the API server looks for finalizers
+    `dropped` gets the head of what was deleted in spite of our finalizer: the API server looks for finalizers
     before it deletes, and one that is added in between is lost.
     """
 
@@ -59,14 +66,17 @@ class InstanceSink:
     heard: Callable[[str], None] = lambda _kind: None
     dropped: dict[Key, Obj] = field(default_factory=dict)
 
-    def replace(self, items: list[Obj], version: str = "") -> None:
+    def keep(self, obj: Obj) -> Instance:
+        return self.store.see(obj)
+
+    def replace(self, items: list[Instance], version: str = "") -> None:
         self.store.replace(items, version)
 
     def event(self, kind: str, obj: Obj) -> None:
         self.heard(kind)
         if kind == "DELETED":
             if FINALIZER in finalizers_of(obj):
-                self.dropped[key_of(self.store.resource, obj)] = obj
+                self.dropped[key_of(self.store.resource, obj)] = head_of(obj)
             self.store.remove(obj)
         else:
             self.store.put(obj)
@@ -82,6 +92,21 @@ class Target:
     selector: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class External:
+    """What is kept of an external object; `held` is None without room."""
+
+    key: Key
+    uid: str
+    version: str
+    held: Held | None
+
+    def shows_the_same(self, other: "External") -> bool:
+        if self.held is None or other.held is None:
+            return (self.uid, self.version) == (other.uid, other.version)
+        return self.uid == other.uid and is_same(self.held.open(), other.held.open())
+
+
 @dataclass(slots=True)
 class ExternalSink:
     """The objects of one external target, and who is to be woken by them."""
@@ -89,18 +114,24 @@ class ExternalSink:
     target: Target
     wake: Callable[[Key], None]
     projection: Projection
+    room: Room
     heard: Callable[[bool], None] = _unheard
-    objs: dict[Key, tuple[str, str, Obj]] = field(default_factory=dict)
+    objs: dict[Key, External] = field(default_factory=dict)
     holders: set[Key] = field(default_factory=set)
+    # By holder: what was asked for because there was no room for it, until it is read.
+    lent: dict[Key, Obj] = field(default_factory=dict)
 
-    def replace(self, items: list[Obj], version: str = "") -> None:
-        found = {key_of(self.target.resource, obj): self._kept(obj) for obj in items}
-        if not is_same(found, self.objs):
-            self.objs = found
+    def keep(self, obj: Obj) -> External:
+        key = key_of(self.target.resource, obj)
+        return External(key, uid_of(obj), version_of(obj), self.room.hold(self.projection.keep(obj)))
+
+    def replace(self, items: list[External], version: str = "") -> None:
+        before, self.objs = self.objs, {item.key: item for item in items}
+        if before.keys() != self.objs.keys() or not all(i.shows_the_same(before[i.key]) for i in items):
             self._wake_all()
 
     def event(self, kind: str, obj: Obj) -> None:
-        changed = self._forget(obj) if kind == "DELETED" else self._take(obj)
+        changed = self._forget(obj) if kind == "DELETED" else self.take(obj)
         if changed:
             self._wake_all()
         self.heard(changed and bool(self.holders))
@@ -108,17 +139,34 @@ class ExternalSink:
     def _forget(self, obj: Obj) -> bool:
         return self.objs.pop(key_of(self.target.resource, obj), None) is not None
 
-    def _take(self, obj: Obj) -> bool:
+    def take(self, obj: Obj) -> bool:
         """Keep an object; True if what is kept of it changed."""
-        key = key_of(self.target.resource, obj)
-        known, kept = self.objs.get(key), self._kept(obj)
-        if known is not None and known[0] == kept[0] and not is_newer(kept[1], known[1]):
+        found = self.keep(obj)
+        known = self.objs.get(found.key)
+        is_news = known is None or known.uid != found.uid or is_newer(found.version, known.version)
+        if not is_news and (known is None or known.held is not None):
             return False
-        self.objs[key] = kept
-        return known is None or not is_same((known[0], known[2]), (kept[0], kept[2]))
+        self.objs[found.key] = found
+        return known is None or not known.shows_the_same(found)
 
-    def _kept(self, obj: Obj) -> tuple[str, str, Obj]:
-        return uid_of(obj), version_of(obj), self.projection.keep(obj)
+    def named(self, namespace: str, name: str, holder: Key) -> list[Obj] | None:
+        """The object of a name, if there is one; None if it has to be asked for."""
+        known = self.objs.get(Key(self.target.resource, namespace, name))
+        if known is None:
+            return []
+        if known.held is not None:
+            return [known.held.open()]
+        lent = self.lent.pop(holder, None)
+        return [lent] if lent is not None else None
+
+    def all(self) -> list[Obj] | None:
+        """Every object, sorted; None if there is no room for some."""
+        found = [item.held.open() for _, item in sorted(self.objs.items()) if item.held is not None]
+        return found if len(found) == len(self.objs) else None
+
+    def leave(self, holder: Key) -> None:
+        self.holders.discard(holder)
+        self.lent.pop(holder, None)
 
     def _wake_all(self) -> None:
         for key in self.holders:
@@ -160,6 +208,7 @@ class Watches:
         self._metrics = metrics
         self._running: dict[_Id, _Running] = {}
         self._external_reads: dict[Resource, Projection] = {}
+        self._external_room = Room(loose=_EXTERNAL_BYTES, packed=0, large=_EXTERNAL_BYTES)
 
     def items(self) -> Iterable[tuple[str, Watch]]:
         """Name and watch of every running task, for readiness and metrics."""
@@ -228,7 +277,7 @@ class Watches:
                 self._relist(running)
 
     def external(self, action: WatchAction, *, holder: Key) -> list[Obj] | None:
-        """The objects an external reference covers, sorted; None while they are not known yet."""
+        """The objects an external reference covers, sorted; None while they have to be asked for."""
         running = self._running.get(self._external_id(action))
         if running is None or holder not in running.owners or not running.watch.synced.is_set():
             return None
@@ -236,18 +285,15 @@ class Watches:
             return None  # a kind that is not served (any more) has not become an empty collection
         sink = running.sink
         assert isinstance(sink, ExternalSink)
-        found = sorted(sink.objs.items())
-        if action.name is not None:
-            return [obj for key, (_, _, obj) in found if (key.namespace, key.name) == (action.namespace, action.name)]
-        return [obj for _, (_, _, obj) in found]
+        return sink.named(action.namespace, action.name, holder) if action.name is not None else sink.all()
 
     async def hold_external(self, holder: Key, action: WatchAction) -> None:
-        """Start or join the watch of an external reference and wait until it is synced; raises ApiError if it is
-        not for long.
+        """Start or join the watch of an external reference and wait until it is synced, and there is what it covers;
+        raises ApiError if that takes long, or if it covers too much.
         """
         target = self._target(action)
         reads = self._external_reads.get(target.resource, Projection([()]))
-        sink = ExternalSink(target, self._wake, reads, self._counter(target.resource))
+        sink = ExternalSink(target, self._wake, reads, self._external_room, self._counter(target.resource))
         selectors = {
             "namespace": target.namespace,
             "label_selector": target.selector,
@@ -263,6 +309,22 @@ class Watches:
         await synced(watch)
         if watch.missing and action.name is None:
             raise NotFoundError(f"{target.resource} is not served", status=404, reason="NotFound")
+        await self._ask_for(running.sink, holder, action)
+
+    async def _ask_for(self, sink: ExternalSink, holder: Key, action: WatchAction) -> None:
+        """Read again what there was no room for."""
+        if action.name is None:
+            if sink.all() is None:
+                raise TooBigError(
+                    f"{len(sink.objs)} objects of {action.resource}: what is read of them, and of other external"
+                    f" objects, is over {_EXTERNAL_BYTES >> 20} MiB",
+                    reason="RequestEntityTooLarge",
+                )
+            return
+        if sink.named(action.namespace, action.name, holder) is None:
+            obj = await self._client.get(Key(action.resource, action.namespace, action.name))
+            sink.take(obj)
+            sink.lent[holder] = sink.projection.keep(obj)
 
     def keep_externals(self, holder: Key, used: Iterable[WatchAction]) -> None:
         """Leave the external watches an instance no longer uses."""
@@ -272,7 +334,7 @@ class Watches:
         ]:
             sink = self._running[watch_id].sink
             assert isinstance(sink, ExternalSink)
-            sink.holders.discard(holder)
+            sink.leave(holder)
             self._leave(watch_id, holder)
 
     def release(self, owner: Hashable) -> None:
@@ -280,7 +342,7 @@ class Watches:
         for watch_id in [i for i, running in self._running.items() if owner in running.owners]:
             sink = self._running[watch_id].sink
             if isinstance(sink, ExternalSink) and isinstance(owner, Key):
-                sink.holders.discard(owner)
+                sink.leave(owner)
             self._leave(watch_id, owner)
 
     def stop_all(self) -> None:

@@ -29,6 +29,7 @@ from yarl import URL
 from kroasync.kube.config import ConfigError, Connection
 from kroasync.kube.decoding import decoded, tidy
 from kroasync.kube.errors import (
+    AnswerTooLongError,
     ApiError,
     FencedError,
     GoneError,
@@ -62,6 +63,18 @@ _WARNINGS_KEPT: Final = 256
 _QUERIES_KEPT: Final = 64
 # Of more objects that cannot be read the names are not told.
 _ODD_KEPT: Final = 256
+# The items of a list's first page, and by how much the next may have more, or fewer when it was too long.
+_FIRST_PAGE: Final = 32
+_PAGE_GROWTH: Final = 8
+# What a page should have, what is read of one, and what is read of a page that is a single object: JSON writes a
+# byte with six at most, and the store takes 1.5 MiB.
+_PAGE_BYTES: Final = 2 << 20
+_PAGE_BYTES_MOST: Final = 4 << 20
+OBJECT_BYTES_MOST: Final = 16 << 20
+# Pages that are in memory at the same time, of all lists.
+_PAGES_AT_ONCE: Final = 4
+# A list whose snapshot expires between two pages begins again so often.
+_SNAPSHOTS: Final = 3
 _DEFAULT_TIMEOUT_S: Final = 30.0
 _PLAIN: Final = re.compile(r"[A-Za-z0-9/._-]+")
 _SAFE: Final = "/:@!$&'()*+,;=-._~"
@@ -95,6 +108,7 @@ class Client:
         self._unwritten = asyncio.Event()
         self._unwritten.set()
         self._lanes = Lanes(concurrency)
+        self._pages_at_once = asyncio.Semaphore(_PAGES_AT_ONCE)
         self._sleep = sleep
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
         self._queries: dict[tuple[tuple[str, str], ...], str] = {}
@@ -113,18 +127,7 @@ class Client:
     ) -> Obj:
         """The JSON object the server answers; raises ApiError. `path` may carry a query of its own."""
         content = await self.raw(method, path, query=query, body=body, content_type=content_type, timeout_s=timeout_s)
-        try:
-            answer = decoded(content)
-        except orjson.JSONDecodeError as error:
-            raise ServerError(
-                f"{method} {path}: the answer is not JSON: {_shown(content)}", reason="NotJSON"
-            ) from error
-        if not isinstance(answer, dict):
-            raise ServerError(f"{method} {path}: the answer is not a JSON object", reason="NotJSON")
-        if is_failure(answer):
-            raise error_of_status(answer)
-        tidy(answer)
-        return answer
+        return _object(method, path, content)
 
     async def raw(
         self,
@@ -135,8 +138,9 @@ class Client:
         body: Obj | Sequence[Any] | bytes | None = None,
         content_type: str = JSON,
         timeout_s: float = _DEFAULT_TIMEOUT_S,
+        most_bytes: int | None = None,
     ) -> bytes:
-        """The body of a successful answer as it came."""
+        """The body of a successful answer as it came; raises AnswerTooLongError once it is over `most_bytes`."""
         url = self._url(path, query)
         data = _encoded(body)
         renewed = False
@@ -144,7 +148,7 @@ class Client:
             headers = await self._headers()
             try:
                 async with self._lanes.place():
-                    content = await self._send(method, url, headers, data, content_type, timeout_s)
+                    content = await self._send(method, url, headers, data, content_type, timeout_s, most_bytes)
                 self.standing.answered(method, path, None)
                 return content
             except UnauthorizedError as error:
@@ -173,6 +177,7 @@ class Client:
         data: bytes | None,
         content_type: str,
         timeout_s: float,
+        most_bytes: int | None,
     ) -> bytes:
         body: _Body | None = None
         if data is not None:
@@ -193,7 +198,7 @@ class Client:
                     **self.connection.options,
                 ) as response:
                     status = response.status
-                    content = await response.read()
+                    content = await self._body(response, most_bytes)
                     if "Warning" in response.headers and not _confidential.get():
                         self._warn(response.headers.getall("Warning"))
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -207,6 +212,20 @@ class Client:
         if 200 <= status < 300:
             return content
         raise error_of(status, content, response.headers)
+
+    async def _body(self, response: aiohttp.ClientResponse, most_bytes: int | None) -> bytes:
+        if most_bytes is None:
+            return await response.read()
+        # Taken when the answer has begun: a server that does not answer must not keep others from being listed.
+        async with self._pages_at_once:
+            parts: list[bytes] = []
+            left = most_bytes
+            async for part in response.content.iter_any():
+                left -= len(part)
+                if left < 0:
+                    raise AnswerTooLongError(f"GET {response.url.path}: the answer has more than {most_bytes} bytes")
+                parts.append(part)
+            return b"".join(parts)
 
     def refuse_writes(self) -> None:
         """No write is sent from now on; those under way go on."""
@@ -284,19 +303,22 @@ class Client:
         label_selector: str = "",
         field_selector: str = "",
         limit: int = 500,
-        keep: Callable[[Obj], Obj] | None = None,
-    ) -> tuple[list[Obj], str]:
+        keep: Callable[[Obj], Any] | None = None,
+    ) -> tuple[list[Any], str]:
         """Every object, with `apiVersion` and `kind` filled in, and the resourceVersion of the whole list.
 
-        Read in pages of `limit`; of each object only what `keep` answers outlives its page. When the snapshot
-        expires between two pages, it is read again in one piece.
+        Read in pages of at most `limit` items and some megabytes, however large the objects are; of each object only
+        what `keep` answers outlives its page. When the snapshot expires between two pages the list begins again;
+        raises GoneError when that goes on.
         """
         query = _selectors(label_selector, field_selector)
         path = path_of(Key(resource, namespace, ""))
-        try:
-            return await self._pages(resource, path, query, limit, keep)
-        except GoneError:
-            return await self._pages(resource, path, query, 0, keep)
+        for _ in range(_SNAPSHOTS - 1):
+            try:
+                return await self._pages(resource, path, query, limit, keep)
+            except GoneError:
+                continue
+        return await self._pages(resource, path, query, limit, keep)
 
     async def _pages(
         self,
@@ -304,26 +326,43 @@ class Client:
         path: str,
         query: Mapping[str, str],
         limit: int,
-        keep: Callable[[Obj], Obj] | None,
-    ) -> tuple[builtins.list[Obj], str]:
-        items: list[Obj] = []
+        keep: Callable[[Obj], Any] | None,
+    ) -> tuple[builtins.list[Any], str]:
+        kept: list[Any] = []
         api_version, kind = resource.api_version, resource.kind
-        page_query = {**query, "limit": str(limit)} if limit else dict(query)
+        size, growth, token = min(limit, _FIRST_PAGE), _PAGE_GROWTH, ""
         while True:
-            page = await self.request("GET", path, query=page_query)
-            for item in filter(tidy, _items(page)):
+            page_query = {**query, "limit": str(size)} | ({"continue": token} if token else {})
+            try:
+                content = await self.raw(
+                    "GET", path, query=page_query, most_bytes=_PAGE_BYTES_MOST if size > 1 else OBJECT_BYTES_MOST
+                )
+            except AnswerTooLongError:
+                if size == 1:
+                    raise
+                # Large ones hide behind small ones: from now on with care.
+                size, growth = max(1, size // _PAGE_GROWTH), 2
+                continue
+            page = _object("GET", path, content)
+            items = _items(page)
+            size = min(limit, size * growth, max(1, _PAGE_BYTES * max(1, len(items)) // max(1, len(content))))
+            # Let go of one after the other: what is kept of a page may be as large as the page.
+            items.reverse()
+            while items:
+                item = items.pop()
+                if not tidy(item):
+                    continue
                 # A list's items come without their type.
                 item.setdefault("apiVersion", api_version)
                 item.setdefault("kind", kind)
                 try:
-                    items.append(item if keep is None else keep(item))
+                    kept.append(item if keep is None else keep(item))
                 except Exception as error:
                     self.odd(resource, item, error)
             meta = metadata(page)
-            token = meta.get("continue")
+            token = meta.get("continue") or ""
             if not token:
-                return items, str(meta.get("resourceVersion") or "")
-            page_query["continue"] = token
+                return kept, str(meta.get("resourceVersion") or "")
 
     def odd(self, resource: Resource, obj: Obj, error: Exception) -> None:
         """Note an object that cannot be read, and so is left out; its name is logged once."""
@@ -502,12 +541,26 @@ def unreachable(method: str, url: URL, error: BaseException) -> UnreachableError
     )
 
 
-def _items(page: Obj) -> Sequence[Any]:
+def _object(method: str, path: str, content: bytes) -> Obj:
+    """The JSON object an answer is; raises ServerError if it is none, and the error it tells if it is a failure."""
+    try:
+        answer = decoded(content)
+    except orjson.JSONDecodeError as error:
+        raise ServerError(f"{method} {path}: the answer is not JSON: {_shown(content)}", reason="NotJSON") from error
+    if not isinstance(answer, dict):
+        raise ServerError(f"{method} {path}: the answer is not a JSON object", reason="NotJSON")
+    if is_failure(answer):
+        raise error_of_status(answer)
+    tidy(answer)
+    return answer
+
+
+def _items(page: Obj) -> list[Any]:
     """The objects of a list; raises ServerError if it is none, which must not pass for an empty one."""
     items = page.get("items", "missing")
     if items is not None and not isinstance(items, list):
         raise ServerError("the answer is not a list: it has no array of items", reason="NotJSON")
-    return items or ()
+    return items or []
 
 
 def _shown(content: bytes) -> str:

@@ -8,6 +8,7 @@
       ThrottledError     429            ServerError       5xx, or an answer that is no JSON
       UnreachableError   no answer at all           FencedError       not even asked
       StaleListError     a list older than what was told before
+      AnswerTooLongError more than what is read of an answer
 
 Callers branch on the type, `status` and `reason`, never on the text.
 """
@@ -132,6 +133,10 @@ class TooBigError(InvalidError):
 
 class StaleListError(ApiError):
     """A list is older than what the server told before."""
+
+
+class AnswerTooLongError(ApiError):
+    """The answer has more bytes than are read; nothing of it is."""
 
 
 class ThrottledError(ApiError):

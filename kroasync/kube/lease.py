@@ -316,6 +316,9 @@ class _Freed:
     def __init__(self, free: asyncio.Event) -> None:
         self._free = free
 
+    def keep(self, obj: Obj) -> Obj:
+        return obj
+
     def replace(self, items: list[Obj], version: str = "") -> None:
         for item in items:
             self.event("ADDED", item)

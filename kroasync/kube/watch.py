@@ -11,12 +11,12 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import aiohttp
 import orjson
 
-from kroasync.kube.client import Client, path_of
+from kroasync.kube.client import OBJECT_BYTES_MOST, Client, path_of
 from kroasync.kube.decoding import decoded, tidy
 from kroasync.kube.errors import (
     ApiError,
@@ -35,7 +35,7 @@ from kroasync.model.objects import Key, Obj, Resource, is_older
 
 log = logging.getLogger("watch-manager")
 
-LINE_LIMIT: Final = 64 << 20
+LINE_LIMIT: Final = OBJECT_BYTES_MOST + 4096
 SERVER_TIMEOUT_S: Final = (240.0, 300.0)
 IDLE_DEADLINE_S: Final = 150.0
 BACKOFF_S: Final = (0.2, 30.0)
@@ -51,13 +51,17 @@ _EVENTS: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})
 
 
 class Sink(Protocol):
-    """Where a watch delivers; both methods are synchronous. For an object they raise for they are not asked again in
-    that list or event.
+    """Where a watch delivers; all methods are synchronous. An object that `keep` or `event` raises for is left out;
+    what `replace` raises ends the watch.
     """
 
-    def replace(self, items: list[Obj], version: str) -> None:
-        """The full state, after a list: what is missing from it is gone, unless it is newer than `version` of the
-        list (an answer to a write that overtook it). Empty when the server says that there is no such kind.
+    def keep(self, obj: Obj) -> Any:
+        """What `replace` is to get of a listed object: no more of a list is ever in memory at once."""
+
+    def replace(self, items: list[Any], version: str) -> None:
+        """The full state, after a list, as `keep` left it: what is missing from it is gone, unless it is newer than
+        `version` of the list (an answer to a write that overtook it). Empty when the server says that there is no such
+        kind.
         """
 
     def event(self, type: str, obj: Obj) -> None:
@@ -101,8 +105,7 @@ class Watch:
     """The state of one kind, kept current in a sink. Attributes are statistics, to be read only.
 
     `synced` is set once a first list was delivered and stays set. `missing` is True while the server does not
-    serve the kind. `keep` is what of a listed object reaches the sink; events carry it whole. `error` is the last
-    failure while there is no connection. Times are of the injected `clock`.
+    serve the kind. `error` is the last failure while there is no connection. Times are of the injected `clock`.
     """
 
     def __init__(
@@ -119,8 +122,6 @@ class Watch:
         server_timeout_s: tuple[float, float] = SERVER_TIMEOUT_S,
         idle_deadline_s: float = IDLE_DEADLINE_S,
         backoff_s: tuple[float, float] = BACKOFF_S,
-        page_size: int = 500,
-        keep: Callable[[Obj], Obj] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.resource = resource
@@ -139,8 +140,6 @@ class Watch:
         self._server_timeout_s = server_timeout_s
         self._idle_deadline_s = idle_deadline_s
         self._backoff_s = backoff_s
-        self._page_size = page_size
-        self._keep = keep
         self._sleep = sleep
         self._failures = 0
         self._absences = 0
@@ -213,8 +212,7 @@ class Watch:
             self._namespace,
             label_selector=self._selectors["labelSelector"],
             field_selector=self._selectors["fieldSelector"],
-            limit=self._page_size,
-            keep=self._keep,
+            keep=self._sink.keep,
         )
         self._refuse_stale(version)
         first = not self.synced.is_set()
@@ -304,7 +302,11 @@ class Watch:
         if kind in _EVENTS:
             obj.setdefault("apiVersion", self.resource.api_version)
             obj.setdefault("kind", self.resource.kind)
-            self._tell(kind, obj)
+            try:
+                self._sink.event(kind, obj)
+            except Exception as error:
+                # One object must not hurt the others.
+                self._client.odd(self.resource, obj, error)
         elif kind != "BOOKMARK":
             raise BadEventError(f"unknown type of event {str(kind)[:40]!r}")
         self._version = version
@@ -312,28 +314,11 @@ class Watch:
             self._newest = version
         self._failures = 0
 
-    def _deliver(self, items: list[Obj], version: str) -> None:
+    def _deliver(self, items: list[Any], version: str) -> None:
         try:
             self._sink.replace(items, version)
-        except Exception:
-            self._deliver_readable(items, version)
-
-    def _deliver_readable(self, items: list[Obj], version: str) -> None:
-        """Find out which objects the sink raises for, and deliver the others."""
-        readable = [item for item in items if self._tell("ADDED", item)]
-        try:
-            self._sink.replace(readable, version)
         except Exception as error:
             raise _SinkError(error) from error
-
-    def _tell(self, kind: str, obj: Obj) -> bool:
-        """Tell the sink of one object; False if it raises, which must not hurt the others."""
-        try:
-            self._sink.event(kind, obj)
-        except Exception as error:
-            self._client.odd(self.resource, obj, error)
-            return False
-        return True
 
     def _on_connected(self) -> None:
         self.connected = True

@@ -75,6 +75,9 @@ class World:
         self.lists = 0
         self.changed = asyncio.Event()
 
+    def keep(self, obj: Obj) -> Obj:
+        return obj
+
     def replace(self, items: list[Obj], version: str) -> None:
         self.lists += 1
         self.objects = {i["metadata"]["name"]: i for i in items}

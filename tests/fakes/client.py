@@ -17,7 +17,7 @@ import orjson
 from yarl import URL
 
 from kroasync.kube.client import Client, unreachable
-from kroasync.kube.errors import error_of
+from kroasync.kube.errors import AnswerTooLongError, error_of
 from kroasync.metrics import Metrics
 from kroasync.model.objects import Obj
 from tests.fakes.kube import FakeServer, StatusError, Stream
@@ -136,6 +136,7 @@ class FakeClient(Client):
         data: bytes | None,
         content_type: str,
         timeout_s: float,
+        most_bytes: int | None,
     ) -> bytes:
         target = url.raw_path_qs
         try:
@@ -146,6 +147,8 @@ class FakeClient(Client):
         finally:
             if self.metrics:
                 self.metrics.request_done(method, 0, 0.0, len(data or b""), 0)
+        if most_bytes is not None and len(content) > most_bytes:
+            raise AnswerTooLongError(f"{method} {url.path}: the answer has more than {most_bytes} bytes")
         if 200 <= status < 300:
             return content
         raise error_of(status, content, answer_headers)

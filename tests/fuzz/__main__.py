@@ -249,7 +249,7 @@ class Targets:
         head = json.dumps({**meta, "labels": labels, "annotations": notes, "finalizers": [names.FINALIZER]})
         line = f'{{"apiVersion":"v1","kind":"ConfigMap","metadata":{head},"data":{deep}}}'
         obj = decoded(line.encode("utf-8", "surrogatepass"))
-        children = ChildStore(str)
+        children = ChildStore(str, claims=lambda key, obj: True)
         children.put(_CONFIGS, obj)
         children.put(_CONFIGS, {**obj, "metadata": {**obj["metadata"], "resourceVersion": "10"}})
         plan_teardown(obj, children.members(labels.get(names.LABEL_INSTANCE_ID, "")))

@@ -2,13 +2,16 @@
 
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kroasync.controller.room import Room
 from kroasync.controller.store import ChildStore
 from kroasync.engine.actions import Need
-from kroasync.model.objects import Obj
+from kroasync.model.names import LABEL_INSTANCE_ID, MANAGER_CHILDREN
+from kroasync.model.objects import Key, Obj
 from tests.unit.controller.samples import CONFIGS, OWNER, SECRETS, config, config_key, desired
 
 ONE, TWO = {"v": "1"}, {"v": "2"}
@@ -17,10 +20,13 @@ ONE, TWO = {"v": "1"}, {"v": "2"}
 class Bench:
     def __init__(self) -> None:
         self.woken: list[str] = []
-        self.store = ChildStore(self.woken.append)
+        self.store = ChildStore(self.woken.append, claims=lambda key, obj: True)
 
     def put(self, obj: Obj) -> bool:
         return self.store.put(CONFIGS, obj)
+
+    def listed(self, objs: list[Obj], version: str = "") -> None:
+        self.store.replace(CONFIGS, [self.store.see(CONFIGS, obj) for obj in objs], version)
 
     def applied(self, obj: Obj, data: dict[str, str] | None = None) -> None:
         self.store.applied(config_key(), desired(obj["data"] if data is None else data), obj)
@@ -213,7 +219,7 @@ def test_a_list_replaces_one_kind_and_wakes_for_what_is_missing(bench: Bench) ->
     bench.put(config("b", version=6, uid="ub"))
     bench.store.put(SECRETS, config("s", version=7, uid="us"))
     bench.woken.clear()
-    bench.store.replace(CONFIGS, [config("b", version=6, uid="ub"), config("c", version=8, uid="uc")])
+    bench.listed([config("b", version=6, uid="ub"), config("c", version=8, uid="uc")])
     assert bench.woken == [OWNER, OWNER]
     assert [m.key.name for m in bench.store.members(OWNER)] == ["b", "s", "c"]
     assert (bench.store.count(CONFIGS), bench.store.count(SECRETS), len(bench.store)) == (2, 1, 3)
@@ -221,7 +227,7 @@ def test_a_list_replaces_one_kind_and_wakes_for_what_is_missing(bench: Bench) ->
 
 def test_an_answer_from_before_a_list_without_the_object_is_looked_at_again(bench: Bench) -> None:
     sent_at = bench.store.lists(CONFIGS)
-    bench.store.replace(CONFIGS, [])
+    bench.listed([])
     bench.store.applied(config_key(), desired(ONE), config(version=5, data=ONE), lists=sent_at)
     assert bench.need(ONE) is Need.CREATE
     assert bench.woken == [OWNER]
@@ -231,30 +237,30 @@ def test_a_list_says_nothing_of_an_object_that_is_newer(bench: Bench) -> None:
     """An answer overtook the list: the object is neither lost nor sent again."""
     bench.applied(config(version=9, data=ONE))
     sent_at = bench.store.lists(CONFIGS)
-    bench.store.replace(CONFIGS, [], "8")
+    bench.listed([], "8")
     assert bench.need(ONE) is None
     other = config("later", version=10, uid="later")
     bench.store.applied(config_key("later"), desired(ONE, "later"), other, lists=sent_at)
     assert bench.store.version(config_key("later")) == "10"
-    bench.store.replace(CONFIGS, [], "10")
+    bench.listed([], "10")
     assert len(bench.store) == 0
 
 
 def test_an_object_a_stale_list_lacked_comes_back_with_its_event(bench: Bench) -> None:
     bench.applied(config(version=9, data=ONE))
-    bench.store.replace(CONFIGS, [])
+    bench.listed([])
     assert bench.need(ONE) is Need.CREATE
     bench.put(config(version=9, data=ONE))
     assert bench.need(ONE) is Need.UPDATE
 
 
 def test_wider_reads_ask_for_a_list_and_are_filled_by_it(bench: Bench) -> None:
-    assert not bench.store.widen(CONFIGS, [("data", "v")])
+    bench.store.widen(CONFIGS, [("data", "v")])
     bench.put(config(version=5, data={"v": "1", "w": "2"}))
     bench.woken.clear()
     assert not bench.store.widen(CONFIGS, [("data", "v")])
     assert bench.store.widen(CONFIGS, [("data", "w")])
-    bench.store.replace(CONFIGS, [config(version=5, data={"v": "1", "w": "2"})])
+    bench.listed([config(version=5, data={"v": "1", "w": "2"})])
     found = bench.store.find(config_key())
     assert found is not None
     assert found.obj["data"] == {"v": "1", "w": "2"}
@@ -264,7 +270,7 @@ def test_wider_reads_are_filled_by_an_event_if_the_list_was_older(bench: Bench) 
     bench.store.widen(CONFIGS, [("data", "v")])
     bench.put(config(version=5, data={"v": "1", "w": "2"}))
     assert bench.store.widen(CONFIGS, [("data", "w")])
-    bench.store.replace(CONFIGS, [config(version=3, data={"v": "1"})], "4")
+    bench.listed([config(version=3, data={"v": "1"})], "4")
     bench.woken.clear()
     for _ in range(2):
         bench.put(config(version=5, data={"v": "1", "w": "2"}))
@@ -368,7 +374,7 @@ class Server:
             case "relist":
                 # A list is of now: the events it includes are not delivered any more.
                 self.events.clear()
-                self.bench.store.replace(CONFIGS, [self.live] if self.live is not None else [])
+                self.bench.listed([self.live] if self.live is not None else [])
 
     def deliver_answer(self) -> None:
         if self.answer is not None:
@@ -401,3 +407,124 @@ def test_any_order_of_events_and_answers_ends_with_the_right_need(steps: list[tu
         in_doubt = found is Need.UPDATE and right is not Need.CREATE and ("relist", "") in steps
         assert found is right or in_doubt
     assert (bench.store.find(config_key()) is None) is (server.live is None)
+
+
+class Strangers:
+    """A store whose instances are known by the UIDs of `known`, and what it has room for."""
+
+    def __init__(self, room: Room | None = None) -> None:
+        self.known = {OWNER}
+        self.room = room or Room()
+        self.woken: list[str] = []
+        self.store = ChildStore(self.woken.append, claims=self.claims, room=self.room)
+
+    def claims(self, key: Key, obj: Obj) -> bool:
+        return obj["metadata"]["labels"].get(LABEL_INSTANCE_ID) in self.known
+
+    def held(self) -> int:
+        """Bytes of JSON the store holds."""
+        full = Room()
+        return full.loose - self.room.loose + full.packed - self.room.packed
+
+
+LARGE = {f"key-{number}": "x" for number in range(9000)}
+
+
+@pytest.mark.parametrize("data", [ONE, LARGE])
+def test_of_a_stranger_only_identity_and_hash_are_kept(data: dict[str, str]) -> None:
+    bench = Strangers()
+    bench.store.widen(CONFIGS, [("data",)])
+    bench.store.put(CONFIGS, config(version=1, data=data, instance="unknown", finalizers=["x" * 1000]))
+    found = bench.store.find(config_key())
+    assert found is not None
+    assert found.obj == {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "a", "namespace": "default", "uid": "u1"},
+    }
+    assert bench.store.unread(config_key()) is None
+    assert bench.held() == 0
+    assert bench.store.compare(config_key(), desired(data)) is Need.UPDATE
+
+
+def test_strangers_are_counted_and_told_in_one_line_until_they_are_twice_as_many(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Strangers()
+    objs = [config(f"c{number}", version=number, uid=f"u{number}", instance="unknown") for number in range(1, 61)]
+    bench.store.replace(CONFIGS, [bench.store.see(CONFIGS, obj) for obj in objs])
+    assert bench.store.strangers() == {(str(CONFIGS),): 60.0}
+    assert [getattr(record, "count", 0) for record in caplog.records] == [60]
+    for number in range(61, 122):
+        bench.store.put(CONFIGS, config(f"c{number}", version=number, uid=f"u{number}", instance="unknown"))
+    assert [getattr(record, "count", 0) for record in caplog.records] == [60, 121]
+    for obj in objs:
+        bench.store.remove(CONFIGS, obj)
+    assert bench.store.strangers() == {(str(CONFIGS),): 61.0}
+
+
+def test_a_stranger_whose_instance_becomes_known_is_compared_after_the_next_list() -> None:
+    """Nothing is sent for it."""
+    bench = Strangers(Room())
+    bench.store.widen(CONFIGS, [("data",)])
+    live = config(version=1, data=ONE, instance="late")
+    live["metadata"]["managedFields"] = [
+        {
+            "manager": MANAGER_CHILDREN,
+            "operation": "Apply",
+            "fieldsV1": {"f:data": {"f:v": {}}},
+        }
+    ]
+    bench.store.put(CONFIGS, live)
+    assert bench.store.compare(config_key(), desired(ONE)) is Need.UPDATE
+    bench.known.add("late")
+    bench.woken.clear()
+    bench.store.replace(CONFIGS, [bench.store.see(CONFIGS, live)])
+    assert bench.woken == ["late"]
+    assert bench.store.compare(config_key(), desired(ONE)) is None
+    assert bench.store.strangers() == {(str(CONFIGS),): 0}
+
+
+def test_a_stranger_that_is_applied_is_no_stranger_any_more() -> None:
+    """Its event came before its instance was known; the answer is of the same version."""
+    bench = Strangers()
+    bench.store.widen(CONFIGS, [("data",)])
+    bench.store.put(CONFIGS, config(version=1, data=ONE, instance="late"))
+    bench.store.applied(config_key(), desired(ONE), config(version=1, data=ONE, instance="late"))
+    found = bench.store.find(config_key())
+    assert found is not None
+    assert found.obj["data"] == ONE
+    assert bench.store.compare(config_key(), desired(ONE)) is None
+    bench.store.put(CONFIGS, config(version=2, data=TWO, instance="late"))
+    assert bench.store.compare(config_key(), desired(ONE)) is Need.HEAL
+
+
+def test_what_there_is_no_room_for_is_applied_again_and_drift_is_not_missed() -> None:
+    bench = Strangers(Room(loose=0, packed=0))
+    bench.store.put(CONFIGS, config(version=1, data=ONE))
+    assert bench.store.compare(config_key(), desired(ONE)) is Need.UPDATE
+    bench.store.applied(config_key(), desired(ONE), config(version=1, data=ONE))
+    bench.store.put(CONFIGS, config(version=2, data=TWO))
+    assert bench.store.compare(config_key(), desired(ONE)) is Need.UPDATE
+
+
+def test_a_large_child_takes_room_until_it_was_compared() -> None:
+    bench = Strangers()
+    bench.store.put(CONFIGS, config(version=1, data=LARGE))
+    assert 0 < bench.held() < len(orjson.dumps(LARGE)) / 4
+    assert bench.store.unread(config_key()) == config(version=1, data=LARGE)
+    bench.store.applied(config_key(), desired(LARGE), config(version=1, data=LARGE))
+    assert bench.held() < 1000
+
+
+def test_a_namespace_full_of_claimed_children_takes_no_more_than_the_room() -> None:
+    bench = Strangers(Room(loose=400_000, packed=50_000))
+    bench.store.widen(CONFIGS, [("data",)])
+    for number in range(200):
+        data = {f"{number}-{index}": "x" for index in range(2000)}
+        bench.store.put(CONFIGS, config(f"c{number}", version=number, uid=f"u{number}", data=data))
+    assert 0 < bench.room.loose < 400_000
+    assert 0 < bench.room.packed < 50_000
+    for number in range(200):
+        bench.store.remove(CONFIGS, config(f"c{number}", version=1000 + number, uid=f"u{number}"))
+    assert (bench.room.loose, bench.room.packed) == (400_000, 50_000)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kroasync.controller.crds import CrdStore, SeenCrd, is_established, seen, slim
+from kroasync.controller.crds import CrdStore, SeenCrd, is_established, seen
 from kroasync.controller.kinds import ClusterKinds
 from kroasync.model.names import LABEL_MANAGED_BY, LABEL_OWNED, MANAGED_BY
 from kroasync.model.objects import Obj, Resource
@@ -63,12 +63,6 @@ def test_what_is_kept_of_a_crd() -> None:
     assert found.resource() == Resource("example.com", "v1", "Apps", "apps", True)
 
 
-def test_the_slim_form_tells_the_same_without_schemas() -> None:
-    whole = crd(labels={LABEL_OWNED: "true"}, managedFields=[{"manager": "x"}])
-    assert seen(slim(whole)) == seen(whole)
-    assert "openAPIV3Schema" not in str(slim(whole))
-
-
 @pytest.mark.parametrize(
     ("status", "established"),
     [
@@ -107,9 +101,25 @@ def test_changes_are_told_once_with_what_was_before(bench: Bench) -> None:
 
 
 def test_a_list_is_the_full_state(bench: Bench) -> None:
-    bench.store.replace([crd("a", version=1), crd("b", version=2)])
+    bench.store.replace(
+        [
+            seen(found)
+            for found in (
+                crd("a", version=1),
+                crd("b", version=2),
+            )
+        ]
+    )
     bench.told.clear()
-    bench.store.replace([crd("b", version=2), crd("c", version=3)])
+    bench.store.replace(
+        [
+            seen(found)
+            for found in (
+                crd("b", version=2),
+                crd("c", version=3),
+            )
+        ]
+    )
     assert bench.told == [(1, None), (None, 3)]
     assert bench.store.get("a.example.com") is None
 
@@ -124,7 +134,15 @@ def test_a_kind_is_found_when_its_crd_is_established(bench: Bench) -> None:
 
 
 def test_the_generated_ones(bench: Bench) -> None:
-    bench.store.replace([crd("a", labels={LABEL_OWNED: "true"}), crd("b")])
+    bench.store.replace(
+        [
+            seen(found)
+            for found in (
+                crd("a", labels={LABEL_OWNED: "true"}),
+                crd("b"),
+            )
+        ]
+    )
     assert [c.plural for c in bench.store.owned()] == ["a"]
 
 

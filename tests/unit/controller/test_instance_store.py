@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from kroasync.controller.store import InstanceStore, Meddled, key_of
+from kroasync.controller.room import Room
+from kroasync.controller.store import InstanceStore, Meddled, head_of, key_of
+from kroasync.model.names import ANNOTATION_APPLYSET_GROUP_KINDS
 from kroasync.model.objects import Key, Obj, Resource, is_newer, is_older
 from tests.unit.controller.samples import APPS, app, app_key
 
@@ -120,7 +122,9 @@ def test_the_late_end_of_the_old_object_is_ignored(bench: Bench) -> None:
 def test_a_list_is_the_full_state(bench: Bench) -> None:
     bench.store.put(app("one", version=1, uid="i1"))
     bench.store.put(app("two", version=2, uid="i2"))
-    bench.store.replace([app("two", version=2, uid="i2"), app("three", version=3, uid="i3")])
+    bench.store.replace(
+        [bench.store.see(obj) for obj in (app("two", version=2, uid="i2"), app("three", version=3, uid="i3"))]
+    )
     assert bench.gone == [(app_key("one"), "i1")]
     assert sorted(key.name for key in bench.store) == ["three", "two"]
 
@@ -272,3 +276,46 @@ def test_a_patch_answered_after_the_end_of_its_instance_reports_nothing(bench: B
     bench.woken.clear()
     bench.store.put(app(version=10, uid="i2", status=MINE))
     assert bench.woken == []
+
+
+LARGE = {f"key-{number}": "x" for number in range(9000)}
+
+
+def test_a_large_instance_is_compressed_and_answered_whole() -> None:
+    room = Room()
+    store = InstanceStore(APPS, lambda key: None, lambda key, obj: None, room=room)
+    store.put(app(version=1, spec=LARGE))
+    assert store.get(app_key()) == app(version=1, spec=LARGE)
+    assert (store.is_whole(app_key()), store.is_large(app_key())) == (True, True)
+    assert room.loose == Room().loose
+    assert room.packed < Room().packed
+
+
+def test_without_room_the_head_of_an_instance_is_kept() -> None:
+    """Its identity, finalizers and inventory, and which generation its status is about."""
+    notes = {ANNOTATION_APPLYSET_GROUP_KINDS: "ConfigMap", "note": "x"}
+    store = InstanceStore(APPS, lambda key: None, lambda key, obj: None, room=Room(loose=0, packed=0))
+    status = {"observedGeneration": 1, "state": "ACTIVE"}
+    store.put(app(version=1, spec=LARGE, status=status, finalizers=["a"], annotations=notes))
+    head = app(
+        version=1,
+        status={"observedGeneration": 1},
+        finalizers=["a"],
+        annotations={ANNOTATION_APPLYSET_GROUP_KINDS: "ConfigMap"},
+    )
+    assert store.get(app_key()) == store.head(app_key()) == head
+    assert (store.is_whole(app_key()), store.is_large(app_key())) == (False, True)
+
+
+def test_every_event_of_an_instance_without_room_is_worth_a_pass() -> None:
+    woken: list[Key] = []
+    store = InstanceStore(APPS, woken.append, lambda key, obj: None, room=Room(loose=0, packed=0))
+    for version in (1, 2, 2):
+        store.put(app(version=version, spec=LARGE))
+    assert woken == [app_key()] * 2
+
+
+@pytest.mark.parametrize("field", ["annotations", "labels", "finalizers"])
+def test_a_head_is_small_whatever_the_instance_has(field: str) -> None:
+    content: Any = ["x" * 60] * 9000 if field == "finalizers" else {ANNOTATION_APPLYSET_GROUP_KINDS: "x" * 200_000}
+    assert len(str(head_of(app(version=1, **{field: content})))) < 1000

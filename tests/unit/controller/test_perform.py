@@ -55,7 +55,7 @@ class Bench:
     def __init__(self, **answers: list[Any]) -> None:
         self.client = StubClient(dict(answers))
         self.woken: list[str] = []
-        self.children = ChildStore(self.woken.append)
+        self.children = ChildStore(self.woken.append, claims=lambda key, obj: True)
         self.instances = InstanceStore(APPS, lambda key: None, lambda key, obj: None)
         self.instances.put(app(version=1, finalizers=["theirs"]))
         self.watched: list[tuple[Key, Watch]] = []

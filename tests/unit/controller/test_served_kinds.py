@@ -67,7 +67,7 @@ class Bench:
         self.auto = True
         self.metrics = Metrics()
         self.kinds = ServedKinds()
-        self.children = ChildStore(wake_by_uid(self.kinds, self.woken.append))
+        self.children = ChildStore(wake_by_uid(self.kinds, self.woken.append), claims=lambda key, obj: True)
         self.watches = Watches(
             group=group,
             client=None,  # type: ignore[arg-type]
@@ -104,6 +104,11 @@ class Bench:
 
     def metric(self, name: str) -> list[str]:
         return [line for line in self.metrics.render().decode().splitlines() if line.startswith(name)]
+
+
+def listed(watch: FakeWatch, *objs: Obj) -> None:
+    """The watch has listed its kind."""
+    watch.sink.replace([watch.sink.keep(obj) for obj in objs])
 
 
 async def turns() -> None:
@@ -224,9 +229,9 @@ def test_a_generated_kind_without_definition_is_watched_for_deletions() -> None:
         bench.serving.adopt(APPS)
         bench.serving.adopt(APPS)
         assert len(bench.of(APPS)) == 1
-        assert bench.kinds.instance(app_key()) is None
+        assert bench.kinds.head(app_key()) is None
         bench.of(APPS)[0].sink.event("ADDED", app(version=1))
-        assert bench.kinds.instance(app_key()) == app(version=1)
+        assert bench.kinds.head(app_key()) == app(version=1)
 
     play(story)
 
@@ -238,7 +243,7 @@ def test_wider_reads_of_a_kind_list_it_again() -> None:
         await bench.serve(CONFIG, config={("data", "b")})
         await turns()
         _, second = bench.of(CONFIGS)
-        second.sink.replace([config(version=1, data={"a": "1", "b": "2"})])
+        listed(second, config(version=1, data={"a": "1", "b": "2"}))
         found = bench.children.find(config_key())
         assert found is not None
         assert found.obj["data"] == {"a": "1", "b": "2"}
@@ -347,7 +352,7 @@ def test_an_external_watch_keeps_what_is_read_and_is_silent_about_the_rest() -> 
         bench.watches.read_externals(CONFIGS, [("data", "a")])
         await bench.watches.hold_external(app_key(), external())
         sink = bench.made[0].sink
-        sink.replace([config("ext", version=1, data={"a": "1", "b": "1"})])
+        listed(bench.made[0], config("ext", version=1, data={"a": "1", "b": "1"}))
         bench.woken.clear()
         sink.event("MODIFIED", config("ext", version=2, data={"a": "1", "b": "2"}))
         assert bench.woken == []
@@ -363,7 +368,7 @@ def test_a_running_external_watch_lists_again_when_more_is_read() -> None:
     async def story(bench: Bench) -> None:
         bench.watches.read_externals(CONFIGS, [("data", "a")])
         await bench.watches.hold_external(app_key(), external())
-        bench.made[0].sink.replace([config("ext", version=1, data={"a": "1", "b": "1"})])
+        listed(bench.made[0], config("ext", version=1, data={"a": "1", "b": "1"}))
         bench.watches.read_externals(CONFIGS, [("data", "a")])
         await turns()
         assert len(bench.made) == 1
@@ -372,7 +377,7 @@ def test_a_running_external_watch_lists_again_when_more_is_read() -> None:
         await turns()
         assert [watch.ended for watch in bench.made] == [True, False]
         assert bench.made[1].selectors == bench.made[0].selectors
-        bench.made[1].sink.replace([config("ext", version=1, data={"a": "1", "b": "1"})])
+        listed(bench.made[1], config("ext", version=1, data={"a": "1", "b": "1"}))
         assert bench.woken == [app_key()]
         await bench.watches.hold_external(app_key(), external())
         found = bench.watches.external(external(), holder=app_key())
@@ -388,7 +393,7 @@ def test_a_selector_is_watched_as_such_and_sorted() -> None:
         await bench.watches.hold_external(app_key(), action)
         [watch] = bench.made
         assert watch.selectors["label_selector"] == "app=x"
-        watch.sink.replace([config("b", version=2, uid="b"), config("a", version=1, uid="a")])
+        listed(watch, config("b", version=2, uid="b"), config("a", version=1, uid="a"))
         found = bench.watches.external(action, holder=app_key())
         assert found is not None
         assert [obj["metadata"]["name"] for obj in found] == ["a", "b"]
@@ -405,7 +410,7 @@ def test_a_kind_that_is_not_served_is_no_empty_collection() -> None:
         await bench.watches.hold_external(app_key(), action)
         [watch] = bench.made
         watch.missing = True
-        watch.sink.replace([])
+        listed(watch)
         assert bench.watches.external(action, holder=app_key()) is None
         with pytest.raises(NotFoundError):
             await bench.watches.hold_external(app_key(), action)
@@ -440,7 +445,7 @@ def test_many_narrow_watches_of_a_kind_become_one_wide_watch() -> None:
             await bench.watches.hold_external(app_key(f"app-{number}"), external(f"ext-{number}"))
         assert len(bench.made) == 33
         assert bench.made[32].selectors == {"namespace": "", "label_selector": "", "field_selector": ""}
-        bench.made[32].sink.replace([config("ext-39", version=1), config("ext-38", version=2, uid="x")])
+        listed(bench.made[32], config("ext-39", version=1), config("ext-38", version=2, uid="x"))
         found = bench.watches.external(external("ext-39"), holder=app_key("app-39"))
         assert found is not None
         assert [obj["metadata"]["name"] for obj in found] == ["ext-39"]

@@ -5,11 +5,13 @@ import logging
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from kroasync.kube.client import Client
 from kroasync.kube.config import Connection
 from kroasync.kube.errors import (
     AlreadyExistsError,
+    AnswerTooLongError,
     ApiError,
     ConflictError,
     FencedError,
@@ -171,7 +173,7 @@ async def test_list_keeps_of_each_object_what_it_is_told_to(api: Any) -> None:
     assert items == [{"name": "a", "kind": "Node"}]
 
 
-async def test_list_starts_over_in_one_piece_when_its_snapshot_expires(api: Any) -> None:
+async def test_list_begins_again_when_its_snapshot_expires(api: Any) -> None:
     item = {"metadata": {"name": "a"}}
     api.on(
         "GET",
@@ -182,7 +184,61 @@ async def test_list_starts_over_in_one_piece_when_its_snapshot_expires(api: Any)
     )
     items, version = await api.client().list(NODES)
     assert (len(items), version) == (2, "9")
-    assert "limit" not in api.seen[2].query
+    assert ["continue" in s.query for s in api.seen] == [False, True, False]
+    assert all("limit" in s.query for s in api.seen)
+
+
+async def test_list_gives_up_when_snapshots_go_on_expiring(api: Any) -> None:
+    first = api.json({"items": [{}], "metadata": {"resourceVersion": "7", "continue": "t"}})
+    expired = api.json({"kind": "Status", "reason": "Expired"}, 410)
+    api.on("GET", "/api/v1/nodes", *(first, expired) * 4)
+    with pytest.raises(GoneError):
+        await api.client().list(NODES)
+    assert len(api.seen) == 6
+
+
+class Shelf:
+    """Answers a list page by page; every item is a node with a text of its size."""
+
+    def __init__(self, sizes: list[int]) -> None:
+        self.sizes = sizes
+        self.limits: list[int] = []
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        begin, limit = int(request.query.get("continue") or 0), int(request.query["limit"])
+        self.limits.append(limit)
+        sizes = self.sizes[begin : begin + limit]
+        items = [{"metadata": {"name": f"n{begin + n}"}, "text": "x" * size} for n, size in enumerate(sizes)]
+        rest = {"continue": str(begin + limit)} if begin + limit < len(self.sizes) else {}
+        return web.json_response({"items": items, "metadata": {"resourceVersion": "7", **rest}})
+
+
+@pytest.mark.parametrize(
+    ("sizes", "limits"),
+    [
+        ([100] * 20, [32]),
+        ([100] * 600, [32, 256, 500]),
+        ([100_000] * 60, [32, 20, 20]),
+        ([1_000_000] * 6, [32, 4, 2]),
+        ([3_000_000] * 3, [32, 4, 1, 1, 1]),
+        ([9_000_000] * 2, [32, 4, 1, 1]),
+        ([100] * 40 + [2_000_000] * 4, [32, 256, 32, 4, 8, 1, 2, 4, 1, 2, 1, 1]),
+    ],
+)
+async def test_a_page_has_no_more_than_some_megabytes(api: Any, sizes: list[int], limits: list[int]) -> None:
+    """As many items as the page before allows; what is too long is asked for again, fewer at a time."""
+    shelf = Shelf(sizes)
+    api.on("GET", "/api/v1/nodes", shelf)
+    names, version = await api.client().list(NODES, keep=lambda obj: (obj["metadata"]["name"], len(obj["text"])))
+    assert names == [(f"n{number}", size) for number, size in enumerate(sizes)]
+    assert version == "7"
+    assert shelf.limits == limits
+
+
+async def test_an_object_no_api_server_could_store_is_not_read(api: Any) -> None:
+    api.on("GET", "/api/v1/nodes", Shelf([20_000_000]))
+    with pytest.raises(AnswerTooLongError, match="more than 16777216 bytes"):
+        await api.client().list(NODES)
 
 
 async def test_list_of_null_items_is_empty(api: Any) -> None:

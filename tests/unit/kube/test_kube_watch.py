@@ -27,6 +27,9 @@ class Recorder:
         self.log: list[tuple[str, Any]] = []
         self.changed = asyncio.Event()
 
+    def keep(self, obj: Obj) -> Obj:
+        return obj
+
     def replace(self, items: list[Obj], version: str) -> None:
         # In any order: see `test_the_first_list_comes_in_another_order_at_each_start`.
         self._add("replace", sorted(i["metadata"]["name"] for i in items))
@@ -415,10 +418,9 @@ async def test_a_server_that_goes_on_refusing_is_asked_for_a_list(api: Any) -> N
 class Picky(Recorder):
     """Raises for one object, wherever it comes."""
 
-    def replace(self, items: list[Obj], version: str) -> None:
-        for item in items:
-            self._look(item)
-        super().replace(items, version)
+    def keep(self, obj: Obj) -> Obj:
+        self._look(obj)
+        return obj
 
     def event(self, type: str, obj: Obj) -> None:
         self._look(obj)
