@@ -146,6 +146,8 @@ def test_2_5_child_metadata(lab: Lab) -> None:
     }
     first, other = lab.child("ConfigMap", "one-a")["metadata"], lab.child("ConfigMap", "one-b")["metadata"]
     assert first["labels"] == {**common, "kro.run/node-id": "a"}
+    # Ours, beyond what kro writes.
+    assert first["annotations"].pop("kroasync.io/seal") != other["annotations"].pop("kroasync.io/seal")
     assert first["annotations"] == {"internal.kro.run/apply-order": "1"}
     assert other["labels"] == {**common, "kro.run/node-id": "b", "own": "1"}
     assert other["annotations"] == {"internal.kro.run/apply-order": "2", "n": "2"}
