@@ -123,9 +123,9 @@ class Runtime:
             self.definition_queue: Slots(self.definition_queue, options.definition_workers, long_s=_LONG_DEFINITION_S),
         }
         self._pacing = Pacing(self.queue, clock=clock, cpu=cpu or clock, slots=self._slots[self.queue])
-        self._room = Room()
+        self.room = Room()
         self.children = ChildStore(
-            wake_by_uid(self.kinds, self.queue.add), claims=claims_of(self.kinds), room=self._room
+            wake_by_uid(self.kinds, self.queue.add), claims=claims_of(self.kinds), room=self.room
         )
         self.crds = CrdStore(self._crd_changed)
         self.revisions = RevisionStore(self._revision_gone)
@@ -198,7 +198,7 @@ class Runtime:
             gone=self._instance_gone,
             plan=lambda graph: Plan.of(graph, options.engine),
             metrics=self._metrics,
-            room=self._room,
+            room=self.room,
         )
         cluster = ClusterKinds(client, self.crds)
         self._serving = serving

@@ -517,8 +517,7 @@ class InstanceStore:
             return
         before = known.whole() if known is not None else None
         self._keep(key, instance, known)
-        after = obj or instance.whole()
-        if before is None or after is None or _matters(before) != _matters(after):
+        if before is None or _matters(before) != _matters(obj or instance.whole() or instance.head):
             self._wake(key)
 
     def wrote(self, obj: Obj) -> None:
