@@ -151,22 +151,21 @@ class Instances:
             verdict = await self._clear_away(key, served)
             if verdict is not None:
                 return verdict
-        instance = served.instances.get(key) if served else None
-        if served is None or instance is None:
+        if served is None or served.instances.head(key) is None:
             self.watches.release(key)
             self._unsure.discard(key)
             self._told.forget(key)
             return Done()
         if not served.instances.is_large(key):
-            return await self._pass(key, served, instance)
+            return await self._pass(key, served)
         # They are whole in memory during their passes.
         async with self._large:
-            return await self._pass(key, served, instance)
+            return await self._pass(key, served)
 
-    async def _pass(self, key: Key, served: Served, known: Obj) -> Verdict:
-        instance: Obj | None = known
-        if key in self._unsure or not served.instances.is_whole(key):
-            instance = await self._reread(key, served, known)
+    async def _pass(self, key: Key, served: Served) -> Verdict:
+        instance = served.instances.get(key)
+        if instance is not None and (key in self._unsure or not served.instances.is_whole(key)):
+            instance = await self._reread(key, served, instance)
         if instance is None:
             return Done()  # it is gone, and its event is to come
         instance = served.instances.as_left(key, instance)

@@ -131,9 +131,9 @@ class Runtime:
         }
         self._pacing = Pacing(self.queue, clock=clock, cpu=cpu or clock, slots=self._slots[self.queue])
         self.watchdog = Watchdog(clock=clock, cpu=cpu or clock)
-        self._room = Room()
+        self.room = Room()
         self.children = ChildStore(
-            wake_by_uid(self.kinds, self.queue.add), claims=claims_of(self.kinds), room=self._room
+            wake_by_uid(self.kinds, self.queue.add), claims=claims_of(self.kinds), room=self.room
         )
         self.crds = CrdStore(self._crd_changed)
         self.revisions = RevisionStore(self._revision_gone)
@@ -207,7 +207,7 @@ class Runtime:
             gone=self._instance_gone,
             plan=lambda graph: Plan.of(graph, options.engine),
             metrics=self._metrics,
-            room=self._room,
+            room=self.room,
         )
         cluster = ClusterKinds(client, self.crds)
         fights = Fights(self._clock)

@@ -47,6 +47,8 @@ class Serving:
     ) -> None:
         self.kinds = kinds
         self._room = room or Room()
+        # Kinds whose instances were waited for in vain.
+        self._late: set[Resource] = set()
         self.watches = watches
         self._children = children
         self._wake = wake
@@ -85,12 +87,17 @@ class Serving:
                 self._wake(key)
 
     async def _know_instances(self) -> None:
-        """Wait until all instances are listed, but for kinds that cannot be: children nobody claims are not kept."""
+        """Wait until all instances are listed, but for kinds that cannot be: children nobody claims are not kept.
+
+        For a kind whose server hangs all wait together, once.
+        """
+        late = [s for s in self.kinds if not s.watch.synced.is_set() and s.resource not in self._late]
         with suppress(TimeoutError):
             async with asyncio.timeout(_INSTANCES_S):
-                for served in self.kinds:
+                for served in late:
                     if served.watch.error is None:
                         await served.watch.synced.wait()
+        self._late.update(served.resource for served in late if not served.watch.synced.is_set())
 
     def adopt(self, resource: Resource) -> None:
         """Watch a generated kind without a definition, for the deletions of its instances."""
@@ -108,6 +115,7 @@ class Serving:
             return
         served.instances.replace([])
         self.kinds.remove(resource)
+        self._late.discard(resource)
         self.watches.release(resource)
         self._metrics.forget_kind(resource)
 

@@ -550,7 +550,7 @@ class InstanceStore:
         after = obj or instance.whole()
         meddled = self._notice(key, instance, before, after)
         self._keep(key, instance, known)
-        if meddled or before is None or after is None or _matters(before) != _matters(after):
+        if meddled or before is None or _matters(before) != _matters(after or instance.head):
             self._wake(key)
 
     def wrote(self, obj: Obj) -> None:

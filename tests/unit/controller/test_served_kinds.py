@@ -6,16 +6,17 @@ from typing import Any
 
 import pytest
 
-from kroasync.controller.served import ServedKinds, wake_by_uid
+from kroasync.controller.served import Served, ServedKinds, claims_of, wake_by_uid
 from kroasync.controller.serving import Serving
 from kroasync.controller.store import ChildStore, InstanceStore
 from kroasync.controller.watches import Watches
 from kroasync.engine.actions import Watch as WatchAction
-from kroasync.kube.errors import NotFoundError
+from kroasync.kube.errors import NotFoundError, TooBigError
 from kroasync.metrics import Metrics
+from kroasync.model.names import ANNOTATION_APPLYSET_GROUP_KINDS, ANNOTATION_APPLYSET_NAMESPACES
 from kroasync.model.objects import Key, Obj, Resource
 from tests.fakes import virtual
-from tests.unit.controller.samples import APPS, CONFIGS, OWNER, SECRETS, app, app_key, config, config_key
+from tests.unit.controller.samples import APPS, CONFIGS, OWNER, SECRETS, StubClient, app, app_key, config, config_key
 
 DEFINITION = Key(Resource("kro.run", "v1alpha1", "ResourceGraphDefinition", "resourcegraphdefinitions", False), "", "d")
 ITEMS = Resource("example.com", "v1", "Item", "items")
@@ -65,12 +66,14 @@ class Bench:
         self.made: list[FakeWatch] = []
         self.woken: list[Key] = []
         self.auto = True
+        self.error: str | None = "forbidden"
+        self.client = StubClient()
         self.metrics = Metrics()
         self.kinds = ServedKinds()
         self.children = ChildStore(wake_by_uid(self.kinds, self.woken.append), claims=lambda key, obj: True)
         self.watches = Watches(
             group=group,
-            client=None,  # type: ignore[arg-type]
+            client=self.client,  # type: ignore[arg-type]
             children=self.children,
             wake=self.woken.append,
             make=self.make,
@@ -87,7 +90,7 @@ class Bench:
         )
 
     def make(self, client: object, resource: Resource, *, sink: Any, **selectors: str) -> FakeWatch:
-        watch = FakeWatch(resource, sink, selectors)
+        watch = FakeWatch(resource, sink, selectors, error=self.error)
         if self.auto:
             watch.synced.set()
         self.made.append(watch)
@@ -450,6 +453,87 @@ def test_many_narrow_watches_of_a_kind_become_one_wide_watch() -> None:
         assert found is not None
         assert [obj["metadata"]["name"] for obj in found] == ["ext-39"]
         assert bench.watches.requested() == {("/v1, Resource=configmaps", "scalar"): 40}
+
+    play(story)
+
+
+# More than external objects may take, as one object and as many.
+HUGE = {f"key-{number}": "x" * 100 for number in range(20_000)}
+
+
+def test_a_named_external_object_there_is_no_room_for_is_asked_for_by_each_pass() -> None:
+    async def story(bench: Bench) -> None:
+        action = external()
+        await bench.watches.hold_external(app_key(), action)
+        listed(bench.made[0], config("ext", version=1, data=HUGE))
+        for _ in range(2):
+            assert bench.watches.external(action, holder=app_key()) is None
+            bench.client.answers["get"] = [config("ext", version=1, data=HUGE)]
+            await bench.watches.hold_external(app_key(), action)
+            assert bench.watches.external(action, holder=app_key("other")) is None
+            found = bench.watches.external(action, holder=app_key())
+            assert found is not None
+            assert [obj["data"] for obj in found] == [HUGE]
+
+    play(story)
+
+
+def test_a_collection_of_external_objects_there_is_no_room_for_is_refused_until_there_is() -> None:
+    async def story(bench: Bench) -> None:
+        action = external(None, selector="a=b")
+        await bench.watches.hold_external(app_key(), action)
+        listed(bench.made[0], config("a", version=1), config("b", version=2, uid="b", data=HUGE))
+        assert bench.watches.external(action, holder=app_key()) is None
+        with pytest.raises(TooBigError, match="2 objects of /v1, Resource=configmaps"):
+            await bench.watches.hold_external(app_key(), action)
+        bench.woken.clear()
+        bench.made[0].sink.event("DELETED", config("b", version=3, uid="b"))
+        assert bench.woken == [app_key()]
+        await bench.watches.hold_external(app_key(), action)
+        found = bench.watches.external(action, holder=app_key())
+        assert found is not None
+        assert [obj["metadata"]["name"] for obj in found] == ["a"]
+
+    play(story)
+
+
+def test_an_instance_claims_what_has_its_uid_and_is_in_its_inventory() -> None:
+    kinds = ServedKinds()
+    store = InstanceStore(APPS, lambda key: None, lambda key, obj: None, by_uid=kinds.by_uid)
+    kinds.add(Served(APPS, store, FakeWatch(APPS, None, {})))  # type: ignore[arg-type]
+    recorded = {ANNOTATION_APPLYSET_GROUP_KINDS: "ConfigMap", ANNOTATION_APPLYSET_NAMESPACES: "team"}
+    store.put(app(version=1, uid=OWNER, annotations=recorded))
+    claims = claims_of(kinds)
+
+    def is_claimed(resource: Resource = CONFIGS, namespace: str = "default", instance: str = OWNER) -> bool:
+        return claims(Key(resource, namespace, "a"), config(version=1, instance=instance))
+
+    assert is_claimed()
+    assert is_claimed(namespace="team")
+    assert not is_claimed(namespace="elsewhere")
+    assert not is_claimed(SECRETS)
+    assert not is_claimed(instance="unknown")
+    store.put(app(version=2, uid=OWNER, annotations={ANNOTATION_APPLYSET_GROUP_KINDS: "no kind!"}))
+    assert not is_claimed()
+
+
+def test_children_are_listed_once_all_instances_are_known() -> None:
+    """Or they would be strangers, and be applied again."""
+
+    async def story(bench: Bench) -> None:
+        bench.auto, bench.error = False, None
+        bench.serving.adopt(ITEMS)
+        task = asyncio.create_task(bench.serve(CONFIG))
+        await turns()
+        assert [w.resource for w in bench.made] == [ITEMS, APPS]
+        bench.made[0].synced.set()
+        await asyncio.sleep(1)
+        assert [w.resource for w in bench.made] == [ITEMS, APPS]
+        bench.made[1].synced.set()
+        await turns()
+        assert [w.resource for w in bench.made] == [ITEMS, APPS, CONFIGS]
+        bench.made[2].synced.set()
+        await task
 
     play(story)
 

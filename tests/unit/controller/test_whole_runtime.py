@@ -458,3 +458,50 @@ def test_an_instance_too_big_for_any_status_is_not_tried_again_and_again() -> No
         assert len(world.keys) == passes
 
     play(story)
+
+
+def test_without_room_for_anything_all_is_done_as_usual() -> None:
+    """Instances are asked for, children applied again; nothing is written that is there already."""
+
+    async def story(world: World) -> None:
+        world.runtime.room.loose = world.runtime.room.packed = 0
+        await world.define(status={"value": "${config.data.value}"})
+        await world.instance(value="one")
+        served, config = world.runtime.kinds.get(APPS), Key(CONFIGS, "default", "one")
+        assert served is not None
+        assert not served.instances.is_whole(APP)
+        assert await world.state() == "ACTIVE"
+        assert (await world.user.get(config))["data"] == {"value": "one"}
+        await world.user.merge_patch(APP, {"spec": {"value": "two"}}, manager="user")
+        await asyncio.sleep(2)
+        assert (await world.user.get(APP))["status"]["value"] == "two"
+        await world.user.merge_patch(config, {"data": {"value": "three"}}, manager="user")
+        await asyncio.sleep(2)
+        assert (await world.user.get(config))["data"] == {"value": "two"}
+        before, asked = world.server.version, world.value("rest_client_requests_total")
+        await asyncio.sleep(300)
+        assert world.server.version == before
+        assert world.value("rest_client_requests_total") - asked < 10
+        await world.user.delete(APP)
+        await asyncio.sleep(2)
+        assert world.server.objects(CONFIGS) == []
+        assert world.server.objects(APPS) == []
+
+    play(story)
+
+
+def test_objects_labelled_like_children_are_counted_and_forgotten() -> None:
+    async def story(world: World) -> None:
+        labels = {"kro.run/owned": "true", "kro.run/node-id": "x", "kro.run/instance-id": "nobody"}
+        await world.define()
+        await world.instance(value="one")
+        assert world.value("kroasync_strangers") == 0
+        stranger = Key(CONFIGS, "default", "stranger")
+        await world.user.create(stranger, {"metadata": {"name": "stranger", "namespace": "default", "labels": labels}})
+        await asyncio.sleep(1)
+        assert world.value("kroasync_strangers", gvr="/v1, Resource=configmaps") == 1
+        await world.user.delete(stranger)
+        await asyncio.sleep(1)
+        assert world.value("kroasync_strangers") == 0
+
+    play(story)
