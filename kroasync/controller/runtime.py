@@ -243,9 +243,10 @@ class Runtime:
             watchdog=self.watchdog,
         )
         for resource in (GROUPS, GRAPH_DEFINITIONS):
-            self._core_watch(resource, InstanceSink(self.stores[resource]))
-        self._core_watch(REVISIONS, self.revisions)
-        self._core_watch(CRDS, self.crds, page_size=_CRD_PAGE, keep=slim)
+            store = self.stores[resource]
+            self._core_watch(resource, InstanceSink(store), known=store.versions)
+        self._core_watch(REVISIONS, self.revisions, known=self.revisions.versions)
+        self._core_watch(CRDS, self.crds, page_size=_CRD_PAGE, keep=slim, known=self.crds.versions)
         selector = f"metadata.name={KRO_LEASE_NAME}"
         self._leases = self.watches.start("kro", LEASES, self.neighbour, owner="kro", field_selector=selector)
         self._tasks.append(group.create_task(self.neighbour.run(), name="kro"))

@@ -273,6 +273,10 @@ class ChildStore:
             self._drop(key)
         self._projections.pop(resource, None)
 
+    def versions(self, resource: Resource) -> dict[tuple[str, str], str]:
+        """The version of every object of a kind, by namespace and name."""
+        return {(key.namespace, key.name): self._children[key].version for key in self._by_resource.get(resource, ())}
+
     def count(self, resource: Resource) -> int:
         return len(self._by_resource.get(resource, ()))
 
@@ -365,6 +369,10 @@ class InstanceStore:
 
     def get(self, key: Key) -> Obj | None:
         return self._objs.get(key)
+
+    def versions(self) -> dict[tuple[str, str], str]:
+        """The version of every instance, by namespace and name."""
+        return {(key.namespace, key.name): version_of(obj) for key, obj in self._objs.items()}
 
     def key_by_uid(self, uid: str) -> Key | None:
         return self._by_uid.get(uid)

@@ -46,11 +46,13 @@ from kroasync.kube.lanes import Lanes
 from kroasync.kube.outage import Outage
 from kroasync.kube.standing import Standing
 from kroasync.metrics import Metrics
-from kroasync.model.objects import Key, Obj, Resource, metadata, name_of, namespace_of
+from kroasync.model.objects import Key, Obj, Resource, metadata, name_of, namespace_of, version_of
 
 log = logging.getLogger("kube.client")
 
 JSON: Final = "application/json"
+# Of each object of a list its metadata, where the server can; else the whole object, which will do.
+METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 # JSON is YAML, so an apply needs no YAML writer.
 APPLY_PATCH: Final = "application/apply-patch+yaml"
@@ -60,6 +62,8 @@ _RETRY_AFTER_LIMIT_S: Final = 30.0
 _GET_RETRY_S: Final = 0.1
 _WARNINGS_KEPT: Final = 256
 _QUERIES_KEPT: Final = 64
+# Annotations alone may be a quarter of a megabyte.
+_VERSIONS_PAGE: Final = 100
 # Of more objects that cannot be read the names are not told.
 _ODD_KEPT: Final = 256
 _DEFAULT_TIMEOUT_S: Final = 30.0
@@ -88,6 +92,8 @@ class Client:
         self.metrics = metrics
         self.standing = Standing(time.monotonic)
         self.outage = Outage()
+        # Comparisons of what watches told with what is there are made one at a time.
+        self.comparing = asyncio.Lock()
         self._may_write = may_write
         self._is_closed = False
         self._left_unanswered = False
@@ -109,10 +115,13 @@ class Client:
         query: Mapping[str, str] | None = None,
         body: Obj | Sequence[Any] | bytes | None = None,
         content_type: str = JSON,
+        accept: str = "",
         timeout_s: float = _DEFAULT_TIMEOUT_S,
     ) -> Obj:
         """The JSON object the server answers; raises ApiError. `path` may carry a query of its own."""
-        content = await self.raw(method, path, query=query, body=body, content_type=content_type, timeout_s=timeout_s)
+        content = await self.raw(
+            method, path, query=query, body=body, content_type=content_type, accept=accept, timeout_s=timeout_s
+        )
         try:
             answer = decoded(content)
         except orjson.JSONDecodeError as error:
@@ -134,6 +143,7 @@ class Client:
         query: Mapping[str, str] | None = None,
         body: Obj | Sequence[Any] | bytes | None = None,
         content_type: str = JSON,
+        accept: str = "",
         timeout_s: float = _DEFAULT_TIMEOUT_S,
     ) -> bytes:
         """The body of a successful answer as it came."""
@@ -142,9 +152,10 @@ class Client:
         renewed = False
         for attempt in range(1, _ATTEMPTS + 1):
             headers = await self._headers()
+            sent = {**headers, "Accept": accept} if accept else headers
             try:
                 async with self._lanes.place():
-                    content = await self._send(method, url, headers, data, content_type, timeout_s)
+                    content = await self._send(method, url, sent, data, content_type, timeout_s)
                 self.standing.answered(method, path, None)
                 return content
             except UnauthorizedError as error:
@@ -297,6 +308,27 @@ class Client:
             return await self._pages(resource, path, query, limit, keep)
         except GoneError:
             return await self._pages(resource, path, query, 0, keep)
+
+    async def versions(
+        self,
+        resource: Resource,
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> tuple[dict[tuple[str, str], str], str]:
+        """The resourceVersion of every object, by namespace and name, and that of the whole list; in pages."""
+        query = {**_selectors(label_selector, field_selector), "limit": str(_VERSIONS_PAGE)}
+        path = path_of(Key(resource, namespace, ""))
+        found: dict[tuple[str, str], str] = {}
+        while True:
+            page = await self.request("GET", path, query=query, accept=METADATA_ONLY)
+            found |= {(namespace_of(obj), name_of(obj)): version_of(obj) for obj in filter(tidy, _items(page))}
+            meta = metadata(page)
+            token = meta.get("continue")
+            if not token:
+                return found, str(meta.get("resourceVersion") or "")
+            query["continue"] = token
 
     async def _pages(
         self,
