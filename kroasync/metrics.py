@@ -385,6 +385,9 @@ class Metrics:
         self.kroasync_watch_errors_total = counter(
             "kroasync_watch_errors_total", "Failures of lists and watches", "gvr"
         )
+        self.kroasync_watch_lost_total = counter(
+            "kroasync_watch_lost_total", "Events that never came, found by comparing names and versions", "gvr"
+        )
         self.kroasync_pass_overruns_total = counter(
             "kroasync_pass_overruns_total",
             "Turns of passes that computed for longer than any should; the log has the keys",

@@ -87,6 +87,10 @@ class CrdStore:
                 return crd
         return None
 
+    def versions(self) -> dict[tuple[str, str], str]:
+        """The version of every CRD, by namespace (none) and name."""
+        return {("", name): crd.version for name, crd in self._crds.items()}
+
     def owned(self) -> list[SeenCrd]:
         return [crd for crd in self._crds.values() if crd.owned]
 

@@ -11,7 +11,7 @@ from typing import Any
 from kroasync.model import names
 from kroasync.model.conditions import TRUE, ConditionSet, Subject, conditions_of
 from kroasync.model.definition import Definition, revision_name, spec_hash
-from kroasync.model.objects import Obj, Resource, is_deleting, labels_of, metadata, name_of
+from kroasync.model.objects import Obj, Resource, is_deleting, labels_of, metadata, name_of, version_of
 
 REVISIONS = Resource(names.INTERNAL_GROUP, names.KRO_VERSION, names.GRAPH_REVISION, "graphrevisions", False)
 CONDITIONS = ConditionSet(root="Ready", dependents=("GraphVerified",))
@@ -55,6 +55,10 @@ class RevisionStore:
     def _tell(self) -> None:
         self.changed.set()
         self.changed = asyncio.Event()
+
+    def versions(self) -> dict[tuple[str, str], str]:
+        """The version of every revision, by namespace (none) and name."""
+        return {("", name): version_of(obj) for name, obj in self._by_name.items()}
 
     def of(self, identity: str) -> list[Obj]:
         """The live revisions of a definition, oldest first."""

@@ -249,9 +249,10 @@ class Runtime:
             watchdog=self.watchdog,
         )
         for resource in (GROUPS, GRAPH_DEFINITIONS):
-            self._core_watch(resource, InstanceSink(self.stores[resource]))
-        self._core_watch(REVISIONS, self.revisions)
-        self._core_watch(CRDS, self.crds)
+            store = self.stores[resource]
+            self._core_watch(resource, InstanceSink(store), known=store.versions)
+        self._core_watch(REVISIONS, self.revisions, known=self.revisions.versions)
+        self._core_watch(CRDS, self.crds, known=self.crds.versions)
         selector = f"metadata.name={KRO_LEASE_NAME}"
         self._leases = self.watches.start("kro", LEASES, self.neighbour, owner="kro", field_selector=selector)
         self._tasks.append(group.create_task(self.neighbour.run(), name="kro"))
@@ -267,10 +268,10 @@ class Runtime:
             **arguments,
         )
 
-    def _core_watch(self, resource: Resource, sink: Any) -> None:
+    def _core_watch(self, resource: Resource, sink: Any, known: Callable[[], Any]) -> None:
         assert self.watches is not None
         name = f"{resource.plural}.{resource.group}"
-        self._core.append((name, self.watches.start(name, resource, sink, owner=resource)))
+        self._core.append((name, self.watches.start(name, resource, sink, owner=resource, known=known)))
 
     async def _work(self, group: asyncio.TaskGroup, lead: asyncio.Event | None) -> None:
         """Wait for the core watches, then take keys from the queues for ever."""

@@ -131,7 +131,8 @@ class Serving:
         if served is None:
             instances = InstanceStore(resource, self._wake, self._gone, by_uid=self.kinds.by_uid, room=self._room)
             sink = InstanceSink(instances, self._counter(resource))
-            watch = self.watches.start(f"{resource.plural}.{resource.group}", resource, sink, owner=resource)
+            name = f"{resource.plural}.{resource.group}"
+            watch = self.watches.start(name, resource, sink, owner=resource, known=instances.versions)
             served = Served(resource, instances, watch, dropped=sink.dropped)
             self.kinds.add(served)
         return served

@@ -328,6 +328,10 @@ class ChildStore:
         self._strangers.pop(resource, None)
         self._told.pop(resource, None)
 
+    def versions(self, resource: Resource) -> dict[tuple[str, str], str]:
+        """The version of every object of a kind, by namespace and name."""
+        return {(key.namespace, key.name): self._children[key].version for key in self._by_resource.get(resource, ())}
+
     def count(self, resource: Resource) -> int:
         return len(self._by_resource.get(resource, ()))
 
@@ -524,6 +528,10 @@ class InstanceStore:
         """Whether it is not just at hand."""
         known = self._instances.get(key)
         return known is not None and (known.held is None or known.held.is_packed)
+
+    def versions(self) -> dict[tuple[str, str], str]:
+        """The version of every instance, by namespace and name."""
+        return {(key.namespace, key.name): version_of(known.head) for key, known in self._instances.items()}
 
     def key_by_uid(self, uid: str) -> Key | None:
         return self._by_uid.get(uid)

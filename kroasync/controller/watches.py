@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Hashable, Iterable
 from contextvars import Context
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 
 from kroasync.controller.projection import Projection
@@ -136,6 +137,10 @@ class ExternalSink:
             self._wake_all()
         self.heard(changed and bool(self.holders))
 
+    def versions(self) -> dict[tuple[str, str], str]:
+        """The version of every object, by namespace and name."""
+        return {(key.namespace, key.name): found.version for key, found in self.objs.items()}
+
     def _forget(self, obj: Obj) -> bool:
         return self.objs.pop(key_of(self.target.resource, obj), None) is not None
 
@@ -233,7 +238,8 @@ class Watches:
         """Watch a kind's managed objects for an owner; one watch serves all owners."""
         sink = ChildSink(self._children, resource, self._counter(resource))
         name = f"watch children {resource.plural}.{resource.group or 'core'}/{resource.version}"
-        return self._hold(("children", resource), owner, name, resource, sink, {"label_selector": CHILD_SELECTOR})
+        arguments = {"label_selector": CHILD_SELECTOR, "known": partial(self._children.versions, resource)}
+        return self._hold(("children", resource), owner, name, resource, sink, arguments)
 
     def children_of(self, owner: Hashable) -> set[Resource]:
         """The kinds whose managed objects the owner watches."""
@@ -298,6 +304,7 @@ class Watches:
             "namespace": target.namespace,
             "label_selector": target.selector,
             "field_selector": f"metadata.name={target.name}" if target.name else "",
+            "known": sink.versions,
         }
         name = (
             f"watch external {target.resource.plural} {target.namespace or '*'}/{target.name or target.selector or '*'}"

@@ -18,6 +18,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -47,11 +48,13 @@ from kroasync.kube.lanes import Lanes
 from kroasync.kube.outage import Outage
 from kroasync.kube.standing import Standing
 from kroasync.metrics import Metrics
-from kroasync.model.objects import Key, Obj, Resource, metadata, name_of, namespace_of
+from kroasync.model.objects import Key, Obj, Resource, metadata, name_of, namespace_of, version_of
 
 log = logging.getLogger("kube.client")
 
 JSON: Final = "application/json"
+# Of each object of a list its metadata, where the server can; else the whole object, which will do.
+METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 # JSON is YAML, so an apply needs no YAML writer.
 APPLY_PATCH: Final = "application/apply-patch+yaml"
@@ -63,6 +66,7 @@ _WARNINGS_KEPT: Final = 256
 _QUERIES_KEPT: Final = 64
 # Of more objects that cannot be read the names are not told.
 _ODD_KEPT: Final = 256
+_PAGE_ITEMS: Final = 500
 # The items of a list's first page, and by how much the next may have more, or fewer when it was too long.
 _FIRST_PAGE: Final = 32
 _PAGE_GROWTH: Final = 8
@@ -101,6 +105,8 @@ class Client:
         self.metrics = metrics
         self.standing = Standing(time.monotonic)
         self.outage = Outage()
+        # Comparisons of what watches told with what is there are made one at a time.
+        self.comparing = asyncio.Lock()
         self._may_write = may_write
         self._is_closed = False
         self._left_unanswered = False
@@ -123,6 +129,7 @@ class Client:
         query: Mapping[str, str] | None = None,
         body: Obj | Sequence[Any] | bytes | None = None,
         content_type: str = JSON,
+        accept: str = "",
         timeout_s: float = _DEFAULT_TIMEOUT_S,
     ) -> Obj:
         """The JSON object the server answers; raises ApiError. `path` may carry a query of its own."""
@@ -137,6 +144,7 @@ class Client:
         query: Mapping[str, str] | None = None,
         body: Obj | Sequence[Any] | bytes | None = None,
         content_type: str = JSON,
+        accept: str = "",
         timeout_s: float = _DEFAULT_TIMEOUT_S,
         most_bytes: int | None = None,
     ) -> bytes:
@@ -146,9 +154,10 @@ class Client:
         renewed = False
         for attempt in range(1, _ATTEMPTS + 1):
             headers = await self._headers()
+            sent = {**headers, "Accept": accept} if accept else headers
             try:
                 async with self._lanes.place():
-                    content = await self._send(method, url, headers, data, content_type, timeout_s, most_bytes)
+                    content = await self._send(method, url, sent, data, content_type, timeout_s, most_bytes)
                 self.standing.answered(method, path, None)
                 return content
             except UnauthorizedError as error:
@@ -302,7 +311,7 @@ class Client:
         *,
         label_selector: str = "",
         field_selector: str = "",
-        limit: int = 500,
+        limit: int = _PAGE_ITEMS,
         keep: Callable[[Obj], Any] | None = None,
     ) -> tuple[list[Any], str]:
         """Every object, with `apiVersion` and `kind` filled in, and the resourceVersion of the whole list.
@@ -311,32 +320,40 @@ class Client:
         what `keep` answers outlives its page. When the snapshot expires between two pages the list begins again;
         raises GoneError when that goes on.
         """
-        query = _selectors(label_selector, field_selector)
-        path = path_of(Key(resource, namespace, ""))
-        for _ in range(_SNAPSHOTS - 1):
-            try:
-                return await self._pages(resource, path, query, limit, keep)
-            except GoneError:
-                continue
-        return await self._pages(resource, path, query, limit, keep)
+        pages = _Pages(resource, namespace, _selectors(label_selector, field_selector), limit, "")
+        return await self._snapshot(pages, keep)
 
-    async def _pages(
+    async def versions(
         self,
         resource: Resource,
-        path: str,
-        query: Mapping[str, str],
-        limit: int,
-        keep: Callable[[Obj], Any] | None,
-    ) -> tuple[builtins.list[Any], str]:
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> tuple[dict[tuple[str, str], str], str]:
+        """The resourceVersion of every object, by namespace and name, and that of the whole list; in pages."""
+        pages = _Pages(resource, namespace, _selectors(label_selector, field_selector), _PAGE_ITEMS, METADATA_ONLY)
+        found, version = await self._snapshot(pages, lambda obj: ((namespace_of(obj), name_of(obj)), version_of(obj)))
+        return dict(found), version
+
+    async def _snapshot(self, pages: "_Pages", keep: Callable[[Obj], Any] | None) -> tuple[builtins.list[Any], str]:
+        for _ in range(_SNAPSHOTS - 1):
+            try:
+                return await self._read(pages, keep)
+            except GoneError:
+                continue
+        return await self._read(pages, keep)
+
+    async def _read(self, pages: "_Pages", keep: Callable[[Obj], Any] | None) -> tuple[builtins.list[Any], str]:
         kept: list[Any] = []
+        resource, limit, path = pages.resource, pages.limit, path_of(Key(pages.resource, pages.namespace, ""))
         api_version, kind = resource.api_version, resource.kind
         size, growth, token = min(limit, _FIRST_PAGE), _PAGE_GROWTH, ""
         while True:
-            page_query = {**query, "limit": str(size)} | ({"continue": token} if token else {})
+            page_query = {**pages.selectors, "limit": str(size)} | ({"continue": token} if token else {})
+            most_bytes = _PAGE_BYTES_MOST if size > 1 else OBJECT_BYTES_MOST
             try:
-                content = await self.raw(
-                    "GET", path, query=page_query, most_bytes=_PAGE_BYTES_MOST if size > 1 else OBJECT_BYTES_MOST
-                )
+                content = await self.raw("GET", path, query=page_query, accept=pages.accept, most_bytes=most_bytes)
             except AnswerTooLongError:
                 if size == 1:
                     raise
@@ -510,6 +527,17 @@ class _Body(aiohttp.BytesPayload):
             raise
         self._has_left = True
         await super().write_with_length(writer, content_length)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pages:
+    """A list to be read in pages of at most `limit` items."""
+
+    resource: Resource
+    namespace: str
+    selectors: Mapping[str, str]
+    limit: int
+    accept: str
 
 
 def path_of(key: Key, subresource: str | None = None) -> str:

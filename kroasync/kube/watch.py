@@ -4,13 +4,17 @@ A watch must not die, nor fall silent unnoticed: the server ends each one after 
 keep the resourceVersion young, a connection without a byte for the idle deadline is dropped, an expired
 version means a new list, and every failure is followed by a capped and jittered pause. An object the sink raises for
 is left out. Only a sink that raises for the rest of a list, which is a bug of its own, ends `run()`.
+
+An event that never comes would go unnoticed for ever. So about every ten minutes, between two watches, names and
+versions are listed and compared with what is `known`. What differs may only be late: it counts when the watch has come
+as far as that list, and then all is listed again.
 """
 
 import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
 
 import aiohttp
@@ -31,7 +35,7 @@ from kroasync.kube.errors import (
     error_of_status,
 )
 from kroasync.kube.lanes import LANE
-from kroasync.model.objects import Key, Obj, Resource, is_older
+from kroasync.model.objects import Key, Obj, Resource, is_newer, is_older
 
 log = logging.getLogger("watch-manager")
 
@@ -39,6 +43,7 @@ LINE_LIMIT: Final = OBJECT_BYTES_MOST + 4096
 SERVER_TIMEOUT_S: Final = (240.0, 300.0)
 IDLE_DEADLINE_S: Final = 150.0
 BACKOFF_S: Final = (0.2, 30.0)
+COMPARE_S: Final = (480.0, 720.0)
 # A watch that the server ends sooner than this counts as a failure, or two sides in a hurry would spin.
 _SHORTEST_S: Final = 1.0
 # So many lists in a row that are older than what was known are taken for a store that was restored from a backup.
@@ -66,6 +71,21 @@ class Sink(Protocol):
 
     def event(self, type: str, obj: Obj) -> None:
         """One change: `ADDED`, `MODIFIED` or `DELETED`, with the object as it is, or last was."""
+
+
+def is_lost(known: str | None, there: str | None, at: str) -> bool:
+    """Whether what is known of an object (its version, None if there is none) is behind a list of version `at`."""
+    if there is None:
+        return known is not None and not is_newer(known, at)
+    return known is None or is_older(known, there)
+
+
+def differing(
+    known: Mapping[tuple[str, str], str], there: Mapping[tuple[str, str], str], at: str
+) -> dict[tuple[str, str], str | None]:
+    """The version of objects that are not known as a list of version `at` has them; None for those it has not."""
+    places = dict.fromkeys((*there, *known))
+    return {place: there.get(place) for place in places if is_lost(known.get(place), there.get(place), at)}
 
 
 class BadEventError(Exception):
@@ -122,6 +142,8 @@ class Watch:
         server_timeout_s: tuple[float, float] = SERVER_TIMEOUT_S,
         idle_deadline_s: float = IDLE_DEADLINE_S,
         backoff_s: tuple[float, float] = BACKOFF_S,
+        known: Callable[[], Mapping[tuple[str, str], str]] | None = None,
+        compare_s: tuple[float, float] = COMPARE_S,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.resource = resource
@@ -140,6 +162,12 @@ class Watch:
         self._server_timeout_s = server_timeout_s
         self._idle_deadline_s = idle_deadline_s
         self._backoff_s = backoff_s
+        self._known = known
+        self._compare_s = compare_s
+        self._compare_at = clock() + self._rng.uniform(*compare_s)
+        # The version of objects that were not known as a list had them (None: it had none), and that of the list.
+        self._suspects: dict[tuple[str, str], str | None] = {}
+        self._suspected_at = ""
         self._sleep = sleep
         self._failures = 0
         self._absences = 0
@@ -176,6 +204,8 @@ class Watch:
         try:
             if self._version is None:
                 await self._list()
+            elif self._known is not None and self._clock() >= self._compare_at:
+                await self._compare(self._known)
             await self._follow()
         except NotFoundError as error:
             return self._on_missing(error)
@@ -234,6 +264,44 @@ class Watch:
             if metrics:
                 metrics.kroasync_watch_relists_total.inc(self._gvr)
 
+    async def _compare(self, known: Callable[[], Mapping[tuple[str, str], str]]) -> None:
+        """Look for objects that are not known as they are. A failure is no matter: the next look is in some minutes."""
+        comparing = self._client.comparing
+        if comparing.locked():
+            return
+        self._compare_at = self._clock() + self._rng.uniform(*self._compare_s)
+        async with comparing:
+            try:
+                there, version = await self._client.versions(
+                    self.resource,
+                    self._namespace,
+                    label_selector=self._selectors["labelSelector"],
+                    field_selector=self._selectors["fieldSelector"],
+                )
+            except ApiError as error:
+                log.debug("%s: not compared: %s", self._gvr, error)
+                return
+        self._suspects, self._suspected_at = differing(known(), there, version), version
+
+    def _confirm(self) -> None:
+        """Raises GoneError if what differed does so still, although the watch has come that far."""
+        if not self._suspects or self._known is None or is_older(self._version or "", self._suspected_at):
+            return
+        suspects, self._suspects = self._suspects, {}
+        known = self._known()
+        lost = [place for place, version in suspects.items() if is_lost(known.get(place), version, self._suspected_at)]
+        if not lost:
+            return
+        if self._client.metrics:
+            self._client.metrics.kroasync_watch_lost_total.inc(self._gvr, by=len(lost))
+        log.warning(
+            "%s: %d events never came (one about %s), listing again",
+            self._gvr,
+            len(lost),
+            "/".join(filter(None, lost[0])),
+        )
+        raise GoneError("events were lost", reason="Lost")
+
     def _refuse_stale(self, version: str) -> None:
         """A replica that lags behind would bring back what is gone: raises StaleListError, but not for ever."""
         if is_older(version, self._newest) and self._stale_lists < _STALE_LISTS:
@@ -283,6 +351,7 @@ class Watch:
             if number % _LINES_PER_TURN == 0:
                 await asyncio.sleep(0)
         self._heard_at = self._clock()
+        self._confirm()
 
     def _line(self, line: bytes) -> None:
         try:

@@ -954,6 +954,10 @@ class Stream:
         self._ended = True
         self.wake()
 
+    def lose(self) -> None:
+        """What has happened so far and was not told yet never is."""
+        self._at = self._server.version
+
     def cut(self, error: Exception) -> None:
         """The connection breaks."""
         self._error = error

@@ -470,3 +470,27 @@ def test_instances_that_came_and_went_leave_nothing_in_memory() -> None:
 
     grown = virtual.run(main())
     assert {name: count for name, count in grown.items() if count >= 20} == {}
+
+
+def test_a_deletion_nobody_told_is_noticed() -> None:
+    """Names and versions are compared now and then; at most one list of a kind in eight minutes."""
+
+    async def main() -> None:
+        cluster = Cluster()
+        await cluster.define(GOOD)
+        await cluster.make(GOOD, 0)
+        await cluster.until(lambda: cluster.active(GOOD) == 1, 10)
+        child = cluster.server.objects(CONFIGMAPS)[0]["metadata"]
+        await asyncio.sleep(1)
+        await cluster.user.delete(Key(CONFIGMAPS, child["namespace"], child["name"]))
+        for stream in cluster.server.streams():
+            stream.lose()
+
+        def is_back() -> bool:
+            found = cluster.server.stored(CONFIGMAPS, child["namespace"], child["name"])
+            return found is not None and found.uid != child["uid"]
+
+        assert await cluster.until(is_back, 1200) > 60
+        await cluster.stop()
+
+    virtual.run(main())

@@ -1,6 +1,7 @@
 """Which generated kinds are served, by which graph, and what they make be watched."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,7 +90,10 @@ class Bench:
             metrics=self.metrics,
         )
 
-    def make(self, client: object, resource: Resource, *, sink: Any, **selectors: str) -> FakeWatch:
+    def make(
+        self, client: object, resource: Resource, *, sink: Any, known: Callable[[], object], **selectors: str
+    ) -> FakeWatch:
+        assert isinstance(known(), dict)
         watch = FakeWatch(resource, sink, selectors, error=self.error)
         if self.auto:
             watch.synced.set()

@@ -600,6 +600,75 @@ def test_a_line_without_end_is_not_held_for_ever() -> None:
         reader.feed(b"9abc")
 
 
+class Knowing(Recorder):
+    """A sink that knows the versions of what it was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: dict[tuple[str, str], str] = {}
+
+    def replace(self, items: list[Obj], version: str) -> None:
+        self.known = {("", i["metadata"]["name"]): i["metadata"]["resourceVersion"] for i in items}
+        super().replace(items, version)
+
+    def event(self, type: str, obj: Obj) -> None:
+        place = ("", obj["metadata"]["name"])
+        if type == "DELETED":
+            self.known.pop(place, None)
+        else:
+            self.known[place] = obj["metadata"]["resourceVersion"]
+        super().event(type, obj)
+
+
+def later(*objs: Obj) -> Obj:
+    return {"items": list(objs), "metadata": {"resourceVersion": "20"}}
+
+
+BOOKMARK = line("BOOKMARK", version=20)
+
+
+@pytest.mark.parametrize(
+    ("there", "told"),
+    [
+        (later(obj("b", 1)), "one event"),
+        (later(obj("a", 1), obj("b", 15)), "one event"),
+        (later(obj("a", 1), obj("b", 1), obj("c", 15)), "one event"),
+        (later(), "two events"),
+    ],
+    ids=["deletion", "change", "creation", "all"],
+)
+async def test_an_event_that_never_comes_is_noticed(
+    api: Any, there: Obj, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Objects a and b of version 1 were listed; the watch tells nothing."""
+    watches = [api.stream(line("BOOKMARK", version=11)), api.stream(BOOKMARK, then="hang")]
+    serve(api, [api.json(listed("a", "b")), api.json(there)], watches)
+    sink, metrics = Knowing(), Metrics()
+    async with running(api, sink, known=lambda: sink.known, compare_s=(0.0, 0.0), metrics=metrics):
+        await sink.count(2)
+    assert sink.known == {("", i["metadata"]["name"]): i["metadata"]["resourceVersion"] for i in there["items"]}
+    count = 2 if told == "two events" else 1
+    assert f"{count} events never came" in caplog.text
+    assert f'kroasync_watch_lost_total{{gvr="{APPS}"}} {count}.0' in metrics.render().decode()
+
+
+async def test_an_event_that_is_only_late_is_waited_for(api: Any) -> None:
+    """What is compared is metadata, and nothing is listed again."""
+    watches = [
+        api.stream(line("BOOKMARK", version=11)),
+        api.stream(line("DELETED", "a", 15), line("MODIFIED", "b", 16), line("ADDED", "c", 25), BOOKMARK, then="hang"),
+    ]
+    serve(api, [api.json(listed("a", "b")), api.json(later(obj("b", 16)))], watches)
+    sink = Knowing()
+    async with running(api, sink, known=lambda: sink.known, compare_s=(0.0, 0.0)) as watch:
+        await sink.last("ADDED", "c")
+        await asyncio.sleep(0.05)
+        assert watch.relists == 0
+    assert [what for what, _ in sink.log] == ["replace", "DELETED", "MODIFIED", "ADDED"]
+    accepted = [seen.headers["Accept"] for seen in api.seen if "PartialObjectMetadataList" in seen.headers["Accept"]]
+    assert len(accepted) == 1
+
+
 async def test_watches_of_one_client_tell_an_outage_once(api: Any, caplog: pytest.LogCaptureFixture) -> None:
     away = api.json({"kind": "Status"}, 500)
     answers = [away] * 12
