@@ -115,7 +115,8 @@ def _building(
     needs = {one.entry.id: one.dependencies for one in linked if declared.owns(one.entry)}
     order = yield from _order(needs, declared)
     yield
-    nodes = yield from _nodes(linked, dag.apply_orders(needs) if order else {}, declared)
+    waves = (yield from dag.numbering(needs)) if order else {}
+    nodes = yield from _nodes(linked, waves, declared)
     template = status.status_template(definition.status)
     leaves, status_schema = yield from status.compiling_status(template, declared)
     yield

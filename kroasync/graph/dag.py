@@ -4,7 +4,6 @@ Every function takes `needs`: node -> the nodes it needs, keys in declaration or
 order, so a result depends on the edges and the declaration alone.
 """
 
-import heapq
 from collections.abc import Collection, Mapping
 from typing import Final, TypeAlias
 
@@ -28,45 +27,44 @@ def order(needs: Needs) -> tuple[str, ...]:
 
 def ordering(needs: Needs) -> Steps[tuple[str, ...]]:
     """`order` in steps."""
-    places = {node: place for place, node in enumerate(needs)}
-    ids = tuple(needs)
-    missing = {node: len(set(others)) for node, others in needs.items()}
-    users: dict[str, list[int]] = {node: [] for node in needs}
-    for node, others in needs.items():
-        for other in set(others):
-            users[other].append(places[node])
-    yield
-    ready = [places[node] for node, count in missing.items() if not count]
+    index = {node: place for place, node in enumerate(needs)}
+    graph = yield from _building(needs)
     found: list[str] = []
-    while ready:
-        node = ids[heapq.heappop(ready)]
-        found.append(node)
-        for place in users[node]:
-            missing[ids[place]] -= 1
-            if not missing[ids[place]]:
-                heapq.heappush(ready, place)
-        if len(found) % _STEP == 0:
-            yield
+    try:
+        for node in nx.lexicographical_topological_sort(graph, key=index.__getitem__):
+            found.append(node)
+            if len(found) % _STEP == 0:
+                yield
+    except nx.NetworkXUnfeasible:
+        # Told when everything outside of the cycle is ordered.
+        pass
     return tuple(found)
 
 
 def layers(needs: Needs) -> tuple[tuple[str, ...], ...]:
     """Waves of removal: first the nodes nobody needs, then those only the first wave needs, and so on."""
-    waves = apply_orders(needs)
-    found: list[list[str]] = [[] for _ in range(max(waves.values(), default=0))]
-    for node in needs:
-        found[-waves[node]].append(node)
-    return tuple(map(tuple, found))
+    return drained(_layering(needs))
 
 
 def apply_orders(needs: Needs) -> dict[str, int]:
     """Number of each node's wave, counted from what is removed last, which is 1."""
-    waves = dict.fromkeys(needs, 0)
-    for node in reversed(order(needs)):
-        for other in needs[node]:
-            waves[other] = max(waves[other], waves[node] + 1)
-    last = max(waves.values(), default=0)
-    return {node: last + 1 - wave for node, wave in waves.items()}
+    return drained(numbering(needs))
+
+
+def numbering(needs: Needs) -> Steps[dict[str, int]]:
+    """`apply_orders` in steps."""
+    waves = yield from _layering(needs)
+    return {node: len(waves) - place for place, wave in enumerate(waves) for node in wave}
+
+
+def _layering(needs: Needs) -> Steps[tuple[tuple[str, ...], ...]]:
+    index = {node: place for place, node in enumerate(needs)}
+    graph = yield from _building(needs)
+    found = []
+    for layer in nx.topological_generations(graph.reverse(copy=False)):
+        found.append(tuple(sorted(layer, key=index.__getitem__)))
+        yield
+    return tuple(found)
 
 
 def cycles(needs: Needs) -> tuple[tuple[str, ...], ...]:
@@ -100,7 +98,17 @@ def _cycle(needs: Needs, start: str, group: Collection[str]) -> tuple[str, ...]:
 
 
 def _graph(needs: Needs) -> "nx.DiGraph[str]":
+    """Edges from who needs to what is needed."""
+    return drained(_building(needs)).reverse()
+
+
+def _building(needs: Needs) -> Steps["nx.DiGraph[str]"]:
+    """Edges from what is needed to who needs it: the way the order goes."""
     graph: nx.DiGraph[str] = nx.DiGraph()
     graph.add_nodes_from(needs)
-    graph.add_edges_from((node, other) for node, others in needs.items() for other in others)
+    yield
+    for count, (node, others) in enumerate(needs.items(), 1):
+        graph.add_edges_from((other, node) for other in others)
+        if count % _STEP == 0:
+            yield
     return graph

@@ -217,7 +217,7 @@ class Targets:
     def told(self, rng: random.Random) -> None:
         """An object as a broken server or a proxy may answer it: nulls and wrong types at every place."""
         instances = InstanceStore(_CONFIGS, lambda key: None, lambda key, gone: None)
-        children = ChildStore(str)
+        children = ChildStore(str, claims=lambda key, obj: True)
         sinks = (InstanceSink(instances), ChildSink(children, _CONFIGS), RevisionStore(str))
         for number in range(3):
             obj = decoded(json.dumps(mutated(_TOLD, rng)).encode("utf-8", "surrogatepass"))
