@@ -229,7 +229,7 @@ class Targets:
             for sink in sinks:
                 # Each keeps what it is given.
                 sink.event(rng.choice(("ADDED", "MODIFIED", "DELETED")), json.loads(json.dumps(obj)))
-                sink.replace([json.loads(json.dumps(obj))], str(number))
+                sink.replace([sink.keep(json.loads(json.dumps(obj)))], str(number))
             number_of(obj)
             plan_teardown(obj, children.members(_TOLD_INSTANCE))
             contenders(obj, {"data": {"a": []}}, "us")
