@@ -86,9 +86,15 @@ def by_apply(alice: User, path: str, meta: Obj) -> bool:
 
 
 def by_update(alice: User, path: str, meta: Obj) -> bool:
-    obj = dict(alice.read(path) or {})
-    obj["metadata"] = {**obj["metadata"], **meta}
-    return alice.is_refused("PUT", path, obj)
+    """Whatever version it has: a conflict is tried again."""
+    while True:
+        obj = dict(alice.read(path) or {})
+        obj["metadata"] = {**obj["metadata"], **meta}
+        try:
+            return alice.is_refused("PUT", path, obj)
+        except RefusedError as error:
+            if error.status != 409:
+                raise
 
 
 WAYS = [by_merge, by_json_patch, by_apply, by_update]
