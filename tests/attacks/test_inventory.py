@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,13 +101,20 @@ def flood(alice: User, lab: Lab, name: str, group_kinds: Sequence[str]) -> None:
 @pytest.fixture
 def observed(
     lab: Lab, deputy: Callable[..., tuple[User, list[str]]], stand_in: Any, tmp_path: Path
-) -> ControllerProcess:
+) -> Iterator[ControllerProcess]:
     """A controller with an account of its own: what it is made to ask for is no fault of the session's."""
     user, _ = deputy()
     process: ControllerProcess = stand_in(kubeconfig=write_kubeconfig(tmp_path / "kubeconfig", user))
     process.wait_ready()
     lab.controller = process
-    return process
+    yield process
+    # The session's controller, which takes over now, is not the one to be attacked.
+    kind = lab.cluster.path("Flooded", lab.namespace, api_version=f"{lab.group}/v1alpha1")
+    for obj in lab.cluster.list(kind):
+        lab.cluster.merge(
+            f"{kind}/{obj['metadata']['name']}",
+            {"metadata": {"annotations": {KINDS: None, HASH: None}, "finalizers": None}},
+        )
 
 
 def listed_kinds(cluster: Cluster) -> list[str]:
