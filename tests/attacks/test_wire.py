@@ -58,9 +58,10 @@ def test_metadata_that_is_null_ends_no_process(lab: Lab, proxy: Proxy) -> None:
     lab.instance("Nulls", spec={"v": "0"})
     lab.instance("Nulls", "bystander", spec={"v": "0"})
     lab.await_state("Nulls", "bystander")
-    pid = lab.controller.pid
+    pid, name = lab.controller.pid, lab.definition_name("Nulls")
+    revisions = lab.cluster.path("GraphRevision")
     kinds = {"Nulls", "ConfigMap", "ResourceGraphDefinition", "GraphRevision", "CustomResourceDefinition"}
-    for turn, (_name, nulls) in enumerate(NULLS.items(), start=1):
+    for turn, nulls in enumerate(NULLS.values(), start=1):
 
         def changed(_path: str, event: Event, nulls: Obj = nulls) -> Event:
             found = event.get("object", {})
@@ -71,7 +72,12 @@ def test_metadata_that_is_null_ends_no_process(lab: Lab, proxy: Proxy) -> None:
 
         proxy.event = changed
         lab.edit("Nulls", spec={"v": str(turn)})
-        name = lab.definition_name("Nulls")
+        lab.instance("Nulls", f"short-{turn}", spec={"v": "0"})
+        lab.cluster.delete(lab.path("Nulls", f"short-{turn}"))
+        # What is being deleted is asked for its finalizers.
+        for revision in lab.cluster.list(revisions, f"kro.run/resource-graph-definition-name={name}"):
+            lab.cluster.delete(f"{revisions}/{revision['metadata']['name']}")
+        lab.definition_name("Nulls")
         lab.cluster.merge(
             lab.cluster.path("ResourceGraphDefinition", "", name), {"metadata": {"labels": {"turn": str(turn)}}}
         )
@@ -106,12 +112,12 @@ def test_a_write_answered_200_with_a_failure_in_it_failed(lab: Lab, proxy: Proxy
     proxy.answer = answer
     lab.instance("Told")
     eventually(lambda: asked, what="the child is applied")
-    told = eventually(
-        lambda: lab.read("Told"),
-        lambda obj: LIES[lie]["message"] in str(obj.get("status", {}).get("conditions", "")),
-        what="the instance says what the server said",
-    )
-    assert condition(told, "Ready")["status"] != "True"
+
+    def is_noticed() -> bool:
+        return len(asked) > 1 or LIES[lie]["message"] in str(lab.read("Told").get("status", {}).get("conditions", ""))
+
+    eventually(is_noticed, what="it is tried again, or the instance says what the server said")
+    assert condition(lab.read("Told"), "Ready").get("status") != "True"
     proxy.answer = lambda _request: None
     lab.await_state("Told", timeout_s=30)
     assert lab.child("ConfigMap", "one-c")["data"] == {"v": "1"}
@@ -129,8 +135,9 @@ def test_a_list_answered_200_with_a_failure_in_it_is_no_empty_list(lab: Lab, pro
         if request.path != path:
             return None
         asked.append(request)
-        status = failure(410, "Expired", "too old") if request.is_watch else failure(500, "InternalError", "no etcd")
-        return Answer(body=status)
+        if request.is_watch:
+            return Answer(body=failure(410, "Expired", "too old"), status=410)
+        return Answer(body=failure(500, "InternalError", "no etcd"))
 
     proxy.answer = answer
     began = time.monotonic()
@@ -180,8 +187,12 @@ def test_an_outage_is_told_once_and_so_is_its_end(lab: Lab, proxy: Proxy) -> Non
     lab.await_state("Away0")
 
     def told() -> list[Obj]:
-        return [line for line in lab.controller.lines() if line.get("level", "").lower() in TELLING]
+        found = [line for line in lab.controller.lines() if line.get("level", "").lower() in TELLING]
+        return [line for line in found if line.get("msg") != "pass"]
 
+    # The last Events are written.
+    for _ in for_a_while(lambda: None, seconds=2.0):
+        pass
     before = len(told())
     proxy.cut()
     eventually(lambda: lab.controller.get("/readyz")[0] == 500, timeout_s=30, what="it is unready")
@@ -194,5 +205,8 @@ def test_an_outage_is_told_once_and_so_is_its_end(lab: Lab, proxy: Proxy) -> Non
     proxy.mend()
     lab.controller.wait_ready(60)
     assert repair_s(lab, "ConfigMap", "one-c", timeout_s=60) < 60
-    after = [line for line in told()[before:] if "watch" in line.get("logger", "") or "server" in str(line.get("msg"))]
+    eventually(lambda: told()[before:], timeout_s=60, what="its end is told")
+    for _ in for_a_while(lambda: None, seconds=2.0):
+        pass
+    after = told()[before:]
     assert len(after) == 1, [line.get("msg") for line in after]
