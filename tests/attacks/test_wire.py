@@ -77,7 +77,6 @@ def test_metadata_that_is_null_ends_no_process(lab: Lab, proxy: Proxy) -> None:
         # What is being deleted is asked for its finalizers.
         for revision in lab.cluster.list(revisions, f"kro.run/resource-graph-definition-name={name}"):
             lab.cluster.delete(f"{revisions}/{revision['metadata']['name']}")
-        lab.definition_name("Nulls")
         lab.cluster.merge(
             lab.cluster.path("ResourceGraphDefinition", "", name), {"metadata": {"labels": {"turn": str(turn)}}}
         )
