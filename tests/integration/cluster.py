@@ -33,6 +33,9 @@ _WELL_KNOWN = {
     "Ingress": "networking.k8s.io/v1",
     "NetworkPolicy": "networking.k8s.io/v1",
     "CronJob": "batch/v1",
+    "Role": "rbac.authorization.k8s.io/v1",
+    "RoleBinding": "rbac.authorization.k8s.io/v1",
+    "ClusterRoleBinding": "rbac.authorization.k8s.io/v1",
     "ClusterRole": "rbac.authorization.k8s.io/v1",
     "PriorityClass": "scheduling.k8s.io/v1",
     "CustomResourceDefinition": "apiextensions.k8s.io/v1",
@@ -55,12 +58,12 @@ class RefusedError(Exception):
 
 
 class Cluster:
-    """The API server as its administrator sees it."""
+    """The API server as its administrator sees it, or the owner of a token."""
 
-    def __init__(self, playground: Playground) -> None:
+    def __init__(self, playground: Playground, *, token: str = "") -> None:
         self.playground = playground
         self._netloc = urlsplit(playground.server).netloc
-        self._token = playground.admin_token
+        self._token = token or playground.admin_token
         self._tls = ssl.create_default_context(cafile=str(playground.certificate))
         # One per thread; a connection serves one request at a time.
         self._local = threading.local()

@@ -115,7 +115,15 @@ def controller_kubeconfig(playground: Playground, chart: Release, tmp_path_facto
 
 
 @pytest.fixture(scope="session")
-def controller(playground: Playground, chart: Release, controller_kubeconfig: Path) -> Iterator[ControllerProcess]:
+def controller_arguments() -> tuple[str, ...]:
+    """What every controller of the session is told, as the chart is installed."""
+    return ("--allow-crd-deletion",)
+
+
+@pytest.fixture(scope="session")
+def controller(
+    playground: Playground, chart: Release, controller_kubeconfig: Path, controller_arguments: tuple[str, ...]
+) -> Iterator[ControllerProcess]:
     """The session's controller, ready. A test that ends it starts it again.
 
     When the session ends, no request of it may have been forbidden.
@@ -123,7 +131,7 @@ def controller(playground: Playground, chart: Release, controller_kubeconfig: Pa
     process = ControllerProcess(
         kubeconfig=controller_kubeconfig,
         log=controller_kubeconfig.with_name("controller.log"),
-        arguments=("--allow-crd-deletion",),
+        arguments=controller_arguments,
     )
     process.start()
     try:

@@ -1,0 +1,194 @@
+"""Forged members: an object becomes an instance's only by what the controller itself wrote, where it may be.
+
+Labels, annotations and field manager can be copied by anybody; the name and namespace that they were made for cannot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.attacks.people import People, User, rule
+from tests.integration.cluster import (
+    APPLY,
+    Cluster,
+    Lab,
+    Obj,
+    applyset_id,
+    config,
+    config_map,
+    eventually,
+    for_a_while,
+    inventory_hash,
+)
+
+pytestmark = pytest.mark.integration
+
+HOLD = "example.com/hold"
+
+
+@pytest.fixture
+def victim(lab: Lab, neighbour: Callable[[str], Lab]) -> Iterator[Lab]:
+    """Bob's namespace, with an instance of the lab's kind `App`."""
+    lab.define("App", [config("cm", data={"v": "1"})])
+    bob = neighbour("bob")
+    bob.instance("App", "b1")
+    bob.await_state("App", "b1")
+    yield bob
+    for place in (lab, bob):
+        let_go(lab.cluster, place.namespace)
+
+
+def let_go(cluster: Cluster, namespace: str) -> None:
+    """Take the finalizers off what is left, so that the namespace can end."""
+    for obj in cluster.list(cluster.path("ConfigMap", namespace)):
+        if obj["metadata"].get("finalizers"):
+            cluster.merge(
+                cluster.path_of({**obj, "apiVersion": "v1", "kind": "ConfigMap"}), {"metadata": {"finalizers": None}}
+            )
+
+
+def forged(child: Obj, name: str, namespace: str, **meta: object) -> Obj:
+    """A ConfigMap with every label and annotation of a child, and its apply-order the last."""
+    found = child["metadata"]
+    annotations = {**found.get("annotations", {}), "internal.kro.run/apply-order": "9"}
+    return config_map(name, namespace, {"v": "x"}, labels=found["labels"], annotations=annotations, **meta)
+
+
+def is_left_alone(lab: Lab, made: Obj) -> bool:
+    """The object is there, and nobody asked for its deletion."""
+    found = lab.cluster.read(lab.cluster.path_of({**made, "apiVersion": "v1", "kind": "ConfigMap"})) or {}
+    meta = found.get("metadata", {})
+    return meta.get("uid") == made["metadata"]["uid"] and "deletionTimestamp" not in meta
+
+
+def apply_as_controller(user: User, obj: Obj) -> Obj:
+    """Server-side apply under the controller's own field manager: anybody may call himself that."""
+    path = f"{user.path_of(obj)}?fieldManager=kro.run/applyset&force=true"
+    return dict(user.call("PATCH", path, obj, content_type=APPLY))
+
+
+def test_a_parasite_elsewhere_blocks_no_deletion(lab: Lab, victim: Lab, people: People) -> None:
+    """Alice knows the UID of Bob's instance, and puts an object that looks like its child into her namespace."""
+    alice = people.editor(lab.namespace)
+    child = victim.child("ConfigMap", "b1-cm")
+    made = apply_as_controller(alice, forged(child, "parasite", lab.namespace, finalizers=[HOLD]))
+    lab.cluster.delete(victim.path("App", "b1"))
+    victim.await_gone(victim.path("App", "b1"))
+    assert victim.child("ConfigMap", "b1-cm") == {}
+    assert is_left_alone(lab, made)
+
+
+def test_a_parasite_of_the_same_name_elsewhere_blocks_no_deletion(lab: Lab, victim: Lab, people: People) -> None:
+    alice = people.editor(lab.namespace)
+    child = victim.child("ConfigMap", "b1-cm")
+    made = apply_as_controller(alice, forged(child, "b1-cm", lab.namespace, finalizers=[HOLD]))
+    lab.cluster.delete(victim.path("App", "b1"))
+    victim.await_gone(victim.path("App", "b1"))
+    assert is_left_alone(lab, made)
+
+
+def test_a_parasite_beside_the_children_blocks_no_deletion(lab: Lab, victim: Lab, people: People) -> None:
+    """Mallory may create and change ConfigMaps in Bob's namespace, and no more."""
+    mallory = people.holding(lab.namespace, {victim.namespace: [rule("get create patch", "configmaps")]})
+    child = victim.child("ConfigMap", "b1-cm")
+    made = apply_as_controller(mallory, forged(child, "parasite", victim.namespace, finalizers=[HOLD]))
+    lab.cluster.delete(victim.path("App", "b1"))
+    victim.await_gone(victim.path("App", "b1"))
+    assert is_left_alone(lab, made)
+
+
+def test_a_parasite_is_pruned_by_nobody(lab: Lab, victim: Lab, people: People) -> None:
+    """Nor does it take the place of the child: neither a change nor a loss of that reaches the parasite."""
+    alice = people.editor(lab.namespace)
+    child = victim.child("ConfigMap", "b1-cm")
+    made = apply_as_controller(alice, forged(child, "parasite", lab.namespace))
+    lab.define("App", [config("other", data={"v": "2"})])
+    eventually(lambda: victim.child("ConfigMap", "b1-other"), what="the new child")
+    victim.await_gone(victim.child_path("ConfigMap", "b1-cm"))
+    assert is_left_alone(lab, made)
+
+
+class Precious:
+    """Something of value in a namespace where Alice may only read and patch ConfigMaps."""
+
+    def __init__(self, people: People, alice_at: Lab, place: Lab) -> None:
+        self.place = place
+        group = alice_at.group
+        rights = {
+            alice_at.namespace: [rule("get create patch delete", "*", group)],
+            place.namespace: [rule("get patch", "configmaps")],
+        }
+        self.alice = people.holding(alice_at.namespace, rights)
+        self.made = place.cluster.create(config_map("precious", place.namespace, {"v": "gold"}))
+
+    def claim(self, child: Obj) -> None:
+        """Make it look like a child."""
+        apply_as_controller(self.alice, forged(child, "precious", self.place.namespace))
+
+    def is_safe(self) -> bool:
+        return is_left_alone(self.place, self.made)
+
+
+def test_a_patch_makes_the_controller_delete_a_strangers_object(lab: Lab, victim: Lab, people: People) -> None:
+    """In a namespace that no inventory of hers names."""
+    precious = Precious(people, lab, victim)
+    lab.instance("App", "a1")
+    lab.await_state("App", "a1")
+    precious.claim(lab.child("ConfigMap", "a1-cm"))
+    precious.alice.delete(lab.path("App", "a1"))
+    lab.await_gone(lab.path("App", "a1"))
+    assert all(for_a_while(precious.is_safe))
+
+
+def test_a_patch_makes_the_controller_delete_a_strangers_object_where_it_has_children(
+    lab: Lab, neighbour: Callable[[str], Lab], people: People
+) -> None:
+    """In a namespace where the definition puts a child of hers, so that the inventory names it."""
+    shared = neighbour("victim")
+    meta = {"name": "${schema.metadata.name}", "namespace": shared.namespace}
+    lab.define("Shared", [config("cm", data={"v": "1"}, metadata=meta)])
+    precious = Precious(people, lab, shared)
+    lab.instance("Shared", "a1")
+    lab.await_state("Shared", "a1")
+    precious.claim(shared.child("ConfigMap", "a1"))
+    precious.alice.delete(lab.path("Shared", "a1"))
+    lab.await_gone(lab.path("Shared", "a1"))
+    assert shared.child("ConfigMap", "a1") == {}
+    assert all(for_a_while(precious.is_safe))
+
+
+def test_an_inventory_that_names_a_strangers_namespace_deletes_nothing_there(
+    lab: Lab, victim: Lab, people: People
+) -> None:
+    """The inventory stands on her own instance: she writes the namespace in, with a hash that fits."""
+    precious = Precious(people, lab, victim)
+    lab.instance("App", "a1")
+    obj = lab.await_state("App", "a1")
+    precious.claim(lab.child("ConfigMap", "a1-cm"))
+    annotations = {
+        "applyset.kubernetes.io/contains-group-kinds": "ConfigMap",
+        "applyset.kubernetes.io/additional-namespaces": victim.namespace,
+        "internal.kro.run/applyset-inventory-hash": inventory_hash(applyset_id(obj), "ConfigMap", victim.namespace),
+    }
+    precious.alice.merge(lab.path("App", "a1"), {"metadata": {"annotations": annotations}})
+    precious.alice.delete(lab.path("App", "a1"))
+    lab.await_gone(lab.path("App", "a1"))
+    assert all(for_a_while(precious.is_safe))
+
+
+def test_a_child_without_its_seal_is_sealed_again_and_goes_with_its_instance(lab: Lab, victim: Lab) -> None:
+    """Bob takes the seal off, or puts another's on: it is a field of ours as any other."""
+    path = victim.child_path("ConfigMap", "b1-cm")
+    seal = victim.child("ConfigMap", "b1-cm")["metadata"]["annotations"]["kroasync.io/seal"]
+    for other in (None, "forged", seal[::-1]):
+        lab.cluster.merge(path, {"metadata": {"annotations": {"kroasync.io/seal": other}}})
+        victim.await_child(
+            "ConfigMap",
+            "b1-cm",
+            lambda obj: obj["metadata"].get("annotations", {}).get("kroasync.io/seal") == seal,
+        )
+    lab.cluster.delete(victim.path("App", "b1"))
+    victim.await_gone(victim.path("App", "b1"))
+    assert victim.child("ConfigMap", "b1-cm") == {}
