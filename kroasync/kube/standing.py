@@ -1,8 +1,8 @@
 """Whether the API server lets this process do its work, told by what it answers anyway.
 
 A credential that is no longer accepted stops everything. Of rights, only those that every controller needs count: to
-write definitions, revisions and Events. That some kind of instances or children is not granted is a matter of those who
-need it, and they say so. Open watches do not tell: the API server lets them go on until they end by themselves.
+read and write definitions, revisions and Events. That some kind of instances or children is not granted is a matter of
+those who need it, and they say so. Open watches do not tell: the API server lets them go on until they end.
 """
 
 import re
@@ -43,7 +43,9 @@ class Standing:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._credential = _Refusals()
-        self._rights = _Refusals()
+        # Apart, or a right to read would hide that there is none to write.
+        self._reads = _Refusals()
+        self._writes = _Refusals()
 
     def answered(self, method: str, path: str, error: ApiError | None) -> None:
         """The API server answered a request, with an error or without one."""
@@ -53,14 +55,15 @@ class Standing:
             self._credential.add(self._clock(), str(error))
             return
         self._credential.count = 0
-        if method == "GET" or not _NEEDED.search(path):
+        if not _NEEDED.search(path):
             return
+        rights = self._reads if method == "GET" else self._writes
         if isinstance(error, ForbiddenError) and not error.quotes_body:
-            self._rights.add(self._clock(), str(error))
+            rights.add(self._clock(), str(error))
         else:
-            self._rights.count = 0
+            rights.count = 0
 
     def problem(self) -> str | None:
         """What keeps this process from its work; None while nothing is known to."""
         now = self._clock()
-        return self._credential.problem(now) or self._rights.problem(now)
+        return self._credential.problem(now) or self._writes.problem(now) or self._reads.problem(now)

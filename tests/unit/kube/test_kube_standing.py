@@ -34,8 +34,17 @@ def test_a_credential_that_is_refused_for_long_stops_everything(path: str) -> No
     assert "refused for 18 s: Unauthorized" in str(after(*[("PATCH", path, REVOKED)] * 3))
 
 
-def test_a_right_every_controller_needs_is_missed() -> None:
-    assert "cannot patch" in str(after(*[("PATCH", STATUS, NO_RIGHT)] * 3))
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [("PATCH", STATUS, NO_RIGHT)] * 3,
+        [("GET", STATUS, NO_RIGHT)] * 3,
+        [("PATCH", STATUS, NO_RIGHT), ("GET", STATUS, None)] * 3,
+    ],
+    ids=["write", "read", "read-only"],
+)
+def test_a_right_every_controller_needs_is_missed(answers: list[tuple[str, str, ApiError | None]]) -> None:
+    assert "cannot patch" in str(after(*answers))
 
 
 @pytest.mark.parametrize(
