@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, Final
 
+from kroasync.controller.neighbour import KRO_NAMESPACES
 from kroasync.engine.allowance import EVALUATION_STEPS, PASS_STEPS
 from kroasync.engine.plan import MAX_OBJECT_BYTES
-from kroasync.model import names
 from kroasync.server import AddressError, parse_address
 
 DEFAULT_WORKERS: Final = 32
@@ -365,7 +365,7 @@ class Settings:
         "Prefixes of labels not copied from an instance to its children, besides those that configure something.",
     )
     kro_namespaces: tuple[str, ...] = _setting(
-        names.KRO_NAMESPACES,
+        KRO_NAMESPACES,
         _LIST,
         "Namespaces in which the Lease `controller.kro.run` is kro's: while it is renewed nothing is written.",
     )

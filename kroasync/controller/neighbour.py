@@ -18,6 +18,8 @@ from kroasync.model.objects import Obj, is_same, name_of, namespace_of
 
 log = logging.getLogger("kroasync.neighbour")
 
+# Where kro's chart puts it.
+KRO_NAMESPACES: Final = ("kro-system", "kro")
 _DURATION_S: Final = 15.0
 _LONGEST_DURATION_S: Final = 120.0
 ADVICE: Final = "two controllers would undo each other's work: scale kro to 0"

@@ -21,7 +21,7 @@ from kroasync.controller.fights import Fights
 from kroasync.controller.instances import Instances
 from kroasync.controller.inventories import InventoryKinds
 from kroasync.controller.kinds import ClusterKinds
-from kroasync.controller.neighbour import Neighbour
+from kroasync.controller.neighbour import KRO_NAMESPACES, Neighbour
 from kroasync.controller.outcomes import AWAY_S, Done, RetryAfter, Verdict
 from kroasync.controller.pacing import Pacing
 from kroasync.controller.revisions import REVISIONS, RevisionStore
@@ -41,7 +41,7 @@ from kroasync.kube.lanes import LANE
 from kroasync.kube.lease import LEASES
 from kroasync.kube.watch import Watch
 from kroasync.metrics import Metrics, gvr_path
-from kroasync.model.names import KRO_LEASE_NAME, KRO_NAMESPACES
+from kroasync.model.names import KRO_LEASE_NAME
 from kroasync.model.objects import Key, Obj, Resource, uid_of
 
 log = logging.getLogger("kroasync.runtime")

@@ -1,9 +1,8 @@
 """Whether the API server lets this process do its work, told by what it answers anyway.
 
 A credential that is no longer accepted stops everything. Of rights, only those that every controller needs count: to
-read and write definitions, revisions and Events. That some kind of instances or children is not granted is a matter
-of those who need it, and they say so. Open watches do not tell: the API server lets them go on until they end by
-themselves.
+read and write definitions, revisions and Events. That some kind of instances or children is not granted is a matter of
+those who need it, and they say so. Open watches do not tell: the API server lets them go on until they end.
 """
 
 import re

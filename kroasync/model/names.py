@@ -59,9 +59,8 @@ MANAGER_LABELLER: Final = "kro.run/labeller"
 MANAGER_STATUS: Final = "kro.run/status"
 
 LEASE_NAME: Final = "controller.kroasync"
-# kro's own, and where its chart puts it.
+# kro's own.
 KRO_LEASE_NAME: Final = "controller.kro.run"
-KRO_NAMESPACES: Final = ("kro-system", "kro")
 
 # Labels by which other tools claim objects: copied onto a child they would make those tools prune or adopt it.
 UNPROPAGATED_LABELS: Final = (
