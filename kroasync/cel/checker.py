@@ -6,7 +6,6 @@ spines of operators, which are walked in a loop.
 """
 
 import difflib
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
@@ -18,6 +17,7 @@ from kroasync.cel.literal_checks import literal_fault, shown
 from kroasync.cel.reads import find_reads
 from kroasync.cel.scopes import Scope
 from kroasync.cel.syntax import (
+    NO_LIMIT,
     Ast,
     Call,
     Checked,
@@ -51,7 +51,7 @@ from kroasync.cel.unify import Substitution, bounded
 from kroasync.cel.values import UInt
 
 
-def check(ast: Ast, env: Declarations, *, max_work: int = sys.maxsize) -> Checked:
+def check(ast: Ast, env: Declarations, *, max_work: int = NO_LIMIT) -> Checked:
     """Types of all nodes; raises CheckError with every issue.
 
     Checking stops with TooLargeError when it has looked at more than `max_work` types, their parts counted: some ten a

@@ -4,7 +4,6 @@ An Env is immutable; `extend` returns a new one that shares the function table. 
 first use, so that a caller who only parses does not pay for it.
 """
 
-import sys
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -13,7 +12,7 @@ from typing import Any, Final
 from kroasync.cel.compiler import Program, compile_program
 from kroasync.cel.decls import Library, Overload
 from kroasync.cel.parser import parse
-from kroasync.cel.syntax import MAX_CODE_POINTS, Ast, Checked
+from kroasync.cel.syntax import MAX_CODE_POINTS, NO_LIMIT, Ast, Checked
 from kroasync.cel.types import Type, TypeProvider
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -86,7 +85,7 @@ class Env:
         """The syntax tree; raises ParseError, TooLargeError beyond `max_nodes`."""
         return parse(text, max_nodes=max_nodes)
 
-    def check(self, ast: Ast, *, max_work: int = sys.maxsize) -> Checked:
+    def check(self, ast: Ast, *, max_work: int = NO_LIMIT) -> Checked:
         """Types of all nodes; raises CheckError with every issue, TooLargeError beyond `max_work` types."""
         from kroasync.cel import checker
 

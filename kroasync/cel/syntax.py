@@ -17,6 +17,7 @@ from kroasync.cel.types import Type
 # cel-go's limits: cel.ParserRecursionLimit and cel.ParserExpressionSizeLimit.
 MAX_DEPTH: Final = 250
 MAX_CODE_POINTS: Final = 100_000
+NO_LIMIT: Final = 2**63
 TOO_DEEP: Final = f"expression recursion limit exceeded: {MAX_DEPTH}"
 
 # Function names of the operators, as in the CEL specification and cel-go's messages.

@@ -113,7 +113,7 @@ class Substitution:
         """The more general of two types one of which fits the other; None if neither does."""
         if not self.assignable(first, second):
             return None
-        return _more_general(first, second)
+        return self._more_general(first, second)
 
     def _rollback(self, mark: int) -> None:
         while len(self._trail) > mark:
@@ -162,7 +162,7 @@ class Substitution:
             return True, True
         if not self._fits(type_, bound):
             return False, True
-        general = _more_general(type_, bound)
+        general = self._more_general(type_, bound)
         if not self._occurs(variable, general):
             self._bind(variable, general)
         return True, True
@@ -176,29 +176,28 @@ class Substitution:
             return bound is not None and self._occurs(variable, bound)
         return any(self._occurs(variable, inner) for inner in type_.params)
 
+    def _more_general(self, first: Type, second: Type) -> Type:
+        if first.kind == "null" and second.kind not in _WILDCARDS:
+            return second
+        if second.kind == "null":
+            return first
+        return first if self._is_as_general(first, second) else second
+
+    def _is_as_general(self, first: Type, second: Type) -> bool:
+        self.work += 1
+        if first.kind in ("dyn", "param"):
+            return True
+        if second.kind in ("dyn", "param") or first.kind != second.kind:
+            return False
+        if first.kind == "type":
+            return True
+        if first.name != second.name or len(first.params) != len(second.params):
+            return False
+        return all(self._is_as_general(a, b) for a, b in zip(first.params, second.params, strict=True))
+
 
 def _with_params(type_: Type, params: list[Type]) -> Type:
     # By identity: comparing would look at everything below, once for each level.
     if all(new is old for new, old in zip(params, type_.params, strict=True)):
         return type_
     return Type(type_.kind, type_.name, tuple(params))
-
-
-def _more_general(first: Type, second: Type) -> Type:
-    if first.kind == "null" and second.kind not in _WILDCARDS:
-        return second
-    if second.kind == "null":
-        return first
-    return first if _is_as_general(first, second) else second
-
-
-def _is_as_general(first: Type, second: Type) -> bool:
-    if first.kind in ("dyn", "param"):
-        return True
-    if second.kind in ("dyn", "param") or first.kind != second.kind:
-        return False
-    if first.kind == "type":
-        return True
-    if first.name != second.name or len(first.params) != len(second.params):
-        return False
-    return all(_is_as_general(a, b) for a, b in zip(first.params, second.params, strict=True))

@@ -12,13 +12,13 @@ from kroasync.model.problems import Problem
 
 MAX_EXPRESSIONS: Final = 20_000
 """Most places with an expression."""
-MAX_NODES: Final = 100_000
-"""Most nodes of the syntax trees of all expressions; equal texts count once."""
-MAX_EXPRESSION_NODES: Final = 5_000
+MAX_NODES: Final = 50_000
+"""Most nodes of the syntax trees of all expressions; equal texts count once. They take some 50 MB at most."""
+MAX_EXPRESSION_NODES: Final = 3_000
 """Most nodes of one expression."""
-MAX_EXPRESSION_TYPES: Final = 150_000
+MAX_EXPRESSION_TYPES: Final = 100_000
 """Most types the check of one expression looks at, parts counted."""
-MAX_TYPES: Final = 3_000_000
+MAX_TYPES: Final = 1_500_000
 """Most types the check of all expressions looks at."""
 MAX_REFERENCES: Final = 20_000
 """Most references from one resource to another."""

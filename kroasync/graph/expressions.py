@@ -126,8 +126,6 @@ def report_issues(
     error: ParseError | CheckError, source: Source, report: Report, code: str, prefix: str, path: Path
 ) -> None:
     """One problem for each issue of an expression."""
-    if isinstance(error, TooLargeError):
-        code = "expression-size"
     for issue in error.issues:
         report.add(
             code,

@@ -32,7 +32,7 @@ _MAX_LOOKS: Final = 100_000
 _LOOKS_PER_CHAR: Final = 6
 _LEAST_LOOKS: Final = 100
 # Characters of a string that cost as much as a value without text.
-CHARS_PER_VALUE: Final = 200
+CHARS_PER_VALUE: Final = 20
 
 # What looking for a name that was meant costs, in values.
 _WORK_PER_NAME: Final = 500

@@ -66,7 +66,7 @@ def collect(problems: list[Problem], problem: Problem) -> None:
         problems.append(problem)
     elif len(problems) == MAX_PROBLEMS:
         message = f"more than {MAX_PROBLEMS} problems: the others are not shown"
-        problems.append(Problem(code="too-many-problems", message=message))
+        problems.append(Problem(code="definition-size", message=message))
 
 
 def has_errors(problems: Iterable[Problem]) -> bool:

@@ -7,12 +7,12 @@ a time and only when asked. Property names that are no CEL identifiers are escap
 
 import itertools
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
+from kroasync.cel.syntax import NO_LIMIT
 from kroasync.cel.types import (
     BOOL,
     BYTES,
@@ -362,7 +362,7 @@ class SchemaTooLargeError(ValueError):
     """A schema would have more nodes than allowed."""
 
 
-def schema_of(type_: Type, provider: TypeProvider, *, max_nodes: int = sys.maxsize) -> dict[str, Any]:
+def schema_of(type_: Type, provider: TypeProvider, *, max_nodes: int = NO_LIMIT) -> dict[str, Any]:
     """The schema that holds every value of a type, for the status of a generated CRD.
 
     Property names are those of the data. What has no fixed form is left open; optionals may be null. Raises

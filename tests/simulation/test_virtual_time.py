@@ -269,6 +269,34 @@ def test_a_definition_that_is_compiled_for_long_holds_up_no_instance() -> None:
     virtual.run(main())
 
 
+def test_expressions_are_compiled_with_pauses_between_them() -> None:
+    """Four turns for each large expression of one resource: it is parsed, inspected, checked and compiled."""
+    count = 14
+
+    async def main() -> None:
+        cluster = Cluster()
+        turns: list[int] = []
+
+        def notice(write: Write) -> None:
+            if write.resource == CRDS and write.after is not None and write.before is None:
+                turns.append(cluster.loop.turns)
+
+        cluster.server.observe(notice)
+        await asyncio.sleep(5)
+        definition = manifest(BAD, ONE)
+        expressions = {f"k{place}": "${" + "+".join(["'a'"] * 1_200) + f"+'{place}'}}" for place in range(count)}
+        meta = {"name": "${schema.metadata.name}-large"}
+        large = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": expressions}
+        definition["spec"]["resources"].append({"id": "large", "template": large})
+        before = cluster.loop.turns
+        await cluster.user.create(definition_key(BAD), definition)
+        await asyncio.sleep(5)
+        assert turns[0] - before > 4 * count
+        await cluster.stop()
+
+    virtual.run(main())
+
+
 def test_a_failure_is_retried_for_ever_and_never_later_than_the_cap() -> None:
     async def main() -> None:
         cluster = Cluster(options=RuntimeOptions(max_delay_s=60.0))

@@ -121,6 +121,21 @@ def test_a_problem_has_its_place(run, old, new, place, text):
     assert text in result.stderr
 
 
+def test_a_definition_that_is_too_large_says_where_it_is_so(run):
+    """The expression with which it is above its budget; and one that is too large alone."""
+    long = [f"          k{n}: ${{{'+'.join(['schema.spec.name'] * 700)}+'{n}'}}" for n in range(60)]
+    result = run("web.yaml", web=GOOD.replace("        data:\n", "\n".join(["        data:", *long, ""])))
+    assert result.exit_code == 1
+    (found,) = [line for line in result.stderr.splitlines() if "[definition-size]" in line]
+    # 2,802 nodes each: the 18th is too much.
+    assert found.startswith("web.yaml:40:16: error: spec.resources[0].template.data.k17: the definition is too large: ")
+    assert "expected at most 50000 nodes in expressions, found 50" in found
+    terms = "+".join(["schema.spec.name"] * 900)
+    result = run("web.yaml", web=GOOD.replace("${schema.spec.name}", f"${{{terms}}}", 1))
+    assert "web.yaml:21:19: error: " in result.stderr
+    assert "expression has more than 3000 nodes" in result.stderr
+
+
 def test_every_problem_of_every_file_is_reported_in_order(run):
     result = run(
         "b.yaml",
