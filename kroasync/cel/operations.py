@@ -75,6 +75,8 @@ def equal(a: Any, b: Any, budget: Budget | None = None) -> bool:
     kind = a.__class__
     if kind is b.__class__ and kind in PLAIN:
         return bool(a == b) if kind in FIXED or budget is None else same_text(a, b, budget)
+    if budget is not None:
+        budget.spend(1)
     # Pairs still to compare; a stack instead of recursion, as data may be nested deeper than Python allows.
     pairs = [(a, b)]
     while pairs:
@@ -224,6 +226,8 @@ def add(a: Any, b: Any, budget: Budget | None = None) -> Any:
         if kind is UInt:
             return _uint(a + b)
         if kind is Duration:
+            if budget is not None:
+                budget.spend(1)
             return times.checked_duration(a.ns + b.ns)
     elif {kind, b.__class__} == {Timestamp, Duration}:
         return times.checked_timestamp(a.ns + b.ns)
@@ -331,7 +335,7 @@ def contains(item: Any, container: Any, budget: Budget | None = None) -> bool:
     if container.__class__ is not list:
         no_overload("@in", item, container)
     if budget is not None:
-        budget.spend(1 + len(container) // SEARCHED_PER_STEP)
+        budget.spend(2 + len(container) // SEARCHED_PER_STEP)
     return any(equal(item, element, budget) for element in container)
 
 

@@ -10,7 +10,7 @@ from kroasync.cel.lib.searching import last_position, spend_search
 from kroasync.cel.lib.texts import without_surrogates
 from kroasync.cel.operations import type_name
 
-_library = LibraryBuilder("strings", doc="Functions on strings.", weight=8)
+_library = LibraryBuilder("strings", doc="Functions on strings.", weight=12)
 fn = _library.fn
 
 # Go's unicode.IsSpace, which is what trim removes.
