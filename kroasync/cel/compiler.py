@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from kroasync.cel import listtypes, operations, syntax
-from kroasync.cel.budget import CHARS_PER_STEP, DEFAULT_BUDGET, Meter
+from kroasync.cel.budget import ABSORBED, CHARS_PER_STEP, COMPARED_PER_STEP, DEFAULT_BUDGET, Meter
 from kroasync.cel.decls import Budget, Declarations, Overload
 from kroasync.cel.dispatch import no_matching, resolve
 from kroasync.cel.errors import (
@@ -29,7 +29,7 @@ from kroasync.cel.errors import (
 from kroasync.cel.inspection import read_paths
 from kroasync.cel.lifting import Lift, lift_for
 from kroasync.cel.loops import LoopCode, compile_loop
-from kroasync.cel.operations import KEYS, ORDERED, PLAIN, no_overload
+from kroasync.cel.operations import FIXED, KEYS, no_overload, same_text
 from kroasync.cel.syntax import (
     Ast,
     Call,
@@ -45,7 +45,7 @@ from kroasync.cel.syntax import (
     StructLit,
 )
 from kroasync.cel.types import DYN, Type
-from kroasync.cel.values import NONE, Optional, TypeValue, UInt, to_key
+from kroasync.cel.values import NONE, SIZED, Optional, TypeValue, UInt, size_of, to_key
 
 Frame: TypeAlias = list[Any]
 Code: TypeAlias = Callable[[Frame], Any]
@@ -58,8 +58,14 @@ _METER: Final = 1
 _FIRST_SLOT: Final = 2
 _NO_LOCALS: Final[_Scope] = MappingProxyType({})
 _UNSET: Final = object()
-# Nodes of a loop's body that are one step.
+# Nodes of the tree that are one step; some count more than once.
 _WEIGHT_PER_STEP: Final = 8
+# How many nodes a selection or index counts that gives an optional, and an operation that makes a new number.
+_OPTIONAL_WEIGHT: Final = 6
+_ARITHMETIC_WEIGHT: Final = 4
+_CONTAINER_WEIGHT: Final = 2
+# Smaller expressions cost what every evaluation does.
+_FREE_STEPS: Final = 16
 
 
 class Program:
@@ -101,7 +107,18 @@ def compile_program(ast: Ast, env: Declarations, checked: Checked | None) -> Pro
         code = compiler.compile(ast.root, _NO_LOCALS)
     except RecursionError:
         raise CheckError(ast.source, (Issue(syntax.TOO_DEEP, ast.root.span),)) from None
-    return Program(ast, env, code, compiler.slots, checked)
+    steps = compiler.weight // _WEIGHT_PER_STEP
+    return Program(ast, env, code if steps <= _FREE_STEPS else _priced(code, steps), compiler.slots, checked)
+
+
+def _priced(code: Code, steps: int) -> Code:
+    """An expression so big that one look at every node counts; loops pay for what their bodies do again."""
+
+    def priced(frame: Frame) -> Any:
+        frame[_METER].spend(steps)
+        return code(frame)
+
+    return priced
 
 
 def _located(error: EvalError, span: Span) -> EvalError:
@@ -119,8 +136,8 @@ class _Compiler:
         self.variables: Mapping[int, tuple[Type, ...]] = checked.variables if checked else {}
         self.overloads: Mapping[int, tuple[Overload, ...]] = checked.overloads if checked else {}
         self.slots = 0
-        # What the macros compiled so far weigh, by id: those inside are not walked again.
-        self.weights: dict[int, int] = {}
+        # Of all nodes compiled so far, in eighths of a step.
+        self.weight = 0
 
     def new_slot(self) -> int:
         self.slots += 1
@@ -129,6 +146,7 @@ class _Compiler:
     def compile(self, node: Node, scope: _Scope) -> Code:
         """The code of a node, its value lifted to its static type."""
         # One Python frame a level here and one in the method: deep trees must fit on the stack.
+        self.weight += 1
         code = _COMPILE[type(node)](self, node, scope)
         if isinstance(node, Select | Index) and not (isinstance(node, Select) and node.test):
             lift = lift_for(self.types.get(node.id))
@@ -141,12 +159,15 @@ class _Compiler:
 
     def compile_raw(self, node: Node, scope: _Scope) -> Code:
         """The code of a node, its value as the data holds it."""
+        self.weight += 1
         return _COMPILE[type(node)](self, node, scope)
 
     # Leaves
 
     def literal(self, node: Literal, scope: _Scope) -> Code:
         value = node.value
+        # It may be copied, hashed or compared by whatever takes it.
+        self.weight += size_of(value) // CHARS_PER_STEP
         return lambda frame: value
 
     def ident(self, node: Ident, scope: _Scope) -> Code:
@@ -184,6 +205,7 @@ class _Compiler:
             fields.append(self.field_key(at))
             at = at.operand
         fields.reverse()
+        self.weight += sum(1 + len(key) // CHARS_PER_STEP for key, _ in fields)
         return self.chain(at, fields, node.span, scope)
 
     def is_plain(self, node: Select, scope: _Scope) -> bool:
@@ -217,6 +239,7 @@ class _Compiler:
     def optional_select(self, node: Select, scope: _Scope) -> Code:
         operand, span = self.compile(node.operand, scope), node.span
         key, null_is_absent = self.field_key(node)
+        self.weight += _OPTIONAL_WEIGHT + len(key) // CHARS_PER_STEP
 
         def optional_select(frame: Frame) -> Any:
             try:
@@ -230,6 +253,7 @@ class _Compiler:
     def has(self, node: Select, scope: _Scope) -> Code:
         operand, span = self.compile(node.operand, scope), node.span
         key, null_is_absent = self.field_key(node)
+        self.weight += len(key) // CHARS_PER_STEP
 
         def has(frame: Frame) -> bool:
             value = operand(frame)
@@ -245,10 +269,13 @@ class _Compiler:
     def index(self, node: Index, scope: _Scope) -> Code:
         operand, key, span = self.compile_raw(node.operand, scope), self.compile(node.index, scope), node.span
         if node.optional:
-            return _guarded2(operations.optional_index, operand, key, span)
+            self.weight += _OPTIONAL_WEIGHT
+            return _optional_index(operand, key, span)
 
         def index(frame: Frame) -> Any:
             container, position = operand(frame), key(frame)
+            if position.__class__ is str and len(position) > COMPARED_PER_STEP:
+                frame[_METER].spend(len(position) // COMPARED_PER_STEP)
             if position.__class__ is str or (position.__class__ is int and position >= 0):
                 try:
                     # A string's characters must not be reachable.
@@ -267,6 +294,7 @@ class _Compiler:
     # Literals of containers
 
     def list_literal(self, node: ListLit, scope: _Scope) -> Code:
+        self.weight += _CONTAINER_WEIGHT
         elements: list[Code] = []
         for element in node.elements:
             elements.append(self.compile(element, scope))  # noqa: PERF401 - see compile
@@ -288,6 +316,7 @@ class _Compiler:
         return optional_elements
 
     def map_literal(self, node: MapLit, scope: _Scope) -> Code:
+        self.weight += _CONTAINER_WEIGHT + len(node.entries)
         entries: list[tuple[Code, Code, bool, Span]] = []
         for entry in node.entries:
             key_code, value_code = self.compile(entry.key, scope), self.compile(entry.value, scope)
@@ -344,6 +373,7 @@ class _Compiler:
             for row in self.env.functions.get(name, ())
             if row.member is member and len(row.params) == len(arguments)
         )
+        self.weight += max((row.weight for row in rows), default=0)
         codes: list[Code] = []
         for argument in arguments:
             codes.append(self.compile(argument, scope))  # noqa: PERF401 - see compile
@@ -403,6 +433,7 @@ class _Compiler:
         return negation
 
     def minus(self, node: Call, scope: _Scope) -> Code:
+        self.weight += _ARITHMETIC_WEIGHT
         operand, span = self.compile(node.args[0], scope), node.span
 
         def minus(frame: Frame) -> Any:
@@ -428,8 +459,11 @@ class _Compiler:
         def equality(frame: Frame) -> bool:
             a, b = left(frame), right(frame)
             own = a.__class__
-            if own is b.__class__ and own in PLAIN:
-                return (a == b) is wanted
+            if own is b.__class__:
+                if own in FIXED:
+                    return (a == b) is wanted
+                if own is str:
+                    return same_text(a, b, frame[_METER]) is wanted
             try:
                 return equal(a, b, frame[_METER]) is wanted
             except EvalError as error:
@@ -464,6 +498,7 @@ class _Compiler:
 
     def arithmetic(self, node: Call, scope: _Scope) -> Code:
         calls = syntax.spine(node)
+        self.weight += _ARITHMETIC_WEIGHT * len(calls) - 2
         first = self.compile(calls[0].args[0], scope)
         kind = self.list_kind(calls[0].args[0])
         if kind is not None and all(call.function == syntax.ADD for call in calls):
@@ -502,44 +537,22 @@ class _Compiler:
         for name, slot in zip(node.variables, slots, strict=True):
             # The loop lifts the values it puts into the slots.
             inner[name] = (slot, None, None)
+        range_code = self.compile_raw(node.range, scope)
+        outside = self.weight
+        condition = None if node.condition is None else self.compile(node.condition, inner)
+        body = self.compile(node.body, inner)
         return compile_loop(
             LoopCode(
                 kind=node.kind,
-                range=self.compile_raw(node.range, scope),
+                range=range_code,
                 slots=slots,
                 lifts=lifts,
-                condition=None if node.condition is None else self.compile(node.condition, inner),
-                body=self.compile(node.body, inner),
-                cost=1 + self._loop_weight(node) // _WEIGHT_PER_STEP,
+                condition=condition,
+                body=body,
+                cost=1 + (self.weight - outside) // _WEIGHT_PER_STEP,
                 span=node.span,
             )
         )
-
-    def _loop_weight(self, node: Macro) -> int:
-        """What a macro's body weighs; the parts of the macro are compiled."""
-        body = self._weight_below(node.body)
-        others = (part for part in (node.range, node.condition) if part is not None)
-        self.weights[node.id] = 1 + body + sum(map(self._weight_below, others))
-        return body
-
-    def _weight_below(self, root: Node) -> int:
-        """What a node and all below it weigh."""
-        total, stack = 0, [root]
-        while stack:
-            node = stack.pop()
-            if node.id in self.weights:
-                total += self.weights[node.id]
-                continue
-            total += self._weight(node)
-            stack.extend(syntax.children(node))
-        return total
-
-    def _weight(self, node: Node) -> int:
-        """How much work a node may be, an operator being 1."""
-        if not isinstance(node, Call):
-            return 1
-        rows = self.overloads.get(node.id) or self.env.functions.get(node.function, ())
-        return max((row.weight for row in rows), default=1)
 
     def bind(self, node: Macro, scope: _Scope) -> Code:
         """`cel.bind`: the value is computed when first read, and not again until the bind is entered anew."""
@@ -570,7 +583,7 @@ def _lifted(code: Code, lift: Lift, span: Span) -> Code:
     def lifted(frame: Frame) -> Any:
         value = code(frame)
         try:
-            return lift(value)
+            return lift(value, frame[_METER])
         except EvalError as error:
             raise _located(error, span) from None
 
@@ -707,14 +720,17 @@ def _present(value: Any, span: Span) -> bool:
 # Operators
 
 
-def _guarded2(operation: Callable[[Any, Any], Any], left: Code, right: Code, span: Span) -> Code:
-    def guarded(frame: Frame) -> Any:
+def _optional_index(left: Code, right: Code, span: Span) -> Code:
+    def optional_index(frame: Frame) -> Any:
         try:
-            return operation(left(frame), right(frame))
+            container, key = left(frame), right(frame)
+            if key.__class__ is str and len(key) > COMPARED_PER_STEP:
+                frame[_METER].spend(len(key) // COMPARED_PER_STEP)
+            return operations.optional_index(container, key)
         except EvalError as error:
             raise _located(error, span) from None
 
-    return guarded
+    return optional_index
 
 
 def _equals_text(left: Code, text: str, wanted: bool, span: Span) -> Code:
@@ -747,9 +763,9 @@ def _field_equals_text(slot: int, key: str, left: Code, text: str, wanted: bool,
 def _less(left: Code, right: Code, span: Span) -> Code:
     def less(frame: Frame) -> bool:
         a, b = left(frame), right(frame)
-        if a.__class__ is b.__class__ and a.__class__ in ORDERED:
+        if a.__class__ is b.__class__ and a.__class__ in FIXED:
             return bool(a < b)
-        return bool(_guard(operations.less, a, b, span))
+        return bool(_guard(operations.less, a, b, frame[_METER], span))
 
     return less
 
@@ -757,9 +773,9 @@ def _less(left: Code, right: Code, span: Span) -> Code:
 def _less_equal(left: Code, right: Code, span: Span) -> Code:
     def less_equal(frame: Frame) -> bool:
         a, b = left(frame), right(frame)
-        if a.__class__ is b.__class__ and a.__class__ in ORDERED:
+        if a.__class__ is b.__class__ and a.__class__ in FIXED:
             return bool(a <= b)
-        return bool(_guard(operations.less_equal, a, b, span))
+        return bool(_guard(operations.less_equal, a, b, frame[_METER], span))
 
     return less_equal
 
@@ -767,9 +783,9 @@ def _less_equal(left: Code, right: Code, span: Span) -> Code:
 def _greater(left: Code, right: Code, span: Span) -> Code:
     def greater(frame: Frame) -> bool:
         a, b = left(frame), right(frame)
-        if a.__class__ is b.__class__ and a.__class__ in ORDERED:
+        if a.__class__ is b.__class__ and a.__class__ in FIXED:
             return bool(a > b)
-        return bool(_guard(operations.greater, a, b, span))
+        return bool(_guard(operations.greater, a, b, frame[_METER], span))
 
     return greater
 
@@ -777,9 +793,9 @@ def _greater(left: Code, right: Code, span: Span) -> Code:
 def _greater_equal(left: Code, right: Code, span: Span) -> Code:
     def greater_equal(frame: Frame) -> bool:
         a, b = left(frame), right(frame)
-        if a.__class__ is b.__class__ and a.__class__ in ORDERED:
+        if a.__class__ is b.__class__ and a.__class__ in FIXED:
             return bool(a >= b)
-        return bool(_guard(operations.greater_equal, a, b, span))
+        return bool(_guard(operations.greater_equal, a, b, frame[_METER], span))
 
     return greater_equal
 
@@ -794,9 +810,9 @@ _COMPARISONS: Final = MappingProxyType(
 )
 
 
-def _guard(operation: Callable[[Any, Any], Any], a: Any, b: Any, span: Span) -> Any:
+def _guard(operation: Callable[[Any, Any, Budget], Any], a: Any, b: Any, budget: Budget, span: Span) -> Any:
     try:
-        return operation(a, b)
+        return operation(a, b, budget)
     except EvalError as error:
         raise _located(error, span) from None
 
@@ -826,37 +842,37 @@ def _binary(operation: _Operation, left: Code, right: Code, span: Span) -> Code:
 
 
 def _fold(first: Code, steps: list[_Step]) -> Code:
-    def fold(frame: Frame) -> Any:
-        value = first(frame)
-        meter = frame[_METER]
-        for operation, code, span in steps:
-            try:
-                value = operation(value, code(frame), meter)
-            except EvalError as error:
-                raise _located(error, span) from None
-        return value
+    return lambda frame: _folded(first(frame), steps, frame)
 
-    return fold
+
+def _folded(value: Any, steps: list[_Step], frame: Frame) -> Any:
+    meter = frame[_METER]
+    for operation, code, span in steps:
+        try:
+            value = operation(value, code(frame), meter)
+        except EvalError as error:
+            raise _located(error, span) from None
+    return value
 
 
 def _sum(first: Code, steps: list[_Step]) -> Code:
     """`a + b + c...`: strings are joined once, so that a chain takes linear time."""
-    fold = _fold(first, steps)
     terms = [(code, span) for _, code, span in steps]
 
     def joined(frame: Frame) -> Any:
         text = first(frame)
         if text.__class__ is not str:
-            return fold(frame)
+            return _folded(text, steps, frame)
         parts = [text]
         for code, span in terms:
             part = code(frame)
             if part.__class__ is not str:
-                _guard(lambda a, b: no_overload("_+_", a, b), text, part, span)
+                _guard(lambda a, b, meter: no_overload("_+_", a, b), text, part, frame[_METER], span)
             parts.append(part)
-        result = "".join(parts)
-        frame[_METER].spend(len(result) // CHARS_PER_STEP)
-        return result
+        size = sum(map(len, parts))
+        if size > CHARS_PER_STEP:
+            frame[_METER].spend(size // CHARS_PER_STEP)
+        return "".join(parts)
 
     return joined
 
@@ -874,6 +890,7 @@ def _logic(codes: tuple[Code, ...], decisive: bool, name: str, span: Span) -> Co
             except EvalError as error:
                 if error.__class__ is BudgetError:
                     raise
+                frame[_METER].spend(ABSORBED)
                 failure = failure or error
                 continue
             if value is decisive:
@@ -894,6 +911,7 @@ def _logic2(left: Code, right: Code, decisive: bool, name: str, span: Span) -> C
         """The right operand decides, or the left one's failure counts."""
         if failure.__class__ is BudgetError:
             raise failure
+        frame[_METER].spend(ABSORBED)
         try:
             value: object = right(frame)
             if value is decisive:
@@ -928,13 +946,13 @@ def _logic2(left: Code, right: Code, decisive: bool, name: str, span: Span) -> C
 
 def _dispatch(name: str, rows: tuple[Overload, ...], codes: tuple[Code, ...], span: Span, *, member: bool) -> Code:
     """A call site: what to call is looked up by the classes of the arguments, found out when they are new."""
-    known: dict[Any, tuple[Callable[..., Any], bool, bool]] = {}
+    known: dict[Any, tuple[Callable[..., Any], bool, int]] = {}
 
-    def find(values: tuple[Any, ...], key: Any) -> tuple[Callable[..., Any], bool, bool]:
+    def find(values: tuple[Any, ...], key: Any) -> tuple[Callable[..., Any], bool, int]:
         if not rows:
             raise no_matching(name, values, member=member)
         target, stable = resolve(name, rows, values, member=member)
-        found = (target.impl, target.metered, target.sized)
+        found = (target.impl, target.metered, target.rate)
         if stable:
             known[key] = found
         return found
@@ -946,8 +964,8 @@ def _dispatch(name: str, rows: tuple[Overload, ...], codes: tuple[Code, ...], sp
             value = only(frame)
             try:
                 found = known.get(value.__class__) or find((value,), value.__class__)
-                if found[2] and len(value) > CHARS_PER_STEP:
-                    frame[_METER].spend(len(value) // CHARS_PER_STEP)
+                if found[2] and len(value) >= found[2]:
+                    frame[_METER].spend(len(value) // found[2])
                 return found[0](value, budget=frame[_METER]) if found[1] else found[0](value)
             except EvalError as error:
                 raise _located(error, span) from None
@@ -962,8 +980,10 @@ def _dispatch(name: str, rows: tuple[Overload, ...], codes: tuple[Code, ...], sp
             key = (a.__class__, b.__class__)
             try:
                 found = known.get(key) or find((a, b), key)
-                if found[2] and len(a) > CHARS_PER_STEP:
-                    frame[_METER].spend(len(a) // CHARS_PER_STEP)
+                if found[2]:
+                    size = (len(a) if a.__class__ in SIZED else 0) + (len(b) if b.__class__ in SIZED else 0)
+                    if size >= found[2]:
+                        frame[_METER].spend(size // found[2])
                 return found[0](a, b, budget=frame[_METER]) if found[1] else found[0](a, b)
             except EvalError as error:
                 raise _located(error, span) from None
@@ -975,8 +995,8 @@ def _dispatch(name: str, rows: tuple[Overload, ...], codes: tuple[Code, ...], sp
         key = tuple([value.__class__ for value in values])
         try:
             found = known.get(key) or find(values, key)
-            if found[2] and len(values[0]) > CHARS_PER_STEP:
-                frame[_METER].spend(len(values[0]) // CHARS_PER_STEP)
+            if found[2]:
+                frame[_METER].spend(sum(map(size_of, values)) // found[2])
             return found[0](*values, budget=frame[_METER]) if found[1] else found[0](*values)
         except EvalError as error:
             raise _located(error, span) from None

@@ -12,7 +12,7 @@ from kroasync.cel.values import INT_MAX, INT_MIN, UINT_MAX, UInt
 
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _DOUBLE: Final = re.compile(
-    r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|inf|infinity|nan)", re.ASCII | re.IGNORECASE
+    r"[+-]?(?:(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?|inf|infinity|nan)", re.ASCII | re.IGNORECASE
 )
 # strconv.ParseBool
 _BOOLS: Final = {
@@ -53,7 +53,7 @@ def uint_of_double(value: float) -> UInt:
 
 
 def _parsed(text: str, kind: str) -> int:
-    if _INTEGER.fullmatch(text) is None or len(text) > _MAX_DIGITS:
+    if len(text) > _MAX_DIGITS or _INTEGER.fullmatch(text) is None:
         raise _refused(text, kind)
     return int(text)
 

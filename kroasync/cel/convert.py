@@ -5,12 +5,13 @@ The omit sentinel passes through; the caller removes what holds it.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import MappingProxyType
 from typing import Any, Final
 
 from kroasync.cel import times
-from kroasync.cel.budget import Meter
+from kroasync.cel.budget import CHARS_PER_STEP
+from kroasync.cel.decls import Budget
 from kroasync.cel.errors import ConversionError
 from kroasync.cel.operations import type_name
 from kroasync.cel.values import INT_MAX, OMIT, BoolKey, Duration, Optional, Timestamp, UInt
@@ -20,47 +21,69 @@ MAX_NESTING: Final = 200
 # More elements are refused: a list that holds one list many times, many levels deep, is small only until it is copied.
 # A Kubernetes object has 1.5 MB at most.
 MAX_ELEMENTS: Final = 1_000_000
+# More text is refused too, counted as often as it stands in the result.
+MAX_CHARS: Final = 8_000_000
+# What an element costs.
+_ELEMENT_STEPS: Final = 2
 _PLAIN: Final = frozenset((str, int, bool, type(None)))
 
 
-def to_json(value: Any) -> Any:
-    """A copy in plain JSON types; raises ConversionError."""
-    return _convert(value, 0, Meter(MAX_ELEMENTS))
+class _Size:
+    """What a result has so far, in elements and characters, and who pays for it."""
+
+    __slots__ = ("budget", "chars", "elements")
+
+    def __init__(self, budget: Budget | None) -> None:
+        self.budget = budget
+        self.elements = 0
+        self.chars = 0
+
+    def add(self, elements: int, texts: Iterable[Any]) -> None:
+        """Count a list or map with the texts in it; raises ConversionError or BudgetError before anything is copied."""
+        chars = sum([len(text) for text in texts if text.__class__ is str])
+        self.elements += elements
+        self.chars += chars
+        if self.budget is not None:
+            self.budget.spend(1 + elements * _ELEMENT_STEPS + chars // CHARS_PER_STEP)
+        if self.elements > MAX_ELEMENTS:
+            raise ConversionError(f"unsupported value: more than {MAX_ELEMENTS} elements")
+        if self.chars > MAX_CHARS:
+            raise ConversionError(f"unsupported value: more than {MAX_CHARS} characters of text")
 
 
-def _convert(value: Any, depth: int, meter: Meter) -> Any:
+def to_json(value: Any, budget: Budget | None = None) -> Any:
+    """A copy in plain JSON types; raises ConversionError, or BudgetError if it is paid for."""
+    return value if value.__class__ in _PLAIN else _convert(value, 0, _Size(budget))
+
+
+def _convert(value: Any, depth: int, size: _Size) -> Any:
     kind = value.__class__
     if kind in _PLAIN:
         return value
+    if depth > MAX_NESTING:
+        raise ConversionError("unsupported value: nested too deeply")
     if kind is dict:
-        return _convert_map(value, depth, meter)
+        return _convert_map(value, depth, size)
     if kind is list:
-        _limit(len(value), depth, meter)
-        return [item if item.__class__ in _PLAIN else _convert(item, depth + 1, meter) for item in value]
+        size.add(len(value), value)
+        return [item if item.__class__ in _PLAIN else _convert(item, depth + 1, size) for item in value]
     if kind is Optional:
-        _limit(1, depth, meter)
-        return _convert(value.value, depth + 1, meter) if value.present else None
+        size.add(1, (value.value,))
+        return _convert(value.value, depth + 1, size) if value.present else None
     convert = _SCALARS.get(kind)
     if convert is None:
         raise ConversionError(f"unsupported type: {type_name(value)}", value=value)
     return convert(value)
 
 
-def _limit(elements: int, depth: int, meter: Meter) -> None:
-    meter.left -= elements
-    if depth > MAX_NESTING:
-        raise ConversionError("unsupported value: nested too deeply")
-    if meter.left < 0:
-        raise ConversionError(f"unsupported value: more than {MAX_ELEMENTS} elements")
-
-
-def _convert_map(value: dict[Any, Any], depth: int, meter: Meter) -> dict[str, Any]:
-    _limit(len(value), depth, meter)
+def _convert_map(value: dict[Any, Any], depth: int, size: _Size) -> dict[str, Any]:
+    size.add(len(value), value.values())
+    size.add(0, value)
     result: dict[str, Any] = {}
     for key, item in value.items():
         if key.__class__ is not str:
             raise ConversionError(f"map key must be string, got {_key_type(key)}", value=key)
-        result[key] = item if item.__class__ in _PLAIN else _convert(item, depth + 1, meter)
+        result[key] = item if item.__class__ in _PLAIN else _convert(item, depth + 1, size)
     return result
 
 

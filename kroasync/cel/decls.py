@@ -22,9 +22,12 @@ from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from kroasync.cel import types
+from kroasync.cel.budget import CHARS_PER_STEP
 from kroasync.cel.types import Type, TypeProvider
 
 Impl: TypeAlias = Callable[..., Any]
+# What a call of a function costs at least, in eighths of a step; any other node of the tree costs 1.
+CALL_WEIGHT: Final = 4
 
 
 class Budget(Protocol):
@@ -32,6 +35,12 @@ class Budget(Protocol):
 
     def spend(self, steps: int) -> None:
         """Take steps from what is left; BudgetError when nothing is."""
+
+    def take(self, key: Any) -> Any:
+        """What this evaluation has at hand for a key, or None."""
+
+    def keep(self, key: Any, made: Any) -> None:
+        """Have something at hand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +59,11 @@ class Overload:
     extra: bool = False
     # True if `impl` counts its work: it is called with a keyword `budget` (a Budget).
     metered: bool = False
-    # What a call costs beside the operators, for the price of the loops around it; those have 1.
-    weight: int = 1
+    # How many characters, bytes or elements of its arguments it reads in one step, if it is not metered; 0: it does not
+    # look at them.
+    rate: int = CHARS_PER_STEP
+    # What a call costs however small its arguments are, in eighths of a step.
+    weight: int = CALL_WEIGHT
 
 
 class Declarations(Protocol):
@@ -262,7 +274,8 @@ class LibraryBuilder:
         types: Mapping[str, Type] = MappingProxyType({}),
         aliases: Mapping[str, Type] = MappingProxyType({}),
         extra: bool = False,
-        weight: int = 1,
+        weight: int = CALL_WEIGHT,
+        rate: int = CHARS_PER_STEP,
     ) -> None:
         self._name = name
         self._doc = doc
@@ -270,6 +283,7 @@ class LibraryBuilder:
         self._aliases = dict(aliases)
         self._extra = extra
         self._weight = weight
+        self._rate = rate
         self._overloads: list[Overload] = []
         self._macros: list[MacroDoc] = []
 
@@ -282,6 +296,7 @@ class LibraryBuilder:
         metered: bool = False,
         static: bool = False,
         weight: int | None = None,
+        rate: int | None = None,
     ) -> Callable[[_ImplT], _ImplT]:
         """Decorator: the function computes this overload. It may be stacked, one per overload."""
         parsed = parse_signature(signature, self._aliases, static=static)
@@ -299,6 +314,7 @@ class LibraryBuilder:
                 extra=self._extra,
                 metered=metered,
                 weight=self._weight if weight is None else weight,
+                rate=self._rate if rate is None else rate,
             )
             self._overloads.append(overload)
             return impl

@@ -8,20 +8,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kroasync.cel.decls import Impl, Overload
+from kroasync.cel.decls import Budget, Impl, Overload
 from kroasync.cel.errors import OverloadError
 from kroasync.cel.operations import type_name
 from kroasync.cel.types import Type
-from kroasync.cel.values import TYPE_OF, from_key
+from kroasync.cel.values import SIZED, TYPE_OF, from_key, size_of
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a call site calls: the implementation, whether it takes the budget, whether its receiver costs by size."""
+    """What a call site calls: the implementation, whether it takes the budget, and how much it reads in one step.
+
+    A rate of 0 says that the size of texts, lists and maps does not matter.
+    """
 
     impl: Impl
     metered: bool
-    sized: bool
+    rate: int
 
 
 def accepts(param: Type, value: Any) -> bool:
@@ -62,16 +65,29 @@ def resolve(name: str, overloads: Sequence[Overload], values: Sequence[Any], *, 
         raise no_matching(name, values, member=member)
     stable = len({row.impl for row in fitting}) == 1
     if stable:
-        return _target(fitting[0]), True
+        return _target(fitting[0], values), True
     for row in fitting:
         if all(map(accepts_elements, row.params, values)):
-            return _target(row), False
+            return _target(row, values), False
     raise no_matching(name, values, member=member)
 
 
-def _target(row: Overload) -> Target:
-    sized = bool(row.params) and row.params[0].kind in ("string", "bytes", "list", "map") and not row.metered
-    return Target(row.impl, row.metered, sized)
+def _target(row: Overload, values: Sequence[Any]) -> Target:
+    if row.metered:
+        return Target(row.impl, True, 0)
+    if any(hasattr(value.__class__, "cel_size") for value in values):
+        return Target(_priced(row), True, 0)
+    return Target(row.impl, False, row.rate if any(value.__class__ in SIZED for value in values) else 0)
+
+
+def _priced(row: Overload) -> Impl:
+    """Opaque values of libraries pay for the text they were made of."""
+
+    def priced(*values: Any, budget: Budget) -> Any:
+        budget.spend(sum(map(size_of, values)) // (row.rate or 1))
+        return row.impl(*values)
+
+    return priced
 
 
 def no_matching(name: str, values: Sequence[Any], *, member: bool) -> OverloadError:

@@ -2,7 +2,7 @@
 
 Observed objects stay plain dicts. Where the static type of a selection, index or loop variable is one that JSON cannot
 hold, the compiler applies a lift; a lift leaves values of the right type alone. Objects and maps are never copied, only
-lists whose elements need lifting.
+lists whose elements need lifting. A lift costs what it parses and copies, each time.
 """
 
 import base64
@@ -12,35 +12,47 @@ from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from kroasync.cel import times, types
+from kroasync.cel.budget import CHARS_PER_STEP
+from kroasync.cel.decls import Budget
 from kroasync.cel.errors import ValueError_
 from kroasync.cel.types import Type
 from kroasync.cel.values import Optional
 
-Lift: TypeAlias = Callable[[Any], Any]
+Lift: TypeAlias = Callable[[Any, Budget], Any]
+
+# What reading the text of a time costs beside its length, and how much of base64 is read in one step.
+_PARSING: Final = 8
 
 
-def to_timestamp(value: Any) -> Any:
-    return times.parse_date(value) if value.__class__ is str else value
-
-
-def to_duration(value: Any) -> Any:
-    return times.parse_duration(value) if value.__class__ is str else value
-
-
-def to_bytes(value: Any) -> Any:
+def to_timestamp(value: Any, budget: Budget) -> Any:
     if value.__class__ is not str:
         return value
+    budget.spend(_PARSING + len(value) // CHARS_PER_STEP)
+    return times.parse_date(value)
+
+
+def to_duration(value: Any, budget: Budget) -> Any:
+    if value.__class__ is not str:
+        return value
+    budget.spend(_PARSING + len(value))
+    return times.parse_duration(value)
+
+
+def to_bytes(value: Any, budget: Budget) -> Any:
+    if value.__class__ is not str:
+        return value
+    budget.spend(2 + len(value) // CHARS_PER_STEP)
     try:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         raise ValueError_("invalid data, expected base64", value=value) from None
 
 
-def to_double(value: Any) -> Any:
+def to_double(value: Any, budget: Budget) -> Any:
     return float(value) if value.__class__ is int else value
 
 
-def to_int(value: Any) -> Any:
+def to_int(value: Any, budget: Budget) -> Any:
     if value.__class__ is not float:
         return value
     if not value.is_integer():
@@ -75,8 +87,11 @@ def _list_lift(kind: Type) -> Lift | None:
     if lift is None:
         return None
 
-    def lift_list(value: Any) -> Any:
-        return [lift(item) for item in value] if value.__class__ is list else value
+    def lift_list(value: Any, budget: Budget) -> Any:
+        if value.__class__ is not list:
+            return value
+        budget.spend(1 + len(value))
+        return [lift(item, budget) for item in value]
 
     return lift_list
 
@@ -86,7 +101,7 @@ def _optional_lift(kind: Type) -> Lift | None:
     if lift is None:
         return None
 
-    def lift_optional(value: Any) -> Any:
-        return Optional(lift(value.value)) if value.__class__ is Optional and value.present else value
+    def lift_optional(value: Any, budget: Budget) -> Any:
+        return Optional(lift(value.value, budget)) if value.__class__ is Optional and value.present else value
 
     return lift_optional

@@ -7,8 +7,10 @@ operand replaces the one with the same keys, or is appended.
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from kroasync.cel.budget import COMPARED_PER_STEP
 from kroasync.cel.decls import Budget
 from kroasync.cel.operations import PLAIN, add, contains, equal, type_name
+from kroasync.cel.values import size_of
 
 _Equality: TypeAlias = Callable[[Any, Any, Budget], bool]
 _Addition: TypeAlias = Callable[[Any, Any, Budget], Any]
@@ -26,8 +28,12 @@ def equality(kind: str, keys: tuple[str, ...]) -> _Equality:
             return all(contains(item, right, budget) for item in left) and all(
                 contains(item, left, budget) for item in right
             )
-        by_key = {_key(item, keys): item for item in right}
-        return all(_key(item, keys) in by_key and equal(item, by_key[_key(item, keys)], budget) for item in left)
+        by_key = {_key(item, keys, budget): item for item in right}
+        for item in left:
+            key = _key(item, keys, budget)
+            if key not in by_key or not equal(item, by_key[key], budget):
+                return False
+        return True
 
     return unordered_equal
 
@@ -45,9 +51,9 @@ def addition(kind: str, keys: tuple[str, ...]) -> _Addition:
                 if not contains(item, result, budget):
                     result.append(item)
             return result
-        places = {_key(item, keys): place for place, item in enumerate(result)}
+        places = {_key(item, keys, budget): place for place, item in enumerate(result)}
         for item in right:
-            place = places.setdefault(_key(item, keys), len(result))
+            place = places.setdefault(_key(item, keys, budget), len(result))
             if place == len(result):
                 result.append(item)
             else:
@@ -57,11 +63,9 @@ def addition(kind: str, keys: tuple[str, ...]) -> _Addition:
     return merge
 
 
-def _key(item: Any, keys: tuple[str, ...]) -> tuple[str, ...]:
-    """The key values of an element as comparable text; an element that is no object stands for itself."""
-    return tuple(_text(item.get(key)) for key in keys) if item.__class__ is dict else (_text(item),)
-
-
-def _text(value: Any) -> str:
-    # The API server admits scalars only; the text of anything else could be without bounds.
-    return repr(value) if value.__class__ in PLAIN else type_name(value)
+def _key(item: Any, keys: tuple[str, ...], budget: Budget) -> tuple[tuple[str, Any], ...]:
+    """The key values of an element with their types; an element that is no object stands for itself."""
+    values = [item.get(key) for key in keys] if item.__class__ is dict else [item]
+    budget.spend(2 + sum(2 + size_of(value) // COMPARED_PER_STEP for value in values))
+    # The API server admits scalars only; anything else could be without bounds.
+    return tuple((type_name(value), value if value.__class__ in PLAIN else None) for value in values)

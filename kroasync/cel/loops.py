@@ -1,7 +1,8 @@
 """Macros that loop, and those over optionals, as closures.
 
 A loop pays for all its items when it starts; so a nest of loops runs out of budget soon, and a plain one costs nothing
-per item. `all` and `exists` absorb errors of their predicate if another item decides; the others do not.
+per item; what is copied from a body's results is paid then. `all` and `exists` absorb errors of their predicate if
+another item decides; the others do not.
 """
 
 from collections.abc import Callable, Iterable
@@ -9,14 +10,18 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
+from kroasync.cel.budget import ABSORBED, COMPARED_PER_STEP
+from kroasync.cel.decls import Budget
 from kroasync.cel.errors import BudgetError, EvalError, OverloadError, Span, ValueError_
 from kroasync.cel.lifting import Lift
-from kroasync.cel.operations import ORDERED, key_text, type_name
+from kroasync.cel.operations import FIXED, ORDERED, TEXTS, key_text, type_name
 from kroasync.cel.values import NONE, Optional, map_keys, to_key
 
 _Frame: TypeAlias = list[Any]
 _Code: TypeAlias = Callable[[_Frame], Any]
 _METER: Final = 1
+# Comparisons of a sort that are one step.
+_COMPARISONS_PER_STEP: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,14 +58,15 @@ def _items(loop: LoopCode) -> _Code:
         meter.left -= len(values) * cost + 1
         if meter.left < 0:
             raise meter.exhausted()
-        return values if lift is None else _lifted(lift, values, span)
+        return values if lift is None else _lifted(lift, values, span, meter)
 
     return items
 
 
-def _lifted(lift: Lift, values: list[Any], span: Span) -> list[Any]:
+def _lifted(lift: Lift, values: list[Any], span: Span, budget: Budget) -> list[Any]:
     try:
-        return [lift(value) for value in values]
+        budget.spend(len(values))
+        return [lift(value, budget) for value in values]
     except EvalError as error:
         error.span = error.span or span
         raise
@@ -88,9 +94,9 @@ def _pairs(loop: LoopCode) -> _Code:
         if meter.left < 0:
             raise meter.exhausted()
         if lift_key is not None:
-            keys = _lifted(lift_key, keys, span)
+            keys = _lifted(lift_key, keys, span, meter)
         if lift_value is not None:
-            values = _lifted(lift_value, values, span)
+            values = _lifted(lift_value, values, span, meter)
         return zip(keys, values, strict=True)
 
     return pairs
@@ -128,6 +134,7 @@ def _quantifier(loop: LoopCode) -> _Code:
             except EvalError as error:
                 if error.__class__ is BudgetError:
                     raise
+                frame[_METER].spend(ABSORBED)
                 failure = failure or error
                 continue
             if value is decisive:
@@ -157,6 +164,7 @@ def _quantifier1(loop: LoopCode, items: _Code) -> _Code:
             except EvalError as error:
                 if error.__class__ is BudgetError:
                     raise
+                frame[_METER].spend(ABSORBED)
         raise failure
 
     def quantifier1(frame: _Frame) -> bool:
@@ -280,6 +288,7 @@ def _transform_map_entry(loop: LoopCode) -> _Code:
             entries = body(frame)
             if entries.__class__ is not dict:
                 raise OverloadError(f"no such overload: {type_name(entries)} is not a map", span=span)
+            frame[_METER].spend(len(entries))
             for key, value in entries.items():
                 if key in result:
                     raise ValueError_(f"insert failed: key {key_text(key)} already exists", span=span)
@@ -308,7 +317,7 @@ def _sort_by(loop: LoopCode) -> _Code:
         for frame[slot] in values:
             keys.append(body(frame))
         try:
-            order = sorted_positions(keys)
+            order = sorted_positions(keys, frame[_METER])
         except EvalError as error:
             error.span = error.span or span
             raise
@@ -317,14 +326,27 @@ def _sort_by(loop: LoopCode) -> _Code:
     return sort_by
 
 
-def sorted_positions(keys: list[Any]) -> list[int]:
+def sorted_positions(keys: list[Any], budget: Budget) -> list[int]:
     """The order of some keys of one comparable type, stable; raises OverloadError for other types."""
+    rounds = len(keys).bit_length()
+    budget.spend(len(keys) * rounds // _COMPARISONS_PER_STEP)
     kinds = {key.__class__ for key in keys}
     if len(kinds) > 1:
         raise OverloadError("list elements must have the same type")
     if not kinds <= ORDERED:
         raise OverloadError(f"list elements must be comparable, got {type_name(keys[0])}")
+    if kinds <= TEXTS:
+        budget.spend(rounds * (sum(map(len, keys)) // COMPARED_PER_STEP))
+    elif not kinds <= FIXED:
+        # Python compares numbers much faster than timestamps and durations.
+        keys = [key.ns for key in keys]
     return sorted(range(len(keys)), key=keys.__getitem__)
+
+
+def in_order(keys: Iterable[str], budget: Budget) -> list[str]:
+    """Some texts, sorted."""
+    texts = list(keys)
+    return [texts[place] for place in sorted_positions(texts, budget)]
 
 
 def _optional_map(loop: LoopCode) -> _Code:
@@ -338,7 +360,7 @@ def _optional_map(loop: LoopCode) -> _Code:
             raise OverloadError(f"no such overload: {type_name(value)} is not an optional", span=span)
         if not value.present:
             return NONE
-        frame[slot] = value.value if lift is None else lift(value.value)
+        frame[slot] = value.value if lift is None else lift(value.value, frame[_METER])
         result = body(frame)
         if not flat:
             return Optional(result)

@@ -8,7 +8,7 @@ import math
 from typing import Any, Final, NoReturn
 
 from kroasync.cel import times
-from kroasync.cel.budget import CHARS_PER_STEP, ITEMS_PER_STEP
+from kroasync.cel.budget import CHARS_PER_STEP, COMPARED_PER_STEP, ITEMS_PER_STEP, SEARCHED_PER_STEP
 from kroasync.cel.decls import Budget
 from kroasync.cel.errors import (
     EvalError,
@@ -39,10 +39,20 @@ _NUMBERS: Final = frozenset((int, UInt, float))
 # Classes whose values Python compares as CEL does, among themselves.
 PLAIN: Final = frozenset((str, int, UInt, float, bool, bytes, type(None)))
 ORDERED: Final = frozenset((str, int, UInt, float, bool, bytes, Timestamp, Duration))
+# Those of them that take no longer if they are bigger.
+FIXED: Final = frozenset((int, UInt, float, bool))
+TEXTS: Final = frozenset((str, bytes))
+# How much of a key or text messages show.
+_SHOWN: Final = 200
+# What a comparison of values of a library costs beside their size.
+_OPAQUE_STEPS: Final = 16
+# How much of the size of such values is compared in one step.
+_OPAQUE_PER_STEP: Final = 4
 # Classes of values that may be looked up in a map; doubles find integers of the same value.
 KEYS: Final = frozenset((str, int, UInt, float, bool))
 # As cel-go's attributes have it, these have no keys at all, rather than being of the wrong type.
 _KEYLESS: Final = frozenset((str, bytes, int, UInt, float, bool, type(None), Timestamp, Duration))
+_MISSING: Final = object()
 
 
 def type_name(value: Any) -> str:
@@ -64,7 +74,9 @@ def equal(a: Any, b: Any, budget: Budget | None = None) -> bool:
     """CEL's `==`: never raises for different types, except for the omit sentinel."""
     kind = a.__class__
     if kind is b.__class__ and kind in PLAIN:
-        return bool(a == b)
+        return bool(a == b) if kind in FIXED or budget is None else same_text(a, b, budget)
+    if budget is not None:
+        budget.spend(1)
     # Pairs still to compare; a stack instead of recursion, as data may be nested deeper than Python allows.
     pairs = [(a, b)]
     while pairs:
@@ -72,24 +84,44 @@ def equal(a: Any, b: Any, budget: Budget | None = None) -> bool:
         kind = left.__class__
         if kind is right.__class__:
             if kind in PLAIN:
+                if budget is not None and kind in TEXTS and len(left) == len(right) > COMPARED_PER_STEP:
+                    budget.spend(len(left) // COMPARED_PER_STEP)
                 if left != right:
                     return False
             elif kind is list or kind is dict:
                 if len(left) != len(right):
                     return False
                 if budget is not None:
-                    budget.spend(4 + len(left))
+                    budget.spend(4 + len(left) + (_key_size(left) // COMPARED_PER_STEP if kind is dict else 0))
                 if not _pair(left, right, pairs):
                     return False
             elif kind is Optional:
                 if left.present is not right.present:
                     return False
+                if budget is not None:
+                    budget.spend(1)
                 pairs.append((left.value, right.value))
+            elif hasattr(kind, "cel_size"):
+                if budget is not None:
+                    budget.spend(_OPAQUE_STEPS + (left.cel_size + right.cel_size) // _OPAQUE_PER_STEP)
+                if left != right:
+                    return False
             elif left is OMIT or left != right:
                 return _refuse_omit(left, right)
         elif not (kind in _NUMBERS and right.__class__ in _NUMBERS and equal_numbers(left, right)):
             return _refuse_omit(left, right)
     return True
+
+
+def same_text(a: Any, b: Any, budget: Budget) -> bool:
+    """Equality of two strings, or other plain values of one class; texts of different lengths are not read."""
+    if a.__class__ in TEXTS and len(a) == len(b) > COMPARED_PER_STEP:
+        budget.spend(len(a) // COMPARED_PER_STEP)
+    return bool(a == b)
+
+
+def _key_size(mapping: dict[Any, Any]) -> int:
+    return sum([len(key) for key in mapping if key.__class__ is str])
 
 
 def _pair(left: Any, right: Any, pairs: list[tuple[Any, Any]]) -> bool:
@@ -122,9 +154,17 @@ def not_equal(a: Any, b: Any, budget: Budget | None = None) -> bool:
 # Order
 
 
-def _comparable(operator: str, a: Any, b: Any) -> tuple[Any, Any]:
-    """Both values in a form in which Python's operators order them."""
-    kinds = {type(a), type(b)}
+def _comparable(operator: str, a: Any, b: Any, budget: Budget | None) -> tuple[Any, Any]:
+    """Both values in a form in which Python's operators order them; what the comparison reads is paid."""
+    kind = a.__class__
+    if kind is b.__class__:
+        if kind in TEXTS:
+            if budget is not None:
+                budget.spend(min(len(a), len(b)) // COMPARED_PER_STEP)
+            return a, b
+        if kind is Timestamp or kind is Duration:
+            return a.ns, b.ns
+    kinds = {kind, b.__class__}
     if kinds <= _NUMBERS:
         return (float(a), float(b)) if float in kinds else (a, b)
     if len(kinds) == 1 and kinds <= ORDERED:
@@ -132,23 +172,23 @@ def _comparable(operator: str, a: Any, b: Any) -> tuple[Any, Any]:
     no_overload(operator, a, b)
 
 
-def less(a: Any, b: Any) -> bool:
-    a, b = _comparable("_<_", a, b)
+def less(a: Any, b: Any, budget: Budget | None = None) -> bool:
+    a, b = _comparable("_<_", a, b, budget)
     return bool(a < b)
 
 
-def less_equal(a: Any, b: Any) -> bool:
-    a, b = _comparable("_<=_", a, b)
+def less_equal(a: Any, b: Any, budget: Budget | None = None) -> bool:
+    a, b = _comparable("_<=_", a, b, budget)
     return bool(a <= b)
 
 
-def greater(a: Any, b: Any) -> bool:
-    a, b = _comparable("_>_", a, b)
+def greater(a: Any, b: Any, budget: Budget | None = None) -> bool:
+    a, b = _comparable("_>_", a, b, budget)
     return bool(a > b)
 
 
-def greater_equal(a: Any, b: Any) -> bool:
-    a, b = _comparable("_>=_", a, b)
+def greater_equal(a: Any, b: Any, budget: Budget | None = None) -> bool:
+    a, b = _comparable("_>=_", a, b, budget)
     return bool(a >= b)
 
 
@@ -181,11 +221,13 @@ def add(a: Any, b: Any, budget: Budget | None = None) -> Any:
             return a + b
         if kind is list:
             if budget is not None:
-                budget.spend((len(a) + len(b)) // ITEMS_PER_STEP)
+                budget.spend(1 + (len(a) + len(b)) // ITEMS_PER_STEP)
             return a + b
         if kind is UInt:
-            return _uint(int(a) + int(b))
+            return _uint(a + b)
         if kind is Duration:
+            if budget is not None:
+                budget.spend(1)
             return times.checked_duration(a.ns + b.ns)
     elif {kind, b.__class__} == {Timestamp, Duration}:
         return times.checked_timestamp(a.ns + b.ns)
@@ -200,7 +242,7 @@ def subtract(a: Any, b: Any) -> Any:
         if kind is float:
             return a - b
         if kind is UInt:
-            return _uint(int(a) - int(b))
+            return _uint(a - b)
         if kind is Duration or kind is Timestamp:
             return times.checked_duration(a.ns - b.ns)
     elif kind is Timestamp and b.__class__ is Duration:
@@ -216,7 +258,7 @@ def multiply(a: Any, b: Any) -> Any:
         if kind is float:
             return a * b
         if kind is UInt:
-            return _uint(int(a) * int(b))
+            return _uint(a * b)
     no_overload("_*_", a, b)
 
 
@@ -234,7 +276,7 @@ def divide(a: Any, b: Any) -> Any:
         if kind is UInt:
             if b == 0:
                 raise RangeError("division by zero")
-            return UInt(int(a) // int(b))
+            return UInt(a // b)
     no_overload("_/_", a, b)
 
 
@@ -253,7 +295,7 @@ def modulo(a: Any, b: Any) -> Any:
         if b == 0:
             raise RangeError("modulus by zero")
         if kind is UInt:
-            return UInt(int(a) % int(b))
+            return UInt(a % b)
         rest = abs(a) % abs(b)
         return -rest if a < 0 else rest
     no_overload("_%_", a, b)
@@ -287,17 +329,19 @@ def contains(item: Any, container: Any, budget: Budget | None = None) -> bool:
             if item is OMIT:
                 _refuse_omit(item, item)
             return False
+        if budget is not None and item.__class__ is str:
+            budget.spend(len(item) // COMPARED_PER_STEP)
         return to_key(item) in container
     if container.__class__ is not list:
         no_overload("@in", item, container)
     if budget is not None:
-        budget.spend(len(container) // ITEMS_PER_STEP)
+        budget.spend(2 + len(container) // SEARCHED_PER_STEP)
     return any(equal(item, element, budget) for element in container)
 
 
 def key_text(key: Any) -> str:
     """A key as messages show it."""
-    return key if key.__class__ is str else repr(key.value if key.__class__ is BoolKey else key)
+    return key[:_SHOWN] if key.__class__ is str else repr(key.value if key.__class__ is BoolKey else key)
 
 
 def index(container: Any, key: Any) -> Any:
@@ -336,6 +380,11 @@ def optional_index(container: Any, key: Any) -> Optional:
         if not container.present:
             return NONE
         container = container.value
+    if container.__class__ is dict and key.__class__ is str:
+        found = container.get(key, _MISSING)
+        return NONE if found is _MISSING else Optional(found)
+    if container.__class__ is list and key.__class__ is int:
+        return Optional(container[key]) if 0 <= key < len(container) else NONE
     try:
         return Optional(index(container, key))
     except (NoSuchKeyError, IndexError_):
@@ -348,7 +397,7 @@ def select(operand: Any, field: str) -> Any:
         try:
             return operand[field]
         except KeyError:
-            raise NoSuchKeyError(f"no such key: {field}", value=field) from None
+            raise NoSuchKeyError(f"no such key: {field[:_SHOWN]}", value=field) from None
     if operand.__class__ is Optional:
         return optional_select(operand, field)
     if operand.__class__ is Condition:
@@ -356,7 +405,7 @@ def select(operand: Any, field: str) -> Any:
             return getattr(operand, field)
         raise NoSuchFieldError(f"no such field '{field}'", value=field)
     if operand.__class__ in _KEYLESS:
-        raise NoSuchKeyError(f"no such key: {field}", value=field)
+        raise NoSuchKeyError(f"no such key: {field[:_SHOWN]}", value=field)
     raise _no_fields(operand, field)
 
 
@@ -372,6 +421,9 @@ def optional_select(operand: Any, field: str) -> Optional:
         if not operand.present:
             return NONE
         operand = operand.value
+    if operand.__class__ is dict:
+        found = operand.get(field, _MISSING)
+        return NONE if found is _MISSING else Optional(found)
     try:
         return Optional(select(operand, field))
     except (NoSuchKeyError, NoSuchFieldError):

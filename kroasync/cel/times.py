@@ -6,9 +6,10 @@ timestamp at the edge of year 1 or 9999, shifted by a time zone, leaves the rang
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
+from kroasync.cel.decls import Budget
 from kroasync.cel.errors import RangeError, ValueError_
 from kroasync.cel.values import INT_MAX, INT_MIN, Duration, Timestamp
 
@@ -36,6 +37,12 @@ _UNITS: Final = {
     "h": _HOUR,
 }
 _OFFSET: Final = re.compile(r"([+-]?)(\d\d?):(\d\d)", re.ASCII)
+# How much of a text messages show.
+_SHOWN: Final = 100
+# The longest name of a time zone that is looked for.
+_LONGEST_ZONE: Final = 64
+# What looking for a time zone costs that the evaluation has not at hand.
+_ZONE_STEPS: Final = 1000
 _MONTH_DAYS: Final = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
@@ -72,15 +79,15 @@ def parse_timestamp(text: str) -> Timestamp:
     """RFC 3339 with up to nanoseconds; raises ValueError_ or RangeError."""
     match = _RFC3339.fullmatch(text)
     if match is None:
-        raise ValueError_(f"invalid timestamp {text!r}", value=text)
+        raise ValueError_(f"invalid timestamp {text[:_SHOWN]!r}", value=text)
     year, month, day, hour, minute, second = map(int, match.groups()[:6])
     if not _is_date(year, month, day) or hour > 23 or minute > 59 or second > 59:
-        raise ValueError_(f"invalid timestamp {text!r}", value=text)
+        raise ValueError_(f"invalid timestamp {text[:_SHOWN]!r}", value=text)
     seconds = _days(year, month, day) * _DAY_S + hour * 3600 + minute * 60 + second
     sign, offset_h, offset_m = match.groups()[7:]
     if sign is not None:
         if int(offset_h) > 23 or int(offset_m) > 59:
-            raise ValueError_(f"invalid timestamp {text!r}", value=text)
+            raise ValueError_(f"invalid timestamp {text[:_SHOWN]!r}", value=text)
         offset = int(offset_h) * 3600 + int(offset_m) * 60
         seconds += offset if sign == "-" else -offset
     return checked_timestamp(seconds * SECOND + _nanoseconds(match[7]))
@@ -93,7 +100,7 @@ def parse_date(text: str) -> Timestamp:
         return parse_timestamp(text)
     year, month, day = map(int, match.groups())
     if not _is_date(year, month, day):
-        raise ValueError_(f"invalid date {text!r}", value=text)
+        raise ValueError_(f"invalid date {text[:_SHOWN]!r}", value=text)
     return checked_timestamp(_days(year, month, day) * _DAY_S * SECOND)
 
 
@@ -127,10 +134,10 @@ def _date(days: int) -> tuple[int, int, int]:
     return year + era * 400 + (month <= 2), month, day_of_year - (153 * shifted + 2) // 5 + 1
 
 
-def civil(timestamp: Timestamp, zone: str = "UTC") -> Civil:
+def civil(timestamp: Timestamp, zone: str = "UTC", budget: Budget | None = None) -> Civil:
     """Calendar and clock in a time zone: `UTC`, an IANA name or an offset such as `+01:30`; raises ValueError_."""
     seconds, ns = divmod(timestamp.ns, SECOND)
-    days, clock = divmod(seconds + _offset_s(zone, seconds), _DAY_S)
+    days, clock = divmod(seconds + _offset_s(zone, seconds, budget), _DAY_S)
     year, month, day = _date(days)
     return Civil(
         year=year,
@@ -145,7 +152,7 @@ def civil(timestamp: Timestamp, zone: str = "UTC") -> Civil:
     )
 
 
-def _offset_s(zone: str, seconds: int) -> int:
+def _offset_s(zone: str, seconds: int, budget: Budget | None) -> int:
     """Seconds east of UTC at a moment."""
     if zone in ("", "UTC"):
         return 0
@@ -153,20 +160,36 @@ def _offset_s(zone: str, seconds: int) -> int:
     if match is not None:
         hours, minutes = int(match[2]), int(match[3])
         if hours > 23 or minutes > 59:
-            raise ValueError_(f"invalid timezone: {zone}", value=zone)
+            raise ValueError_(f"invalid timezone: {zone[:_SHOWN]}", value=zone)
         return (hours * 3600 + minutes * 60) * (-1 if match[1] == "-" else 1)
-    # zoneinfo takes five milliseconds to import and few expressions name a zone.
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-    try:
-        info = ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError_(f"unknown time zone {zone}", value=zone) from error
+    info = _zone(zone, budget)
     # Within a day of datetime's ends the offset of the nearest day it can express is the same.
     inside = min(max(seconds, MIN_NS // SECOND + 2 * _DAY_S), MAX_NS // SECOND - 2 * _DAY_S)
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=inside)
     offset = moment.astimezone(info).utcoffset()
     return int(offset.total_seconds()) if offset is not None else 0
+
+
+def _zone(name: str, budget: Budget | None) -> tzinfo:
+    """A time zone by its IANA name; raises ValueError_."""
+    key = ("zone", name)
+    found: tzinfo | None = None if budget is None else budget.take(key)
+    if found is not None:
+        return found
+    if budget is not None:
+        budget.spend(_ZONE_STEPS)
+    if len(name) > _LONGEST_ZONE:
+        raise ValueError_(f"unknown time zone {name[:_SHOWN]}", value=name)
+    # zoneinfo takes five milliseconds to import and few expressions name a zone.
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        found = ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError_(f"unknown time zone {name}", value=name) from error
+    if budget is not None:
+        budget.keep(key, found)
+    return found
 
 
 def format_timestamp(timestamp: Timestamp, *, fraction: bool = True) -> str:
@@ -186,11 +209,12 @@ def parse_duration(text: str) -> Duration:
         while offset < len(body) or not body:
             match = _DURATION_PART.match(body, offset)
             # More digits than fit in int64 are refused before Python converts them.
-            if match is None or not (match[1] or match[2]) or len(match[1].lstrip("0")) > 19:
-                raise ValueError_(f"invalid duration {text!r}", value=text)
+            digits = "" if match is None else match[1].lstrip("0")
+            if match is None or not (match[1] or match[2]) or len(digits) > 19:
+                raise ValueError_(f"invalid duration {text[:_SHOWN]!r}", value=text)
             unit = _UNITS[match[3]]
             fraction = (match[2] or "")[:20]
-            total += int(match[1] or "0") * unit + int(fraction or "0") * unit // 10 ** len(fraction)
+            total += int(digits or "0") * unit + int(fraction or "0") * unit // 10 ** len(fraction)
             offset = match.end()
     return checked_duration(-total if text.startswith("-") else total)
 

@@ -2,7 +2,7 @@
 
 bool, int, float, str, bytes, None, list and dict stand for themselves (int is CEL's int; exact types only: dispatch is
 on `type(x)`). The rest are the small classes below. Opaque values of libraries are classes with a class attribute
-`cel_type: Type`; they implement `__eq__`/`__hash__`.
+`cel_type: Type`, and `cel_size: int` if work on them depends on their size; they implement `__eq__`/`__hash__`.
 """
 
 from collections.abc import Mapping
@@ -130,6 +130,15 @@ TYPE_OF: Final[Mapping[type, Type]] = MappingProxyType(
         _Omit: types.DYN,
     }
 )
+
+
+# Values that cost by their length.
+SIZED: Final[frozenset[type[Any]]] = frozenset((str, bytes, list, dict))
+
+
+def size_of(value: Any) -> int:
+    """Characters, bytes or elements of a value; opaque ones say what they cost as `cel_size`."""
+    return len(value) if value.__class__ in SIZED else getattr(value, "cel_size", 0)
 
 
 def type_of_value(value: Any) -> Type:

@@ -9,12 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kroasync.cel import OMIT, BudgetError, CelError, EvalError, PendingError, Program, to_json
+from kroasync.cel import OMIT, BudgetError, CelError, EvalError, PendingError, Program
 from kroasync.cel import syntax as ast
 from kroasync.cel.values import Optional
 from kroasync.engine.allowance import Allowance
 from kroasync.graph.nodes import Expression
 
+# Results are remembered until so many steps were taken for them: a step may make some hundred bytes.
+REMEMBERED_STEPS: Final = 1_000_000
+# Results that need no memory to speak of.
+_SMALL: Final = frozenset((bool, int, float, type(None)))
 _WITHHELD: Final = "evaluation failed{} (details withheld: values of a Secret are involved)"
 
 
@@ -103,13 +107,15 @@ class Compiled:
 class Scope:
     """Variables of a pass and the results so far."""
 
-    __slots__ = ("_exhausted", "_json", "_values", "allowance", "variables")
+    __slots__ = ("_exhausted", "_held", "_json", "_values", "allowance", "variables")
 
     def __init__(self, variables: dict[str, Any], allowance: Allowance | None = None) -> None:
         self.variables = variables
         self.allowance = allowance or Allowance()
         # The one kind of failure that is remembered: it is what costs most, and comes again.
         self._exhausted: dict[str, BudgetError] = {}
+        # Steps that were taken for what is remembered.
+        self._held = 0
         self._values: dict[str, Any] = {}
         self._json: dict[str, Any] = {}
 
@@ -120,11 +126,18 @@ class Scope:
             if expression.key in self._exhausted:
                 raise self._exhausted[expression.key]
             try:
-                found = self._values[expression.key] = self.allowance.run(expression.program, self.variables)
+                found = self.allowance.run(expression.program, self.variables)
             except BudgetError as error:
                 self._exhausted[expression.key] = error
                 raise
+            self._remember(self._values, expression.key, found)
         return found
+
+    def _remember(self, results: dict[str, Any], key: str, found: Any) -> None:
+        """Keep a result for the rest of the pass, unless too many steps were taken for others."""
+        self._held += self.allowance.taken
+        if self._held <= REMEMBERED_STEPS or found.__class__ in _SMALL:
+            results[key] = found
 
     def value_with(self, expression: Compiled, variables: Mapping[str, Any]) -> Any:
         """The CEL value under other variables, remembered nowhere; raises CelError."""
@@ -133,15 +146,22 @@ class Scope:
     def json(self, expression: Compiled) -> Any:
         """The value as JSON (`OMIT` may stand in it); raises CelError."""
         if expression.to_bytes_field:
-            return _written(self.value(expression), expression)
+            return self._written(self.value(expression), expression)
         found = self._json.get(expression.key, _ABSENT)
         if found is _ABSENT:
-            found = self._json[expression.key] = to_json(self.value(expression))
+            found = self.allowance.json(self.value(expression))
+            self._remember(self._json, expression.key, found)
         return found
 
     def json_with(self, expression: Compiled, variables: Mapping[str, Any]) -> Any:
         """The value as JSON under other variables, remembered nowhere; raises CelError."""
-        return _written(self.value_with(expression, variables), expression)
+        return self._written(self.value_with(expression, variables), expression)
+
+    def _written(self, value: Any, expression: Compiled) -> Any:
+        inner = value.value if isinstance(value, Optional) else value
+        if expression.to_bytes_field and isinstance(inner, bytes):
+            return encoded(inner)
+        return self.allowance.json(value)
 
 
 def truth(value: Any) -> bool | None:
@@ -160,13 +180,6 @@ def without_omitted(value: Any) -> Any:
     if isinstance(value, list):
         return [without_omitted(v) for v in value if v is not OMIT]
     return value
-
-
-def _written(value: Any, expression: Compiled) -> Any:
-    if not expression.to_bytes_field:
-        return to_json(value)
-    inner = value.value if isinstance(value, Optional) else value
-    return encoded(inner) if isinstance(inner, bytes) else to_json(value)
 
 
 def encoded(value: bytes) -> str:

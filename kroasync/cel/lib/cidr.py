@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 
 from kroasync.cel.decls import LibraryBuilder
 from kroasync.cel.errors import OverloadError, ValueError_
-from kroasync.cel.lib.ip import IP, IPAddress, is_mapped, parse_address, quoted
+from kroasync.cel.lib.ip import IP, LONGEST, IPAddress, is_mapped, parse_address, quoted
 from kroasync.cel.types import Type, opaque, type_of
 
 CIDR: Final = opaque("net.CIDR")
@@ -38,6 +38,8 @@ def parse_prefix(text: str) -> Prefix:
     if not slash:
         raise _refused(text, "no '/'")
     try:
+        if len(head) > LONGEST:
+            raise ValueError
         address = ipaddress.ip_address(head)
     except ValueError:
         raise _refused(text, f"ParseAddr({quoted(head)}): unable to parse IP") from None
@@ -67,7 +69,7 @@ _library = LibraryBuilder(
     doc="Networks in CIDR notation.",
     aliases={"cidr": CIDR, "ip": IP},
     types={"net.CIDR": type_of(CIDR)},
-    weight=64,
+    weight=96,
 )
 
 

@@ -14,8 +14,16 @@ from kroasync.cel.conversions import positional, shortest
 from kroasync.cel.convert import MAX_NESTING
 from kroasync.cel.decls import Budget, LibraryBuilder
 from kroasync.cel.errors import ValueError_
+from kroasync.cel.lib.texts import escaped_as_go
+from kroasync.cel.loops import in_order
 from kroasync.cel.operations import type_name
-from kroasync.cel.values import Duration, Optional, Timestamp, UInt, from_key
+from kroasync.cel.values import Duration, Optional, Timestamp, UInt, from_key, size_of
+
+# Characters that are escaped in one step.
+_ENCODED_PER_STEP: Final = 16
+# Values whose text takes longer than that of others, and by how much.
+_DEAR: Final = frozenset((float, Timestamp, Duration))
+_DEAR_VALUE: Final = 8
 
 _library = LibraryBuilder("encoders", doc="Base64 and JSON.")
 
@@ -48,33 +56,46 @@ def _json_encode(value: Any, *, budget: Budget) -> str:
 
 
 def _json(value: Any, budget: Budget, depth: int) -> str:
-    budget.spend(1)
+    budget.spend(4)
     if depth > MAX_NESTING:
         raise ValueError_("json.encode: value is nested too deeply")
     if value.__class__ is list:
-        return f"[{','.join([_json(item, budget, depth + 1) for item in value])}]"
+        return _joined("[", [_json(item, budget, depth + 1) for item in value], "]", budget)
     if value.__class__ is dict:
+        budget.spend(4)
         for key in value:
             if key.__class__ is not str:
                 raise ValueError_(
                     f"json.encode: unsupported type conversion from '{type_name(from_key(key))}' to string"
                 )
-        return f"{{{','.join([f'{_text(key)}:{_json(value[key], budget, depth + 1)}' for key in sorted(value)])}}}"
+        entries = [f"{_key(key, budget)}:{_json(value[key], budget, depth + 1)}" for key in in_order(value, budget)]
+        return _joined("{", entries, "}", budget)
     if value.__class__ is Optional:
         if not value.present:
             raise ValueError_("optional.none() dereference")
         return _json(value.value, budget, depth + 1)
     encode = _SCALARS.get(value.__class__)
+    if value.__class__ in _DEAR:
+        budget.spend(_DEAR_VALUE)
     if encode is None:
         raise ValueError_(f"json.encode: type conversion not supported for '{type_name(value)}'", value=value)
-    budget.spend(len(value) // CHARS_PER_STEP if value.__class__ in (str, bytes) else 0)
+    budget.spend(size_of(value) // _ENCODED_PER_STEP)
     return encode(value)
 
 
+def _joined(start: str, parts: list[str], end: str, budget: Budget) -> str:
+    # Every level of nesting copies what is inside.
+    budget.spend(sum(map(len, parts)) // CHARS_PER_STEP)
+    return f"{start}{','.join(parts)}{end}"
+
+
+def _key(key: str, budget: Budget) -> str:
+    budget.spend(2 + len(key) // _ENCODED_PER_STEP)
+    return _text(key)
+
+
 def _text(text: str) -> str:
-    escaped = json.dumps(text.encode("utf-8", "replace").decode("utf-8"), ensure_ascii=False)
-    # Go's encoder escapes what would end a script or a line of one.
-    return escaped.translate(_GO_ESCAPES)
+    return escaped_as_go(json.dumps(text.encode("utf-8", "replace").decode("utf-8"), ensure_ascii=False))
 
 
 def _int(value: int) -> str:
@@ -92,9 +113,6 @@ def _double(value: float) -> str:
     return f"{sign}{mantissa}e{exponent:+d}"
 
 
-_GO_ESCAPES: Final = str.maketrans(
-    {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
-)
 _SCALARS: Final[MappingProxyType[type, Callable[[Any], str]]] = MappingProxyType(
     {
         type(None): lambda value: "null",

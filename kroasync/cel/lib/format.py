@@ -27,6 +27,9 @@ _BASE64: Final = re.compile("(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0
 _DATE: Final = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
 _TIME: Final = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](.[0-9]+)?(z|[+-][0-9]{2}:[0-9]{2})", re.IGNORECASE)
 
+# Characters that are checked in one step.
+_CHARS_PER_STEP: Final = 4
+
 Validate = Callable[[str], list[str]]
 
 
@@ -91,7 +94,7 @@ _NAME_MESSAGE: Final = (
 
 def _qualified_name(text: str) -> list[str]:
     wrong = _mismatch(_NAME_MESSAGE, _NAME, "MyName", "my.name", "123-abc")
-    parts = text.split("/")
+    parts = text.split("/", 2)
     if len(parts) > 2:
         with_prefix = "with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
         return [f"a valid label key {wrong} {with_prefix}"]
@@ -189,6 +192,8 @@ _library = LibraryBuilder(
     doc="The formats Kubernetes checks names and values with.",
     aliases={"format": FORMAT},
     extra=True,
+    rate=_CHARS_PER_STEP,
+    weight=32,
 )
 
 

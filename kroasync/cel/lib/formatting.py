@@ -12,6 +12,7 @@ from kroasync.cel.budget import CHARS_PER_STEP
 from kroasync.cel.conversions import positional, shortest
 from kroasync.cel.decls import Budget
 from kroasync.cel.errors import ValueError_
+from kroasync.cel.loops import sorted_positions
 from kroasync.cel.operations import type_name
 from kroasync.cel.types import Type
 from kroasync.cel.values import BoolKey, Duration, Timestamp, TypeValue, UInt
@@ -22,6 +23,14 @@ _DEFAULT_PRECISION: Final = 6
 # Nested lists deeper than this are refused rather than overflow the stack.
 _MAX_NESTING: Final = 100
 
+# What a clause costs, a value or element, and all digits of a double.
+_CLAUSE: Final = 2
+_VALUE: Final = 4
+_EXACT: Final = 32
+# Values whose text takes longer.
+_DEAR: Final = frozenset((float, Timestamp, Duration))
+_DEAR_VALUE: Final = 8
+
 _Verb: TypeAlias = Callable[[Any, int, Budget], str]
 
 
@@ -29,7 +38,9 @@ def format_text(template: str, values: list[Any], *, budget: Budget) -> str:
     """The template with every verb replaced by the next value; raises ValueError_ for what does not fit."""
     parts: list[str] = []
     done = used = 0
+    budget.spend(1 + len(template) // CHARS_PER_STEP)
     for match in _VERB.finditer(template):
+        budget.spend(_CLAUSE)
         parts.append(template[done : match.start()])
         done = match.end()
         if match.group() == "%%":
@@ -46,7 +57,7 @@ def format_text(template: str, values: list[Any], *, budget: Budget) -> str:
         if used >= len(values):
             raise ValueError_(f"index {used} out of range")
         text = verb(values[used], _precision(match[1]), budget)
-        budget.spend(1 + len(text) // CHARS_PER_STEP)
+        budget.spend(len(text) // CHARS_PER_STEP)
         parts.append(text)
         used += 1
     return "".join((*parts, template[done:]))
@@ -100,6 +111,7 @@ def _as_double(value: Any, clause: str) -> float:
 
 def _fixed(value: Any, precision: int, budget: Budget) -> str:
     number = _as_double(value, "fixed-point")
+    budget.spend(_EXACT)
     return f"{_exact(number, precision)}" if math.isfinite(number) else _special(number)
 
 
@@ -111,6 +123,7 @@ def _exact(number: float, precision: int) -> str:
 
 def _scientific(value: Any, precision: int, budget: Budget) -> str:
     number = _as_double(value, "scientific")
+    budget.spend(_EXACT // 2)
     return f"{number:.{precision}e}" if math.isfinite(number) else _special(number)
 
 
@@ -147,22 +160,31 @@ def _string(value: Any, precision: int, budget: Budget) -> str:
 
 
 def _text(value: Any, budget: Budget, depth: int) -> str:
-    budget.spend(1)
+    budget.spend(_VALUE)
     write = _TEXTS.get(value.__class__)
+    if value.__class__ in _DEAR:
+        budget.spend(_DEAR_VALUE)
     if write is not None:
         return write(value)
     if depth > _MAX_NESTING:
         raise ValueError_("error during formatting: value is nested too deeply")
     if value.__class__ is list:
-        return f"[{', '.join([_text(item, budget, depth + 1) for item in value])}]"
+        return _joined("[", [_text(item, budget, depth + 1) for item in value], "]", budget)
     if value.__class__ is dict:
         entries = [(_text(key, budget, depth), _text(item, budget, depth + 1)) for key, item in value.items()]
-        return f"{{{', '.join(f'{key}: {item}' for key, item in sorted(entries))}}}"
+        places = sorted_positions([key for key, _ in entries], budget)
+        return _joined("{", [": ".join(entries[place]) for place in places], "}", budget)
     _wrong(
         "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, "
         "and timestamps",
         value,
     )
+
+
+def _joined(start: str, parts: list[str], end: str, budget: Budget) -> str:
+    # Every level of nesting copies what is inside.
+    budget.spend(sum(map(len, parts)) // CHARS_PER_STEP)
+    return f"{start}{', '.join(parts)}{end}"
 
 
 def _type_name(kind: Type) -> str:

@@ -16,6 +16,8 @@ from kroasync.cel.types import Type, opaque, type_of
 IP: Final = opaque("net.IP")
 
 _LINK_LOCAL_MULTICAST: Final = (ipaddress.IPv4Network("224.0.0.0/24"), 0xFF02)
+# No address is longer, whatever its spelling.
+LONGEST: Final = 64
 _BROADCAST: Final = ipaddress.IPv4Address("255.255.255.255")
 
 
@@ -36,6 +38,8 @@ def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     if "%" in text and ":" in text:
         raise ValueError_(f"IP address {quoted(text)} with zone value is not allowed")
     try:
+        if len(text) > LONGEST:
+            raise ValueError
         address = ipaddress.ip_address(text)
     except ValueError:
         raise ValueError_(
@@ -58,6 +62,8 @@ def quoted(text: str) -> str:
 
 
 def _reason(text: str) -> str:
+    if len(text) > LONGEST:
+        return f"more than {LONGEST} characters"
     family: type[ipaddress.IPv4Address] | type[ipaddress.IPv6Address]
     if ":" in text:
         family = ipaddress.IPv6Address
@@ -73,7 +79,7 @@ def _reason(text: str) -> str:
 
 
 _library = LibraryBuilder(
-    "ip", doc="IP addresses of both families.", aliases={"ip": IP}, types={"net.IP": type_of(IP)}, weight=32
+    "ip", doc="IP addresses of both families.", aliases={"ip": IP}, types={"net.IP": type_of(IP)}, weight=144
 )
 
 

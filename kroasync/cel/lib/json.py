@@ -7,21 +7,25 @@ HTML.
 import base64
 import json
 import math
-import re
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 from kroasync.cel.decls import Budget, LibraryBuilder
 from kroasync.cel.errors import ValueError_
+from kroasync.cel.lib.texts import escaped_as_go, without_surrogates
+from kroasync.cel.loops import in_order
 from kroasync.cel.operations import type_name
 from kroasync.cel.times import format_duration, format_timestamp
-from kroasync.cel.values import Duration, Optional, Timestamp, UInt, from_key
+from kroasync.cel.values import Duration, Optional, Timestamp, UInt, from_key, size_of
 
 _MAX_DEPTH: Final = 500
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
-_GO_ESCAPES: Final = str.maketrans(
-    {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
-)
+# What reading JSON costs, and characters read in one step: two of them may be a list.
+_DECODING: Final = 8
+_DECODED_PER_STEP: Final = 4
+# Values whose text takes longer than that of others.
+_DEAR: Final = frozenset((float, Timestamp, Duration))
+# Characters that are escaped in one step.
+_ENCODED_PER_STEP: Final = 16
 
 _library = LibraryBuilder("json", doc="JSON text to values and back.")
 
@@ -33,7 +37,7 @@ _library = LibraryBuilder("json", doc="JSON text to values and back.")
     metered=True,
 )
 def _unmarshal(text: str, *, budget: Budget) -> Any:
-    budget.spend(len(text) // 16)
+    budget.spend(_DECODING + len(text) // _DECODED_PER_STEP)
     try:
         value = json.loads(text, parse_int=_number, parse_float=_number, parse_constant=_constant)
     except json.JSONDecodeError as error:
@@ -65,7 +69,7 @@ def _reason(error: json.JSONDecodeError) -> str:
 def _without_surrogates(value: Any) -> Any:
     """Half a surrogate pair is no character; Go reads U+FFFD."""
     if isinstance(value, str):
-        return _SURROGATE.sub("\ufffd", value)
+        return without_surrogates(value)
     if isinstance(value, list):
         return [_without_surrogates(item) for item in value]
     if isinstance(value, dict):
@@ -91,6 +95,7 @@ def _write(value: Any, write: Callable[[str], object], budget: Budget, depth: in
         raise ValueError_("json.marshal failed to encode value: nested too deeply")
     kind = type(value)
     if kind is dict:
+        budget.spend(4)
         _write_map(value, write, budget, depth)
     elif kind is list:
         for index, item in enumerate(value):
@@ -100,6 +105,7 @@ def _write(value: Any, write: Callable[[str], object], budget: Budget, depth: in
     elif kind is Optional:
         _write(value.value, write, budget, depth)
     else:
+        budget.spend((8 if kind in _DEAR else 0) + size_of(value) // _ENCODED_PER_STEP)
         write(_scalar(value))
 
 
@@ -108,7 +114,8 @@ def _write_map(value: dict[Any, Any], write: Callable[[str], object], budget: Bu
         if type(key) is not str:
             kind = type_name(from_key(key))
             raise ValueError_(f"json.marshal failed to convert value: map key must be string, got {kind}")
-    for index, key in enumerate(sorted(value)):
+    for index, key in enumerate(in_order(value, budget)):
+        budget.spend(4 + len(key) // _ENCODED_PER_STEP)
         write("," if index else "{")
         write(_string(key))
         write(":")
@@ -138,7 +145,7 @@ def _scalar(value: Any) -> str:
 
 
 def _string(text: str) -> str:
-    return json.dumps(_SURROGATE.sub("\ufffd", text), ensure_ascii=False).translate(_GO_ESCAPES)
+    return escaped_as_go(json.dumps(without_surrogates(text), ensure_ascii=False))
 
 
 def _double(value: float) -> str:

@@ -33,24 +33,27 @@ _SUMMABLE: Final[dict[str, tuple[Any, str]]] = {
     "duration": (Duration(0), "duration('3s')"),
 }
 
+# What it costs to compare two elements, or to add them up.
+_COMPARING: Final = 2
+
 _library = LibraryBuilder("k8s lists", doc="Order, sums, extremes and positions in lists.")
 
 
 def _is_sorted(values: list[Any], *, budget: Budget) -> bool:
-    budget.spend(len(values))
-    return not any(greater(a, b) for a, b in pairwise(values))
+    budget.spend(_COMPARING * (2 + len(values)))
+    return not any(greater(a, b, budget) for a, b in pairwise(values))
 
 
 def _smallest(values: list[Any], *, budget: Budget) -> Any:
-    return _best("min", values, budget, lambda best, value: greater(best, value))
+    return _best("min", values, budget, lambda best, value: greater(best, value, budget))
 
 
 def _largest(values: list[Any], *, budget: Budget) -> Any:
-    return _best("max", values, budget, lambda best, value: less(best, value))
+    return _best("max", values, budget, lambda best, value: less(best, value, budget))
 
 
 def _best(name: str, values: list[Any], budget: Budget, is_worse: Callable[[Any, Any], bool]) -> Any:
-    budget.spend(len(values))
+    budget.spend(_COMPARING * (2 + len(values)))
     if not values:
         raise ValueError_(f"{name} called on empty list")
     best = values[0]
@@ -62,7 +65,7 @@ def _best(name: str, values: list[Any], budget: Budget, is_worse: Callable[[Any,
 
 def _sum_from(zero: Any) -> Callable[..., Any]:
     def total(values: list[Any], *, budget: Budget) -> Any:
-        budget.spend(len(values))
+        budget.spend(_COMPARING * (2 + len(values)))
         return reduce(add, values) if values else zero
 
     return total
@@ -107,7 +110,7 @@ for _type, (_low, _middle, _high) in _COMPARABLE.items():
 def _index_of(values: list[Any], item: Any, *, budget: Budget) -> int:
     for position, value in enumerate(values):
         budget.spend(1)
-        if equal(value, item):
+        if equal(value, item, budget):
             return position
     return -1
 
@@ -121,7 +124,7 @@ def _index_of(values: list[Any], item: Any, *, budget: Budget) -> int:
 def _last_index_of(values: list[Any], item: Any, *, budget: Budget) -> int:
     for position in range(len(values) - 1, -1, -1):
         budget.spend(1)
-        if equal(values[position], item):
+        if equal(values[position], item, budget):
             return position
     return -1
 

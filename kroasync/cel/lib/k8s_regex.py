@@ -1,24 +1,11 @@
 """Kubernetes' `find` and `findAll`: regular expressions in RE2's syntax, run in linear time."""
 
-from collections.abc import Iterator
 from typing import Final
 
-from kroasync.cel.budget import CHARS_PER_STEP
 from kroasync.cel.decls import Budget, LibraryBuilder
 from kroasync.cel.lib.regex import compiled
 
-_STEPS_PER_MATCH: Final = 8
-
 _library = LibraryBuilder("k8s regex", doc="Parts of a text that match a regular expression.")
-
-
-def _matches(text: str, pattern: str) -> Iterator[str]:
-    """All matches from left to right, without empty ones that touch the match before (Go's FindAllString)."""
-    end = -1
-    for match in compiled(pattern).finditer(text):
-        if match.start() != match.end() or match.start() != end:
-            yield match.group()
-        end = match.end()
 
 
 @_library.fn(
@@ -28,8 +15,8 @@ def _matches(text: str, pattern: str) -> Iterator[str]:
     metered=True,
 )
 def _find(text: str, pattern: str, *, budget: Budget) -> str:
-    budget.spend((len(text) + len(pattern)) // CHARS_PER_STEP)
-    return next(_matches(text, pattern), "")
+    match = compiled(pattern, budget).search(text, budget)
+    return "" if match is None else str(match.group().decode())
 
 
 @_library.fn(
@@ -49,13 +36,11 @@ def _find_all(text: str, pattern: str, *, budget: Budget) -> list[str]:
     metered=True,
 )
 def _find_some(text: str, pattern: str, limit: int, *, budget: Budget) -> list[str]:
-    budget.spend((len(text) + len(pattern)) // CHARS_PER_STEP)
     found: list[str] = []
-    for match in _matches(text, pattern):
+    for match in compiled(pattern, budget).finditer(text, budget):
         if len(found) == limit:
             break
-        budget.spend(_STEPS_PER_MATCH)
-        found.append(match)
+        found.append(match.group().decode())
     return found
 
 

@@ -19,7 +19,7 @@ _library = LibraryBuilder("list edits", doc="Lists with one element changed.")
 )
 def _set(values: list[Any], index: int, value: Any, *, budget: Budget) -> list[Any]:
     _require("setAtIndex", index, len(values), f"[0, {len(values)})")
-    budget.spend(len(values))
+    budget.spend(4 + len(values))
     return [*values[:index], value, *values[index + 1 :]]
 
 
@@ -31,7 +31,7 @@ def _set(values: list[Any], index: int, value: Any, *, budget: Budget) -> list[A
 )
 def _insert(values: list[Any], index: int, value: Any, *, budget: Budget) -> list[Any]:
     _require("insertAtIndex", index, len(values) + 1, f"[0, {len(values)}]")
-    budget.spend(len(values))
+    budget.spend(4 + len(values))
     return [*values[:index], value, *values[index:]]
 
 
@@ -43,7 +43,7 @@ def _insert(values: list[Any], index: int, value: Any, *, budget: Budget) -> lis
 )
 def _remove(values: list[Any], index: int, *, budget: Budget) -> list[Any]:
     _require("removeAtIndex", index, len(values), f"[0, {len(values)})")
-    budget.spend(len(values))
+    budget.spend(4 + len(values))
     return [*values[:index], *values[index + 1 :]]
 
 

@@ -2,10 +2,11 @@
 
 from typing import Any, Final
 
+from kroasync.cel.budget import COMPARED_PER_STEP
 from kroasync.cel.decls import Budget, LibraryBuilder
 from kroasync.cel.errors import ValueError_
 from kroasync.cel.loops import sorted_positions
-from kroasync.cel.operations import contains
+from kroasync.cel.operations import TEXTS, contains
 from kroasync.cel.values import UInt, to_key
 
 _library = LibraryBuilder("lists", doc="Functions on lists.")
@@ -13,6 +14,8 @@ fn = _library.fn
 
 # cel-go's limit for lists.range.
 MAX_RANGE: Final = 1_000_000
+# Elements copied in one step, where nothing else is done.
+_COPIED_PER_STEP: Final = 16
 _HASHABLE: Final = frozenset((str, int, UInt, bool, bytes))
 
 
@@ -36,14 +39,16 @@ def _range(count: int, *, budget: Budget) -> list[int]:
     "list(A).slice(int, int) list(A)",
     example="[1, 2, 3].slice(1, 3) == [2, 3]",
     doc="From a position up to, without, another.",
+    metered=True,
 )
-def _slice(values: list[Any], start: int, end: int) -> list[Any]:
+def _slice(values: list[Any], start: int, end: int, *, budget: Budget) -> list[Any]:
     if start < 0 or end < 0:
         raise ValueError_(f"cannot slice({start}, {end}), negative indexes not supported", value=start)
     if start > end:
         raise ValueError_(f"cannot slice({start}, {end}), start index must be less than or equal to end index")
     if end > len(values):
         raise ValueError_(f"cannot slice({start}, {end}), list is length {len(values)}", value=end)
+    budget.spend(2 + (end - start) // _COPIED_PER_STEP)
     return values[start:end]
 
 
@@ -85,8 +90,8 @@ def _flatten(values: list[Any], depth: int = 1, *, budget: Budget) -> list[Any]:
 @fn("list(string).sort() list(string)", example="['b', 'a'].sort() == ['a', 'b']", metered=True)
 @fn("list(bytes).sort() list(bytes)", example="[b'b', b'a'].sort() == [b'a', b'b']", metered=True)
 def _sort(values: list[Any], *, budget: Budget) -> list[Any]:
-    budget.spend(len(values))
-    return [values[place] for place in sorted_positions(values)]
+    budget.spend(4 + len(values))
+    return [values[place] for place in sorted_positions(values, budget)]
 
 
 _library.macro(
@@ -110,6 +115,8 @@ def _distinct(values: list[Any], *, budget: Budget) -> list[Any]:
     for value in values:
         # Equal scalars have equal hashes; doubles are compared one by one because of NaN.
         if value.__class__ in _HASHABLE:
+            if value.__class__ in TEXTS:
+                budget.spend(len(value) // COMPARED_PER_STEP)
             key = to_key(value)
             if key in seen or (others and contains(value, others, budget)):
                 continue
@@ -122,7 +129,7 @@ def _distinct(values: list[Any], *, budget: Budget) -> list[Any]:
     return kept
 
 
-@fn("list(A).reverse() list(A)", example="[1, 2].reverse() == [2, 1]")
+@fn("list(A).reverse() list(A)", example="[1, 2].reverse() == [2, 1]", rate=_COPIED_PER_STEP)
 def _reverse(values: list[Any]) -> list[Any]:
     return values[::-1]
 

@@ -10,7 +10,7 @@ from kroasync.cel.errors import OverloadError, ValueError_
 from kroasync.cel.operations import greater, less, type_name
 from kroasync.cel.values import UINT_MAX, UInt
 
-_library = LibraryBuilder("math", doc="Functions on numbers.", extra=True)
+_library = LibraryBuilder("math", doc="Functions on numbers.", extra=True, weight=8, rate=1)
 fn = _library.fn
 _NUMBERS: Final = frozenset((int, UInt, float))
 _MASK: Final = UINT_MAX

@@ -11,6 +11,7 @@ from kroasync.cel.values import NONE, Duration, Optional, Timestamp, UInt
 _library = LibraryBuilder(
     "optional",
     doc="Values that may be absent. `a.?b`, `a[?k]`, `[?e]` and `{?k: v}` make and take them.",
+    weight=8,
     types={"optional_type": types.type_of(types.optional_of())},
 )
 fn = _library.fn
@@ -26,7 +27,7 @@ _library.macro(
 )
 
 
-fn("optional.of(A) optional(A)", example="optional.of(1).value() == 1")(Optional)
+fn("optional.of(A) optional(A)", example="optional.of(1).value() == 1", rate=0)(Optional)
 
 
 @fn("optional.none() optional(A)", example="!optional.none().hasValue()")
@@ -49,6 +50,8 @@ _ZEROS: Final = (
     "optional.ofNonZeroValue(A) optional(A)",
     example="optional.ofNonZeroValue('') == optional.none()",
     doc="None for null, false, zero and what is empty.",
+    weight=48,
+    rate=0,
 )
 def _of_non_zero_value(value: Any) -> Optional:
     kind = value.__class__
@@ -88,11 +91,13 @@ def _or_value(optional: Optional, other: Any) -> Any:
     "optional.unwrap(list(optional(A))) list(A)",
     example="optional.unwrap([optional.of(1), optional.none()]) == [1]",
     doc="The values that are there.",
+    rate=4,
 )
 @fn(
     "list(optional(A)).unwrapOpt() list(A)",
     example="[optional.of(1), optional.none()].unwrapOpt() == [1]",
     doc="The same.",
+    rate=4,
 )
 def _unwrap(optionals: list[Any]) -> list[Any]:
     for item in optionals:
@@ -101,12 +106,12 @@ def _unwrap(optionals: list[Any]) -> list[Any]:
     return [item.value for item in optionals if item.present]
 
 
-@fn("list(A).first() optional(A)", example="[1, 2].first() == optional.of(1)")
+@fn("list(A).first() optional(A)", example="[1, 2].first() == optional.of(1)", rate=0)
 def _first(values: list[Any]) -> Optional:
     return Optional(values[0]) if values else NONE
 
 
-@fn("list(A).last() optional(A)", example="[1, 2].last() == optional.of(2)")
+@fn("list(A).last() optional(A)", example="[1, 2].last() == optional.of(2)", rate=0)
 def _last(values: list[Any]) -> Optional:
     return Optional(values[-1]) if values else NONE
 

@@ -40,6 +40,8 @@ _NANO: Final = -9
 _INT64_DIGITS: Final = 18
 _MAX_DIGITS: Final = 1000
 _MAX_EXPONENT: Final = 1000
+# Zeros before and behind the digits count here.
+_MAX_LENGTH: Final = 4096
 
 _WRONG_FORMAT: Final = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 _WRONG_SUFFIX: Final = "unable to parse quantity's suffix"
@@ -59,6 +61,11 @@ class Quantity:
     # What was parsed; None after arithmetic. Printed as it is, as apimachinery does.
     text: str | None = None
 
+    @property
+    def cel_size(self) -> int:
+        """Digits, of number and exponent together."""
+        return self.unscaled.bit_length() // 3 + abs(self.scale)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Quantity) and compare(self, other) == 0
 
@@ -74,6 +81,8 @@ def parse(text: str) -> Quantity:
     """The quantity a text denotes; raises ValueError_."""
     if not text:
         raise ValueError_(_WRONG_FORMAT)
+    if len(text) > _MAX_LENGTH:
+        raise ValueError_(_WRONG_NUMBER)
     negative, number, fraction, suffix = _split(text)
     if len(number) + len(fraction) > _MAX_DIGITS:
         raise ValueError_(_WRONG_NUMBER)
@@ -221,7 +230,8 @@ _library = LibraryBuilder(
     "quantity",
     doc="Kubernetes quantities such as 500m and 1.5Gi, in exact arithmetic.",
     aliases={"quantity": QUANTITY},
-    weight=64,
+    weight=96,
+    rate=8,
 )
 
 

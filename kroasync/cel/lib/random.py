@@ -6,6 +6,7 @@ They come from the SHA-256 of the seed, read four bytes (strings) or eight bytes
 import hashlib
 from typing import Final
 
+from kroasync.cel.budget import CHARS_PER_STEP
 from kroasync.cel.decls import Budget, LibraryBuilder
 from kroasync.cel.errors import ValueError_
 
@@ -23,7 +24,7 @@ _library = LibraryBuilder("random", doc="Values derived from a seed.")
 def _seeded_string(length: int, seed: str, *, budget: Budget) -> str:
     if length <= 0:
         raise ValueError_("random.seededString length must be positive")
-    budget.spend(length)
+    budget.spend(16 + length + len(seed) // CHARS_PER_STEP)
     digest = _digest(seed)
     word = "".join(_ALPHABET[int.from_bytes(digest[at : at + 4]) % 36] for at in range(0, 32, 4))
     return (word * (length // 8 + 1))[:length]
@@ -33,6 +34,7 @@ def _seeded_string(length: int, seed: str, *, budget: Budget) -> str:
     "random.seededInt(int, int, string) int",
     example="random.seededInt(0, 100, 'test-seed') == 56",
     doc="An integer from the first bound on, below the second.",
+    weight=32,
 )
 def _seeded_int(low: int, high: int, seed: str) -> int:
     if low >= high:

@@ -1,6 +1,12 @@
-"""Regular expressions in RE2's syntax, in linear time: for the whole language, and cel-go's library `regex`."""
+"""Regular expressions in RE2's syntax, in linear time: for the whole language, and cel-go's library `regex`.
+
+Linear is not cheap: RE2 may look at every instruction of a pattern's program for every byte, and looking for the next
+match it may read to the end of the text. So a search costs bytes times instructions, and every match another search
+over the rest. An evaluation pays for compiling a pattern unless it has it at hand.
+"""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Final
 
 from kroasync.cel.budget import CHARS_PER_STEP
@@ -11,46 +17,116 @@ from kroasync.cel.values import NONE, Optional
 _library = LibraryBuilder("regex", doc="Extracting and replacing by regular expressions.", extra=True)
 
 
+# Longer patterns are refused, and those whose program needs more memory.
+MAX_PATTERN: Final = 1024
+_MAX_BYTES: Final = 512 * 1024
+# What compiling costs: anyhow, by the pattern's length, for each class of Unicode's, and by the program made.
+_COMPILING: Final = 64
+_STEPS_PER_CHAR: Final = 8
+_STEPS_PER_CLASS: Final = 400
+_STEPS_PER_INSTRUCTION: Final = 4
+_STEPS_OF_TOO_LARGE: Final = 20_000
+# Compiled patterns that are kept from one evaluation to the next.
+_KEPT: Final = 64
+# A search costs at least this; a program so small runs as an automaton without look at its instructions.
+_SEARCHING: Final = 12
+_SMALL_PROGRAM: Final = 16
+_BYTES_PER_STEP: Final = 128
+_INSTRUCTIONS_PER_STEP: Final = 64
+
+
 class Pattern:
     """A compiled pattern. Texts that are no Unicode (lone surrogates) raise ValueError_."""
 
-    __slots__ = ("_compiled", "groups")
+    __slots__ = ("_compiled", "groups", "size")
 
     def __init__(self, compiled: Any) -> None:
         self._compiled = compiled
         # How many capturing groups it has.
         self.groups: int = compiled.groups
+        # Instructions of its programs, forwards and backwards.
+        self.size: int = max(compiled.programsize, compiled.reverseprogramsize)
 
-    def search(self, text: str) -> Any:
-        """The first match or None."""
-        try:
-            return self._compiled.search(text)
-        except UnicodeError:
-            raise _not_unicode() from None
+    def search(self, text: str, budget: Budget) -> Any:
+        """The first match or None; groups are bytes."""
+        data = _utf8(text)
+        budget.spend(self._price(len(data)))
+        return self._compiled.search(data)
 
-    def finditer(self, text: str) -> Iterator[Any]:
+    def finditer(self, text: str, budget: Budget) -> Iterator[Any]:
         """The matches from left to right, as Go finds them: no empty one right behind the match before it."""
+        data = _utf8(text)
+        budget.spend(self._price(len(data)))
         end = -1
-        try:
-            for match in self._compiled.finditer(text):
-                if match.end() != end or match.start() != end:
-                    yield match
-                end = match.end()
-        except UnicodeError:
-            raise _not_unicode() from None
+        for match in self._matches(data):
+            budget.spend(self._price(len(data) - match.end()))
+            if match.end() != end or match.start() != end:
+                yield match
+            end = match.end()
+
+    def _matches(self, data: bytes) -> Iterator[Any]:
+        """All matches; an empty one is followed by a search from the next character."""
+        at = 0
+        while at <= len(data):
+            match = self._compiled.search(data, at)
+            if match is None:
+                return
+            yield match
+            at = match.end() if match.end() > match.start() or match.end() > at else _next_character(data, at)
+
+    def _price(self, size: int) -> int:
+        per_byte = self.size * 2 if self.size > _SMALL_PROGRAM else 1
+        return _SEARCHING + self.groups + size * per_byte // _BYTES_PER_STEP
+
+
+def _next_character(data: bytes, at: int) -> int:
+    at += 1
+    while at < len(data) and data[at] & 0xC0 == 0x80:
+        at += 1
+    return at
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeError:
+        raise _not_unicode() from None
 
 
 def _not_unicode() -> ValueError_:
     return ValueError_("text is not valid Unicode")
 
 
-def compiled(pattern: str) -> Pattern:
-    """A compiled pattern; raises ValueError_. The engine keeps those it has seen last."""
+def compiled(pattern: str, budget: Budget) -> Pattern:
+    """A compiled pattern; raises ValueError_."""
+    found: Pattern | None = budget.take(pattern)
+    if found is not None:
+        return found
+    if len(pattern) > MAX_PATTERN:
+        raise ValueError_(
+            f"invalid regular expression {pattern[:100]!r}...: "
+            f"it has {len(pattern)} characters, at most {MAX_PATTERN} are allowed"
+        )
+    classes = pattern.count("\\p") + pattern.count("\\P")
+    budget.spend(_COMPILING + len(pattern) * _STEPS_PER_CHAR + classes * _STEPS_PER_CLASS)
+    try:
+        made = _compiled(pattern)
+    except ValueError_:
+        budget.spend(_STEPS_OF_TOO_LARGE)
+        raise
+    budget.spend(made.size * _STEPS_PER_INSTRUCTION)
+    budget.keep(pattern, made)
+    return made
+
+
+@lru_cache(maxsize=_KEPT)
+def _compiled(pattern: str) -> Pattern:
     # Imported at the first pattern: few definitions have one.
     import re2
 
     options = re2.Options()
     options.log_errors = False
+    options.max_mem = _MAX_BYTES
     try:
         return Pattern(re2.compile(pattern, options=options))
     except (re2.error, UnicodeError) as error:
@@ -62,16 +138,13 @@ def _reason(error: Exception) -> str:
     return reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
 
 
-def _spend(budget: Budget, text: str, pattern: str) -> None:
-    budget.spend(1 + (len(text) + len(pattern)) // CHARS_PER_STEP)
+def _capture(match: Any) -> str | None:
+    found = match.group(1) if match.re.groups else match.group()
+    return None if found is None else found.decode()
 
 
-def _capture(match: Any) -> Any:
-    return match.group(1) if match.re.groups else match.group()
-
-
-def _single_group(pattern: str) -> Pattern:
-    engine = compiled(pattern)
+def _single_group(pattern: str, budget: Budget) -> Pattern:
+    engine = compiled(pattern, budget)
     if engine.groups > 1:
         raise ValueError_(f"regular expression has more than one capturing group: {pattern!r:.200}", value=pattern)
     return engine
@@ -84,11 +157,9 @@ def _single_group(pattern: str) -> Pattern:
     metered=True,
 )
 def _extract(text: str, pattern: str, *, budget: Budget) -> Optional:
-    _spend(budget, text, pattern)
-    match = _single_group(pattern).search(text)
-    if match is None or _capture(match) is None:
-        return NONE
-    return Optional(_capture(match))
+    match = _single_group(pattern, budget).search(text, budget)
+    found = None if match is None else _capture(match)
+    return NONE if found is None else Optional(found)
 
 
 @_library.fn(
@@ -98,12 +169,11 @@ def _extract(text: str, pattern: str, *, budget: Budget) -> Optional:
     metered=True,
 )
 def _extract_all(text: str, pattern: str, *, budget: Budget) -> list[str]:
-    _spend(budget, text, pattern)
     found = []
-    for match in _single_group(pattern).finditer(text):
-        budget.spend(1)
-        if _capture(match) is not None:
-            found.append(_capture(match))
+    for match in _single_group(pattern, budget).finditer(text, budget):
+        part = _capture(match)
+        if part is not None:
+            found.append(part)
     return found
 
 
@@ -120,39 +190,40 @@ def _extract_all(text: str, pattern: str, *, budget: Budget) -> list[str]:
     metered=True,
 )
 def _replace(text: str, pattern: str, replacement: str, count: int = -1, *, budget: Budget) -> str:
-    _spend(budget, text, pattern)
-    engine = compiled(pattern)
+    engine = compiled(pattern, budget)
+    budget.spend(len(replacement) // 2)
     template = _template(replacement, engine.groups)
     if count == 0:
         return text
-    parts: list[str] = []
+    data = _utf8(text)
+    parts: list[bytes] = []
     done = 0
-    for made, match in enumerate(engine.finditer(text)):
+    for made, match in enumerate(engine.finditer(text, budget)):
         if made == count:
             break
-        parts.append(text[done : match.start()])
-        new = "".join(part if isinstance(part, str) else match.group(part) or "" for part in template)
-        budget.spend(1 + len(new) // CHARS_PER_STEP)
-        parts.append(new)
+        parts.append(data[done : match.start()])
+        new = [part if isinstance(part, bytes) else match.group(part) or b"" for part in template]
+        budget.spend(len(template) + sum(map(len, new)) // CHARS_PER_STEP)
+        parts.extend(new)
         done = match.end()
-    return "".join((*parts, text[done:]))
+    return b"".join((*parts, data[done:])).decode()
 
 
-def _template(replacement: str, groups: int) -> list[str | int]:
+def _template(replacement: str, groups: int) -> list[bytes | int]:
     """A replacement as texts and group numbers; raises ValueError_."""
-    template: list[str | int] = []
+    template: list[bytes | int] = []
     position = 0
     while position < len(replacement):
         char = replacement[position]
         if char != "\\":
             end = replacement.find("\\", position)
             end = len(replacement) if end < 0 else end
-            template.append(replacement[position:end])
+            template.append(_utf8(replacement[position:end]))
             position = end
             continue
         after = replacement[position + 1 : position + 2]
         if after == "\\":
-            template.append("\\")
+            template.append(b"\\")
         elif after.isascii() and after.isdigit():
             if int(after) > groups:
                 raise ValueError_(
@@ -162,7 +233,7 @@ def _template(replacement: str, groups: int) -> list[str | int]:
             template.append(int(after))
         else:
             problem = "\\ not allowed at end" if not after else "\\ must be followed by a digit or \\"
-            raise ValueError_(f"invalid replacement string: {replacement!r:.200} {problem}", value=replacement)
+            raise ValueError_(f"invalid replacement string: {replacement[:200]!r} {problem}", value=replacement)
         position += 2
     return template
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from kroasync.cel.decls import LibraryBuilder
+from kroasync.cel.decls import Budget, LibraryBuilder
 from kroasync.cel.errors import ValueError_
+from kroasync.cel.operations import equal
 from kroasync.cel.syntax import CONDITION_KEYS, NEW_CONDITION
 from kroasync.cel.types import STRING, Type, object_type
 from kroasync.cel.values import Condition
@@ -44,12 +45,15 @@ def _new_condition(type: str, status: str, reason: str, message: str) -> Conditi
     "runtime.condition(dyn, string) kro.run.Condition",
     example="runtime.condition({'status': {'conditions': [{'type': 'A', 'reason': 'R'}]}}, 'A').type == 'A'",
     doc="The condition of that type in the object's status; with four empty fields if there is none.",
+    metered=True,
+    weight=16,
 )
-def _condition(subject: Any, type: str) -> Condition:
+def _condition(subject: Any, type: str, *, budget: Budget) -> Condition:
     status = subject.get("status") if isinstance(subject, dict) else None
     conditions = status.get("conditions") if isinstance(status, dict) else None
     for condition in conditions if isinstance(conditions, list) else ():
-        if isinstance(condition, dict) and condition.get("type") == type:
+        budget.spend(1)
+        if isinstance(condition, dict) and equal(condition.get("type"), type, budget):
             return Condition(*(_text(condition.get(key)) for key in CONDITION_KEYS))
     return Condition("", "")
 

@@ -25,6 +25,10 @@ class SemanticVersion:
 
     version: Version
 
+    @property
+    def cel_size(self) -> int:
+        return len(self.version.prerelease or "")
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SemanticVersion) and compare(self, other) == 0
 
@@ -57,7 +61,7 @@ def compare(a: SemanticVersion, b: SemanticVersion) -> int:
     return int(a.version.compare(b.version))
 
 
-_library = LibraryBuilder("semver", doc="Semantic versions, strict.", aliases={"semver": SEMVER}, weight=64)
+_library = LibraryBuilder("semver", doc="Semantic versions, strict.", aliases={"semver": SEMVER}, weight=96, rate=2)
 
 
 @_library.fn(

@@ -7,9 +7,10 @@ import operator
 from typing import Any, Final
 
 from kroasync.cel import conversions, operations, times, types
-from kroasync.cel.budget import CHARS_PER_STEP
+from kroasync.cel.budget import COMPARED_PER_STEP
 from kroasync.cel.decls import Budget, LibraryBuilder
 from kroasync.cel.lib.regex import compiled
+from kroasync.cel.lib.searching import spend_search
 from kroasync.cel.values import Duration, Timestamp, TypeValue, UInt, type_of_value
 
 _library = LibraryBuilder(
@@ -32,9 +33,13 @@ _library = LibraryBuilder(
 )
 fn = _library.fn
 
-# Weights of reading the text of a time, and of looking at one in a time zone.
+# Weights of reading and writing the text of a time or a number, and of looking at a time as a date.
 _PARSING: Final = 64
+_NUMBER: Final = 16
 _CIVIL: Final = 64
+_IN_ZONE: Final = 96
+# What the pieces of a duration cost: one takes two characters.
+_DURATION_RATE: Final = 1
 
 _library.macro("has(e.f) bool", example="has({'a': 1}.a) && !has({'a': 1}.b)", doc="Whether the field or key is there.")
 _library.macro(
@@ -130,14 +135,14 @@ fn("-_(double) double", example="-(1.5) == 0.0 - 1.5")(operations.negate)
 # Sizes
 
 
-@fn("size(string) int", example="size('añb') == 3", doc="Number of characters (code points).")
-@fn("string.size() int", example="'añb'.size() == 3")
-@fn("size(bytes) int", example="size(b'añb') == 4")
-@fn("bytes.size() int", example="b'añb'.size() == 4")
-@fn("size(list(A)) int", example="size([1, 2]) == 2")
-@fn("list(A).size() int", example="[1, 2].size() == 2")
-@fn("size(map(A, B)) int", example="size({'a': 1}) == 1")
-@fn("map(A, B).size() int", example="{'a': 1}.size() == 1")
+@fn("size(string) int", example="size('añb') == 3", doc="Number of characters (code points).", rate=0)
+@fn("string.size() int", example="'añb'.size() == 3", rate=0)
+@fn("size(bytes) int", example="size(b'añb') == 4", rate=0)
+@fn("bytes.size() int", example="b'añb'.size() == 4", rate=0)
+@fn("size(list(A)) int", example="size([1, 2]) == 2", rate=0)
+@fn("list(A).size() int", example="[1, 2].size() == 2", rate=0)
+@fn("size(map(A, B)) int", example="size({'a': 1}) == 1", rate=0)
+@fn("map(A, B).size() int", example="{'a': 1}.size() == 1", rate=0)
 def _size(value: str | bytes | list[Any] | dict[Any, Any]) -> int:
     return len(value)
 
@@ -145,12 +150,12 @@ def _size(value: str | bytes | list[Any] | dict[Any, Any]) -> int:
 # Types
 
 
-@fn("dyn(A) dyn", example="dyn(1) != 'a'", doc="The value, with no static type.")
+@fn("dyn(A) dyn", example="dyn(1) != 'a'", doc="The value, with no static type.", rate=0)
 def _dyn(value: Any) -> Any:
     return value
 
 
-@fn("type(A) type(A)", example="type(1) == int && type([]) == list")
+@fn("type(A) type(A)", example="type(1) == int && type([]) == list", rate=0, weight=_NUMBER)
 def _type(value: Any) -> TypeValue:
     return TypeValue(type_of_value(value))
 
@@ -158,12 +163,12 @@ def _type(value: Any) -> TypeValue:
 # Conversions
 
 
-@fn("bool(bool) bool", example="bool(true)")
-@fn("bytes(bytes) bytes", example="bytes(b'a') == b'a'")
-@fn("double(double) double", example="double(1.5) == 1.5")
+@fn("bool(bool) bool", example="bool(true)", rate=0)
+@fn("bytes(bytes) bytes", example="bytes(b'a') == b'a'", rate=0)
+@fn("double(double) double", example="double(1.5) == 1.5", rate=0)
 @fn("duration(duration) duration", example="duration(duration('1s')) == duration('1s')")
 @fn("int(int) int", example="int(1) == 1")
-@fn("string(string) string", example="string('a') == 'a'")
+@fn("string(string) string", example="string('a') == 'a'", rate=0)
 @fn("timestamp(timestamp) timestamp", example="timestamp(timestamp(0)) == timestamp(0)")
 @fn("uint(uint) uint", example="uint(1u) == 1u")
 def _same(value: Any) -> Any:
@@ -174,10 +179,12 @@ fn("bool(string) bool", example="bool('true') && !bool('0')")(conversions.bool_o
 fn("bytes(string) bytes", example="bytes('ñ').size() == 2")(conversions.bytes_of_string)
 fn("double(int) double", example="double(1) == 1.0")(float)
 fn("double(uint) double", example="double(1u) == 1.0")(float)
-fn("double(string) double", example="double('1.5') == 1.5")(conversions.double_of_string)
-fn("duration(string) duration", example="duration('1h30m') == duration('5400s')", weight=_PARSING)(times.parse_duration)
+fn("double(string) double", example="double('1.5') == 1.5", weight=_NUMBER)(conversions.double_of_string)
+fn("duration(string) duration", example="duration('1h30m') == duration('5400s')", weight=_PARSING, rate=_DURATION_RATE)(
+    times.parse_duration
+)
 fn("int(double) int", example="int(-1.9) == -1", doc="Truncates.")(conversions.int_of_double)
-fn("int(string) int", example="int('-12') == -12")(conversions.int_of_string)
+fn("int(string) int", example="int('-12') == -12", weight=_NUMBER)(conversions.int_of_string)
 
 
 @fn("int(uint) int", example="int(1u) == 1")
@@ -196,9 +203,13 @@ def _int_of_duration(value: Duration) -> int:
 
 
 fn("string(bytes) string", example="string(b'a') == 'a'", doc="UTF-8.")(conversions.string_of_bytes)
-fn("string(double) string", example="string(1.5) == '1.5' && string(1e6) == '1e+06'")(conversions.string_of_double)
-fn("string(duration) string", example="string(duration('1m')) == '60s'")(times.format_seconds)
-fn("string(timestamp) string", example="string(timestamp(0)) == '1970-01-01T00:00:00Z'")(times.format_timestamp)
+fn("string(double) string", example="string(1.5) == '1.5' && string(1e6) == '1e+06'", weight=_NUMBER)(
+    conversions.string_of_double
+)
+fn("string(duration) string", example="string(duration('1m')) == '60s'", weight=_NUMBER)(times.format_seconds)
+fn("string(timestamp) string", example="string(timestamp(0)) == '1970-01-01T00:00:00Z'", weight=_CIVIL)(
+    times.format_timestamp
+)
 
 
 @fn("string(bool) string", example="string(true) == 'true'")
@@ -231,22 +242,23 @@ def _timestamp_of_int(seconds: int) -> Timestamp:
 
 fn("uint(double) uint", example="uint(1.9) == 1u")(conversions.uint_of_double)
 fn("uint(int) uint", example="uint(1) == 1u")(conversions.uint_in_range)
-fn("uint(string) uint", example="uint('1') == 1u")(conversions.uint_of_string)
+fn("uint(string) uint", example="uint('1') == 1u", weight=_NUMBER)(conversions.uint_of_string)
 
 # Strings
 
 
-@fn("string.contains(string) bool", example="'tacocat'.contains('coca')")
-def _contains(text: str, part: str) -> bool:
+@fn("string.contains(string) bool", example="'tacocat'.contains('coca')", metered=True)
+def _contains(text: str, part: str, *, budget: Budget) -> bool:
+    spend_search(len(text), part, budget)
     return part in text
 
 
-@fn("string.startsWith(string) bool", example="'tacocat'.startsWith('taco')")
+@fn("string.startsWith(string) bool", example="'tacocat'.startsWith('taco')", rate=COMPARED_PER_STEP)
 def _starts_with(text: str, part: str) -> bool:
     return text.startswith(part)
 
 
-@fn("string.endsWith(string) bool", example="'tacocat'.endsWith('cat')")
+@fn("string.endsWith(string) bool", example="'tacocat'.endsWith('cat')", rate=COMPARED_PER_STEP)
 def _ends_with(text: str, part: str) -> bool:
     return text.endswith(part)
 
@@ -259,8 +271,7 @@ def _ends_with(text: str, part: str) -> bool:
 )
 @fn("matches(string, string) bool", example="matches('tacocat', '^t.*t$')", metered=True)
 def _matches(text: str, pattern: str, *, budget: Budget) -> bool:
-    budget.spend(1 + (len(text) + len(pattern)) // CHARS_PER_STEP)
-    return compiled(pattern).search(text) is not None
+    return compiled(pattern, budget).search(text, budget) is not None
 
 
 # Time
@@ -282,16 +293,19 @@ def _getters() -> None:
     }
     for name, (part, shift, in_utc, in_zone, doc) in parts.items():
 
-        def get(timestamp: Timestamp, zone: str = "UTC", *, part: str = part, shift: int = shift) -> int:
-            value: int = getattr(times.civil(timestamp, zone), part)
+        def get(
+            timestamp: Timestamp, zone: str = "UTC", *, budget: Budget, part: str = part, shift: int = shift
+        ) -> int:
+            value: int = getattr(times.civil(timestamp, zone, budget), part)
             return value + shift
 
-        fn(f"timestamp.{name}() int", example=f"{at}.{name}() == {in_utc}", doc=doc)(get)
+        fn(f"timestamp.{name}() int", example=f"{at}.{name}() == {in_utc}", doc=doc, metered=True, weight=_CIVIL)(get)
         fn(
             f"timestamp.{name}(string) int",
             example=f"{at}.{name}('+02:00') == {in_zone}",
             doc="In a time zone: `UTC`, `Europe/Berlin`, `+02:00`.",
-            weight=_CIVIL,
+            metered=True,
+            weight=_IN_ZONE,
         )(get)
 
 
@@ -301,14 +315,17 @@ _getters()
 @fn(
     "timestamp.getMilliseconds() int",
     example="timestamp('2024-03-31T23:30:15.250Z').getMilliseconds() == 250",
+    metered=True,
+    weight=_CIVIL,
 )
 @fn(
     "timestamp.getMilliseconds(string) int",
     example="timestamp('2024-03-31T23:30:15.250Z').getMilliseconds('UTC') == 250",
+    metered=True,
     weight=_CIVIL,
 )
-def _milliseconds(timestamp: Timestamp, zone: str = "UTC") -> int:
-    return times.civil(timestamp, zone).ns // 1_000_000
+def _milliseconds(timestamp: Timestamp, zone: str = "UTC", *, budget: Budget) -> int:
+    return times.civil(timestamp, zone, budget).ns // 1_000_000
 
 
 def _truncated(value: int, unit: int) -> int:

@@ -1,15 +1,16 @@
 """cel-go's string extension. Positions and lengths count characters (code points)."""
 
-import unicodedata
 from typing import Any, Final
 
 from kroasync.cel.budget import CHARS_PER_STEP
 from kroasync.cel.decls import Budget, LibraryBuilder
 from kroasync.cel.errors import OverloadError, ValueError_
 from kroasync.cel.lib.formatting import format_text
+from kroasync.cel.lib.searching import last_position, spend_search
+from kroasync.cel.lib.texts import without_surrogates
 from kroasync.cel.operations import type_name
 
-_library = LibraryBuilder("strings", doc="Functions on strings.")
+_library = LibraryBuilder("strings", doc="Functions on strings.", weight=12)
 fn = _library.fn
 
 # Go's unicode.IsSpace, which is what trim removes.
@@ -19,6 +20,12 @@ _SPACES: Final = (
 )
 _LOWER: Final = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 _UPPER: Final = str.maketrans("abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+# Characters that are replaced by others in a step, where Python looks up each.
+_TRANSLATED_PER_STEP: Final = 8
+# Characters a step looks at one by one, or replaces by others.
+_EDITED_PER_STEP: Final = 16
+# Strings that are made in one step.
+_PARTS_PER_STEP: Final = 2
 
 
 def _out_of_range(position: int) -> ValueError_:
@@ -26,7 +33,7 @@ def _out_of_range(position: int) -> ValueError_:
     return ValueError_(f"index out of range: {position}", value=position)
 
 
-@fn("string.charAt(int) string", example="'añb'.charAt(1) == 'ñ'", doc="Empty at the end; an error beyond it.")
+@fn("string.charAt(int) string", example="'añb'.charAt(1) == 'ñ'", doc="Empty at the end; an error beyond it.", rate=0)
 def _char_at(text: str, position: int) -> str:
     if not 0 <= position <= len(text):
         raise _out_of_range(position)
@@ -37,11 +44,18 @@ def _char_at(text: str, position: int) -> str:
     "string.indexOf(string) int",
     example="'tacocat'.indexOf('ac') == 1",
     doc="Where a text first occurs, or -1.",
+    metered=True,
 )
-@fn("string.indexOf(string, int) int", example="'tacocat'.indexOf('a', 3) == 5", doc="From a position on.")
-def _index_of(text: str, part: str, start: int = 0) -> int:
+@fn(
+    "string.indexOf(string, int) int",
+    example="'tacocat'.indexOf('a', 3) == 5",
+    doc="From a position on.",
+    metered=True,
+)
+def _index_of(text: str, part: str, start: int = 0, *, budget: Budget) -> int:
     if start < 0:
         raise _out_of_range(start)
+    spend_search(max(len(text) - start, 0), part, budget)
     return text.find(part, min(start, len(text))) if part else min(start, len(text))
 
 
@@ -49,21 +63,28 @@ def _index_of(text: str, part: str, start: int = 0) -> int:
     "string.lastIndexOf(string) int",
     example="'tacocat'.lastIndexOf('at') == 5",
     doc="Where it last occurs, or -1.",
+    metered=True,
 )
 @fn(
     "string.lastIndexOf(string, int) int",
     example="'tacocat'.lastIndexOf('a', 3) == 1",
     doc="At that position or before.",
+    metered=True,
 )
-def _last_index_of(text: str, part: str, start: int | None = None) -> int:
+def _last_index_of(text: str, part: str, start: int | None = None, *, budget: Budget) -> int:
+    # Twice, for the text is looked through once to see whether there is anything.
+    spend_search(2 * len(text), part, budget)
+    spend_search(len(text), part, budget)
     if start is None:
-        return text.rfind(part)
+        return last_position(text, part)
     if start < 0:
         raise _out_of_range(start)
     # cel-go: no search from beyond the end, except for the empty string.
     if start >= len(text):
         return start if not part else -1
-    return text.rfind(part, 0, start + len(part))
+    before = text[: start + len(part)]
+    spend_search(len(before), part, budget)
+    return last_position(before, part)
 
 
 @fn("list(string).join() string", example="['a', 'b'].join() == 'ab'", metered=True)
@@ -71,19 +92,29 @@ def _last_index_of(text: str, part: str, start: int | None = None) -> int:
 def _join(parts: list[Any], separator: str = "", *, budget: Budget) -> str:
     try:
         size = sum(map(len, parts)) + len(parts) * len(separator)
-        budget.spend(len(parts) // 8 + size // CHARS_PER_STEP)
+        budget.spend(2 + len(parts) // 8 + size // CHARS_PER_STEP)
         return separator.join(parts)
     except TypeError:
         other = next(part for part in parts if part.__class__ is not str)
         raise OverloadError(f"no such overload: join of a list with {type_name(other)}") from None
 
 
-@fn("string.lowerAscii() string", example="'TacoÑ'.lowerAscii() == 'tacoÑ'", doc="ASCII letters only.")
+@fn(
+    "string.lowerAscii() string",
+    example="'TacoÑ'.lowerAscii() == 'tacoÑ'",
+    doc="ASCII letters only.",
+    rate=_TRANSLATED_PER_STEP,
+)
 def _lower_ascii(text: str) -> str:
     return text.lower() if text.isascii() else text.translate(_LOWER)
 
 
-@fn("string.upperAscii() string", example="'tacoñ'.upperAscii() == 'TACOñ'", doc="ASCII letters only.")
+@fn(
+    "string.upperAscii() string",
+    example="'tacoñ'.upperAscii() == 'TACOñ'",
+    doc="ASCII letters only.",
+    rate=_TRANSLATED_PER_STEP,
+)
 def _upper_ascii(text: str) -> str:
     return text.upper() if text.isascii() else text.translate(_UPPER)
 
@@ -96,8 +127,10 @@ def _upper_ascii(text: str) -> str:
     metered=True,
 )
 def _replace(text: str, old: str, new: str, count: int = -1, *, budget: Budget) -> str:
+    spend_search(len(text), old, budget)
     places = text.count(old) if count < 0 else min(count, text.count(old))
-    budget.spend(1 + (len(text) + places * len(new)) // CHARS_PER_STEP)
+    spend_search(len(text), old, budget)
+    budget.spend(1 + places // _EDITED_PER_STEP + (len(text) + places * len(new)) // CHARS_PER_STEP)
     return text.replace(old, new, places)
 
 
@@ -109,11 +142,16 @@ def _replace(text: str, old: str, new: str, count: int = -1, *, budget: Budget) 
     metered=True,
 )
 def _split(text: str, separator: str, count: int = -1, *, budget: Budget) -> list[str]:
-    budget.spend(1 + len(text) // 16)
+    budget.spend(3)
     if count == 0:
         return []
     if separator:
+        spend_search(len(text), separator, budget)
+        places = text.count(separator)
+        spend_search(len(text), separator, budget)
+        budget.spend((places if count < 0 else min(places, count)) // _PARTS_PER_STEP)
         return text.split(separator, count - 1 if count > 0 else -1)
+    budget.spend(len(text) // CHARS_PER_STEP + (len(text) if count < 0 else min(len(text), count)) // _PARTS_PER_STEP)
     if count < 0 or count >= len(text):
         return list(text)
     return [*text[: count - 1], text[count - 1 :]]
@@ -133,7 +171,12 @@ def _substring(text: str, start: int, end: int | None = None) -> str:
     return text[start:end]
 
 
-@fn("string.trim() string", example="'  a '.trim() == 'a'", doc="Without white space at both ends.")
+@fn(
+    "string.trim() string",
+    example="'  a '.trim() == 'a'",
+    doc="Without white space at both ends.",
+    rate=_EDITED_PER_STEP,
+)
 def _trim(text: str) -> str:
     return text.strip(_SPACES)
 
@@ -143,31 +186,31 @@ def _reverse(text: str) -> str:
     return text[::-1]
 
 
-_QUOTED: Final = str.maketrans(
-    {
-        "\a": "\\a",
-        "\b": "\\b",
-        "\f": "\\f",
-        "\n": "\\n",
-        "\r": "\\r",
-        "\t": "\\t",
-        "\v": "\\v",
-        "\\": "\\\\",
-        '"': '\\"',
-    }
-)
+# The backslash first, for the others bring more of them.
+_QUOTED: Final = {
+    "\\": "\\\\",
+    "\a": "\\a",
+    "\b": "\\b",
+    "\f": "\\f",
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+    "\v": "\\v",
+    '"': '\\"',
+}
 
 
 @fn(
     "strings.quote(string) string",
     example="strings.quote('a\\n') == '\"a\\\\n\"'",
     doc="In double quotes, with escapes; safe to print.",
+    rate=_EDITED_PER_STEP,
+    weight=16,
 )
 def _quote(text: str) -> str:
-    quoted = text.translate(_QUOTED)
-    if any(unicodedata.category(char) == "Cs" for char in quoted):
-        quoted = "".join("\ufffd" if unicodedata.category(char) == "Cs" else char for char in quoted)
-    return f'"{quoted}"'
+    for char, escaped in _QUOTED.items():
+        text = text.replace(char, escaped)
+    return f'"{without_surrogates(text)}"'
 
 
 fn(
