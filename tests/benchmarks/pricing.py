@@ -480,31 +480,30 @@ def seconds(case: Case) -> tuple[float, int]:
     program = ENV.program(f"xs.all(i, type({case.body}) == int || true)", check=False)
     variables = {**case.variables, "xs": [0, 1]}
     full = EVALUATION_STEPS
+    meter = Meter(full)
+    start = time.process_time()
     try:
-        program.evaluate(variables, budget=full)
+        program.evaluate(variables, budget=meter)
     except EvalError:
-        # Two are too many: what it takes to find out that one is, or to do it.
-        variables["xs"] = [0]
-        start = time.process_time()
-        with contextlib.suppress(EvalError):
-            program.evaluate(variables, budget=full)
+        # Two are too many: what it took to find out that one is, or to do it.
         return time.process_time() - start, 1
-    one = steps_of(program, {**variables, "xs": [0]})
-    each = max(steps_of(program, variables) - one, 1)
-    budget = full if each * 4 > full // _PART else full // _PART
-    count = max((budget - one) // each, 1)
+    taken, both = time.process_time() - start, full - meter.left
+    part = full // _PART
+    if both * 2 > part:
+        return taken * full / both, 2 * full // both
+    each = max(both - steps_of(program, {**variables, "xs": [0]}), 1)
+    count = max(part // each, 1)
     variables["xs"] = list(range(count))
     start = time.process_time()
     with contextlib.suppress(EvalError):
-        program.evaluate(variables, budget=budget)
-    taken = time.process_time() - start
-    return taken * full / budget, count * full // budget
+        program.evaluate(variables, budget=part)
+    return (time.process_time() - start) * _PART, count * _PART
 
 
-def scaled(case: Case) -> Worst:
+def scaled(case: Case, unit: float) -> Worst:
     """A case on the machine the figures are given for."""
     taken, calls = seconds(case)
-    return Worst(case.name, case.what, taken / calibrate() * REFERENCE_S, calls)
+    return Worst(case.name, case.what, taken / unit * REFERENCE_S, calls)
 
 
 def worst(cases: Iterator[Case]) -> dict[str, Worst]:
@@ -512,11 +511,13 @@ def worst(cases: Iterator[Case]) -> dict[str, Worst]:
     found: dict[str, Worst] = {}
     gc.disable()
     try:
+        unit = calibrate()
         for case in cases:
-            row = scaled(case)
+            row = scaled(case, unit)
             tries = 0
             while row.seconds > LIMIT_S * 0.8 and tries < 8:
-                row = min(row, scaled(case), key=lambda row: row.seconds)
+                unit = calibrate()
+                row = min(row, scaled(case, unit), key=lambda row: row.seconds)
                 tries += 1
             if case.name not in found or row.seconds > found[case.name].seconds:
                 found[case.name] = row
