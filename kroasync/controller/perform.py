@@ -140,7 +140,7 @@ class Performer:
             return Refused(action=action, refusal=Refusal.FOREIGN, message=owner)
         if owner and MANAGER_CHILDREN in _managers(found):
             return None  # made without an answer, or not told of yet
-        claim = claimed_by(found, labels_of(action.obj).get(LABEL_INSTANCE_ID, ""))
+        claim = claimed_by(found, action.obj)
         return Refused(action=action, refusal=Refusal.CLAIMED, message=claim) if claim else None
 
     async def _take_over(self, action: Apply, found: Obj, managers: tuple[str, ...]) -> tuple[Obj, tuple[str, ...]]:

@@ -14,17 +14,32 @@ _TOOLS_BY_LABEL: Final = {
     "argocd.argoproj.io/instance": "Argo CD application",
     "kustomize.toolkit.fluxcd.io/name": "Flux Kustomization",
     "helm.toolkit.fluxcd.io/name": "Flux HelmRelease",
+    "kapp.k14s.io/app": "kapp application",
+    "objectset.rio.cattle.io/hash": "Rancher object set",
 }
 _TOOLS_BY_ANNOTATION: Final = {
     "meta.helm.sh/release-name": "Helm release",
     "argocd.argoproj.io/tracking-id": "Argo CD application",
+    "config.k8s.io/owning-inventory": "inventory",
+    "objectset.rio.cattle.io/id": "Rancher object set",
 }
 _HELM: Final = "Helm"
+_SAME_INSTANCE: Final = (
+    names.LABEL_INSTANCE_NAME,
+    names.LABEL_INSTANCE_NAMESPACE,
+    names.LABEL_INSTANCE_GROUP,
+    names.LABEL_INSTANCE_KIND,
+)
 
 
-def claimed_by(live: Obj, instance_uid: str) -> str | None:
-    """Who an object belongs to, for people; None if nobody but perhaps the instance says so."""
-    return _controller_of(live, instance_uid) or _tool_of(labels_of(live), annotations_of(live))
+def claimed_by(live: Obj, declared: Obj) -> str | None:
+    """Who an object belongs to, for people; None if nobody but perhaps the instance that declares it says so."""
+    labels, ours = labels_of(live), labels_of(declared)
+    return (
+        _controller_of(live, ours.get(names.LABEL_INSTANCE_ID, ""))
+        or _tool_of(labels, annotations_of(live))
+        or _instance_of(labels, ours)
+    )
 
 
 def _controller_of(live: Obj, instance_uid: str) -> str | None:
@@ -32,6 +47,18 @@ def _controller_of(live: Obj, instance_uid: str) -> str | None:
         if owner.get("controller") and owner.get("uid") != instance_uid:
             return f'{owner.get("kind", "")} "{owner.get("name", "")}", its controller'
     return None
+
+
+def _instance_of(labels: Mapping[str, str], ours: Mapping[str, str]) -> str | None:
+    """The other instance an object is labelled as a resource of; one of the same name is this one, before it was
+    deleted and created again.
+    """
+    uid = labels.get(names.LABEL_INSTANCE_ID)
+    if not uid or uid == ours.get(names.LABEL_INSTANCE_ID):
+        return None
+    if names.LABEL_INSTANCE_NAME in labels and all(labels.get(key) == ours.get(key) for key in _SAME_INSTANCE):
+        return None
+    return f'instance "{labels.get(names.LABEL_INSTANCE_NAME, "")}" ({uid})'
 
 
 def _tool_of(labels: Mapping[str, str], annotations: Mapping[str, str]) -> str | None:

@@ -8,6 +8,13 @@ from kroasync.engine.adoption import claimed_by
 from kroasync.model.objects import Obj
 
 ME = "uid-of-the-instance"
+MINE = {
+    "kro.run/instance-id": ME,
+    "kro.run/instance-name": "shop",
+    "kro.run/instance-namespace": "prod",
+    "kro.run/instance-group": "example.com",
+    "kro.run/instance-kind": "Shop",
+}
 
 
 def live(**meta: Any) -> Obj:
@@ -28,10 +35,16 @@ def owner(**more: Any) -> Obj:
         ({"labels": {"argocd.argoproj.io/instance": "shop"}}, 'Argo CD application "shop"'),
         ({"labels": {"kustomize.toolkit.fluxcd.io/name": "shop"}}, 'Flux Kustomization "shop"'),
         ({"labels": {"helm.toolkit.fluxcd.io/name": "shop"}}, 'Flux HelmRelease "shop"'),
+        ({"labels": {"kapp.k14s.io/app": "1"}}, 'kapp application "1"'),
+        ({"labels": {"objectset.rio.cattle.io/hash": "1"}}, 'Rancher object set "1"'),
+        ({"annotations": {"config.k8s.io/owning-inventory": "shop"}}, 'inventory "shop"'),
+        ({"labels": {"kro.run/instance-id": "u2"}}, 'instance "" (u2)'),
+        ({"labels": {**MINE, "kro.run/instance-id": "u2", "kro.run/instance-name": "b"}}, 'instance "b" (u2)'),
+        ({"labels": {**MINE, "kro.run/instance-id": "u2", "kro.run/instance-namespace": "b"}}, 'instance "shop" (u2)'),
     ],
 )
 def test_who_says_that_an_object_is_theirs_is_named(meta: Obj, who: str) -> None:
-    assert claimed_by(live(**meta), ME) == who
+    assert claimed_by(live(**meta), live(labels=MINE)) == who
 
 
 @pytest.mark.parametrize(
@@ -42,7 +55,9 @@ def test_who_says_that_an_object_is_theirs_is_named(meta: Obj, who: str) -> None
         {"ownerReferences": [owner(controller=True, uid=ME)]},
         {"labels": {"app.kubernetes.io/instance": "shop", "app.kubernetes.io/managed-by": "kro", "team": "x"}},
         {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"}},
+        {"labels": MINE},
+        {"labels": {**MINE, "kro.run/instance-id": "before-it-was-created-again"}},
     ],
 )
 def test_what_nobody_says_to_be_theirs_may_be_taken_over(meta: Obj) -> None:
-    assert claimed_by(live(**meta), ME) is None
+    assert claimed_by(live(**meta), live(labels=MINE)) is None
