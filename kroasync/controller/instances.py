@@ -49,7 +49,6 @@ from kroasync.model.names import MANAGER_LABELLER
 from kroasync.model.objects import (
     Key,
     Obj,
-    Resource,
     annotations_of,
     is_deleting,
     metadata,
@@ -95,7 +94,7 @@ class InstanceWorld:
     watches: Watches
     instance: Key
     uid: str
-    resources: dict[str, Resource]
+    out_of_sight: frozenset[str]
 
     def find(self, key: Key) -> Observed | None:
         return self.children.find(key)
@@ -109,8 +108,8 @@ class InstanceWorld:
     def external(self, watch: Watch) -> Sequence[Obj] | None:
         return self.watches.external(watch, holder=self.instance)
 
-    def resource_of(self, group_kind: str) -> Resource | None:
-        return self.resources.get(group_kind)
+    def unseen(self) -> frozenset[str]:
+        return self.out_of_sight
 
 
 @dataclass(slots=True)
@@ -169,15 +168,14 @@ class Instances:
         if instance is None:
             return Done()  # it is gone, and its event is to come
         instance = served.instances.as_left(key, instance)
-        try:
-            resources = await self._hold_inventory(key, instance)
-        except ApiError as error:
-            if is_deleting(instance) and own_finalizers(instance):
-                stuck = blocked(f"list deletion inventory: {error.message}")
-                await self._report(key, served, instance, compose_teardown(instance, stuck, now=self._stamp()))
-            raise
-        world = InstanceWorld(self.children, self.watches, key, uid_of(instance), resources)
+        unseen = await self._hold_inventory(key, instance)
+        world = InstanceWorld(self.children, self.watches, key, uid_of(instance), frozenset(unseen))
         if is_deleting(instance):
+            if unseen and own_finalizers(instance):
+                text = "; ".join([*unseen.values()][:_LISTED])
+                stuck = blocked(f"list deletion inventory: {text}")
+                await self._report(key, served, instance, compose_teardown(instance, stuck, now=self._stamp()))
+                return RetryAfter(reason=text, at_most_s=AWAY_S)
             return await self._tear_down(key, served, instance, world)
         # The whole pass follows one graph, whatever happens to the definition meanwhile.
         plan = served.plan
@@ -186,7 +184,9 @@ class Instances:
             return await self._unresolved(key, served, instance)
         self.metrics.instance_graph_resolution_success_total.inc(str(key.resource))
         try:
-            return await self._converge(key, served, instance, world, plan)
+            verdict = await self._converge(key, served, instance, world, plan)
+            # What the unseen kinds have may be there to prune: nothing tells when they can be listed.
+            return no_later(verdict, SAFETY_NET_S, "kinds of the inventory cannot be listed") if unseen else verdict
         except RecursionError:
             if not nests_deeper(instance.get("spec"), MAX_DEPTH):
                 raise
@@ -286,16 +286,21 @@ class Instances:
             await self._report(key, served, instance, status)
         return Done()
 
-    async def _hold_inventory(self, key: Key, instance: Obj) -> dict[str, Resource]:
-        """Watch every kind the instance's inventory names and children are of, so that none of them is out of sight."""
+    async def _hold_inventory(self, key: Key, instance: Obj) -> dict[str, str]:
+        """Watch every kind the instance's inventory names and children are of; the kinds that stay out of sight, and
+        why.
+        """
         served = self.serving.kinds.get(key.resource)
         graph = served.graph if served else None
-        known = {n.resource.group_kind: n.resource for n in graph.nodes.values() if not n.is_external} if graph else {}
+        known = {n.resource.group_kind for n in graph.nodes.values() if not n.is_external} if graph else set()
         recorded = applyset.recorded(annotations_of(instance), parent_of(instance)).inventory
-        beyond = await self.inventory_kinds.watched(recorded.group_kinds - known.keys())
-        for watch in self.serving.hold_inventory(key, list(beyond.values())):
-            await synced(watch)
-        return {**known, **beyond}
+        beyond, unseen = await self.inventory_kinds.watched(recorded.group_kinds - known)
+        for watch in self.serving.hold_inventory(key, beyond):
+            try:
+                await synced(watch)
+            except ApiError as error:
+                unseen[watch.resource.group_kind] = error.message
+        return unseen
 
     # Deletion
 

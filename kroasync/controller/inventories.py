@@ -47,20 +47,26 @@ class InventoryKinds:
     _answers: dict[str, _Answer] = field(default_factory=dict)
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
 
-    async def watched(self, group_kinds: Iterable[str]) -> dict[str, Resource]:
-        """Those of the kinds that have, or had when this was asked, children; raises UnreachableError if one cannot
-        be listed.
-        """
-        found: dict[str, Resource] = {}
+    async def watched(self, group_kinds: Iterable[str]) -> tuple[list[Resource], dict[str, str]]:
+        """Those of the kinds that have, or had when this was asked, children; and why others cannot be listed."""
+        found: list[Resource] = []
+        unseen: dict[str, str] = {}
         for group_kind in sorted(group_kinds):
-            resource = self.watches.children_kind(group_kind)
-            if resource is None:
-                resource = await self._served(group_kind)
-                if resource is not None and not await self._has_children(resource):
-                    resource = None
+            try:
+                resource = await self._with_children(group_kind)
+            except UnreachableError as error:
+                unseen[group_kind] = error.message
+                continue
             if resource is not None:
-                found[group_kind] = resource
-        return found
+                found.append(resource)
+        return found, unseen
+
+    async def _with_children(self, group_kind: str) -> Resource | None:
+        resource = self.watches.children_kind(group_kind)
+        if resource is not None:
+            return resource
+        resource = await self._served(group_kind)
+        return resource if resource is not None and await self._has_children(resource) else None
 
     async def _served(self, group_kind: str) -> Resource | None:
         kind, _, group = group_kind.partition(".")

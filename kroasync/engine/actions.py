@@ -156,5 +156,5 @@ class World(Protocol):
     def external(self, watch: Watch) -> Sequence[Obj] | None:
         """The external objects a watch covers, sorted by namespace and name; None while it is not watched."""
 
-    def resource_of(self, group_kind: str) -> Resource | None:
-        """The served resource of a group-kind of the inventory (`Kind.group`)."""
+    def unseen(self) -> frozenset[str]:
+        """Kinds of the inventory (`Kind.group`) that cannot be listed: what there is of them is out of sight."""

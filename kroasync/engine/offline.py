@@ -54,6 +54,8 @@ class OfflineWorld:
         """`resend`: everything declared is sent, whether it differs or not."""
         self.instance = instance
         self._resend = resend
+        # Kinds that cannot be listed.
+        self.out_of_sight: frozenset[str] = frozenset()
         self.objects: dict[tuple[str, str, str, str], tuple[Key, Obj]] = {}
         for obj in objects:
             resource = resource_of_kind(GVK.of(obj))
@@ -100,11 +102,8 @@ class OfflineWorld:
             and matches(watch.selector or "", labels_of(obj))
         ]
 
-    def resource_of(self, group_kind: str) -> Resource | None:
-        for key, _ in self.objects.values():
-            if key.resource.group_kind == group_kind:
-                return key.resource
-        return None
+    def unseen(self) -> frozenset[str]:
+        return self.out_of_sight
 
     def perform(self, action: Action) -> Result:
         """What a server would do, without its defaults and controllers."""

@@ -687,11 +687,16 @@ class Walk:
         return True
 
     def _shrink(self) -> _Steps[None]:
-        """Forget kinds and namespaces without members; a refusal matters as little as a superset does."""
+        """Forget kinds and namespaces without members, as far as that can be seen; a refusal matters as little as a
+        superset does.
+        """
         if self._leftovers or self._failures:
             return
         places = [place(item) for run in self._by_position for item in run.desired]
         remaining = Inventory.of(places, self._ownership.parent.namespace)
+        unseen = self._inventory.group_kinds & self._world.unseen()
+        if unseen:
+            remaining = remaining.union(Inventory(group_kinds=unseen, namespaces=self._inventory.namespaces))
         if remaining != self._inventory:
             yield [patch(self.plan, self._ownership, remaining)]
 

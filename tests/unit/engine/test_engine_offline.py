@@ -70,8 +70,7 @@ def test_externals_are_filtered_by_namespace_and_selector(instance_of, catalog, 
     assert [o["metadata"]["name"] for o in found.external(two)] == ["b", "c"]
     named = Watch(node="x", resource=resource, namespace="two", name="a")
     assert found.external(named) == []
-    assert found.resource_of("ConfigMap") == resource
-    assert found.resource_of("Secret") is None
+    assert found.unseen() == frozenset()
 
 
 @pytest.mark.parametrize(

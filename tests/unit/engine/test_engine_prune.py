@@ -5,6 +5,7 @@ import pytest
 from kroasync.engine.actions import Apply, Delete, PatchParent, Refusal
 from kroasync.engine.offline import OfflineWorld
 from kroasync.engine.outcome import Retry
+from kroasync.engine.resolve import identity
 from kroasync.model import names
 
 UID = "11111111-2222-3333-4444-555555555555"
@@ -288,6 +289,22 @@ def test_the_inventory_shrinks_after_prune_only_when_the_objects_are_gone(
     assert [type(a) for a in passed.actions] == [PatchParent]
     assert inventory(cluster) == ("ConfigMap", "")
     assert passed.outcome.settled
+
+
+def test_what_cannot_be_listed_stays_recorded(graph_of, cluster_of, instance_of, walked, config):
+    """Its kind and all namespaces: children may be there, to be deleted when they can be seen again."""
+    graph = graph_of(*two_kinds(config), spec={"on": "boolean"})
+    cluster = cluster_of(instance_of({"on": True}))
+    walked(graph, cluster)
+    cluster.world.out_of_sight = frozenset({"Service", "Secret"})
+    service = next(key for key, _ in cluster.world.objects.values() if key.resource.kind == "Service")
+    del cluster.world.objects[identity(service)]
+    respec(cluster, on=False)
+    passed = walked(graph, cluster)
+    assert (passed.actions, inventory(cluster)) == ([], ("ConfigMap,Service", "elsewhere"))
+    cluster.world.out_of_sight = frozenset()
+    walked(graph, cluster)
+    assert inventory(cluster) == ("ConfigMap", "")
 
 
 def with_meta(instance, labels=None, annotations=None, finalizers=None):
