@@ -2,7 +2,8 @@
 # versions of requirements/development.txt, or with NEWEST=1 in the newest that pyproject.toml allows.
 #   make demo          see it work on a real control plane (KEEP=1 leaves it running)
 #   make test          all tests; builds the control plane the first time, which takes minutes
-#   make check         style, types, layers, and that what is locked is current
+#   make check         style, types, layers, and that what is generated and locked is current
+#   make generate      the pages and tables that modules print
 #   make audit         dependencies: all known, none with a known vulnerability
 #   make lock          requirements/*.txt from pyproject.toml (UPGRADE=1 takes the newest versions)
 
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 PIP = $(BIN)/python -m pip install --disable-pip-version-check --quiet --progress-bar off
 STAMP := $(VENV)/.stamp
 
-.PHONY: help tools setup playground demo test unit lint types imports check \
+.PHONY: help tools setup playground demo test unit lint types imports check generate generated \
   audit lock locked bench format clean
 
 help:
@@ -73,7 +74,14 @@ types: $(STAMP)
 imports: $(STAMP)
 	@$(BIN)/lint-imports
 
-check: lint types imports locked
+# The files that modules of kroasync print.
+generate: $(STAMP)
+	@$(BIN)/python .ci/generate.py
+
+generated: $(STAMP)
+	@$(BIN)/python .ci/generate.py --check
+
+check: lint types imports generated locked
 
 audit: $(STAMP)
 	@$(BIN)/python .ci/audit.py
