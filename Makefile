@@ -2,7 +2,7 @@
 # versions of requirements/development.txt, or with NEWEST=1 in the newest that pyproject.toml allows.
 #   make demo          see it work on a real control plane (KEEP=1 leaves it running)
 #   make test          all tests; builds the control plane the first time, which takes minutes
-#   make check         style, types, layers, and that what is generated and locked is current
+#   make check         style, types, layers, spelling, and that what is generated and locked is current
 #   make generate      the pages and tables that modules print
 #   make audit         dependencies: all known, none with a known vulnerability
 #   make lock          requirements/*.txt from pyproject.toml (UPGRADE=1 takes the newest versions)
@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 PIP = $(BIN)/python -m pip install --disable-pip-version-check --quiet --progress-bar off
 STAMP := $(VENV)/.stamp
 
-.PHONY: help tools setup playground demo test unit lint types imports check generate generated \
+.PHONY: help tools setup playground demo test unit lint types imports check spelling generate generated \
   audit lock locked bench format clean
 
 help:
@@ -74,6 +74,11 @@ types: $(STAMP)
 imports: $(STAMP)
 	@$(BIN)/lint-imports
 
+# Tests write mistakes on purpose, in quotes.
+spelling: $(STAMP)
+	@$(BIN)/codespell README.md Dockerfile Makefile pyproject.toml .ci charts docs examples kroasync
+	@$(BIN)/codespell --ignore-regex "\"[^\"]*\"|'[^']*'" tests
+
 # The files that modules of kroasync print.
 generate: $(STAMP)
 	@$(BIN)/python .ci/generate.py
@@ -81,7 +86,7 @@ generate: $(STAMP)
 generated: $(STAMP)
 	@$(BIN)/python .ci/generate.py --check
 
-check: lint types imports generated locked
+check: lint types imports spelling generated locked
 
 audit: $(STAMP)
 	@$(BIN)/python .ci/audit.py
