@@ -4,6 +4,7 @@
 #   make test          all tests; builds the control plane the first time, which takes minutes
 #   make check         style, types, layers, spelling, and that what is generated and locked is current
 #   make generate      the pages and tables that modules print
+#   make coverage      how much of the package the unit tests run
 #   make audit         dependencies: all known, none with a known vulnerability
 #   make lock          requirements/*.txt from pyproject.toml (UPGRADE=1 takes the newest versions)
 
@@ -16,7 +17,7 @@ PIP = $(BIN)/python -m pip install --disable-pip-version-check --quiet --progres
 STAMP := $(VENV)/.stamp
 
 .PHONY: help tools setup playground demo test unit lint types imports check spelling generate generated \
-  audit lock locked bench format clean
+  coverage audit lock locked bench format clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -64,6 +65,10 @@ test: playground
 unit: $(STAMP)
 	@$(BIN)/python -m pytest $(or $(ARGS),tests/unit)
 
+# Fails when the unit tests run less of the package than the floor in pyproject.toml.
+coverage: $(STAMP)
+	@$(BIN)/python -m pytest --cov --cov-report=term --cov-report=xml tests/unit
+
 lint: $(STAMP)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -100,5 +105,6 @@ format: $(STAMP)
 
 # What was built for the playground stays in the user's cache: `kroasync playground clean` removes it.
 clean:
-	rm -rf .venv .venv-newest .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .demo dist build
+	rm -rf .venv .venv-newest .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis \
+	  .coverage coverage.xml .demo dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
