@@ -6,6 +6,7 @@
 #   make generate      the pages and tables that modules print
 #   make coverage      how much of the package the unit tests run
 #   make audit         dependencies: all known, none with a known vulnerability
+#   make dist          wheel and source archive, in dist/
 #   make lock          requirements/*.txt from pyproject.toml (UPGRADE=1 takes the newest versions)
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ PIP = $(BIN)/python -m pip install --disable-pip-version-check --quiet --progres
 STAMP := $(VENV)/.stamp
 
 .PHONY: help tools setup playground demo test unit lint types imports check spelling generate generated \
-  coverage audit lock locked bench format clean
+  coverage audit lock locked dist bench format clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -81,7 +82,7 @@ imports: $(STAMP)
 
 # Tests write mistakes on purpose, in quotes.
 spelling: $(STAMP)
-	@$(BIN)/codespell README.md Dockerfile Makefile pyproject.toml .ci charts docs examples kroasync
+	@$(BIN)/codespell README.md SECURITY.md Dockerfile Makefile pyproject.toml .ci .github charts docs examples kroasync
 	@$(BIN)/codespell --ignore-regex "\"[^\"]*\"|'[^']*'" tests
 
 # The files that modules of kroasync print.
@@ -95,6 +96,11 @@ check: lint types imports spelling generated locked
 
 audit: $(STAMP)
 	@$(BIN)/python .ci/audit.py
+
+# Wheel and source archive, built with what is locked.
+dist: $(STAMP)
+	@rm -rf dist
+	@$(BIN)/hatchling build
 
 bench: playground
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
