@@ -1,17 +1,25 @@
 # The controller. No compiler, no package manager's cache and no test tools in the image that runs.
 ARG PYTHON=3.12
+# A release gives this with its digest, so that the same image can be built again.
+ARG BASE=python:${PYTHON}-slim
 
-FROM python:${PYTHON}-slim AS build
+FROM ${BASE} AS build
 WORKDIR /src
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+COPY requirements ./requirements
 RUN python -m venv /opt/kroasync
-ENV PATH=/opt/kroasync/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN python -m venv builder
+ENV PATH=/opt/kroasync/bin:$PATH
+RUN pip install --require-hashes --requirement requirements/runtime.txt
+RUN builder/bin/pip install --require-hashes --requirement requirements/build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY kroasync ./kroasync
-RUN pip install .
+RUN builder/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist .
+RUN pip install --no-deps --no-index dist/*.whl
 RUN python -m compileall -q /opt/kroasync/lib
 RUN kroasync --version
 
-FROM python:${PYTHON}-slim
+FROM ${BASE}
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title=kroasync \

@@ -1,15 +1,24 @@
-# Needs Python 3.11 or newer, Go 1.26 or newer, make and git; everything else is set up in .venv.
+# Needs Python 3.11 or newer, Go 1.26 or newer, make and git; the rest is set up in .venv, in the
+# versions of requirements/development.txt, or with NEWEST=1 in the newest that pyproject.toml allows.
 #   make demo          see it work on a real control plane (KEEP=1 leaves it running)
 #   make test          all tests; builds the control plane the first time, which takes minutes
-#   make check         style, types, layers
+#   make check         style, types, layers, spelling, and that what is generated and locked is current
+#   make generate      the pages and tables that modules print
+#   make coverage      how much of the package the unit tests run
 #   make audit         dependencies: all known, none with a known vulnerability
+#   make dist          wheel and source archive, in dist/
+#   make lock          requirements/*.txt from pyproject.toml (UPGRADE=1 takes the newest versions)
 
 PYTHON ?= python3
-VENV := .venv
+# NEWEST=1, with any target: instead of the lock, the newest versions that pyproject.toml allows, in a folder of its own.
+UNLOCKED := $(filter 1 y yes true,$(NEWEST))
+VENV := .venv$(if $(UNLOCKED),-newest)
 BIN := $(VENV)/bin
+PIP = $(BIN)/python -m pip install --disable-pip-version-check --quiet --progress-bar off
 STAMP := $(VENV)/.stamp
 
-.PHONY: help tools setup playground demo test unit lint types imports check audit bench format clean
+.PHONY: help tools setup playground demo test unit lint types imports check spelling generate generated \
+  coverage audit lock locked dist bench format clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -19,16 +28,29 @@ tools:
 
 setup: $(STAMP)
 
-# The development group is read from pyproject.toml, since an older pip does not know groups.
-$(STAMP): pyproject.toml kroasync/__init__.py | tools
+# Installs nothing but what is locked: the build backend is in the lock, too.
+ifeq ($(UNLOCKED),)
+$(STAMP): requirements/development.txt pyproject.toml kroasync/__init__.py | tools
 	@echo "setting up $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -c 'import tomllib; \
-	  print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"], sep="\n")' \
-	  > $(VENV)/development.txt
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --progress-bar off \
-	  --editable . --requirement $(VENV)/development.txt
+	@$(PIP) --require-hashes --requirement requirements/development.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
+else
+.PHONY: $(STAMP)
+$(STAMP): | tools
+	@echo "setting up $(VENV) with the newest versions that pyproject.toml allows"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --upgrade pip
+	@$(PIP) --upgrade --upgrade-strategy eager --editable . --group build --group dev
+endif
+
+# Keeps the locked versions that are still allowed; UPGRADE=1 takes the newest.
+lock: $(STAMP)
+	@$(BIN)/python .ci/lock.py make $(if $(filter 1 y yes true,$(UPGRADE)),--upgrade)
+
+locked: $(STAMP)
+	@$(BIN)/python .ci/lock.py check
 
 # The programs of the control plane, built once into the user's cache.
 playground: $(STAMP)
@@ -44,6 +66,10 @@ test: playground
 unit: $(STAMP)
 	@$(BIN)/python -m pytest $(or $(ARGS),tests/unit)
 
+# Fails when the unit tests run less of the package than the floor in pyproject.toml.
+coverage: $(STAMP)
+	@$(BIN)/python -m pytest --cov --cov-report=term --cov-report=xml tests/unit
+
 lint: $(STAMP)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -54,10 +80,27 @@ types: $(STAMP)
 imports: $(STAMP)
 	@$(BIN)/lint-imports
 
-check: lint types imports
+# Tests write mistakes on purpose, in quotes.
+spelling: $(STAMP)
+	@$(BIN)/codespell README.md SECURITY.md Dockerfile Makefile pyproject.toml .ci .github charts docs examples kroasync
+	@$(BIN)/codespell --ignore-regex "\"[^\"]*\"|'[^']*'" tests
+
+# The files that modules of kroasync print.
+generate: $(STAMP)
+	@$(BIN)/python .ci/generate.py
+
+generated: $(STAMP)
+	@$(BIN)/python .ci/generate.py --check
+
+check: lint types imports spelling generated locked
 
 audit: $(STAMP)
 	@$(BIN)/python .ci/audit.py
+
+# Wheel and source archive, built with what is locked.
+dist: $(STAMP)
+	@rm -rf dist
+	@$(BIN)/hatchling build
 
 bench: playground
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
@@ -68,5 +111,6 @@ format: $(STAMP)
 
 # What was built for the playground stays in the user's cache: `kroasync playground clean` removes it.
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .demo dist build
+	rm -rf .venv .venv-newest .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis \
+	  .coverage coverage.xml .demo dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

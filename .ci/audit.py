@@ -90,9 +90,11 @@ def closure(root: str = ROOT) -> dict[str, Distribution]:
 
 def licences_of(dist: Distribution) -> set[str]:
     """The licence families the metadata names; empty if it names none that is known."""
-    meta = dist.metadata
-    classifiers = [c for c in meta.get_all("Classifier") or () if c.startswith("License ::")]
-    stated = meta.get("License-Expression") or "\n".join(classifiers) or (meta.get("License") or "").partition("\n")[0]
+    expression, classifiers, text = (
+        "\n".join(dist.metadata.get_all(field) or ()) for field in ("License-Expression", "Classifier", "License")
+    )
+    licences = [line for line in classifiers.splitlines() if line.startswith("License ::")]
+    stated = expression or "\n".join(licences) or text.partition("\n")[0]
     return {family for family, pattern in _FAMILIES.items() if re.search(pattern, stated)}
 
 
@@ -198,8 +200,8 @@ def judge(answers: Mapping[str, Answer], needed: frozenset[str], *, required: bo
 
 def consult(installed: Mapping[str, Distribution]) -> dict[str, Answer]:
     """What the databases say, until one knows all that is needed; that one is asked about the tools, too."""
-    needed = {name: dist.version for name, dist in installed.items()}
-    tools = {canonicalize_name(d.metadata["Name"]): d.version for d in distributions()}
+    needed: dict[str, str] = {name: dist.version for name, dist in installed.items()}
+    tools: dict[str, str] = {canonicalize_name(d.metadata["Name"]): d.version for d in distributions()}
     tools = {name: version for name, version in tools.items() if name not in (*needed, canonicalize_name(ROOT))}
     answers: dict[str, Answer] = {}
     for service in SERVICES:

@@ -52,7 +52,16 @@ def test_is_built_in_a_stage_of_its_own() -> None:
     assert len(stages) == 2
     last = DOCKERFILE[DOCKERFILE.rindex("\nFROM ") :]
     assert "RUN" not in last
-    assert "-slim" in stages[-1]
+    assert stages == ["${BASE} AS build", "${BASE}"]
+    assert "BASE=python:${PYTHON}-slim" in instructions("ARG")
+
+
+def test_installs_nothing_that_is_not_locked() -> None:
+    installs = [step for step in instructions("RUN") if re.search(r"\bpip (install|wheel)\b", step)]
+    assert len(installs) == 4
+    for step in installs:
+        assert "--require-hashes" in step or "--no-deps" in step, step
+        assert "--no-index" in step or "--no-build-isolation" in step or "--require-hashes" in step, step
 
 
 def test_has_the_version_of_the_program() -> None:
