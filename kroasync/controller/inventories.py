@@ -15,10 +15,10 @@ from typing import Any, Final
 from kroasync.controller.kinds import ClusterKinds
 from kroasync.controller.store import key_of, seal_of
 from kroasync.controller.watches import CHILD_SELECTOR, Watches
-from kroasync.kube.client import Client, path_of
+from kroasync.kube.client import Client
 from kroasync.kube.errors import ApiError, NotFoundError, UnreachableError
 from kroasync.model.names import LABEL_INSTANCE_ID, MANAGER_CHILDREN
-from kroasync.model.objects import Key, Obj, Resource, labels_of, metadata
+from kroasync.model.objects import Obj, Resource, labels_of, metadata
 from kroasync.model.seal import is_sealed
 
 # How long an answer is good; a CRD that comes is known at once. In between children are of kinds of some graph.
@@ -82,15 +82,17 @@ class InventoryKinds:
         return bool(await self._answer(f"children {resource}", lambda: self._look(resource)))
 
     async def _look(self, resource: Resource) -> bool:
-        """One page of what is labelled as a child."""
-        query = {"labelSelector": CHILD_SELECTOR, "limit": str(_LOOKED_AT)}
+        """The first ones of what is labelled as a child."""
         try:
-            page = await self.client.request("GET", path_of(Key(resource, "", "")), query=query)
+            found, _ = await self.client.list(
+                resource,
+                label_selector=CHILD_SELECTOR,
+                keep=lambda obj: self._is_ours(resource, obj),
+                most=_LOOKED_AT,
+            )
         except NotFoundError:
             return False
-        if (page.get("metadata") or {}).get("continue"):
-            return True
-        return any(self._is_ours(resource, obj) for obj in page.get("items") or ())
+        return any(found) or len(found) >= _LOOKED_AT
 
     def _is_ours(self, resource: Resource, obj: Obj) -> bool:
         if not self.seal_key:

@@ -88,14 +88,14 @@ class Watchdog:
             finally:
                 self._computing_from = None
         except _Interrupt:
+            self._computing_from = None
             text = f"computed for more than {self._limit_s:g} s without a pause, and was ended"
             raise PassOverranError(text) from None
 
     def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
         began = self._computing_from
         if began is not None and self._cpu() - began >= self._limit_s:
-            # Once: what is raised on the way out of `compute` must not be raised again outside of it.
-            self._computing_from = None
+            # Again at the next signal, should a finaliser have swallowed it.
             raise _Interrupt
 
     # The thread

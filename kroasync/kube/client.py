@@ -313,14 +313,18 @@ class Client:
         field_selector: str = "",
         limit: int = _PAGE_ITEMS,
         keep: Callable[[Obj], Any] | None = None,
+        most: int | None = None,
     ) -> tuple[list[Any], str]:
-        """Every object, with `apiVersion` and `kind` filled in, and the resourceVersion of the whole list.
+        """Every object, with `apiVersion` and `kind` filled in, and the resourceVersion of the whole list. Once there
+        are `most`, no more pages are read.
 
         Read in pages of at most `limit` items and some megabytes, however large the objects are; of each object only
         what `keep` answers outlives its page. When the snapshot expires between two pages the list begins again;
         raises GoneError when that goes on.
         """
-        pages = _Pages(resource, namespace, _selectors(label_selector, field_selector), limit, "")
+        pages = _Pages(
+            resource, namespace, _selectors(label_selector, field_selector), min(limit, most or limit), "", most
+        )
         return await self._snapshot(pages, keep)
 
     async def versions(
@@ -378,7 +382,7 @@ class Client:
                     self.odd(resource, item, error)
             meta = metadata(page)
             token = meta.get("continue") or ""
-            if not token:
+            if not token or (pages.most is not None and len(kept) >= pages.most):
                 return kept, str(meta.get("resourceVersion") or "")
 
     def odd(self, resource: Resource, obj: Obj, error: Exception) -> None:
@@ -538,6 +542,7 @@ class _Pages:
     selectors: Mapping[str, str]
     limit: int
     accept: str
+    most: int | None = None
 
 
 def path_of(key: Key, subresource: str | None = None) -> str:

@@ -63,7 +63,7 @@ def fill(user: User, objs: list[Obj]) -> None:
         list(pool.map(user.create, objs))
 
 
-@pytest.mark.parametrize("make", [by_data, by_one_text, by_annotations, by_claim])
+@pytest.mark.parametrize("make", [by_data, by_one_text, by_annotations, by_claim] if FULL else [by_data])
 def test_strangers_with_our_labels_fill_no_memory(
     lab: Lab, neighbour: Callable[[str], Lab], fresh: ControllerProcess, people: People, make: Callable[[str, str], Obj]
 ) -> None:
@@ -98,7 +98,7 @@ def test_strangers_with_our_labels_fill_no_memory(
     )
 
 
-@pytest.mark.parametrize("where", ["spec", "annotations"])
+@pytest.mark.parametrize("where", ["spec", "annotations"] if FULL else ["spec"])
 def test_large_instances_fill_no_memory(lab: Lab, fresh: ControllerProcess, people: People, where: str) -> None:
     alice = people.holding(lab.namespace, {lab.namespace: [rule("get create patch delete", "*", lab.group)]})
     lab.define("Large", [config("c", data={"v": "1"})], spec={"values": "map[string]string"})
