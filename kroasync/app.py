@@ -27,6 +27,7 @@ from kroasync.graph.build import Limits
 from kroasync.kube.client import Client
 from kroasync.kube.config import ConfigError, Connection, connect
 from kroasync.kube.lease import LEASES, Elector, LeaseLostError, lead
+from kroasync.kube.rights import Rights
 from kroasync.kube.watch import Sink, Watch
 from kroasync.metrics import Metrics
 from kroasync.model import names
@@ -130,6 +131,7 @@ class Process:
         self._beat = time.monotonic()
         self._runtime: Runtime | None = None
         self._client: Client | None = None
+        self._rights: Rights | None = None
         self._elector: Elector | None = None
         self._leads = not settings.leader_elect
         self._seal_key = b""
@@ -219,11 +221,15 @@ class Process:
             begin=logs.reconcile_key.set,
         )
         self._runtime, self._client, self._elector = runtime, client, elector
+        self._rights = Rights(client)
         runtime.watchdog.start()
         code = STOPPED
         try:
             async with asyncio.TaskGroup() as group:
-                pulse = group.create_task(self._pulse(), name="pulse")
+                beside = [
+                    group.create_task(self._pulse(), name="pulse"),
+                    group.create_task(self._rights.run(), name="rights"),
+                ]
                 if elector is None:
                     await runtime.run(self._stop)
                 else:
@@ -236,7 +242,8 @@ class Process:
                         began=self._began,
                         settled=lambda: not client.left_unanswered,
                     )
-                pulse.cancel()
+                for task in beside:
+                    task.cancel()
         except* LeaseLostError as failures:
             for failure in _leaves(failures):
                 log.error("leadership lost, ending", extra={"reason": str(failure)})
@@ -308,7 +315,8 @@ class Process:
         watches = list(self._runtime.core_watches())
         broken = [f"{name}: {watch.error}" for name, watch in watches if watch.error is not None]
         standing = self._client.standing.problem() if self._client is not None else None
-        return "; ".join([*broken, *([standing] if standing else [])]) or None
+        rights = self._rights.problem if self._rights is not None else None
+        return "; ".join([*broken, *filter(None, (standing, rights))]) or None
 
     def _lease_check(self) -> str | None:
         """A standby that could not take over is not ready, nor is a leader that is about to lose the lead."""

@@ -158,10 +158,10 @@ class Client:
             try:
                 async with self._lanes.place():
                     content = await self._send(method, url, sent, data, content_type, timeout_s, most_bytes)
-                self.standing.answered(method, path, None)
+                self.standing.answered(None)
                 return content
             except UnauthorizedError as error:
-                self.standing.answered(method, path, error)
+                self.standing.answered(error)
                 if renewed or not await self.connection.renew(headers):
                     raise
                 renewed = True
@@ -174,7 +174,7 @@ class Client:
                 await self._sleep(delay_s)
             except ApiError as error:
                 if error.status:
-                    self.standing.answered(method, path, error)
+                    self.standing.answered(error)
                 raise
         raise AssertionError("the last attempt returns or raises")
 
@@ -295,7 +295,7 @@ class Client:
                 if response.status == 401:
                     await self.connection.renew(headers)
                 raise error_of(response.status, await response.read(), response.headers)
-            self.standing.answered("GET", path, None)
+            self.standing.answered(None)
             yield response
         finally:
             # An unfinished answer cannot be reused: closing ends the connection, and with it the watch.

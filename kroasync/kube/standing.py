@@ -1,69 +1,47 @@
-"""Whether the API server lets this process do its work, told by what it answers anyway.
+"""Whether the API server accepts this process's credential, told by what it answers anyway.
 
-A credential that is no longer accepted stops everything. Of rights, only those that every controller needs count: to
-read and write definitions, revisions and Events. That some kind of instances or children is not granted is a matter of
-those who need it, and they say so. Open watches do not tell: the API server lets them go on until they end.
+Open watches do not tell: the API server lets them go on until they end. What access control refuses is passed on: see
+`rights`.
 """
 
-import re
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from kroasync.kube.errors import ApiError, ForbiddenError, UnauthorizedError
 
-# One refusal may be of a moment in which a role is replaced.
+# One refusal may be of a moment in which a token is replaced.
 _REFUSALS: Final = 3
 _FOR_S: Final = 10.0
-_NEEDED: Final = re.compile(r"/(?:resourcegroups|resourcegraphdefinitions|graphrevisions|events)(?:/|$)")
-
-
-@dataclass(slots=True)
-class _Refusals:
-    """Refusals in a row."""
-
-    since: float = 0.0
-    count: int = 0
-    text: str = ""
-
-    def add(self, now: float, text: str) -> None:
-        if not self.count:
-            self.since = now
-        self.count += 1
-        self.text = text
-
-    def problem(self, now: float) -> str | None:
-        lasts = self.count >= _REFUSALS and now - self.since >= _FOR_S
-        return f"refused for {now - self.since:.0f} s: {self.text}" if lasts else None
 
 
 class Standing:
-    """`clock` is monotonic seconds."""
+    """`clock` is monotonic seconds. `refused` is set when access control refuses a request."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._credential = _Refusals()
-        # Apart, or a right to read would hide that there is none to write.
-        self._reads = _Refusals()
-        self._writes = _Refusals()
+        # Refusals of the credential in a row.
+        self._since = 0.0
+        self._count = 0
+        self._text = ""
+        self.refused = asyncio.Event()
 
-    def answered(self, method: str, path: str, error: ApiError | None) -> None:
+    def answered(self, error: ApiError | None) -> None:
         """The API server answered a request, with an error or without one."""
         if error is not None and (error.status == 429 or error.status >= 500):
             return  # it did not come to that
         if isinstance(error, UnauthorizedError):
-            self._credential.add(self._clock(), str(error))
+            self._since = self._since if self._count else self._clock()
+            self._count += 1
+            self._text = str(error)
             return
-        self._credential.count = 0
-        if not _NEEDED.search(path):
-            return
-        rights = self._reads if method == "GET" else self._writes
+        self._count = 0
         if isinstance(error, ForbiddenError) and not error.quotes_body:
-            rights.add(self._clock(), str(error))
-        else:
-            rights.count = 0
+            self.refused.set()
 
     def problem(self) -> str | None:
         """What keeps this process from its work; None while nothing is known to."""
-        now = self._clock()
-        return self._credential.problem(now) or self._writes.problem(now) or self._reads.problem(now)
+        lasts_s = self._clock() - self._since
+        if self._count < _REFUSALS or lasts_s < _FOR_S:
+            return None
+        return f"refused for {lasts_s:.0f} s: {self._text}"

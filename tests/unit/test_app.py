@@ -187,8 +187,8 @@ async def test_a_process_whose_token_is_refused_is_not_ready() -> None:
     found._client = client = FakeClient(FakeServer())
     assert found._api_check() is None
     for _ in range(3):
-        client.standing.answered("PATCH", "/", UnauthorizedError("revoked", status=401))
-    client.standing._credential.since -= 11
+        client.standing.answered(UnauthorizedError("revoked", status=401))
+    client.standing._since -= 11
     assert "revoked" in str(found._api_check())
 
 

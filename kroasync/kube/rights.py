@@ -1,0 +1,77 @@
+"""Whether this process's account still has the rights that every controller needs.
+
+Nobody asks while all is well. When access control refuses a request, whatever it was for, the rights are asked for at
+once, and again until they are there; of refusals that follow, since some kind is not granted, one a minute leads to a
+question. That kind is a matter of the definitions and instances that need it, and they say so.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from kroasync.kube.client import Client
+from kroasync.kube.errors import ApiError
+from kroasync.model.names import INTERNAL_GROUP, KRO_GROUP
+from kroasync.model.objects import Obj
+
+_REVIEWS: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+# Verb, group and resource, with its subresource if any.
+NEEDED: Final = (
+    ("list", KRO_GROUP, "resourcegroups"),
+    ("list", KRO_GROUP, "resourcegraphdefinitions"),
+    ("patch", KRO_GROUP, "resourcegraphdefinitions/status"),
+    ("create", INTERNAL_GROUP, "graphrevisions"),
+    ("create", "events.k8s.io", "events"),
+)
+_AGAIN_S: Final = 10.0
+_QUIET_S: Final = 60.0
+
+
+@dataclass(slots=True)
+class Rights:
+    """`problem` says what is missing; None while nothing is known to be."""
+
+    client: Client
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    problem: str | None = field(default=None, init=False)
+
+    async def run(self) -> None:
+        """Never returns."""
+        refused = self.client.standing.refused
+        while True:
+            await refused.wait()
+            refused.clear()
+            await self._ask()
+            while self.problem is not None:
+                await self.sleep(_AGAIN_S)
+                await self._ask()
+            await self.sleep(_QUIET_S)
+
+    async def _ask(self) -> None:
+        try:
+            missing = [right for right in NEEDED if not await self._has(*right)]
+        except ApiError:
+            return  # nothing new is known; what keeps the server from answering is told elsewhere
+        self.problem = problem(missing)
+
+    async def _has(self, verb: str, group: str, resource: str) -> bool:
+        answer = await self.client.request("POST", _REVIEWS, body=review(verb, group, resource))
+        return (answer.get("status") or {}).get("allowed") is True
+
+
+def review(verb: str, group: str, resource: str) -> Obj:
+    """The question whether this account may do something in every namespace."""
+    name, _, subresource = resource.partition("/")
+    asked = {"verb": verb, "group": group, "resource": name, "subresource": subresource}
+    return {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": {key: value for key, value in asked.items() if value}},
+    }
+
+
+def problem(missing: Iterable[tuple[str, str, str]]) -> str | None:
+    """What people are told of rights that are missing."""
+    named = [f"{verb} {resource}.{group}" for verb, group, resource in missing]
+    return f"forbidden: this account may not {', '.join(named)}" if named else None
