@@ -225,6 +225,8 @@ def test_a_forged_status_of_an_instance_is_repaired_at_once(team: Team, people: 
     team.lab.cluster.call("PATCH", f"{path}/status", {"status": value}, content_type=MERGE)
     team.elsewhere.await_status(
         "Team",
-        check=lambda status: status.get("state") == "ACTIVE" and status.get("synced") is True and status["conditions"],
+        check=lambda status: (
+            status.get("state") == "ACTIVE" and status.get("synced") is True and bool(status.get("conditions"))
+        ),
         timeout_s=SECONDS,
     )
