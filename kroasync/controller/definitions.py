@@ -16,7 +16,6 @@ from kroasync.controller.crds import CRDS, CrdStore, SeenCrd, is_established, na
 from kroasync.controller.events import Recorder
 from kroasync.controller.fights import Fights
 from kroasync.controller.kinds import ClusterKinds
-from kroasync.controller.outcomes import Done, RetryAfter, Summary, Verdict, no_later
 from kroasync.controller.pacing import in_turns
 from kroasync.controller.revisions import (
     REVISIONS,
@@ -35,6 +34,7 @@ from kroasync.controller.serving import Serving
 from kroasync.controller.statuses import report, wait_s, write_status
 from kroasync.controller.store import InstanceStore
 from kroasync.controller.watchdog import Watchdog
+from kroasync.engine.verdict import AtRest, RetryAfter, Summary, Verdict, no_later
 from kroasync.graph.build import Built, Limits, building, needed_kinds
 from kroasync.graph.nodes import Graph
 from kroasync.graph.report import condition_message
@@ -155,7 +155,7 @@ class Definitions:
         if obj is None:
             self._known.pop(key, None)
             await self.serving.retire(key)
-            return Done()
+            return AtRest()
         if is_deleting(obj):
             return await self._delete(key, obj)
         known = self._known.get(key)
@@ -187,7 +187,7 @@ class Definitions:
 
     async def _delete(self, key: Key, obj: Obj) -> Verdict:
         if names.FINALIZER not in metadata(obj).get("finalizers", ()):
-            return Done()
+            return AtRest()
         started = self.now()
         # By their labels, too: after a restart the kind of a definition in deletion is not served.
         generated = {kind.name for kind in self.serving.kinds.of_definition(key)}
@@ -208,7 +208,7 @@ class Definitions:
         self._known.pop(key, None)
         self.metrics.rgd_deletions_total.inc(key.name)
         self.metrics.rgd_deletion_duration_seconds.observe((self.now() - started).total_seconds(), key.name)
-        return Done(summary=Summary(outcome="deleted", changes={"deleted": 1}))
+        return AtRest(summary=Summary(outcome="deleted", changes={"deleted": 1}))
 
     async def _delete_crd(self, definition: Key, obj: Obj, name: str) -> None:
         # Asked for, not looked up: the definition goes now, and a cache that is behind would leave the CRD for ever.
@@ -294,7 +294,7 @@ class _Pass:
         self.resources: list[Obj] = status.get("resources") or []
         told, live = status.get("lastIssuedRevision"), owner.revisions.of(_identity(key))
         self.issued: int = max(last_issued(told, live, self.subject.generation), self.known.issued)
-        self.verdict: Verdict = Done()
+        self.verdict: Verdict = AtRest()
         self.changes: Counter[str] = Counter()
 
     async def run(self) -> Verdict:

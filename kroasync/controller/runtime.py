@@ -14,16 +14,21 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from kroasync.controller.converging import Converging
 from kroasync.controller.crds import CRDS, CrdStore, SeenCrd
 from kroasync.controller.definitions import GRAPH_DEFINITIONS, GROUPS, Definitions
+from kroasync.controller.deleting import Deleting
 from kroasync.controller.events import Recorder
 from kroasync.controller.fights import Fights
 from kroasync.controller.instances import Instances
 from kroasync.controller.inventories import InventoryKinds
 from kroasync.controller.kinds import ClusterKinds
 from kroasync.controller.neighbour import KRO_NAMESPACES, Neighbour
-from kroasync.controller.outcomes import AWAY_S, Done, RetryAfter, Verdict
+from kroasync.controller.observing import Observing
 from kroasync.controller.pacing import Pacing
+from kroasync.controller.perform import Performers
+from kroasync.controller.recording import Recording
+from kroasync.controller.reporting import Reporting
 from kroasync.controller.revisions import REVISIONS, RevisionStore
 from kroasync.controller.room import EndlessRoom, Room
 from kroasync.controller.served import ServedKinds, claims_of, wake_by_uid
@@ -34,6 +39,7 @@ from kroasync.controller.watchdog import PassOverranError, Watchdog
 from kroasync.controller.watches import InstanceSink, Watches, synced
 from kroasync.controller.workqueue import WorkQueue
 from kroasync.engine.plan import Options, Plan
+from kroasync.engine.verdict import AWAY_S, AtRest, RetryAfter, Verdict
 from kroasync.graph.build import Limits
 from kroasync.kube.client import Client
 from kroasync.kube.errors import ApiError, ServerError, UnreachableError
@@ -232,21 +238,38 @@ class Runtime:
             watchdog=self.watchdog,
             fights=fights,
         )
+        seal_key = options.engine.seal_key
+        inventory_kinds = InventoryKinds(client, cluster, self.watches, self._clock, seal_key)
+        observing = Observing(client, serving, self.children, self.watches, inventory_kinds)
+        recording = Recording(self.recorder, self._metrics, options.features)
+        reporting = Reporting(client, observing, recording, fights, self._now)
+        performers = Performers(client, self.children, self.watches.hold_external, self._pacing.pause, fights)
         self._instances = Instances(
-            client=client,
             serving=serving,
-            children=self.children,
-            watches=self.watches,
-            inventory_kinds=InventoryKinds(client, cluster, self.watches, self._clock, options.engine.seal_key),
-            recorder=self.recorder,
-            metrics=self._metrics,
-            now=self._now,
-            requeue_s=options.requeue_s,
-            features=options.features,
-            fights=fights,
-            pacing=self._pacing,
-            seal_key=options.engine.seal_key,
-            watchdog=self.watchdog,
+            observing=observing,
+            converging=Converging(
+                serving=serving,
+                watches=self.watches,
+                observing=observing,
+                performers=performers,
+                reporting=reporting,
+                recording=recording,
+                pacing=self._pacing,
+                watchdog=self.watchdog,
+                requeue_s=options.requeue_s,
+            ),
+            deleting=Deleting(
+                client=client,
+                children=self.children,
+                watches=self.watches,
+                observing=observing,
+                performers=performers,
+                reporting=reporting,
+                recording=recording,
+                seal_key=seal_key,
+            ),
+            reporting=reporting,
+            recording=recording,
         )
         for resource in (GROUPS, GRAPH_DEFINITIONS):
             store = self.stores[resource]
@@ -457,7 +480,7 @@ class Runtime:
 
     def _settle(self, queue: WorkQueue[Key], key: Key, verdict: Verdict) -> None:
         match verdict:
-            case Done():
+            case AtRest():
                 queue.forget(key)
                 if self._options.resync_s > 0 and queue is self.queue and self.kinds.head(key) is not None:
                     queue.add_after(key, self._options.resync_s)
@@ -569,7 +592,7 @@ def _path_label(key: Key) -> str:
 
 def _follows(verdict: Verdict) -> str:
     match verdict:
-        case Done():
+        case AtRest():
             return "no_requeue"
         case RetryAfter(delay_s=None):
             return "rate_limited"

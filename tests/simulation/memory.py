@@ -19,8 +19,8 @@ def remembered(runtime: Runtime, foreign: Mapping[Key, str]) -> list[str]:
         "definitions": [*definitions._known, *(key for store in runtime.stores.values() for key in store)],
         "revisions": runtime.revisions._by_name,
         "instances by UID": runtime.kinds.by_uid,
-        "unsure statuses": instances._unsure,
-        "notes": instances._told._notes,
+        "unsure statuses": instances.observing.unsure,
+        "notes": instances.recording.told._notes,
         "external watches": [name for name, _ in runtime.watches.items() if name.startswith("watch external")],
         "passes": [task.get_name() for task in runtime._passes],
     }
