@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from kroasync.controller.finalizers import finalizers_of, set_finalizers
 from kroasync.controller.observing import InstanceWorld, Observing
 from kroasync.controller.perform import Performers
 from kroasync.controller.recording import LISTED, Recording
@@ -31,8 +32,7 @@ from kroasync.engine.verdict import (
 )
 from kroasync.kube.client import Client
 from kroasync.kube.errors import ApiError, ConflictError, NotFoundError
-from kroasync.model.names import MANAGER_LABELLER
-from kroasync.model.objects import Key, Obj, metadata, uid_of
+from kroasync.model.objects import Key, Obj, uid_of
 
 _NOT_LISTED: Final = "list deletion inventory"
 
@@ -108,10 +108,9 @@ class Deleting:
         self, key: Key, served: Served, instance: Obj, plan: Teardown, deleted: tuple[str, ...]
     ) -> Verdict:
         """Nothing is left: take our finalizers off."""
-        others = [f for f in metadata(instance).get("finalizers", ()) if f not in plan.remove_finalizers]
-        body = {"metadata": {"resourceVersion": metadata(instance)["resourceVersion"], "finalizers": others}}
+        others = [f for f in finalizers_of(instance) if f not in plan.remove_finalizers]
         try:
-            answer = await self.client.merge_patch(key, body, manager=MANAGER_LABELLER)
+            answer: Obj | None = await set_finalizers(self.client, key, instance, others)
         except NotFoundError:
             answer = None
         except ConflictError:

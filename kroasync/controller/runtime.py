@@ -14,9 +14,11 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from kroasync.controller.compilation import Compilation
 from kroasync.controller.converging import Converging
+from kroasync.controller.crd_stage import CrdStage
 from kroasync.controller.crds import CRDS, CrdStore, SeenCrd
-from kroasync.controller.definitions import GRAPH_DEFINITIONS, GROUPS, Definitions
+from kroasync.controller.definitions import Definitions
 from kroasync.controller.deleting import Deleting
 from kroasync.controller.events import Recorder
 from kroasync.controller.fights import Fights
@@ -28,8 +30,9 @@ from kroasync.controller.observing import Observing
 from kroasync.controller.pacing import Pacing
 from kroasync.controller.perform import Performers
 from kroasync.controller.recording import Recording
+from kroasync.controller.registry import GRAPH_DEFINITIONS, GROUPS, Registry
 from kroasync.controller.reporting import Reporting
-from kroasync.controller.revisions import REVISIONS, RevisionStore
+from kroasync.controller.revisions import REVISIONS, Revisions, RevisionStore
 from kroasync.controller.room import EndlessRoom, Room
 from kroasync.controller.served import ServedKinds, claims_of, wake_by_uid
 from kroasync.controller.serving import Serving, is_behind
@@ -37,6 +40,7 @@ from kroasync.controller.slots import Slots
 from kroasync.controller.store import ChildStore, InstanceStore
 from kroasync.controller.watchdog import PassOverranError, Watchdog
 from kroasync.controller.watches import InstanceSink, Watches, synced
+from kroasync.controller.withdrawal import Withdrawal
 from kroasync.controller.workqueue import WorkQueue
 from kroasync.engine.plan import Options, Plan
 from kroasync.engine.verdict import AWAY_S, AtRest, RetryAfter, Verdict
@@ -147,6 +151,7 @@ class Runtime:
             resource: InstanceStore(resource, self.definition_queue.add, self._definition_gone, room=EndlessRoom())
             for resource in (GROUPS, GRAPH_DEFINITIONS)
         }
+        self.registry = Registry(self.stores)
         self.recorder = Recorder(
             client, reporter="kro.run/kroasync", instance=options.identity, now=now, enabled=options.events
         )
@@ -156,6 +161,7 @@ class Runtime:
         self._passes: set[asyncio.Task[None]] = set()
         self.watches: Watches | None = None
         self._definitions: Definitions | None = None
+        self._revisions: Revisions | None = None
         self._serving: Serving | None = None
         self._instances: Instances | None = None
         self._cluster: ClusterKinds | None = None
@@ -219,24 +225,32 @@ class Runtime:
         fights = Fights(self._clock)
         self._serving = serving
         self._cluster = cluster
+        revisions = Revisions(client, self.revisions, self._metrics, options.version, options.max_revisions)
+        self._revisions = revisions
         self._definitions = Definitions(
             client=client,
-            kinds=cluster,
-            stores=self.stores,
-            revisions=self.revisions,
+            registry=self.registry,
+            compilation=Compilation(cluster, options.limits, options.features, self.watchdog, self._metrics, self._now),
+            revisions=revisions,
             crds=self.crds,
+            crd_stage=CrdStage(
+                client, self.crds, self.registry, serving, self.watchdog, options.version, options.progress_s
+            ),
             serving=serving,
+            withdrawal=Withdrawal(
+                client=client,
+                registry=self.registry,
+                revisions=revisions,
+                crds=self.crds,
+                serving=serving,
+                metrics=self._metrics,
+                now=self._now,
+                allow_crd_deletion=options.allow_crd_deletion,
+            ),
             recorder=self.recorder,
             metrics=self._metrics,
-            now=self._now,
-            version=options.version,
-            limits=options.limits,
-            features=options.features,
-            max_revisions=options.max_revisions,
-            allow_crd_deletion=options.allow_crd_deletion,
-            progress_s=options.progress_s,
-            watchdog=self.watchdog,
             fights=fights,
+            now=self._now,
         )
         seal_key = options.engine.seal_key
         inventory_kinds = InventoryKinds(client, cluster, self.watches, self._clock, seal_key)
@@ -492,13 +506,13 @@ class Runtime:
 
     async def _release_revisions(self) -> None:
         """Revisions that are being deleted let go of at once; again after a pause if that failed."""
-        assert self._definitions is not None
+        assert self._revisions is not None
         failures = 0
         while True:
             await self.neighbour.away.wait()
             changed, wait_s = self.revisions.changed, None
             try:
-                await self._definitions.release_revisions()
+                await self._revisions.release()
                 failures = 0
             except ApiError as error:
                 log.info("revision not released", extra={"error": error.message})
@@ -541,10 +555,8 @@ class Runtime:
         self.recorder.record(lease, reason="KroActs", note=text, action="StandBy", warning=True)
 
     def _crd_changed(self, before: SeenCrd | None, after: SeenCrd | None) -> None:
-        definitions, serving = self._definitions, self._serving
-        assert definitions is not None
+        definitions, serving = self.registry, self._serving
         assert serving is not None
-        definitions.crd_event()
         crd = after or before
         assert crd is not None
         if after is None:
@@ -566,10 +578,9 @@ class Runtime:
 
     def _definition_gone(self, key: Key, obj: Obj) -> None:
         self.definition_queue.add(key)
-        if self._definitions is not None:
-            for rival in self._definitions.rivals(obj):
-                # One of them may have the kind now.
-                self.definition_queue.add(rival)
+        for rival in self.registry.rivals(obj):
+            # One of them may have the kind now.
+            self.definition_queue.add(rival)
         self._metrics.forget_definition(key.name)
 
     def _revision_gone(self, identity: str) -> None:

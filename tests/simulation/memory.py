@@ -16,7 +16,7 @@ def remembered(runtime: Runtime, foreign: Mapping[Key, str]) -> list[str]:
     kept: dict[str, Any] = {
         "children": [key for key in children._children if key not in foreign],
         "unanswered applies": children._unanswered,
-        "definitions": [*definitions._known, *(key for store in runtime.stores.values() for key in store)],
+        "definitions": [*runtime.registry.remembered, *(key for store in runtime.stores.values() for key in store)],
         "revisions": runtime.revisions._by_name,
         "instances by UID": runtime.kinds.by_uid,
         "unsure statuses": instances.observing.unsure,

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from kroasync.controller.definitions import GRAPH_DEFINITIONS
 from kroasync.controller.events import EVENTS
+from kroasync.controller.registry import GRAPH_DEFINITIONS
 from kroasync.controller.runtime import Runtime, RuntimeOptions
 from kroasync.metrics import Metrics
 from kroasync.model.objects import Key, Obj, Resource
