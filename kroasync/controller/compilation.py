@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from kroasync.controller.kinds import ClusterKinds
+from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.pacing import in_turns
 from kroasync.controller.registry import Remembered
 from kroasync.controller.watchdog import Watchdog
-from kroasync.graph.build import Built, Limits, building, needed_kinds
+from kroasync.graph.build import Built, building, needed_kinds
 from kroasync.metrics import Metrics
 from kroasync.model.definition import Definition
 
@@ -19,8 +20,7 @@ class Compilation:
     """Compiles with the kinds of the cluster."""
 
     kinds: ClusterKinds
-    limits: Limits
-    features: frozenset[str]
+    options: RuntimeOptions
     watchdog: Watchdog
     metrics: Metrics
     now: Callable[[], datetime]
@@ -38,7 +38,7 @@ class Compilation:
         started = self.now()
         kinds = await self.kinds.load(needed_kinds(definition))
         # A large definition takes seconds.
-        steps = building(definition, kinds, limits=self.limits, features=self.features)
+        steps = building(definition, kinds, limits=self.options.limits, features=self.options.features)
         built = await in_turns(steps, lambda: asyncio.sleep(0), self.watchdog.compute)
         metrics = self.metrics
         metrics.rgd_graph_build_total.inc(definition.name)

@@ -7,6 +7,7 @@ came to becomes a status, Events, and a verdict for the queue.
 from dataclasses import dataclass, replace
 
 from kroasync.controller.observing import InstanceWorld, Observing
+from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.pacing import Pacing, in_turns
 from kroasync.controller.perform import Performer, Performers
 from kroasync.controller.recording import Recording
@@ -36,8 +37,7 @@ class Converging:
     recording: Recording
     pacing: Pacing
     watchdog: Watchdog
-    # Longest time between two attempts of what waits for something that no watch announces; 0 for no limit.
-    requeue_s: float
+    options: RuntimeOptions
 
     async def converge(self, key: Key, served: Served, instance: Obj, world: InstanceWorld, plan: Plan) -> Verdict:
         """One whole pass, from the first action to the verdict."""
@@ -46,7 +46,7 @@ class Converging:
         if outcome.retry is Retry.FRESH:
             # It was about a stale object, whose event may be long in coming; the pass over the fresh one reports.
             self.observing.doubt(key)
-            return of_outcome(outcome, summary=Summary(sent=performer.sent), requeue_s=self.requeue_s)
+            return of_outcome(outcome, summary=Summary(sent=performer.sent), requeue_s=self.options.requeue_s)
         self.watches.keep_externals(key, outcome.watches)
         status, reported = await self._reported(key, served, instance, plan, outcome)
         self.recording.adoptions(key, instance, outcome, performer)
@@ -59,7 +59,7 @@ class Converging:
         changes = [change.kind for change in outcome.changes]
         summary = summed_up(status, changes, performer.sent, reported.written)
         deferred = performer.deferred.values()
-        return of_pass(outcome, reported, summary=summary, deferred=deferred, requeue_s=self.requeue_s)
+        return of_pass(outcome, reported, summary=summary, deferred=deferred, requeue_s=self.options.requeue_s)
 
     async def _walked(
         self, key: Key, served: Served, instance: Obj, world: InstanceWorld, plan: Plan, performer: Performer

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from kroasync.controller.crds import CRDS, CrdStore, is_established, names_refused
+from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.pacing import in_turns
 from kroasync.controller.registry import Registry
 from kroasync.controller.serving import Serving
@@ -55,17 +56,14 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class CrdStage:
-    """Makes the stage for all definitions. `progress_s` is the longest time between two looks at a CRD that is not
-    established yet.
-    """
+    """Makes the stage for all definitions."""
 
     client: Client
     crds: CrdStore
     registry: Registry
     serving: Serving
     watchdog: Watchdog
-    version: str
-    progress_s: float
+    options: RuntimeOptions
 
     async def ensure(self, wanted: Wanted) -> Stage:
         """Bring the CRD up to date and wait until it is established."""
@@ -107,7 +105,7 @@ class CrdStage:
     async def _written(self, wanted: Wanted, existing: Obj | None, changes: list[str]) -> Obj | Stop:
         """The CRD as it is after what had to be written."""
         definition, key = wanted.definition, Key(CRDS, "", wanted.name)
-        desired = labelled(wanted.graph.crd, definition, self.version)
+        desired = labelled(wanted.graph.crd, definition, self.options.version)
         comparison = ensuring_crd_patch(existing, desired, allow_breaking=definition.allow_breaking_changes)
         found = await in_turns(comparison, lambda: asyncio.sleep(0), self.watchdog.compute)
         match found:
@@ -164,7 +162,7 @@ class CrdStage:
                 # The watch of the CRDs announces it; the time limit is for when that watch is down.
                 with suppress(TimeoutError):
                     # Not wait_for: that of Python 3.11 can lose a cancellation.
-                    async with asyncio.timeout(self.progress_s):
+                    async with asyncio.timeout(self.options.progress_s):
                         await changed.wait()
 
 

@@ -17,7 +17,7 @@ from kroasync.controller.crd_stage import CrdStage, Wanted
 from kroasync.controller.crds import CrdStore
 from kroasync.controller.events import Recorder
 from kroasync.controller.fights import Fights
-from kroasync.controller.finalizers import finalizers_of, set_finalizers
+from kroasync.controller.finalizers import set_finalizers
 from kroasync.controller.registry import Registry
 from kroasync.controller.revisions import (
     Issued,
@@ -40,7 +40,7 @@ from kroasync.metrics import Metrics
 from kroasync.model import names
 from kroasync.model.conditions import FALSE, TRUE, UNKNOWN, Conditions, ConditionSet, Subject, conditions_of, is_true
 from kroasync.model.definition import Definition, parse_definition
-from kroasync.model.objects import GVK, Key, Obj, is_deleting, metadata
+from kroasync.model.objects import GVK, Key, Obj, finalizers_of, is_deleting, metadata
 from kroasync.model.problems import Problem
 from kroasync.schema.crd import crd_name
 

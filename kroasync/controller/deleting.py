@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from kroasync.controller.finalizers import finalizers_of, set_finalizers
+from kroasync.controller.finalizers import set_finalizers
 from kroasync.controller.observing import InstanceWorld, Observing
+from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.perform import Performers
 from kroasync.controller.recording import LISTED, Recording
 from kroasync.controller.reporting import Reporting
@@ -32,7 +33,7 @@ from kroasync.engine.verdict import (
 )
 from kroasync.kube.client import Client
 from kroasync.kube.errors import ApiError, ConflictError, NotFoundError
-from kroasync.model.objects import Key, Obj, uid_of
+from kroasync.model.objects import Key, Obj, finalizers_of, uid_of
 
 _NOT_LISTED: Final = "list deletion inventory"
 
@@ -48,7 +49,7 @@ class Deleting:
     performers: Performers
     reporting: Reporting
     recording: Recording
-    seal_key: bytes
+    options: RuntimeOptions
 
     async def wait_for_sight(self, key: Key, served: Served, instance: Obj, unseen: Mapping[str, str]) -> Verdict:
         """Report that kinds of the inventory cannot be listed: what there is of them must not be left behind."""
@@ -66,7 +67,7 @@ class Deleting:
             return AtRest()
         await self.observing.ask_for_unanswered(world.uid)
         try:
-            plan = plan_teardown(instance, world.members(), seal_key=self.seal_key)
+            plan = plan_teardown(instance, world.members(), seal_key=self.options.engine.seal_key)
         except ApiError as error:
             plan = blocked(f"{_NOT_LISTED}: {error.message}")
         self.recording.repair(key, instance, plan.repair)
@@ -89,7 +90,7 @@ class Deleting:
         performer = self.performers.of(key, served.instances)
         await self.observing.ask_for_unanswered(uid_of(gone))
         while True:
-            plan = plan_teardown(gone, self.children.members(uid_of(gone)), seal_key=self.seal_key)
+            plan = plan_teardown(gone, self.children.members(uid_of(gone)), seal_key=self.options.engine.seal_key)
             if plan.blocked or plan.finalizer_removal:
                 del served.dropped[key]
                 return None
@@ -101,7 +102,7 @@ class Deleting:
     def _is_any_going(self, instance: Obj) -> bool:
         """Whether a member is on its way out."""
         labelled = self.children.members(uid_of(instance))
-        membership = membership_of(instance, labelled, seal_key=self.seal_key)
+        membership = membership_of(instance, labelled, seal_key=self.options.engine.seal_key)
         return any(m.deleting for m in membership.members(labelled))
 
     async def _release(

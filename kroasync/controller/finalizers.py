@@ -1,12 +1,8 @@
-"""Put finalizers on an object and take them off: one patch, bound to the version the list was read from."""
+"""Put finalizers on an object or take them off: one patch, bound to the version the list was read from."""
 
 from kroasync.kube.client import Client
 from kroasync.model.names import MANAGER_LABELLER
 from kroasync.model.objects import Key, Obj, metadata
-
-
-def finalizers_of(obj: Obj) -> list[str]:
-    return list(metadata(obj).get("finalizers") or ())
 
 
 async def set_finalizers(client: Client, key: Key, obj: Obj, finalizers: list[str]) -> Obj:

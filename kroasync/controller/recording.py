@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from kroasync.controller.events import Recorder
+from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.perform import Performer
 from kroasync.controller.told import Told
 from kroasync.engine.actions import Observed
@@ -39,7 +40,7 @@ class Recording:
 
     recorder: Recorder
     metrics: Metrics
-    features: frozenset[str]
+    options: RuntimeOptions
     told: Told = field(default_factory=Told)
 
     def forget(self, key: Key) -> None:
@@ -72,7 +73,7 @@ class Recording:
 
     def conditions(self, key: Key, status: Obj) -> None:
         """Since when each condition of a status holds, if the feature is on."""
-        if _CONDITION_METRICS in self.features:
+        if _CONDITION_METRICS in self.options.features:
             ages = [_age(c) for c in status.get("conditions") or ()]
             self.metrics.instance_conditions.set(str(key.resource), key.namespace, key.name, ages)
 
@@ -83,7 +84,7 @@ class Recording:
         was, state = (before.get("status") or {}).get("state"), status.get("state")
         if was and was != state:
             self.metrics.instance_state_transitions_total.inc(str(key.resource.gvk), was, str(state))
-        if _CONDITION_EVENTS in self.features:
+        if _CONDITION_EVENTS in self.options.features:
             self._condition_events(before, status)
 
     def _condition_events(self, instance: Obj, status: Obj) -> None:

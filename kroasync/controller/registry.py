@@ -4,9 +4,11 @@ A definition is found by what it waits for, by the CRD it generates or would gen
 of this is needed after a restart: the next pass over a definition fills it in.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from kroasync.controller.crds import SeenCrd
+from kroasync.controller.room import EndlessRoom
 from kroasync.controller.store import InstanceStore
 from kroasync.graph.build import Built
 from kroasync.model import names
@@ -18,6 +20,12 @@ GROUPS = Resource(names.KRO_GROUP, names.KRO_VERSION, names.RESOURCE_GROUP, "res
 GRAPH_DEFINITIONS = Resource(
     names.KRO_GROUP, names.KRO_VERSION, names.RESOURCE_GRAPH_DEFINITION, "resourcegraphdefinitions", False
 )
+
+
+def key_of_identity(identity: str) -> Key:
+    """The definition that revisions refer to by this name (`revisions.identity_of`)."""
+    namespace, _, name = identity.rpartition("/")
+    return Key(GROUPS if namespace else GRAPH_DEFINITIONS, namespace, name)
 
 
 @dataclass(slots=True)
@@ -37,12 +45,27 @@ class Remembered:
     unsure: bool = False
 
 
-@dataclass(frozen=True, slots=True)
 class Registry:
-    """The definitions of both kinds. `stores` caches them, by resource."""
+    """The definitions of both kinds. `stores` caches them, by resource.
 
-    stores: dict[Resource, InstanceStore]
-    remembered: dict[Key, Remembered] = field(default_factory=dict)
+    `wake` puts a definition into the queue; `gone` is told the name of one that no longer exists.
+    """
+
+    def __init__(self, wake: Callable[[Key], None], gone: Callable[[str], None]) -> None:
+        self._wake = wake
+        self._gone = gone
+        self.stores = {
+            resource: InstanceStore(resource, wake, self._is_gone, room=EndlessRoom())
+            for resource in (GROUPS, GRAPH_DEFINITIONS)
+        }
+        self.remembered: dict[Key, Remembered] = {}
+
+    def _is_gone(self, key: Key, obj: Obj) -> None:
+        self._wake(key)
+        for rival in self.rivals(obj):
+            # One of them may have the kind now.
+            self._wake(rival)
+        self._gone(key.name)
 
     def store(self, key: Key) -> InstanceStore:
         return self.stores[key.resource]

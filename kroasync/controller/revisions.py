@@ -12,7 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from kroasync.controller.finalizers import finalizers_of, set_finalizers
+from kroasync.controller.finalizers import set_finalizers
+from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.statuses import write_status
 from kroasync.kube.client import Client
 from kroasync.kube.errors import AlreadyExistsError, ApiError, ForbiddenError, InvalidError, NotFoundError
@@ -20,7 +21,17 @@ from kroasync.metrics import Metrics
 from kroasync.model import names
 from kroasync.model.conditions import TRUE, ConditionSet, Subject, conditions_of
 from kroasync.model.definition import Definition, revision_name, spec_hash
-from kroasync.model.objects import Key, Obj, Resource, is_deleting, labels_of, metadata, name_of, version_of
+from kroasync.model.objects import (
+    Key,
+    Obj,
+    Resource,
+    finalizers_of,
+    is_deleting,
+    labels_of,
+    metadata,
+    name_of,
+    version_of,
+)
 
 log = logging.getLogger("kroasync.definitions")
 
@@ -110,13 +121,12 @@ class Issued:
 
 @dataclass(frozen=True, slots=True)
 class Revisions:
-    """Issues, verifies and collects the revisions of all definitions; keeps the newest `keep` of each, 0 for all."""
+    """Issues, verifies and collects the revisions of all definitions."""
 
     client: Client
     store: RevisionStore
     metrics: Metrics
-    version: str
-    keep: int
+    options: RuntimeOptions
 
     def of(self, definition: Key) -> list[Obj]:
         """The live revisions of a definition, oldest first."""
@@ -141,7 +151,7 @@ class Revisions:
             live = self.store.of(identity)
             number = max([last, *map(number_of, live)]) + 1
             try:
-                newest = await self._created(new_revision(definition, number, version=self.version))
+                newest = await self._created(new_revision(definition, number, version=self.options.version))
             except (InvalidError, ForbiddenError) as error:
                 return Issued(number=last, refused=error.message)
             self.store.event("ADDED", newest)
@@ -171,7 +181,8 @@ class Revisions:
 
     async def collect(self, definition: Key) -> None:
         """Delete all but the newest revisions; best effort."""
-        for revision in self.of(definition)[: -self.keep] if self.keep > 0 else ():
+        keep = self.options.max_revisions
+        for revision in self.of(definition)[:-keep] if keep > 0 else ():
             try:
                 await self.client.delete(_key_of(revision))
                 self.metrics.rgd_graph_revision_gc_deleted_total.inc()

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from kroasync.controller.crds import CRDS, CrdStore
-from kroasync.controller.finalizers import finalizers_of, set_finalizers
+from kroasync.controller.finalizers import set_finalizers
+from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.registry import Registry
 from kroasync.controller.revisions import Revisions
 from kroasync.controller.serving import Serving
@@ -20,7 +21,7 @@ from kroasync.kube.errors import NotFoundError
 from kroasync.metrics import Metrics
 from kroasync.model import names
 from kroasync.model.definition import parse_definition
-from kroasync.model.objects import Key, Obj, labels_of, name_of, uid_of
+from kroasync.model.objects import Key, Obj, finalizers_of, labels_of, name_of, uid_of
 from kroasync.schema.crd import crd_name
 
 
@@ -35,7 +36,7 @@ class Withdrawal:
     serving: Serving
     metrics: Metrics
     now: Callable[[], datetime]
-    allow_crd_deletion: bool
+    options: RuntimeOptions
 
     async def withdraw(self, key: Key, obj: Obj) -> Verdict:
         """The whole deletion of one definition."""
@@ -44,7 +45,7 @@ class Withdrawal:
         started = self.now()
         generated = self._generated(key, obj)
         await self.serving.retire(key)
-        if self.allow_crd_deletion:
+        if self.options.allow_crd_deletion:
             for name in sorted(generated):
                 await self._delete_crd(key, obj, name)
         if key.resource.namespaced:

@@ -7,9 +7,9 @@ import pytest
 
 from kroasync.controller.crd_stage import CrdStage, Wanted, breakage, going, in_the_way, is_over, labelled, ready
 from kroasync.controller.crds import CrdStore
+from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.registry import GRAPH_DEFINITIONS, Registry
 from kroasync.controller.stages import Finding, Proceed, Stage, Stop
-from kroasync.controller.store import InstanceStore
 from kroasync.controller.watchdog import Watchdog
 from kroasync.engine.verdict import AtRest, RetryAfter
 from kroasync.graph.build import build
@@ -64,17 +64,18 @@ class Bench:
 
     def __init__(self, *definitions: Obj, **answers: list[Any]) -> None:
         self.stub = StubClient(answers=answers)
-        self.store = InstanceStore(GRAPH_DEFINITIONS, lambda key: None, lambda key, obj: None)
+        registry = Registry(lambda key: None, lambda name: None)
         for obj in definitions:
-            self.store.put(obj)
+            registry.store(KEY).put(obj)
         self.crds = CrdStore(lambda before, after: None)
         # No kind is served yet.
         serving = cast(Any, type("Nothing", (), {"kinds": {}}))
         loop_time = asyncio.get_running_loop().time
         watchdog = Watchdog(clock=loop_time, cpu=loop_time)
-        registry = Registry({GRAPH_DEFINITIONS: self.store})
         client = cast(Client, self.stub)
-        self.stage = CrdStage(client, self.crds, registry, serving, watchdog, "v1", progress_s=3.0)
+        self.stage = CrdStage(
+            client, self.crds, registry, serving, watchdog, RuntimeOptions(version="v1", progress_s=3.0)
+        )
 
     async def ensure(self) -> Stage:
         return await self.stage.ensure(wanted())

@@ -18,14 +18,13 @@ from kroasync.controller.definitions import (
 )
 from kroasync.controller.events import Recorder
 from kroasync.controller.fights import Fights
+from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.registry import GRAPH_DEFINITIONS, Registry
 from kroasync.controller.revisions import Issued, Revisions, RevisionStore
 from kroasync.controller.stages import Finding, Proceed, Stop
-from kroasync.controller.store import InstanceStore
 from kroasync.controller.watchdog import Watchdog
 from kroasync.controller.withdrawal import Withdrawal
 from kroasync.engine.verdict import AtRest, RetryAfter, Verdict
-from kroasync.graph.build import Limits
 from kroasync.graph.nodes import Graph
 from kroasync.kube.client import Client
 from kroasync.kube.errors import ApiError, ForbiddenError, NotFoundError, ServerError
@@ -131,27 +130,25 @@ class Office:
     def __init__(self, obj: Obj | None, *, serving: Served | None = None, **refusals: ApiError) -> None:
         self.server = ApiServer(**refusals)
         client = cast(Client, self.server)
-        store = InstanceStore(GRAPH_DEFINITIONS, lambda key: None, lambda key, obj: None)
+        self.registry = Registry(lambda key: None, lambda name: None)
         if obj is not None:
-            store.put(obj)
+            self.registry.store(KEY).put(obj)
             self.server.objects[KEY] = obj
-        self.registry = Registry({GRAPH_DEFINITIONS: store})
         self.serving = serving or Served()
         served, metrics, clock = cast(Any, self.serving), Metrics(), asyncio.get_running_loop().time
         watchdog, crds = Watchdog(clock=clock, cpu=clock), CrdStore(lambda before, after: None)
         kinds: Any = Kinds()
-        self.revisions = Revisions(client, RevisionStore(str), metrics, "v1", keep=5)
+        options = RuntimeOptions(version="v1", allow_crd_deletion=True)
+        self.revisions = Revisions(client, RevisionStore(str), metrics, options)
         self.definitions = Definitions(
             client=client,
             registry=self.registry,
-            compilation=Compilation(kinds, Limits(), frozenset(), watchdog, metrics, lambda: NOW),
+            compilation=Compilation(kinds, options, watchdog, metrics, lambda: NOW),
             revisions=self.revisions,
             crds=crds,
-            crd_stage=CrdStage(client, crds, self.registry, served, watchdog, "v1", progress_s=3.0),
+            crd_stage=CrdStage(client, crds, self.registry, served, watchdog, options),
             serving=served,
-            withdrawal=Withdrawal(
-                client, self.registry, self.revisions, crds, served, metrics, lambda: NOW, allow_crd_deletion=True
-            ),
+            withdrawal=Withdrawal(client, self.registry, self.revisions, crds, served, metrics, lambda: NOW, options),
             recorder=Recorder(client, reporter="test", instance="test", now=lambda: NOW),
             metrics=metrics,
             fights=Fights(clock),

@@ -1,10 +1,9 @@
 """Which definition a CRD, a kind or another definition leads to."""
 
 from kroasync.controller.crds import seen
-from kroasync.controller.registry import GRAPH_DEFINITIONS, GROUPS, Registry
-from kroasync.controller.store import InstanceStore
+from kroasync.controller.registry import GRAPH_DEFINITIONS, GROUPS, Registry, key_of_identity
 from kroasync.model import names
-from kroasync.model.objects import GVK, Key, Obj, Resource
+from kroasync.model.objects import GVK, Key, Obj
 
 WEB, TEAM_WEB = Key(GRAPH_DEFINITIONS, "", "web"), Key(GROUPS, "team", "web")
 
@@ -18,11 +17,8 @@ def definition(key: Key, uid: str) -> Obj:
     return {"apiVersion": names.KRO_API_VERSION, "kind": key.resource.kind, "metadata": meta, "spec": spec}
 
 
-def registry() -> Registry:
-    def store(resource: Resource) -> InstanceStore:
-        return InstanceStore(resource, lambda key: None, lambda key, obj: None)
-
-    found = Registry({resource: store(resource) for resource in (GROUPS, GRAPH_DEFINITIONS)})
+def registry(woken: list[Key] | None = None, gone: list[str] | None = None) -> Registry:
+    found = Registry((woken if woken is not None else []).append, (gone if gone is not None else []).append)
     found.store(WEB).put(definition(WEB, "d1"))
     found.store(TEAM_WEB).put(definition(TEAM_WEB, "d2"))
     return found
@@ -62,3 +58,18 @@ def test_a_definition_is_concerned_with_the_kinds_it_was_refused_over_in_any_ver
     known.of(WEB).refused_over = (GVK("example.com", "v1", "Widget"),)
     assert known.concerned_with(("example.com", "Widget")) == [WEB]
     assert known.concerned_with(("example.com", "Gadget")) == []
+
+
+def test_who_wants_the_crd_of_a_definition_that_is_gone_is_woken() -> None:
+    woken: list[Key] = []
+    gone: list[str] = []
+    known = registry(woken, gone)
+    known.of(WEB).crd = known.of(TEAM_WEB).crd = "apps.kro.run"
+    woken.clear()
+    known.store(WEB).remove(definition(WEB, "d1"))
+    assert (set(woken), gone) == ({WEB, TEAM_WEB}, ["web"])
+
+
+def test_revisions_name_their_definition() -> None:
+    assert key_of_identity("web") == WEB
+    assert key_of_identity("team/web") == TEAM_WEB

@@ -7,6 +7,7 @@ import pytest
 from kroasync.controller.events import Recorder
 from kroasync.controller.fights import Fights
 from kroasync.controller.observing import Observing
+from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.recording import Recording
 from kroasync.controller.reporting import Reporting
 from kroasync.controller.served import Served
@@ -33,7 +34,7 @@ class Desk:
         nothing = cast(Any, None)
         self.observing = Observing(client, nothing, nothing, nothing, nothing)
         recorder = Recorder(client, reporter="test", instance="test", now=lambda: NOW)
-        recording = Recording(recorder, Metrics(), frozenset())
+        recording = Recording(recorder, Metrics(), RuntimeOptions())
         self.reporting = Reporting(client, self.observing, recording, Fights(lambda: 0.0), lambda: NOW)
         store = InstanceStore(APPS, lambda key: None, lambda key, obj: None)
         store.put(cached)

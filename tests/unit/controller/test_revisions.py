@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 
+from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.registry import GRAPH_DEFINITIONS
 from kroasync.controller.revisions import (
     Issued,
@@ -211,7 +212,8 @@ class Archive:
         self.stub = Deletes(answers=answers)
         self.store = RevisionStore(str)
         self.store.replace(list(known))
-        self.revisions = Revisions(cast(Client, self.stub), self.store, Metrics(), "v1", keep)
+        options = RuntimeOptions(version="v1", max_revisions=keep)
+        self.revisions = Revisions(cast(Client, self.stub), self.store, Metrics(), options)
 
 
 def of_spec(number: int, *, uid: str = "d1", **meta: Any) -> Obj:
