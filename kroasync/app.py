@@ -222,7 +222,7 @@ class Process:
         )
         self._runtime, self._client, self._elector = runtime, client, elector
         self._rights = Rights(client)
-        runtime.watchdog.start()
+        runtime.parts.watchdog.start()
         code = STOPPED
         try:
             async with asyncio.TaskGroup() as group:
@@ -252,7 +252,7 @@ class Process:
             for failure in _leaves(failures):
                 log.error("a long-lived task failed, ending", exc_info=failure)
             code = FAILED
-        runtime.watchdog.stop()
+        runtime.parts.watchdog.stop()
         log.info("stopped", extra={"code": code})
         return code
 
@@ -323,7 +323,7 @@ class Process:
         return self._elector.trouble if self._elector is not None else None
 
     def _kro_check(self) -> str | None:
-        return self._runtime.neighbour.problem() if self._runtime is not None else None
+        return self._runtime.parts.neighbour.problem() if self._runtime is not None else None
 
     def _lease_lines(self) -> list[str]:
         if self._elector is None:

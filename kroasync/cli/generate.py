@@ -100,8 +100,8 @@ def _choose(file: str, name: str | None, crds: list[Path] | None) -> "_Chosen":
 
     Problems go to standard error.
     """
-    from kroasync.cli.analysis import analyse
-    from kroasync.cli.inputs import read_texts
+    from kroasync.cli.inputs import one_definition, read_texts
+    from kroasync.graph.analysis import analyse
     from kroasync.model.problems import has_errors
 
     found = analyse(read_texts([file]), read_texts((), crds or ()))
@@ -109,7 +109,7 @@ def _choose(file: str, name: str | None, crds: list[Path] | None) -> "_Chosen":
         typer.echo(str(problem), err=True)
     if not found.definitions and has_errors(found.problems):
         raise typer.Exit(1)
-    chosen = found.one_definition(name)
+    chosen = one_definition(found, name)
     built = chosen.built
     if chosen.definition is None or built is None or built.spec_schema is None or built.crd is None:
         raise typer.Exit(1)

@@ -28,9 +28,9 @@ def graph_command(
     Problems go to standard error; the graph is drawn all the same unless it has a cycle.
     """
     from kroasync.cli import drawing
-    from kroasync.cli.analysis import analyse
-    from kroasync.cli.inputs import read_texts
+    from kroasync.cli.inputs import one_definition, read_texts
     from kroasync.graph import dag
+    from kroasync.graph.analysis import analyse
     from kroasync.model.problems import has_errors
 
     found = analyse(read_texts([definition]), read_texts((), crds or ()))
@@ -38,7 +38,7 @@ def graph_command(
         typer.echo(str(problem), err=True)
     if not found.definitions and has_errors(found.problems):
         raise typer.Exit(1)
-    chosen = found.one_definition(name)
+    chosen = one_definition(found, name)
     if chosen.definition is None or chosen.built is None or dag.cycles(chosen.built.needs):
         raise typer.Exit(1)
     picture = drawing.draw(chosen.definition, chosen.built.needs)

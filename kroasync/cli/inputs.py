@@ -2,22 +2,18 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import typer
 
+from kroasync.model.manifests import Text
+
+if TYPE_CHECKING:
+    from kroasync.graph.analysis import Analysis, CheckedDefinition
+
 STDIN: Final = "-"
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """One input: where it came from, as messages name it, and what is in it."""
-
-    source: str
-    text: str
 
 
 def read_texts(files: Sequence[str], folders: Sequence[Path] = ()) -> list[Text]:
@@ -45,6 +41,16 @@ def _manifests(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise NotADirectoryError(20, "not a directory", str(folder))
     return sorted(path for path in folder.rglob("*") if path.suffix in _SUFFIXES and path.is_file())
+
+
+def one_definition(found: "Analysis", name: str | None) -> "CheckedDefinition":
+    """The only definition of the inputs, or the one of that name; without one the program exits with status 2."""
+    definitions = found.named(name)
+    if len(definitions) == 1:
+        return definitions[0]
+    if definitions:
+        raise usage_error("several definitions in the input: choose one with --name")
+    raise usage_error(f"no definition {f'named {name} ' if name else ''}in the input")
 
 
 def usage_error(message: str) -> typer.Exit:

@@ -37,8 +37,8 @@ def render_command(
 ) -> None:
     """Print the manifests of an instance in the order they would be applied, without a cluster."""
     from kroasync.cli import rendering
-    from kroasync.cli.analysis import analyse
     from kroasync.cli.inputs import read_texts
+    from kroasync.graph.analysis import analyse
     from kroasync.model.problems import has_errors
 
     crd_texts = read_texts((), crds or ())

@@ -10,16 +10,16 @@ from typing import Any, Final
 
 import orjson
 
-from kroasync.cli.analysis import Analysis
-from kroasync.cli.inputs import Text, usage_error
+from kroasync.cli.inputs import usage_error
 from kroasync.engine.actions import Apply
 from kroasync.engine.offline import OfflineWorld, defaulted
 from kroasync.engine.outcome import NodeState, Outcome
 from kroasync.engine.plan import Plan
 from kroasync.engine.status import compose
 from kroasync.engine.walk import Walk
+from kroasync.graph.analysis import Analysis
 from kroasync.graph.nodes import Graph
-from kroasync.model.manifests import dump_all, load
+from kroasync.model.manifests import Text, dump_all, load
 from kroasync.model.objects import GVK, Obj, Resource, metadata, name_of
 from kroasync.model.problems import Problem
 from kroasync.schema.catalog import bundled

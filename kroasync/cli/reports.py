@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from kroasync import __version__
-from kroasync.cli.analysis import Analysis
+from kroasync.graph.analysis import Analysis
 from kroasync.model.problems import Problem, Severity
 
 _SARIF_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"

@@ -41,8 +41,8 @@ def validate_command(
     Known are the kinds of Kubernetes, of CRDs in the input or in --crds, and those the definitions generate.
     """
     from kroasync.cli import reports
-    from kroasync.cli.analysis import analyse
     from kroasync.cli.inputs import read_texts, usage_error
+    from kroasync.graph.analysis import analyse
     from kroasync.model.problems import has_errors
 
     if not files and not folders:

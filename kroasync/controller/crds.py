@@ -4,6 +4,7 @@ Of foreign CRDs only the names are kept. Whoever waits for a kind is woken when 
 that owns a CRD is woken when it changes or goes.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -74,8 +75,10 @@ class CrdStore:
     """The sink of the CRD watch. `changed(before, after)` is called for every change, gone ones with after None."""
 
     def __init__(self, changed: Callable[[SeenCrd | None, SeenCrd | None], None]) -> None:
-        self._changed = changed
+        self._told = changed
         self._crds: dict[str, SeenCrd] = {}
+        # Set at the next change, then replaced: take it before looking.
+        self.changed = asyncio.Event()
 
     def get(self, name: str) -> SeenCrd | None:
         return self._crds.get(name)
@@ -100,7 +103,7 @@ class CrdStore:
     def replace(self, items: list[SeenCrd], version: str = "") -> None:
         found = {crd.name: crd for crd in items}
         for name in [n for n in self._crds if n not in found]:
-            self._changed(self._crds.pop(name), None)
+            self._tell(self._crds.pop(name), None)
         for crd in found.values():
             self._put(crd)
 
@@ -108,12 +111,17 @@ class CrdStore:
         if kind == "DELETED":
             known = self._crds.pop(name_of(obj), None)
             if known is not None:
-                self._changed(known, None)
+                self._tell(known, None)
         else:
             self._put(seen(obj))
+
+    def _tell(self, before: SeenCrd | None, after: SeenCrd | None) -> None:
+        self.changed.set()
+        self.changed = asyncio.Event()
+        self._told(before, after)
 
     def _put(self, crd: SeenCrd) -> None:
         known = self._crds.get(crd.name)
         if known != crd:
             self._crds[crd.name] = crd
-            self._changed(known, crd)
+            self._tell(known, crd)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from kroasync.controller.crds import CRDS, CrdStore, SeenCrd, is_established, seen
-from kroasync.controller.definitions import GRAPH_DEFINITIONS, GROUPS
 from kroasync.controller.kinds import ClusterKinds
+from kroasync.controller.registry import GRAPH_DEFINITIONS, GROUPS
 from kroasync.engine.actions import (
     Action,
     Apply,

@@ -216,6 +216,21 @@ class Performer:
         return Done(action=action, obj=answer)
 
 
+@dataclass(frozen=True, slots=True)
+class Performers:
+    """Makes the performer of each pass."""
+
+    client: Client
+    children: ChildStore
+    watch_external: Callable[[Key, Watch], Awaitable[None]]
+    pause: Callable[[Key], Awaitable[None]]
+    fights: Fights
+
+    def of(self, instance: Key, instances: InstanceStore) -> Performer:
+        """For one pass over this instance."""
+        return Performer(self.client, self.children, instances, instance, self.watch_external, self.pause, self.fights)
+
+
 def parent_patch(instance: Obj, action: PatchParent) -> Obj:
     """The merge patch of an instance's own metadata; bound to the version seen where it sets the finalizer list."""
     meta: Obj = {"uid": uid_of(instance)}

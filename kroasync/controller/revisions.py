@@ -1,23 +1,48 @@
 """Graph revisions: the immutable record of every accepted spec of a definition.
 
 A revision is issued when the accepted spec's hash differs from the newest one's; numbers only grow. After a restart
-with an invalid spec the newest revision is what instances keep being served by.
+with an invalid spec the newest revision is what instances keep being served by. `Revisions` issues and collects them;
+what it does follows from the functions over data below.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
+from kroasync.controller.finalizers import set_finalizers
+from kroasync.controller.options import RuntimeOptions
+from kroasync.controller.statuses import write_status
+from kroasync.kube.client import Client
+from kroasync.kube.errors import AlreadyExistsError, ApiError, ForbiddenError, InvalidError, NotFoundError
+from kroasync.metrics import Metrics
 from kroasync.model import names
 from kroasync.model.conditions import TRUE, ConditionSet, Subject, conditions_of
 from kroasync.model.definition import Definition, revision_name, spec_hash
-from kroasync.model.objects import Obj, Resource, is_deleting, labels_of, metadata, name_of, version_of
+from kroasync.model.objects import (
+    Key,
+    Obj,
+    Resource,
+    finalizers_of,
+    is_deleting,
+    labels_of,
+    metadata,
+    name_of,
+    version_of,
+)
+
+log = logging.getLogger("kroasync.definitions")
 
 REVISIONS = Resource(names.INTERNAL_GROUP, names.KRO_VERSION, names.GRAPH_REVISION, "graphrevisions", False)
 CONDITIONS = ConditionSet(root="Ready", dependents=("GraphVerified",))
 
 
-def identity_of(definition: Definition) -> str:
+_LONGEST_LABEL = 63
+
+
+def identity_of(definition: Definition | Key) -> str:
     """The name revisions refer to: that of a cluster-scoped definition, `namespace/name` of a namespaced one."""
     return f"{definition.namespace}/{definition.name}" if definition.namespace else definition.name
 
@@ -67,9 +92,7 @@ class RevisionStore:
 
     def terminating(self, identity: str) -> list[Obj]:
         """Revisions that are being deleted and still hold our finalizer."""
-        return [
-            r for r in self._all(identity) if is_deleting(r) and names.FINALIZER in metadata(r).get("finalizers", ())
-        ]
+        return [r for r in self._all(identity) if is_deleting(r) and names.FINALIZER in finalizers_of(r)]
 
     def counts(self) -> dict[tuple[str, ...], float]:
         """How many are active and how many are being deleted."""
@@ -82,6 +105,114 @@ class RevisionStore:
 
     def _all(self, identity: str) -> Iterable[Obj]:
         return [r for r in self._by_name.values() if _identity_in(r) == identity]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """What issuing a revision came to. `number` is the newest that is known to be taken."""
+
+    number: int
+    # None: it is refused, or one of its name is on its way out, which then wakes the definition.
+    revision: Obj | None = None
+    is_new: bool = False
+    # Why the API server refuses it.
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Revisions:
+    """Issues, verifies and collects the revisions of all definitions."""
+
+    client: Client
+    store: RevisionStore
+    metrics: Metrics
+    options: RuntimeOptions
+
+    def of(self, definition: Key) -> list[Obj]:
+        """The live revisions of a definition, oldest first."""
+        return self.store.of(identity_of(definition))
+
+    async def issue(self, definition: Definition, *, last: int) -> Issued:
+        """The revision of the spec: the newest one, if it is of this spec, or a new one with a number above `last`."""
+        live = self.store.of(identity_of(definition))
+        newest = live[-1] if live else None
+        if newest is None or not records(newest, definition):
+            return await self._new(definition, last)
+        self.metrics.rgd_graph_revision_resolution_total.inc("serve")
+        patch = adopted(newest, definition)
+        if patch is not None:
+            newest = await self.client.merge_patch(_key_of(newest), patch, manager=names.MANAGER_LABELLER)
+            self.store.event("MODIFIED", newest)
+        return Issued(number=number_of(newest), revision=newest)
+
+    async def _new(self, definition: Definition, last: int) -> Issued:
+        identity = identity_of(definition)
+        while True:
+            live = self.store.of(identity)
+            number = max([last, *map(number_of, live)]) + 1
+            try:
+                newest = await self._created(new_revision(definition, number, version=self.options.version))
+            except (InvalidError, ForbiddenError) as error:
+                return Issued(number=last, refused=error.message)
+            self.store.event("ADDED", newest)
+            if is_deleting(newest):
+                return Issued(number=last)
+            if snapshot_of(newest).get("name") == identity and records(newest, definition):
+                break
+            # The cache was behind: this one is of an older spec, or of a definition whose revisions have such names.
+            last = number
+        self.metrics.rgd_graph_revision_resolution_total.inc("issue")
+        self.metrics.rgd_graph_revision_issue_total.inc("no_revision" if not live else "spec_changed")
+        return Issued(number=number, revision=newest, is_new=True)
+
+    async def _created(self, wanted: Obj) -> Obj:
+        """The revision of this name, which may have been there before."""
+        try:
+            return await self.client.create(_key_of(wanted), wanted)
+        except AlreadyExistsError:
+            return await self.client.get(_key_of(wanted))
+
+    async def verify(self, revision: Obj, *, order: list[str], resources: list[Obj], now: str) -> None:
+        """Report at the revision that it compiled."""
+        status = verified_status(revision, order=order, resources=resources, now=now)
+        answer = await write_status(self.client, _key_of(revision), revision, status)
+        if answer is not None:
+            self.store.event("MODIFIED", answer)
+
+    async def collect(self, definition: Key) -> None:
+        """Delete all but the newest revisions; best effort."""
+        keep = self.options.max_revisions
+        for revision in self.of(definition)[:-keep] if keep > 0 else ():
+            try:
+                await self.client.delete(_key_of(revision))
+                self.metrics.rgd_graph_revision_gc_deleted_total.inc()
+            except ApiError as error:
+                self.metrics.rgd_graph_revision_gc_errors_total.inc()
+                log.info("revision not deleted", extra={"revision": name_of(revision), "error": error.message})
+
+    async def delete_all(self, definition: Key) -> None:
+        """Delete the revisions of a definition that goes; listed, not looked up, for a cache may be behind."""
+        if len(definition.name) > _LONGEST_LABEL:
+            return  # they carry the name as a label, so there cannot be any
+        selector = f"{names.LABEL_DEFINITION_NAME}={definition.name}"
+        found, _ = await self.client.list(REVISIONS, label_selector=selector)
+        for revision in found:
+            # A definition in another namespace may have the same name.
+            if _identity_in(revision) == identity_of(definition):
+                with suppress(NotFoundError):
+                    await self.client.delete(_key_of(revision))
+
+    async def release(self) -> None:
+        """Take our finalizer off revisions that are being deleted."""
+        for identity in self.store.identities():
+            for revision in self.store.terminating(identity):
+                others = [f for f in finalizers_of(revision) if f != names.FINALIZER]
+                with suppress(NotFoundError):
+                    await set_finalizers(self.client, _key_of(revision), revision, others)
+
+
+def _key_of(revision: Obj) -> Key:
+    return Key(REVISIONS, "", name_of(revision))
 
 
 def _identity_in(revision: Obj) -> str:

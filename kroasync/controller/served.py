@@ -65,6 +65,10 @@ class ServedKinds:
     def remove(self, resource: Resource) -> None:
         self._kinds.pop(resource, None)
 
+    def sizes(self) -> dict[tuple[str, ...], float]:
+        """How many instances there are of each kind."""
+        return {(str(served.resource),): len(served.instances) for served in self}
+
     def head(self, key: Key) -> Obj | None:
         """At least the head of an instance."""
         served = self._kinds.get(key.resource)

@@ -17,7 +17,7 @@ from kroasync.graph.nodes import Graph
 from kroasync.kube.watch import Watch
 from kroasync.metrics import Metrics
 from kroasync.model.names import ANNOTATION_APPLYSET_GROUP_KINDS
-from kroasync.model.objects import Key, Obj, Resource, annotations_of, is_deleting, metadata
+from kroasync.model.objects import Key, Obj, Resource, annotations_of, is_deleting, metadata, uid_of
 
 _SYNC_S = 30.0
 # How long the first list of children waits for those of instances.
@@ -31,7 +31,7 @@ _EVENT_TYPES = {"ADDED": "add", "MODIFIED": "update", "DELETED": "delete"}
 
 
 class Serving:
-    """Owns the served kinds. `wake` puts an instance into the queue, `gone` is told when one no longer exists."""
+    """Owns the served kinds. `wake` puts an instance into the queue, `discard` forgets what the queue knows of one."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Serving:
         watches: Watches,
         children: ChildStore,
         wake: Callable[[Key], None],
-        gone: Callable[[Key, Obj], None],
+        discard: Callable[[Key], None],
         plan: Callable[[Graph], Plan],
         metrics: Metrics,
         room: Room | None = None,
@@ -52,7 +52,7 @@ class Serving:
         self.watches = watches
         self._children = children
         self._wake = wake
-        self._gone = gone
+        self._discard = discard
         self._plan = plan
         self._metrics = metrics
 
@@ -136,6 +136,15 @@ class Serving:
             served = Served(resource, instances, watch, dropped=sink.dropped)
             self.kinds.add(served)
         return served
+
+    def _gone(self, key: Key, obj: Obj) -> None:
+        # One more pass releases what the instance held; a new object of that name gets its own.
+        self._discard(key)
+        self._wake(key)
+        served = self.kinds.get(key.resource)
+        if served is None or key not in served.dropped:
+            self._children.settle(uid_of(obj))
+        self._metrics.instance_conditions.forget(str(key.resource), key.namespace, key.name)
 
     def _counter(self, resource: Resource) -> Callable[[str], None]:
         gvr, metrics = str(resource), self._metrics

@@ -219,6 +219,14 @@ class Watches:
         """Name and watch of every running task, for readiness and metrics."""
         return [(running.task.get_name(), running.watch) for running in self._running.values()]
 
+    def ages(self, now: float) -> dict[tuple[str, ...], float]:
+        """Seconds since the last event of each kind; of its watch that is silent longest."""
+        found: dict[tuple[str, ...], float] = {}
+        for running in self._running.values():
+            gvr = (str(running.watch.resource),)
+            found[gvr] = max(found.get(gvr, 0.0), running.watch.last_event_age_s(now))
+        return found
+
     def requested(self) -> dict[tuple[str, ...], float]:
         """How many instances watch external objects of each kind: by name (`scalar`) or selector (`collection`)."""
         found: dict[tuple[str, ...], float] = {}

@@ -38,6 +38,14 @@ _TAG: Final = "tag:yaml.org,2002:"
 _MERGE: Final = "<<"
 
 
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One input: where it came from, as messages name it, and what is in it."""
+
+    source: str
+    text: str
+
+
 @dataclass(slots=True, eq=False)
 class _Node:
     """One composed YAML node; `children` of a mapping alternate key, value."""

@@ -9,26 +9,25 @@ from kroasync.model.objects import Key
 
 def remembered(runtime: Runtime, foreign: Mapping[Key, str]) -> list[str]:
     """Entries of the controller's structures; `foreign` are objects that carry our labels and are still there."""
-    definitions, instances = runtime._definitions, runtime._instances
-    if definitions is None or instances is None or runtime.watches is None:
-        return ["the controller does not work yet"]
-    children = runtime.children
+    parts = runtime.parts
+    caches, queues, instances = parts.caches, parts.queues, parts.instances
+    children, registry = caches.children, caches.registry
     kept: dict[str, Any] = {
         "children": [key for key in children._children if key not in foreign],
         "unanswered applies": children._unanswered,
-        "definitions": [*definitions._known, *(key for store in runtime.stores.values() for key in store)],
-        "revisions": runtime.revisions._by_name,
-        "instances by UID": runtime.kinds.by_uid,
-        "unsure statuses": instances._unsure,
-        "notes": instances._told._notes,
-        "external watches": [name for name, _ in runtime.watches.items() if name.startswith("watch external")],
-        "passes": [task.get_name() for task in runtime._passes],
+        "definitions": [*registry.remembered, *(key for store in registry.stores.values() for key in store)],
+        "revisions": caches.revisions._by_name,
+        "instances by UID": caches.kinds.by_uid,
+        "unsure statuses": instances.observing.unsure,
+        "notes": instances.recording.told._notes,
+        "external watches": [name for name, _ in parts.watches.items() if name.startswith("watch external")],
+        "passes": [task.get_name() for passes in (runtime._instances, runtime._definitions) for task in passes.tasks],
     }
-    for served in runtime.kinds:
+    for served in caches.kinds:
         kept[f"instances of {served.name}"] = list(served.instances)
         kept[f"dropped instances of {served.name}"] = served.dropped
         kept[f"graph of {served.name}"] = [served.definition] if served.definition is not None else []
-    for name, queue in (("instances", runtime.queue), ("definitions", runtime.definition_queue)):
+    for name, queue in (("instances", queues.instances), ("definitions", queues.definitions)):
         kept[f"queue of {name}"] = queue._waiting
         kept[f"work of {name}"] = queue._in_work
         kept[f"delays of {name}"] = queue._due

@@ -174,8 +174,8 @@ def test_a_standby_watches_but_writes_nothing_until_it_leads() -> None:
         await asyncio.sleep(100)
         assert (wrote, cluster.active(DEFINITION)) == ([], 1)
         # All is read and compiled: leading begins with the first instance that waits for somebody.
-        assert [served.plan is not None for served in runtime.kinds] == [True]
-        assert len(runtime.queue) == 2
+        assert [served.plan is not None for served in runtime.parts.caches.kinds] == [True]
+        assert len(runtime.parts.queues.instances) == 2
         lead.set()
         took_s = await cluster.until(lambda: cluster.active(DEFINITION) == 2, 10)
         assert took_s < 2

@@ -83,13 +83,15 @@ def test_nothing_is_done_while_kro_acts_and_all_of_it_afterwards() -> None:
             await asyncio.sleep(120)
             assert cluster.active(0) == 0
             assert set(writes) == {"user"}
-            assert "kro-1 holds the Lease kro-system/controller.kro.run" in str(cluster.runtime.neighbour.problem())
+            assert "kro-1 holds the Lease kro-system/controller.kro.run" in str(
+                cluster.runtime.parts.neighbour.problem()
+            )
             (event,) = [e for e in cluster.server.objects(EVENTS) if e["reason"] == "KroActs"]
             assert event["regarding"]["name"] == KRO_LEASE_NAME
             kro.cancel()
             took_s = await cluster.until(lambda: cluster.active(0) == 1, 30)
             assert 10 < took_s < 17
-            assert cluster.runtime.neighbour.problem() is None
+            assert cluster.runtime.parts.neighbour.problem() is None
 
     played(story)
 

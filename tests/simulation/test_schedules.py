@@ -194,7 +194,7 @@ class Rogue(World):
 
     async def remembers_an_instance(self, rogue: FakeClient) -> None:
         assert self.runtime is not None
-        self.runtime.queue.add_after(instance_key(0, 7), 1e6)
+        self.runtime.parts.queues.instances.add_after(instance_key(0, 7), 1e6)
 
     async def logs_an_error(self, rogue: FakeClient) -> None:
         logging.getLogger("kroasync.stray").error("a bug")

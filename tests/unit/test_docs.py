@@ -186,8 +186,9 @@ def test_reasons_of_instances_are_those_of_the_code() -> None:
 
 
 def test_conditions_and_reasons_of_definitions_are_those_of_the_code() -> None:
-    code = text_of(ROOT / "kroasync" / "controller" / "definitions.py")
-    set_there = re.findall(r'self\.set\(\s*"(\w+)"', code)
+    files = ("definitions.py", "crd_stage.py")
+    code = "".join(text_of(ROOT / "kroasync" / "controller" / name) for name in files)
+    set_there = re.findall(r'Finding\(\s*"(\w+)"', code)
     assert table_words("### Conditions of a definition") == {*set_there, "Ready"}
     reasons = table_words("### Conditions of a definition", 1)
     assert [word for word in reasons if f'"{word}"' not in code] == []

@@ -295,9 +295,9 @@ WATCHED = """
 
     from kroasync.cel import CelError, Env
     from kroasync.cel.lib import ALL_LIBRARIES
-    from kroasync.cli.analysis import analyse
-    from kroasync.cli.inputs import Text
     from kroasync.cli.rendering import observed_objects, only_instance, render
+    from kroasync.graph.analysis import analyse
+    from kroasync.model.manifests import Text
 
     texts = [Text(path, Path(path).read_text()) for path in sys.argv[1:]]
     seen, watching = set(), False

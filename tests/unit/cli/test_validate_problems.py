@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kroasync.cli.analysis import analyse
-from kroasync.cli.inputs import Text
-from kroasync.model.manifests import dump, load
+from kroasync.graph.analysis import analyse
+from kroasync.model.manifests import Text, dump, load
 from kroasync.model.problems import has_errors
 
 ROOT = Path(__file__).parents[3]
@@ -20,7 +19,6 @@ ENTRIES = {code: EXAMPLE.findall(body) for code, body in ENTRY.findall(PAGE)}
 WITHOUT_EXAMPLE = {"definition-kind", "definition-depth"}
 SOURCES = (
     *(path for name in ("model", "schema", "graph") for path in (ROOT / "kroasync" / name).rglob("*.py")),
-    ROOT / "kroasync" / "cli" / "analysis.py",
     ROOT / "kroasync" / "schema" / "instances.py",
 )
 CODE = re.compile(r"[a-z]+(-[a-z]+)+")

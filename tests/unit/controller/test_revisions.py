@@ -1,11 +1,15 @@
 """Graph revisions: numbers, owners, and what is known of them."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from kroasync.controller.options import RuntimeOptions
+from kroasync.controller.registry import GRAPH_DEFINITIONS
 from kroasync.controller.revisions import (
+    Issued,
+    Revisions,
     RevisionStore,
     adopted,
     definition_of,
@@ -17,10 +21,14 @@ from kroasync.controller.revisions import (
     records,
     verified_status,
 )
+from kroasync.kube.client import Client
+from kroasync.kube.errors import AlreadyExistsError, InvalidError, ServerError
+from kroasync.metrics import Metrics
 from kroasync.model import names
 from kroasync.model.definition import Definition, parse_definition
-from kroasync.model.objects import Obj
+from kroasync.model.objects import Key, Obj
 from tests.fakes import virtual
+from tests.unit.controller.samples import StubClient
 
 SPEC = {"schema": {"apiVersion": "v1", "kind": "App", "spec": {"name": "string"}}, "resources": []}
 
@@ -187,3 +195,85 @@ def test_a_revision_records_a_spec_by_its_label_and_by_what_it_holds() -> None:
 def _holding(revision: Obj, spec: Any) -> Obj:
     snapshot = {**revision["spec"]["snapshot"], "spec": spec}
     return {**revision, "spec": {**revision["spec"], "snapshot": snapshot}}
+
+
+class Deletes(StubClient):
+    """Revisions have nothing that would have to go with them."""
+
+    async def delete(self, key: Key, *, uid: str | None = None, propagation: str | None = None) -> Obj:
+        assert propagation is None
+        return self._answer("delete", key)  # type: ignore[no-any-return]
+
+
+class Archive:
+    """Revisions of one definition; `answers` are those of the API server, by method."""
+
+    def __init__(self, *known: Obj, keep: int = 5, **answers: list[Any]) -> None:
+        self.stub = Deletes(answers=answers)
+        self.store = RevisionStore(str)
+        self.store.replace(list(known))
+        options = RuntimeOptions(version="v1", max_revisions=keep)
+        self.revisions = Revisions(cast(Client, self.stub), self.store, Metrics(), options)
+
+
+def of_spec(number: int, *, uid: str = "d1", **meta: Any) -> Obj:
+    found = new_revision(definition(uid=uid), number, version="v1")
+    return {**found, "metadata": {**found["metadata"], "resourceVersion": "1", **meta}}
+
+
+async def test_the_newest_revision_is_issued_no_second_time() -> None:
+    archive = Archive(of_spec(3))
+    assert await archive.revisions.issue(definition(), last=3) == Issued(number=3, revision=of_spec(3))
+    assert archive.stub.asked == []
+
+
+async def test_a_definition_created_anew_becomes_the_owner_of_its_newest_revision() -> None:
+    archive = Archive(of_spec(3, uid="d0"), merge_patch=[of_spec(3)])
+    assert await archive.revisions.issue(definition(), last=3) == Issued(number=3, revision=of_spec(3))
+    assert archive.store.of("web") == [of_spec(3)]
+
+
+async def test_a_new_spec_gets_the_next_number() -> None:
+    archive = Archive(revision(2), create=[of_spec(5)])
+    expected = Issued(number=5, revision=of_spec(5), is_new=True)
+    assert await archive.revisions.issue(definition(), last=4) == expected
+    assert number_of(archive.stub.asked[0][2]) == 5
+
+
+async def test_numbers_that_others_took_are_passed_over() -> None:
+    taken = AlreadyExistsError("taken")
+    archive = Archive(create=[taken, of_spec(2)], get=[revision(1, of="team/web")])
+    expected = Issued(number=2, revision=of_spec(2), is_new=True)
+    assert await archive.revisions.issue(definition(), last=0) == expected
+
+
+async def test_a_revision_on_its_way_out_is_waited_for() -> None:
+    going = of_spec(1, deletionTimestamp="now")
+    archive = Archive(create=[AlreadyExistsError("taken")], get=[going])
+    assert await archive.revisions.issue(definition(), last=0) == Issued(number=0)
+
+
+async def test_a_refused_revision_says_why() -> None:
+    archive = Archive(create=[InvalidError("not so")])
+    assert await archive.revisions.issue(definition(), last=0) == Issued(number=0, refused="not so")
+
+
+@pytest.mark.parametrize(("keep", "deleted"), [(2, ["web-r1"]), (5, []), (0, [])])
+async def test_the_newest_revisions_are_kept(keep: int, deleted: list[str]) -> None:
+    archive = Archive(revision(1), revision(2), revision(3), keep=keep, delete=[{}])
+    await archive.revisions.collect(Key(GRAPH_DEFINITIONS, "", "web"))
+    assert [key.name for _, key in archive.stub.asked] == deleted
+
+
+async def test_a_revision_that_cannot_be_deleted_holds_up_nothing() -> None:
+    archive = Archive(revision(1), revision(2), revision(3), keep=1, delete=[ServerError("oops"), {}])
+    await archive.revisions.collect(Key(GRAPH_DEFINITIONS, "", "web"))
+    assert len(archive.stub.asked) == 2
+
+
+async def test_revisions_in_deletion_lose_our_finalizer_only() -> None:
+    going = revision(1, deletionTimestamp="x", resourceVersion="7", finalizers=[names.FINALIZER, "other"])
+    archive = Archive(going, revision(2), merge_patch=[{}])
+    await archive.revisions.release()
+    [(_, key, body, *_)] = archive.stub.asked
+    assert (key.name, body["metadata"]) == ("web-r1", {"resourceVersion": "7", "finalizers": ["other"]})

@@ -85,7 +85,7 @@ class Bench:
             watches=self.watches,
             children=self.children,
             wake=self.woken.append,
-            gone=lambda key, obj: self.woken.append(key),
+            discard=lambda key: None,
             plan=lambda graph: graph,  # type: ignore[arg-type, return-value]
             metrics=self.metrics,
         )

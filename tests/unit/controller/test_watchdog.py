@@ -134,7 +134,7 @@ def test_an_evaluation_that_nothing_bounds_holds_up_the_others_once() -> None:
             now=lambda: datetime.now(UTC),
             rng=Random(1),
         )
-        runtime.watchdog.start()
+        runtime.parts.watchdog.start()
 
         def status(name: str) -> Obj:
             found = [o for o in server.objects(APPS) if o["metadata"]["name"] == name]
@@ -150,10 +150,10 @@ def test_an_evaluation_that_nothing_bounds_holds_up_the_others_once() -> None:
             await until(lambda: status("quick").get("state") == "ACTIVE")
             await until(lambda: any(e["reason"] == "Overran" for e in server.objects(EVENTS)))
             stop.set()
-        runtime.watchdog.stop()
+        runtime.parts.watchdog.stop()
         assert status("slow")["state"] == "ERROR"
         assert "computed for more than 3 s without a pause" in str(status("slow")["conditions"])
         assert "kroasync_pass_overruns_total{gvr=" in metrics.render().decode()
-        assert runtime.queue.in_work == 0
+        assert runtime.parts.queues.instances.in_work == 0
 
     asyncio.run(main())

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from kroasync.controller.definitions import GRAPH_DEFINITIONS
 from kroasync.controller.events import EVENTS
+from kroasync.controller.registry import GRAPH_DEFINITIONS
 from kroasync.controller.runtime import Runtime, RuntimeOptions
 from kroasync.metrics import Metrics
 from kroasync.model.objects import Key, Obj, Resource
@@ -252,7 +252,7 @@ def test_passes_that_change_nothing_are_debug_lines(caplog: pytest.LogCaptureFix
         await world.define()
         await world.instance()
         caplog.clear()
-        world.runtime.queue.add(APP)
+        world.runtime.parts.queues.instances.add(APP)
         await asyncio.sleep(1)
         [line] = [r for r in caplog.records if r.name == "kroasync.runtime"]
         assert (line.levelno, line.__dict__["changes"], line.__dict__["sent"]) == (logging.DEBUG, {}, 0)
@@ -269,7 +269,7 @@ def test_conditions_are_events_when_asked_for() -> None:
         assert ("Normal", "Ready") in [(type_, reason) for type_, reason, _ in found]
         assert all(re.fullmatch(r"(none|Unknown|True|False) -> (True|False|Unknown): \w*", note) for *_, note in found)
         count = len(found)
-        world.runtime.queue.add(APP)
+        world.runtime.parts.queues.instances.add(APP)
         await asyncio.sleep(2)
         assert len([event for event in world.events() if "->" in event[2]]) == count
 
@@ -464,10 +464,11 @@ def test_without_room_for_anything_all_is_done_as_usual() -> None:
     """Instances are asked for, children applied again; nothing is written that is there already."""
 
     async def story(world: World) -> None:
-        world.runtime.room.loose = world.runtime.room.packed = 0
+        room = world.runtime.parts.caches.room
+        room.loose = room.packed = 0
         await world.define(status={"value": "${config.data.value}"})
         await world.instance(value="one")
-        served, config = world.runtime.kinds.get(APPS), Key(CONFIGS, "default", "one")
+        served, config = world.runtime.parts.caches.kinds.get(APPS), Key(CONFIGS, "default", "one")
         assert served is not None
         assert not served.instances.is_whole(APP)
         assert await world.state() == "ACTIVE"

@@ -8,12 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from kroasync.cli.inputs import Text, usage_error
 from kroasync.graph.build import Built, build, needed_kinds
 from kroasync.graph.checks import object_kind
 from kroasync.model import paths
 from kroasync.model.definition import Definition, is_definition, parse_definition
-from kroasync.model.manifests import Document, load
+from kroasync.model.manifests import Document, Text, load
 from kroasync.model.objects import Obj
 from kroasync.model.problems import Problem
 from kroasync.model.suggest import did_you_mean
@@ -25,7 +24,7 @@ _OPEN: Final[Obj] = {"type": "object", "x-kubernetes-preserve-unknown-fields": T
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Checked:
+class CheckedDefinition:
     """A definition of the inputs and what came of it; both are None if its structure is wrong."""
 
     document: Document
@@ -37,25 +36,17 @@ class Checked:
 class Analysis:
     """What the inputs hold; problems are in the order of files, lines and columns."""
 
-    definitions: list[Checked] = field(default_factory=list)
+    definitions: list[CheckedDefinition] = field(default_factory=list)
     instances: list[Document] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
-    def one_definition(self, name: str | None) -> Checked:
-        """The only definition, or the one of that name.
-
-        Ends the program with status 2 if there is none such.
-        """
-        found = [
+    def named(self, name: str | None) -> list[CheckedDefinition]:
+        """The definitions of that name; all of them without a name."""
+        return [
             one
             for one in self.definitions
             if name is None or (one.definition is not None and one.definition.name == name)
         ]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise usage_error("several definitions in the input: choose one with --name")
-        raise usage_error(f"no definition {f'named {name} ' if name else ''}in the input")
 
 
 def analyse(
@@ -75,13 +66,13 @@ def analyse(
         if is_definition(document.obj):
             definition, problems = parse_definition(document.obj)
             analysis.problems += [document.locate(problem) for problem in problems]
-            analysis.definitions.append(Checked(document=document))
+            analysis.definitions.append(CheckedDefinition(document=document))
             if definition is not None:
                 parsed.append((len(analysis.definitions) - 1, definition))
     analysis.problems += _duplicate_kinds(analysis, parsed)
     for place, definition, built, kinds in _built_in_order(parsed, catalog, features):
         document = analysis.definitions[place].document
-        analysis.definitions[place] = Checked(document=document, definition=definition, built=built)
+        analysis.definitions[place] = CheckedDefinition(document=document, definition=definition, built=built)
         for problem in built.problems:
             located = document.locate(_with_kind_hint(problem, definition, kinds))
             offset = built.offsets.get(problem)

@@ -1,0 +1,128 @@
+"""Delete what an instance has, wave after wave, then take our finalizers off; also for an instance that is gone.
+
+`engine.teardown` plans each wave from what is stored on the children; neither graph nor definition is needed. A pass
+goes on from wave to wave as long as it has nothing to wait for.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from kroasync.controller.finalizers import set_finalizers
+from kroasync.controller.observing import InstanceWorld, Observing
+from kroasync.controller.options import RuntimeOptions
+from kroasync.controller.perform import Performers
+from kroasync.controller.recording import LISTED, Recording
+from kroasync.controller.reporting import Reporting
+from kroasync.controller.served import Served
+from kroasync.controller.store import ChildStore
+from kroasync.controller.watches import Watches
+from kroasync.engine.outcome import ChangeKind
+from kroasync.engine.status import compose_release_failed, compose_teardown
+from kroasync.engine.teardown import Teardown, after, blocked, membership_of, own_finalizers, plan_teardown
+from kroasync.engine.verdict import (
+    AWAY_S,
+    AtRest,
+    RetryAfter,
+    Summary,
+    Verdict,
+    is_next_wave_due,
+    of_clearing,
+    of_teardown,
+    summed_up,
+)
+from kroasync.kube.client import Client
+from kroasync.kube.errors import ApiError, ConflictError, NotFoundError
+from kroasync.model.objects import Key, Obj, finalizers_of, uid_of
+
+_NOT_LISTED: Final = "list deletion inventory"
+
+
+@dataclass(frozen=True, slots=True)
+class Deleting:
+    """The passes over instances that are to go."""
+
+    client: Client
+    children: ChildStore
+    watches: Watches
+    observing: Observing
+    performers: Performers
+    reporting: Reporting
+    recording: Recording
+    options: RuntimeOptions
+
+    async def wait_for_sight(self, key: Key, served: Served, instance: Obj, unseen: Mapping[str, str]) -> Verdict:
+        """Report that kinds of the inventory cannot be listed: what there is of them must not be left behind."""
+        text = "; ".join([*unseen.values()][:LISTED])
+        stuck = blocked(f"{_NOT_LISTED}: {text}")
+        status = compose_teardown(instance, stuck, now=self.reporting.stamp())
+        await self.reporting.report(key, served, instance, status)
+        return RetryAfter(reason=text, at_most_s=AWAY_S)
+
+    async def tear_down(
+        self, key: Key, served: Served, instance: Obj, world: InstanceWorld, *, deleted: tuple[str, ...] = ()
+    ) -> Verdict:
+        """One wave, and the next ones as long as nothing has to be waited for; `deleted` are those of this pass."""
+        if not own_finalizers(instance):
+            return AtRest()
+        await self.observing.ask_for_unanswered(world.uid)
+        try:
+            plan = plan_teardown(instance, world.members(), seal_key=self.options.engine.seal_key)
+        except ApiError as error:
+            plan = blocked(f"{_NOT_LISTED}: {error.message}")
+        self.recording.repair(key, instance, plan.repair)
+        if plan.finalizer_removal:
+            return await self._release(key, served, instance, plan, deleted)
+        if plan.deletes:
+            plan = after(plan, await self.performers.of(key, served.instances).perform_all(plan.deletes))
+            deleted += tuple(str(delete.key) for delete in plan.deletes)
+        if plan.deletes and is_next_wave_due(plan, is_any_going=self._is_any_going(instance)):
+            return await self.tear_down(key, served, instance, world, deleted=deleted)
+        self.recording.deletes(instance, plan, deleted)
+        status = compose_teardown(instance, plan, now=self.reporting.stamp())
+        reported = await self.reporting.report(key, served, instance, status)
+        changes = [ChangeKind.DELETED] * len(deleted)
+        return of_teardown(plan, summary=summed_up(status, changes, len(deleted), reported.written))
+
+    async def clear_away(self, key: Key, served: Served) -> Verdict | None:
+        """Delete what an instance left that went in spite of our finalizer; None when nothing is left."""
+        gone = served.dropped[key]
+        performer = self.performers.of(key, served.instances)
+        await self.observing.ask_for_unanswered(uid_of(gone))
+        while True:
+            plan = plan_teardown(gone, self.children.members(uid_of(gone)), seal_key=self.options.engine.seal_key)
+            if plan.blocked or plan.finalizer_removal:
+                del served.dropped[key]
+                return None
+            plan = after(plan, await performer.perform_all(plan.deletes)) if plan.deletes else plan
+            verdict = of_clearing(plan, is_any_going=self._is_any_going(gone))
+            if verdict is not None:
+                return verdict
+
+    def _is_any_going(self, instance: Obj) -> bool:
+        """Whether a member is on its way out."""
+        labelled = self.children.members(uid_of(instance))
+        membership = membership_of(instance, labelled, seal_key=self.options.engine.seal_key)
+        return any(m.deleting for m in membership.members(labelled))
+
+    async def _release(
+        self, key: Key, served: Served, instance: Obj, plan: Teardown, deleted: tuple[str, ...]
+    ) -> Verdict:
+        """Nothing is left: take our finalizers off."""
+        others = [f for f in finalizers_of(instance) if f not in plan.remove_finalizers]
+        try:
+            answer: Obj | None = await set_finalizers(self.client, key, instance, others)
+        except NotFoundError:
+            answer = None
+        except ConflictError:
+            return RetryAfter(reason="the instance changed meanwhile")
+        except ApiError as error:
+            status = compose_release_failed(instance, error.message, now=self.reporting.stamp())
+            await self.reporting.report(key, served, instance, status)
+            return RetryAfter(reason=error.message)
+        self.recording.strangers(key, instance, plan.strangers)
+        self.recording.deleted(instance, deleted)
+        self.watches.release(key)
+        if answer is not None and others:
+            served.instances.wrote(answer)
+        return AtRest(summary=Summary(outcome="deleted", changes={"deleted": len(deleted)}, sent=len(deleted) + 1))

@@ -1,0 +1,202 @@
+"""What a pass over an instance leaves besides the status: Events for people, numbers for metrics.
+
+Events are about transitions: what one pass changed is one Event for each reason, and what stays as it was is told once
+(`told`). Nothing here fails or delays a pass.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from kroasync.controller.events import Recorder
+from kroasync.controller.options import RuntimeOptions
+from kroasync.controller.perform import Performer
+from kroasync.controller.told import Told
+from kroasync.engine.actions import Observed
+from kroasync.engine.membership import stranger_text
+from kroasync.engine.outcome import ChangeKind, NodeState, Outcome
+from kroasync.engine.teardown import Teardown
+from kroasync.graph.nodes import Graph
+from kroasync.metrics import ConditionAge, Metrics
+from kroasync.model.conditions import conditions_of
+from kroasync.model.objects import Key, Obj, metadata
+
+_CONDITION_EVENTS: Final = "InstanceConditionEvents"
+_CONDITION_METRICS: Final = "InstanceConditionMetrics"
+_CHANGE_REASONS: Final = (
+    (ChangeKind.CREATED, "Created"),
+    (ChangeKind.UPDATED, "Updated"),
+    (ChangeKind.HEALED, "Healed"),
+    (ChangeKind.DELETED, "Deleted"),
+)
+# Names listed in a note; more are counted.
+LISTED: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Events and metrics of all instances."""
+
+    recorder: Recorder
+    metrics: Metrics
+    options: RuntimeOptions
+    told: Told = field(default_factory=Told)
+
+    def forget(self, key: Key) -> None:
+        """The instance is gone; one of the same name is told everything anew."""
+        self.told.forget(key)
+
+    # Metrics
+
+    def resolved(self, key: Key) -> None:
+        self.metrics.instance_graph_resolution_success_total.inc(str(key.resource))
+
+    def unresolved(self, key: Key) -> None:
+        self.metrics.instance_graph_resolution_failures_total.inc(str(key.resource), "not_available")
+
+    def nodes(self, graph: Graph | None, outcome: Outcome) -> None:
+        """Count how the nodes of a pass stand."""
+        metrics, states = self.metrics, [report.state for report in outcome.nodes.values()]
+        metrics.runtime_node_eval_total.inc(by=len(states))
+        for state, counter in (
+            (NodeState.ERROR, metrics.runtime_node_eval_errors_total),
+            (NodeState.SKIPPED, metrics.runtime_node_ignored_total),
+            (NodeState.WAITING_FOR_READINESS, metrics.runtime_node_not_ready_total),
+        ):
+            if state in states:
+                counter.inc(by=states.count(state))
+        for node in graph.nodes.values() if graph else ():
+            report = outcome.nodes.get(node.id)
+            if node.is_collection and not node.is_external and report is not None:
+                metrics.runtime_collection_size.observe(len(report.objects))
+
+    def conditions(self, key: Key, status: Obj) -> None:
+        """Since when each condition of a status holds, if the feature is on."""
+        if _CONDITION_METRICS in self.options.features:
+            ages = [_age(c) for c in status.get("conditions") or ()]
+            self.metrics.instance_conditions.set(str(key.resource), key.namespace, key.name, ages)
+
+    # Events
+
+    def written(self, key: Key, before: Obj, status: Obj) -> None:
+        """The instance `before` has this status now."""
+        was, state = (before.get("status") or {}).get("state"), status.get("state")
+        if was and was != state:
+            self.metrics.instance_state_transitions_total.inc(str(key.resource.gvk), was, str(state))
+        if _CONDITION_EVENTS in self.options.features:
+            self._condition_events(before, status)
+
+    def _condition_events(self, instance: Obj, status: Obj) -> None:
+        """An Event for every condition that changed; the wording is kro's (runtime.md 2.11)."""
+        before = {c.get("type"): c.get("status") for c in conditions_of(instance)}
+        for condition in status.get("conditions") or ():
+            type_, now = condition["type"], condition["status"]
+            was = before.get(type_)
+            if was != now:
+                note = f"{was or 'none'} -> {now}: {condition.get('reason', '')}"
+                self.recorder.record(instance, reason=type_, note=note, action="Reconcile", warning=now != "True")
+
+    def status_contested(self, instance: Obj, note: str) -> None:
+        self.recorder.record(instance, reason="Contested", note=note, action="Reconcile", warning=True)
+
+    def contested(self, instance: Obj, contested: Mapping[Key, str]) -> None:
+        """Children that others keep changing, where this has just become so."""
+        for child, text in contested.items():
+            note = f"{child}: {text}"
+            self.recorder.record(instance, reason="Contested", note=note, action="Reconcile", warning=True)
+
+    def strangers(self, key: Key, instance: Obj, strangers: Sequence[Observed]) -> None:
+        """Objects that are labelled as children of the instance and are none."""
+        note = stranger_text(strangers) if strangers else ""
+        if note and self.told.is_new(key, note):
+            self.recorder.record(instance, reason="NotAMember", note=note, action="Reconcile", warning=True)
+
+    def repair(self, key: Key, instance: Obj, note: str) -> None:
+        """What was dropped from the recorded inventory."""
+        if note and self.told.is_new(key, note):
+            self.recorder.record(instance, reason="InventoryRepaired", note=note, action="Reconcile", warning=True)
+
+    def changes(self, outcome: Outcome, *, before: Obj, status: Obj) -> None:
+        """What the pass changed, and the changed state; a pass that does both in one tells it in one Event."""
+        instance = outcome.instance
+        state = status.get("state")
+        for reason, note in change_notes(outcome, before=before, state=state):
+            self.recorder.record(instance, reason=reason, note=note, action="Reconcile")
+        if state in ("ERROR", "FAILED") and state != before.get("state"):
+            note = failure_note(status, outcome)
+            self.recorder.record(instance, reason="Failed", note=note, action="Reconcile", warning=True)
+
+    def adoptions(self, key: Key, instance: Obj, outcome: Outcome, performer: Performer) -> None:
+        """Events at the instance and at the objects that were taken over, or left to who has them."""
+        recorder = self.recorder
+        for child, managers in performer.taken_over.items():
+            had = f"its fields were managed by {', '.join(managers)}"
+            note = f"took over {child}, which existed before; {had}"
+            recorder.record(instance, reason="Adopted", note=note, action="Adopt")
+            note = f"taken over by {key}, and deleted with it; {had}"
+            recorder.record(performer.existed[child], reason="Adopted", note=note, action="Adopt")
+        for child, text in outcome.not_adopted.items():
+            if not self.told.is_new(key, text):
+                continue
+            recorder.record(instance, reason="AdoptionRefused", note=text, action="Adopt", warning=True)
+            found = performer.existed.get(child)
+            if found is not None:
+                note = f"declared by {key}, and left as it is: {text}"
+                recorder.record(found, reason="AdoptionRefused", note=note, action="Adopt", warning=True)
+
+    def deletes(self, instance: Obj, plan: Teardown, deleted: Sequence[str]) -> None:
+        """One step of a deletion."""
+        if plan.blocked:
+            self.recorder.record(instance, reason="DeletionBlocked", note=plan.message, action="Delete", warning=True)
+        elif deleted:
+            self.recorder.record(instance, reason="Deleting", note=f"deleting {_listed(deleted)}", action="Delete")
+
+    def deleted(self, instance: Obj, deleted: Sequence[str]) -> None:
+        """The end of a deletion."""
+        note = f"deleted {_listed(deleted)}; all resources are gone" if deleted else "all resources are gone"
+        self.recorder.record(instance, reason="Deleted", note=note, action="Delete")
+
+
+def change_notes(outcome: Outcome, *, before: Obj, state: str | None) -> list[tuple[str, str]]:
+    """Reason and note of each Event about what a pass changed; `before` is the status before the pass."""
+    was = before.get("state")
+    told: list[tuple[str, str]] = []
+    for kind, reason in _CHANGE_REASONS:
+        keys = [str(change.key) for change in outcome.changes if change.kind is kind]
+        if kind is ChangeKind.CREATED and was == "ACTIVE" and _is_current(before, outcome.instance):
+            # Everything declared was there for this generation: somebody deleted these.
+            kind, reason = ChangeKind.HEALED, "Healed"
+        if keys:
+            told.append((reason, f"{kind.value} {_listed(keys)}"))
+    if state == "ACTIVE" != was:
+        done = "; ".join([note for _, note in told] + ["all resources are available and configured correctly"])
+        told = [("Ready", done)]
+    return told
+
+
+def failure_note(status: Obj, outcome: Outcome) -> str:
+    """Why an instance failed, as its condition says, or else as the pass found."""
+    for condition in status.get("conditions", ()):
+        if condition.get("type") == "ResourcesReady" and condition.get("status") == "False":
+            return str(condition.get("message", ""))
+    return "; ".join(f.message for f in outcome.failures) or str(outcome.management_error or "")
+
+
+def _is_current(status: Obj, instance: Obj) -> bool:
+    return bool(status.get("observedGeneration") == metadata(instance).get("generation"))
+
+
+def _age(condition: Obj) -> ConditionAge:
+    since = datetime.fromisoformat(str(condition["lastTransitionTime"]).replace("Z", "+00:00"))
+    return ConditionAge(
+        type=str(condition["type"]),
+        status=str(condition["status"]),
+        reason=str(condition.get("reason") or ""),
+        since=since.timestamp(),
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more

@@ -1,0 +1,307 @@
+"""The composition root: every part of the controller is built here, once, and connected to the others.
+
+Parts are complete when they are built: none has a field that is filled later. The order of `wire` follows from that:
+what is told of events is built before what tells them. The TaskGroup of all tasks is there from the beginning, too;
+whoever runs the controller enters it.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from kroasync.controller.compilation import Compilation
+from kroasync.controller.converging import Converging
+from kroasync.controller.crd_events import CrdEvents
+from kroasync.controller.crd_stage import CrdStage
+from kroasync.controller.crds import CRDS, CrdStore
+from kroasync.controller.definitions import Definitions
+from kroasync.controller.deleting import Deleting
+from kroasync.controller.events import Recorder
+from kroasync.controller.fights import Fights
+from kroasync.controller.instances import Instances
+from kroasync.controller.inventories import InventoryKinds
+from kroasync.controller.kinds import ClusterKinds
+from kroasync.controller.neighbour import Neighbour
+from kroasync.controller.observing import Observing
+from kroasync.controller.options import RuntimeOptions
+from kroasync.controller.pacing import Pacing
+from kroasync.controller.perform import Performers
+from kroasync.controller.recording import Recording
+from kroasync.controller.registry import Registry, key_of_identity
+from kroasync.controller.reporting import Reporting
+from kroasync.controller.revisions import REVISIONS, Revisions, RevisionStore
+from kroasync.controller.room import Room
+from kroasync.controller.served import ServedKinds, claims_of, wake_by_uid
+from kroasync.controller.serving import Serving
+from kroasync.controller.slots import Slots
+from kroasync.controller.store import ChildStore
+from kroasync.controller.watchdog import Watchdog
+from kroasync.controller.watches import InstanceSink, Watches
+from kroasync.controller.withdrawal import Withdrawal
+from kroasync.controller.workqueue import WorkQueue
+from kroasync.engine.plan import Plan
+from kroasync.kube.client import Client
+from kroasync.kube.lease import LEASES
+from kroasync.kube.watch import Watch
+from kroasync.metrics import Metrics
+from kroasync.model.names import KRO_LEASE_NAME
+from kroasync.model.objects import Key, Obj, Resource
+
+# A watch that failed starts again within these; instances wait for it when the API server is back.
+_RECONNECT_S: Final = (0.2, 5.0)
+# From when on a pass waits for something outside. Those over definitions compile, many of them at a start.
+_LONG_S: Final = 1.0
+_LONG_DEFINITION_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What the controller does not make itself. `clock` is monotonic seconds, `now` the wall clock, `cpu` seconds of
+    computing.
+    """
+
+    client: Client
+    options: RuntimeOptions
+    metrics: Metrics
+    clock: Callable[[], float]
+    now: Callable[[], datetime]
+    rng: random.Random
+    cpu: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queues:
+    """The keys that wait for a pass, and the workers that make it."""
+
+    instances: WorkQueue[Key]
+    definitions: WorkQueue[Key]
+    instance_slots: Slots
+    definition_slots: Slots
+    pacing: Pacing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caches:
+    """What is known of the cluster; the sinks of watches."""
+
+    kinds: ServedKinds
+    room: Room
+    children: ChildStore
+    registry: Registry
+    revisions: RevisionStore
+    crds: CrdStore
+    cluster: ClusterKinds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The whole controller, ready to run in `group`."""
+
+    given: Given
+    group: asyncio.TaskGroup
+    queues: Queues
+    caches: Caches
+    watches: Watches
+    watchdog: Watchdog
+    recorder: Recorder
+    neighbour: Neighbour
+    revisions: Revisions
+    definitions: Definitions
+    instances: Instances
+
+
+def wire(given: Given) -> Parts:
+    """Build the controller. Nothing runs yet, and no request is sent."""
+    group = asyncio.TaskGroup()
+    options, metrics, client = given.options, given.metrics, given.client
+    queues = _queues(given)
+    watchdog = Watchdog(clock=given.clock, cpu=given.cpu)
+    kinds, room, wake = ServedKinds(), Room(), queues.instances.add
+    children = ChildStore(wake_by_uid(kinds, wake), claims=claims_of(kinds), room=room)
+    watches = Watches(
+        group=group, client=client, children=children, wake=wake, make=_watch_maker(given), metrics=metrics
+    )
+    serving = Serving(
+        kinds=kinds,
+        watches=watches,
+        children=children,
+        wake=wake,
+        discard=queues.instances.discard,
+        plan=lambda graph: Plan.of(graph, options.engine),
+        metrics=metrics,
+        room=room,
+    )
+    wake_definition = queues.definitions.add
+    registry = Registry(wake_definition, metrics.forget_definition)
+    crds = CrdStore(CrdEvents(registry, serving, wake_definition).changed)
+    caches = Caches(
+        kinds=kinds,
+        room=room,
+        children=children,
+        registry=registry,
+        revisions=RevisionStore(lambda identity: wake_definition(key_of_identity(identity))),
+        crds=crds,
+        cluster=ClusterKinds(client, crds),
+    )
+    recorder = Recorder(
+        client, reporter="kro.run/kroasync", instance=options.identity, now=given.now, enabled=options.events
+    )
+    revisions = Revisions(client, caches.revisions, metrics, options)
+    fights = Fights(given.clock)
+    return Parts(
+        given=given,
+        group=group,
+        queues=queues,
+        caches=caches,
+        watches=watches,
+        watchdog=watchdog,
+        recorder=recorder,
+        neighbour=_neighbour(given, recorder),
+        revisions=revisions,
+        definitions=_definitions(given, caches, revisions, serving, recorder, fights, watchdog),
+        instances=_instances(given, queues, caches, watches, serving, recorder, fights, watchdog),
+    )
+
+
+def core_watches(parts: Parts) -> list[tuple[str, Watch]]:
+    """Start the watches of definitions, revisions and CRDs, in the TaskGroup, which is entered."""
+    caches = parts.caches
+    sinks: list[tuple[Resource, Any, Callable[[], Any]]] = [
+        (resource, InstanceSink(store), store.versions) for resource, store in caches.registry.stores.items()
+    ]
+    sinks.append((REVISIONS, caches.revisions, caches.revisions.versions))
+    sinks.append((CRDS, caches.crds, caches.crds.versions))
+    found = []
+    for resource, sink, known in sinks:
+        name = f"{resource.plural}.{resource.group}"
+        found.append((name, parts.watches.start(name, resource, sink, owner=resource, known=known)))
+    return found
+
+
+def lease_watch(parts: Parts) -> Watch:
+    """Start the watch of kro's Lease."""
+    selector = f"metadata.name={KRO_LEASE_NAME}"
+    return parts.watches.start("kro", LEASES, parts.neighbour, owner="kro", field_selector=selector)
+
+
+def _queues(given: Given) -> Queues:
+    options, metrics = given.options, given.metrics
+
+    def queue(name: str, **arguments: Any) -> WorkQueue[Key]:
+        return WorkQueue(
+            clock=given.clock,
+            min_delay_s=options.min_delay_s,
+            max_delay_s=options.max_delay_s,
+            rng=given.rng,
+            waited=lambda seconds: metrics.workqueue_queue_duration_seconds.observe(seconds, name),
+            worked=lambda seconds: metrics.workqueue_work_duration_seconds.observe(seconds, name),
+            **arguments,
+        )
+
+    instances = queue("instances", group_of=lambda key: key.resource, lasting_at_once=options.workers)
+    definitions = queue("definitions", group_of=lambda key: key)
+    slots = Slots(instances, options.workers, long_s=_LONG_S)
+    return Queues(
+        instances=instances,
+        definitions=definitions,
+        instance_slots=slots,
+        definition_slots=Slots(definitions, options.definition_workers, long_s=_LONG_DEFINITION_S),
+        pacing=Pacing(instances, clock=given.clock, cpu=given.cpu, slots=slots),
+    )
+
+
+def _watch_maker(given: Given) -> Callable[..., Watch]:
+    def make(client: Client, resource: Resource, **arguments: Any) -> Watch:
+        return Watch(
+            client,
+            resource,
+            clock=given.clock,
+            rng=given.rng,
+            idle_deadline_s=given.options.idle_deadline_s,
+            backoff_s=_RECONNECT_S,
+            **arguments,
+        )
+
+    return make
+
+
+def _neighbour(given: Given, recorder: Recorder) -> Neighbour:
+    def kro_acts(lease: Obj, text: str) -> None:
+        recorder.record(lease, reason="KroActs", note=text, action="StandBy", warning=True)
+
+    return Neighbour(clock=given.clock, namespaces=given.options.kro_namespaces, told=kro_acts)
+
+
+def _definitions(
+    given: Given,
+    caches: Caches,
+    revisions: Revisions,
+    serving: Serving,
+    recorder: Recorder,
+    fights: Fights,
+    watchdog: Watchdog,
+) -> Definitions:
+    client, options, metrics = given.client, given.options, given.metrics
+    registry, crds = caches.registry, caches.crds
+    return Definitions(
+        client=client,
+        registry=registry,
+        compilation=Compilation(caches.cluster, options, watchdog, metrics, given.now),
+        revisions=revisions,
+        crds=crds,
+        crd_stage=CrdStage(client, crds, registry, serving, watchdog, options),
+        serving=serving,
+        withdrawal=Withdrawal(client, registry, revisions, crds, serving, metrics, given.now, options),
+        recorder=recorder,
+        metrics=metrics,
+        fights=fights,
+        now=given.now,
+    )
+
+
+def _instances(
+    given: Given,
+    queues: Queues,
+    caches: Caches,
+    watches: Watches,
+    serving: Serving,
+    recorder: Recorder,
+    fights: Fights,
+    watchdog: Watchdog,
+) -> Instances:
+    client, options, children, pacing = given.client, given.options, caches.children, queues.pacing
+    inventory_kinds = InventoryKinds(client, caches.cluster, watches, given.clock, options.engine.seal_key)
+    observing = Observing(client, serving, children, watches, inventory_kinds)
+    recording = Recording(recorder, given.metrics, options)
+    reporting = Reporting(client, observing, recording, fights, given.now)
+    performers = Performers(client, children, watches.hold_external, pacing.pause, fights)
+    return Instances(
+        serving=serving,
+        observing=observing,
+        converging=Converging(
+            serving=serving,
+            watches=watches,
+            observing=observing,
+            performers=performers,
+            reporting=reporting,
+            recording=recording,
+            pacing=pacing,
+            watchdog=watchdog,
+            options=options,
+        ),
+        deleting=Deleting(
+            client=client,
+            children=children,
+            watches=watches,
+            observing=observing,
+            performers=performers,
+            reporting=reporting,
+            recording=recording,
+            options=options,
+        ),
+        reporting=reporting,
+        recording=recording,
+    )

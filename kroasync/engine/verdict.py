@@ -1,0 +1,188 @@
+"""What follows from a pass: when the queue brings the key back, and what the log says about the pass.
+
+These are functions over data: what the pass found (`Outcome`, `Teardown`), what became of its status (`Reported`), and
+which children it left for later. Whoever made the pass carries the verdict to the queue and decides nothing.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Final, TypeAlias
+
+from kroasync.engine.actions import Refusal
+from kroasync.engine.outcome import ChangeKind, Outcome, Retry
+from kroasync.engine.status import TOO_LARGE, StatusRefusal, invalid
+from kroasync.engine.teardown import Teardown
+from kroasync.model.objects import Obj, metadata, uid_of
+
+# Longest pause before the next look whether an API server that was away is back.
+AWAY_S: Final = 5.0
+# A pass that waits for an event looks again after this time, in case the event was missed.
+SAFETY_NET_S: Final = 600.0
+# How often a pass looks at the children of an instance that is gone, until they are gone, too.
+_DROPPED_S: Final = 1.0
+_REASON_CHARS: Final = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What a pass came to, for its line in the log: no values of objects, only names, states and numbers."""
+
+    # status.state afterwards; empty if there was nothing to reconcile.
+    outcome: str = ""
+    # Writes by what they did, and how often: `created`, `updated`, ...
+    changes: dict[str, int] = field(default_factory=dict)
+    # Requests for children, metadata and status; None where they are not counted.
+    sent: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtRest:
+    """Nothing to do until something changes."""
+
+    summary: Summary = field(default_factory=Summary, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryAfter:
+    """Come back after a delay, or after the key's backoff when no delay is given. `reason` is for the log."""
+
+    delay_s: float | None = None
+    # Upper bound of the backoff: nothing is wrong with the key, the API server could not be reached.
+    at_most_s: float | None = None
+    reason: str = ""
+    summary: Summary = field(default_factory=Summary, compare=False)
+
+
+Verdict: TypeAlias = AtRest | RetryAfter
+
+
+class Written(Enum):
+    """What became of a status."""
+
+    SAME = "same"  # nothing had to be written, or the status is about what is no longer there
+    YES = "yes"
+    NO = "no"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """What became of a status, and why the API server refused it with the author's fields, if it did."""
+
+    written: Written
+    refusal: StatusRefusal | None = None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the cluster does not have the status; another pass has to report."""
+        return self.written in (Written.NO, Written.REFUSED)
+
+
+def unwritten(refusal: Refusal, text: str) -> Reported:
+    """What a status write came to that the API server answered with this refusal."""
+    if refusal is Refusal.TOO_BIG:
+        return Reported(written=Written.REFUSED, refusal=TOO_LARGE)
+    if refusal is Refusal.INVALID:
+        return Reported(written=Written.REFUSED, refusal=invalid(text))
+    return Reported(written=Written.NO)
+
+
+def may_have_been_written(refusal: Refusal) -> bool:
+    """Whether the cache may be behind a status that was answered with this refusal."""
+    return refusal is not Refusal.TOO_BIG
+
+
+def is_of_another_object(seen: Obj, current: Obj) -> bool:
+    """Whether what a pass found is about an object that another one of the same name replaced."""
+    return uid_of(current) != uid_of(seen)
+
+
+def is_of_an_older_spec(seen: Obj, fresh: Obj) -> bool:
+    """Whether what a pass found is about a spec that changed since; the new one has a pass of its own."""
+    return metadata(fresh).get("generation") != metadata(seen).get("generation")
+
+
+def of_pass(
+    outcome: Outcome, reported: Reported, *, summary: Summary, deferred: Iterable[float], requeue_s: float
+) -> Verdict:
+    """What follows from a pass that reported. `deferred` has the seconds until children may be written again."""
+    if reported.written is Written.REFUSED and reported.refusal is TOO_LARGE:
+        # Only a smaller instance can help, and that is an event.
+        return RetryAfter(delay_s=SAFETY_NET_S, reason="the status is refused", summary=summary)
+    if reported.is_lost:
+        return RetryAfter(reason="status not written", summary=summary)
+    verdict = of_outcome(outcome, summary=summary, requeue_s=requeue_s)
+    if reported.refusal not in (None, TOO_LARGE) and outcome.retry in (Retry.NONE, Retry.EVENT):
+        # Who refused the author's fields may take them later: then they come back.
+        verdict = RetryAfter(reason=reported.refusal[1], at_most_s=SAFETY_NET_S, summary=summary)
+    soonest_s = min(deferred, default=None)
+    if soonest_s is not None and isinstance(verdict, RetryAfter) and verdict.delay_s is None:
+        verdict = replace(verdict, at_most_s=min(soonest_s, verdict.at_most_s or soonest_s))
+    return verdict
+
+
+def of_outcome(outcome: Outcome, *, summary: Summary, requeue_s: float) -> Verdict:
+    """What follows from what a pass found alone. `requeue_s` limits the wait for what no watch announces; 0: no limit.
+
+    A pass over a stale object (`Retry.FRESH`) ends here: the pass over the fresh object reports.
+    """
+    text = "; ".join(f.message for f in outcome.failures)[:_REASON_CHARS] or (outcome.management_error or "")
+    match outcome.retry:
+        case Retry.NONE:
+            return AtRest(summary=summary)
+        case Retry.EVENT:
+            return RetryAfter(delay_s=SAFETY_NET_S, reason="waits for an event", summary=summary)
+        case Retry.FRESH:
+            return RetryAfter(reason=text, at_most_s=AWAY_S, summary=summary)
+        case Retry.BACKOFF:
+            return RetryAfter(reason=text, at_most_s=_backoff_limit(outcome, requeue_s), summary=summary)
+
+
+def _backoff_limit(outcome: Outcome, requeue_s: float) -> float | None:
+    """Shorter than usual where the instance is fine: the server is away, or a namespace or kind not there yet."""
+    refusals = {failure.refusal for failure in outcome.failures if failure.retryable}
+    if refusals == {Refusal.UNAVAILABLE}:
+        return AWAY_S
+    return requeue_s if refusals == {Refusal.MISSING} and requeue_s > 0 else None
+
+
+def of_teardown(teardown: Teardown, *, summary: Summary) -> Verdict:
+    """What follows from one step of a deletion that is not over."""
+    delay_s = None if teardown.retry is Retry.BACKOFF else SAFETY_NET_S
+    return RetryAfter(delay_s=delay_s, reason=teardown.message, summary=summary)
+
+
+def of_clearing(teardown: Teardown, *, is_any_going: bool) -> Verdict | None:
+    """What follows from a wave of the children of an instance that is gone; None: the next wave can go."""
+    if teardown.retry is Retry.BACKOFF:
+        return RetryAfter(reason=teardown.message)
+    if teardown.deletes and not is_any_going:
+        return None
+    # Nobody has the UID of the instance any more: no event of a child wakes its key.
+    return RetryAfter(delay_s=_DROPPED_S, reason=teardown.message)
+
+
+def is_next_wave_due(teardown: Teardown, *, is_any_going: bool) -> bool:
+    """Whether the whole wave of a deletion is gone already, so that the same pass goes on with the next one."""
+    return bool(teardown.deletes) and teardown.retry is Retry.EVENT and not is_any_going
+
+
+def no_later(verdict: Verdict, delay_s: float, reason: str) -> Verdict:
+    """The verdict, and after this delay at the latest."""
+    if isinstance(verdict, AtRest):
+        return RetryAfter(delay_s=delay_s, reason=reason, summary=verdict.summary)
+    if verdict.delay_s is None:
+        return replace(verdict, at_most_s=min(delay_s, verdict.at_most_s or delay_s))
+    return replace(verdict, delay_s=min(delay_s, verdict.delay_s))
+
+
+def summed_up(status: Obj, changes: Sequence[ChangeKind], sent: int, written: Written) -> Summary:
+    """The summary of a pass that reported this status; `sent` counts its other requests."""
+    counted = Counter(kind.value for kind in changes)
+    if written is Written.YES:
+        counted["status written"] = 1
+    return Summary(
+        outcome=str(status.get("state") or ""), changes=dict(counted), sent=sent + (written is not Written.SAME)
+    )

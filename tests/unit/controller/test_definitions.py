@@ -1,0 +1,335 @@
+"""Passes over definitions: what the API server is asked, and what the status says."""
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from kroasync.controller.compilation import Compilation
+from kroasync.controller.crd_stage import CrdStage
+from kroasync.controller.crds import CrdStore
+from kroasync.controller.definitions import (
+    ACCEPTED,
+    Definitions,
+    is_in_force,
+    recorded,
+    refused,
+    status_of,
+)
+from kroasync.controller.events import Recorder
+from kroasync.controller.fights import Fights
+from kroasync.controller.options import RuntimeOptions
+from kroasync.controller.registry import GRAPH_DEFINITIONS, Registry
+from kroasync.controller.revisions import Issued, Revisions, RevisionStore
+from kroasync.controller.stages import Finding, Proceed, Stop
+from kroasync.controller.watchdog import Watchdog
+from kroasync.controller.withdrawal import Withdrawal
+from kroasync.engine.verdict import AtRest, RetryAfter, Verdict
+from kroasync.graph.nodes import Graph
+from kroasync.kube.client import Client
+from kroasync.kube.errors import ApiError, ForbiddenError, NotFoundError, ServerError
+from kroasync.metrics import Metrics
+from kroasync.model import names
+from kroasync.model.objects import Key, Obj
+from kroasync.schema.catalog import Catalog, bundled
+from tests.unit.controller.samples import NOW, StubClient
+
+KEY = Key(GRAPH_DEFINITIONS, "", "web")
+CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"size": "${schema.spec.size}"}}
+
+
+def definition(*, resource: Obj = CONFIG, status: Obj | None = None, **meta: Any) -> Obj:
+    found = {"name": "web", "uid": "d1", "generation": 1, "resourceVersion": "1", "finalizers": [names.FINALIZER]}
+    schema = {"apiVersion": "v1alpha1", "kind": "App", "spec": {"size": "string"}}
+    return {
+        "apiVersion": names.KRO_API_VERSION,
+        "kind": names.RESOURCE_GRAPH_DEFINITION,
+        "metadata": found | meta,
+        "spec": {"schema": schema, "resources": [{"id": "config", "template": resource}]},
+        **({"status": status} if status else {}),
+    }
+
+
+INVALID = CONFIG | {"data": {"size": "${schema.spec.sise}"}}
+UNKNOWN_KIND = {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "a"}}
+
+
+class Kinds:
+    """Stands in for the kinds of the cluster: those of Kubernetes."""
+
+    async def load(self, gvks: Any) -> Catalog:
+        return bundled()
+
+
+class Served:
+    """Stands in for what serves kinds: remembers what it was asked for."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.graphs: list[Graph] = []
+        self.retired: list[Key] = []
+        self.kinds = self
+
+    async def serve(self, key: Key, graph: Graph) -> None:
+        if self.error is not None:
+            raise self.error
+        self.graphs.append(graph)
+
+    async def retire(self, key: Key) -> None:
+        self.retired.append(key)
+
+    def of_definition(self, key: Key) -> list[Any]:
+        return []
+
+    def get(self, resource: Any) -> None:
+        return None
+
+
+class ApiServer(StubClient):
+    """Takes every write as it is; `refusals` are raised instead, by method and plural."""
+
+    def __init__(self, **refusals: ApiError) -> None:
+        super().__init__()
+        self.refusals = refusals
+        self.objects: dict[Key, Obj] = {}
+        self.version = 10
+
+    def _answer(self, method: str, *what: Any) -> Any:
+        key = what[0]
+        self.asked.append((method, *what))
+        error = self.refusals.get(f"{method}_{key.resource.plural}")
+        if error is not None:
+            raise error
+        if method == "create":
+            self.put(key, what[1])
+        if key not in self.objects:
+            raise NotFoundError("not found")
+        if method == "merge_patch":
+            patch = what[1]
+            meta = self.objects[key]["metadata"] | patch["metadata"]
+            self.put(key, self.objects[key] | patch | {"metadata": meta})
+        return self.objects.pop(key) if method == "delete" else self.objects[key]
+
+    async def delete(self, key: Key, *, uid: str | None = None, propagation: str | None = None) -> Obj:
+        return self._answer("delete", key, uid)  # type: ignore[no-any-return]
+
+    def put(self, key: Key, obj: Obj) -> None:
+        self.version += 1
+        if key.resource.plural == "customresourcedefinitions":
+            obj = obj | {"status": {"conditions": [{"type": "Established", "status": "True"}]}}
+        self.objects[key] = obj | {"metadata": obj["metadata"] | {"resourceVersion": str(self.version)}}
+
+    @property
+    def writes(self) -> list[str]:
+        return [f"{method} {what[0].resource.plural}" for method, *what in self.asked if method != "get"]
+
+
+class Office:
+    """The controller of definitions, over one of them and an API server."""
+
+    def __init__(self, obj: Obj | None, *, serving: Served | None = None, **refusals: ApiError) -> None:
+        self.server = ApiServer(**refusals)
+        client = cast(Client, self.server)
+        self.registry = Registry(lambda key: None, lambda name: None)
+        if obj is not None:
+            self.registry.store(KEY).put(obj)
+            self.server.objects[KEY] = obj
+        self.serving = serving or Served()
+        served, metrics, clock = cast(Any, self.serving), Metrics(), asyncio.get_running_loop().time
+        watchdog, crds = Watchdog(clock=clock, cpu=clock), CrdStore(lambda before, after: None)
+        kinds: Any = Kinds()
+        options = RuntimeOptions(version="v1", allow_crd_deletion=True)
+        self.revisions = Revisions(client, RevisionStore(str), metrics, options)
+        self.definitions = Definitions(
+            client=client,
+            registry=self.registry,
+            compilation=Compilation(kinds, options, watchdog, metrics, lambda: NOW),
+            revisions=self.revisions,
+            crds=crds,
+            crd_stage=CrdStage(client, crds, self.registry, served, watchdog, options),
+            serving=served,
+            withdrawal=Withdrawal(client, self.registry, self.revisions, crds, served, metrics, lambda: NOW, options),
+            recorder=Recorder(client, reporter="test", instance="test", now=lambda: NOW),
+            metrics=metrics,
+            fights=Fights(clock),
+            now=lambda: NOW,
+        )
+
+    async def reconcile(self) -> Verdict:
+        return await self.definitions.reconcile(KEY)
+
+    @property
+    def status(self) -> Obj:
+        return self.server.objects[KEY]["status"]  # type: ignore[no-any-return]
+
+    def conditions(self) -> dict[str, tuple[str, str]]:
+        return {c["type"]: (c["status"], c.get("reason", "")) for c in self.status["conditions"]}
+
+
+async def test_a_valid_definition_is_recorded_generated_served_and_active() -> None:
+    office = Office(definition())
+    assert await office.reconcile() == AtRest()
+    assert office.server.writes == [
+        "create graphrevisions",
+        "merge_patch graphrevisions",
+        "create customresourcedefinitions",
+        "merge_patch resourcegraphdefinitions",
+    ]
+    assert {status for status, _ in office.conditions().values()} == {"True"}
+    assert (office.status["state"], office.status["lastIssuedRevision"]) == ("Active", 1)
+    assert office.status["topologicalOrder"] == ["config"]
+    assert len(office.serving.graphs) == 1
+
+
+async def test_a_second_pass_writes_nothing() -> None:
+    office = Office(definition())
+    await office.reconcile()
+    written = list(office.server.writes)
+    office.registry.store(KEY).put(office.server.objects[KEY])
+    assert await office.reconcile() == AtRest()
+    assert office.server.writes == written
+
+
+async def test_the_finalizer_comes_before_everything_else() -> None:
+    office = Office(definition(finalizers=["other"]))
+    await office.reconcile()
+    assert office.server.writes[:2] == ["merge_patch resourcegraphdefinitions", "create graphrevisions"]
+    assert office.server.objects[KEY]["metadata"]["finalizers"] == ["other", names.FINALIZER]
+
+
+async def test_an_invalid_definition_is_refused_and_generates_nothing() -> None:
+    office = Office(definition(resource=INVALID))
+    assert await office.reconcile() == AtRest()
+    assert office.server.writes == ["merge_patch resourcegraphdefinitions"]
+    assert office.conditions()["GraphAccepted"] == ("False", "InvalidResourceGraph")
+    assert (office.status["state"], office.serving.graphs) == ("Inactive", [])
+
+
+async def test_a_definition_waits_for_a_kind() -> None:
+    office = Office(definition(resource=UNKNOWN_KIND))
+    verdict = await office.reconcile()
+    assert isinstance(verdict, RetryAfter)
+    assert verdict.delay_s == 60.0
+    assert office.conditions()["GraphAccepted"] == ("False", "WaitingForKind")
+    assert office.registry.concerned_with(("example.com", "Widget")) == [KEY]
+
+
+async def test_an_invalid_edit_keeps_the_revision_that_is_served() -> None:
+    office = Office(definition())
+    await office.reconcile()
+    office.registry.store(KEY).put(
+        definition(resource=INVALID, generation=2, resourceVersion="99", status=office.status)
+    )
+    office.server.objects[KEY]["metadata"]["resourceVersion"] = "99"
+    await office.reconcile()
+    found = office.conditions()
+    assert found["GraphAccepted"] == ("False", "InvalidResourceGraph")
+    assert found["GraphRevisionsResolved"] == ("True", "Resolved")
+
+
+async def test_a_revision_that_is_refused_stops_the_pass() -> None:
+    office = Office(definition(), create_graphrevisions=ForbiddenError("not you"))
+    text = "the API server refuses the graph revision: not you"
+    assert await office.reconcile() == RetryAfter(reason=text)
+    found = office.conditions()
+    assert found["GraphAccepted"] == ("False", "InvalidResourceGraph")
+    assert found["GraphRevisionsResolved"] == ("False", "Failed")
+    assert "create customresourcedefinitions" not in office.server.writes
+
+
+async def test_a_crd_that_is_refused_stops_the_pass() -> None:
+    office = Office(definition(), create_customresourcedefinitions=ForbiddenError("not you"))
+    assert await office.reconcile() == RetryAfter(reason="not you")
+    found = office.conditions()
+    assert found["GraphAccepted"] == ("True", "Valid")
+    assert found["KindReady"] == ("False", "Failed")
+    assert office.serving.graphs == []
+
+
+async def test_watches_that_do_not_start_are_told_and_tried_again() -> None:
+    office = Office(definition(), serving=Served(error=TimeoutError()))
+    assert await office.reconcile() == RetryAfter(reason="watches not synced")
+    assert office.conditions()["ControllerReady"] == ("False", "FailedToStart")
+
+
+async def test_a_status_without_an_answer_is_read_before_the_next_pass() -> None:
+    office = Office(definition(), merge_patch_resourcegraphdefinitions=ServerError("oops"))
+    assert await office.reconcile() == RetryAfter(reason="oops")
+    office.server.refusals.clear()
+    office.server.asked.clear()
+    assert await office.reconcile() == AtRest()
+    assert office.server.asked[0] == ("get", KEY)
+    assert office.status["state"] == "Active"
+
+
+async def test_a_definition_that_is_gone_is_served_no_more_and_forgotten() -> None:
+    office = Office(None)
+    office.registry.of(KEY)
+    assert await office.reconcile() == AtRest()
+    assert office.serving.retired == [KEY]
+    assert office.registry.remembered == {}
+
+
+async def test_a_deletion_takes_the_crd_along_and_then_the_finalizer_off() -> None:
+    office = Office(definition())
+    await office.reconcile()
+    deleting = office.server.objects[KEY]
+    deleting["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    office.registry.store(KEY).put(deleting)
+    before = len(office.server.writes)
+    assert await office.reconcile() == AtRest()
+    assert office.server.writes[before:] == [
+        "delete customresourcedefinitions",
+        "merge_patch resourcegraphdefinitions",
+    ]
+    assert office.server.objects[KEY]["metadata"]["finalizers"] == []
+
+
+async def test_a_standby_serves_what_is_in_force_and_writes_nothing() -> None:
+    office = Office(definition())
+    await office.reconcile()
+    office.registry.store(KEY).put(office.server.objects[KEY])
+    for key, obj in office.server.objects.items():
+        if key.resource.plural == "customresourcedefinitions":
+            office.definitions.crds.event("ADDED", obj)
+    written = list(office.server.writes)
+    await office.definitions.prepare(KEY)
+    assert len(office.serving.graphs) == 2
+    assert office.server.writes == written
+
+
+def test_a_definition_is_refused_for_good_or_until_its_kind_appears() -> None:
+    invalid = Finding("GraphAccepted", "False", "InvalidResourceGraph", "why")
+    assert refused("why", is_waiting=False) == Stop(findings=(invalid,))
+    waits = Finding("GraphAccepted", "False", "WaitingForKind", "why")
+    verdict = RetryAfter(delay_s=60.0, reason="why")
+    assert refused("why", is_waiting=True) == Stop(findings=(waits,), verdict=verdict)
+
+
+def test_a_revision_on_its_way_out_does_not_stop_a_pass() -> None:
+    stage = recorded(Issued(number=3))
+    assert isinstance(stage, Proceed)
+    [found] = stage.findings
+    assert (found.status, found.reason) == ("Unknown", "WaitingForGraphRevisionSettlement")
+
+
+def test_the_revision_that_is_served_is_named() -> None:
+    [found] = recorded(Issued(number=3, revision={"spec": {"revision": 3}})).findings
+    assert found == Finding("GraphRevisionsResolved", "True", "Resolved", "revision 3 compiled and active")
+
+
+@pytest.mark.parametrize("missing", [None, "GraphAccepted", "KindReady", "ControllerReady"])
+def test_a_definition_is_active_when_all_of_its_parts_are(missing: str | None) -> None:
+    parts = [ACCEPTED.type, "KindReady", "ControllerReady"]
+    conditions = [{"type": part, "status": "False" if part == missing else "True"} for part in parts]
+    status = status_of(conditions, order=["a"], resources=[], issued=0)
+    assert status["state"] == ("Inactive" if missing else "Active")
+    assert "lastIssuedRevision" not in status
+
+
+@pytest.mark.parametrize(
+    ("generation", "status", "expected"), [(2, "True", True), (1, "True", False), (2, "False", False)]
+)
+def test_a_definition_is_in_force_if_it_is_ready_as_it_is_now(generation: int, status: str, expected: bool) -> None:
+    ready = {"type": "Ready", "status": status, "observedGeneration": generation}
+    assert is_in_force({"metadata": {"generation": 2}, "status": {"conditions": [ready]}}) is expected

@@ -1,0 +1,56 @@
+"""Which Events a pass over an instance leaves."""
+
+from kroasync.controller.recording import LISTED, change_notes, failure_note
+from kroasync.engine.outcome import Change, ChangeKind, Failure, Outcome
+from kroasync.engine.scope import Scope
+from kroasync.model.objects import Obj
+from tests.unit.controller.samples import app, config_key
+
+UP = {"state": "ACTIVE", "observedGeneration": 1}
+READY = "all resources are available and configured correctly"
+
+
+def outcome(*changes: ChangeKind, failures: tuple[Failure, ...] = (), error: str | None = None) -> Outcome:
+    found = tuple(Change(kind=kind, node="a", key=config_key(f"c{i}")) for i, kind in enumerate(changes))
+    return Outcome(instance=app(version=1), scope=Scope({}), changes=found, failures=failures, management_error=error)
+
+
+def notes(found: Outcome, before: Obj, state: str) -> list[tuple[str, str]]:
+    return change_notes(found, before=before, state=state)
+
+
+def test_changes_of_one_kind_are_one_event() -> None:
+    found = outcome(ChangeKind.CREATED, ChangeKind.DELETED, ChangeKind.CREATED)
+    assert notes(found, {}, "IN_PROGRESS") == [
+        ("Created", f"created {config_key('c0')}, {config_key('c2')}"),
+        ("Deleted", f"deleted {config_key('c1')}"),
+    ]
+
+
+def test_a_pass_that_makes_an_instance_ready_tells_all_in_one_event() -> None:
+    expected = [("Ready", f"created {config_key('c0')}; {READY}")]
+    assert notes(outcome(ChangeKind.CREATED), {"state": "IN_PROGRESS"}, "ACTIVE") == expected
+    assert notes(outcome(), {}, "ACTIVE") == [("Ready", READY)]
+
+
+def test_an_instance_that_stays_ready_tells_nothing() -> None:
+    assert notes(outcome(), UP, "ACTIVE") == []
+
+
+def test_what_is_created_again_for_the_same_generation_was_healed() -> None:
+    created = outcome(ChangeKind.CREATED)
+    assert notes(created, UP, "ACTIVE") == [("Healed", f"healed {config_key('c0')}")]
+    assert notes(created, {**UP, "observedGeneration": 0}, "ACTIVE") == [("Created", f"created {config_key('c0')}")]
+
+
+def test_many_names_are_counted() -> None:
+    [(_, note)] = notes(outcome(*[ChangeKind.CREATED] * (LISTED + 2)), {}, "IN_PROGRESS")
+    assert note.endswith(" and 2 more")
+
+
+def test_a_failure_says_what_the_condition_says_or_else_what_the_pass_found() -> None:
+    failed = outcome(failures=(Failure(message="one", retryable=True), Failure(message="two", retryable=True)))
+    told = {"conditions": [{"type": "ResourcesReady", "status": "False", "message": "why"}]}
+    assert failure_note(told, failed) == "why"
+    assert failure_note({}, failed) == "one; two"
+    assert failure_note({}, outcome(error="no rights")) == "no rights"
