@@ -249,6 +249,7 @@ class WorkQueue(Generic[K]):
         while self._timers and self._timers[0][0] <= now:
             when, _, key = heapq.heappop(self._timers)
             if self._due.get(key) == when:
+                del self._due[key]
                 self.add(key)
 
     def _until_next(self) -> float | None:

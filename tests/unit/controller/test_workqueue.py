@@ -243,6 +243,18 @@ def test_a_key_that_held_up_all_others_rests_whatever_happens_to_it(bench: Bench
     assert bench.drain() == ["g/a"]
 
 
+def test_a_key_that_was_delayed_before_it_held_up_all_others_runs_after_its_rest(bench: Bench) -> None:
+    bench.queue.add("g/a")
+    assert bench.queue.get_nowait() == "g/a"
+    bench.queue.add_after("g/a", 1.0)
+    bench.queue.quarantine("g/a", 0.1)
+    bench.queue.done("g/a")
+    bench.now = REST_S - 0.1
+    assert bench.drain() == []
+    bench.now = REST_S
+    assert bench.drain() == ["g/a"]
+
+
 def test_rests_grow_up_to_a_cap_and_end_with_a_pass_that_holds_up_nobody(bench: Bench) -> None:
     rests = []
     bench.queue.add("g/a")
