@@ -7,7 +7,7 @@ the sentence that the status has for it. What fails or waits ends, too: its depe
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
 from heapq import heapify, heappop, heappush
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -26,7 +26,7 @@ T = TypeVar("T")
 Batches: TypeAlias = Generator[list[Action], Sequence[Result], T]
 
 
-class Stage(Enum):
+class Stage(StrEnum):
     """How far a node is in a pass: what it waits for."""
 
     WAITING = "its dependencies to end"
