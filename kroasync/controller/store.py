@@ -1,8 +1,9 @@
 """The caches: instances and children as last seen, fed by watches and by the answers to our own writes.
 
-An answer enters at once, so nobody waits to see an own write; an event that is not newer than what is known is
-ignored. A child is compared with what is declared by two fingerprints (see `engine.drift`): the one of what was sent,
-and the one of the same fields in the server's answer. Between events only the fields the graphs read are kept.
+An answer enters at once, so nobody waits to see an own write. Which observation wins when a watch, a list and an answer
+tell of one object is decided by the tables of `engine.observations`. A child is compared with what is declared by two
+fingerprints (see `engine.drift`): the one of what was sent, and the one of the same fields in the server's answer.
+Between events only the fields the graphs read are kept.
 
 Anybody who may create objects may label them like children. What no known instance claims is a stranger: its identity
 and a hash are all that is kept. So it is with everything once there is no room (see `room`), and what an instance
@@ -13,12 +14,13 @@ import logging
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from kroasync.controller.projection import Projection
 from kroasync.controller.room import Held, Room
 from kroasync.engine.actions import Need, Observed
 from kroasync.engine.drift import Applied, fingerprint, is_in_effect, need, stored
+from kroasync.engine.observations import CHILDREN, INSTANCES, Age, Effect, Origin, Sighting, age
 from kroasync.model.names import (
     ANNOTATION_APPLY_ORDER,
     ANNOTATION_APPLYSET_GROUP_KINDS,
@@ -41,8 +43,6 @@ from kroasync.model.objects import (
     Obj,
     Resource,
     annotations_of,
-    is_newer,
-    is_older,
     is_same,
     labels_of,
     metadata,
@@ -60,11 +60,16 @@ Claims = Callable[[Key, Obj], bool]
 
 _IDENTITY_ONLY = Projection()
 _GONE_KEPT = 4096
+_NO_NEWS: Final = (Age.SAME, Age.OLDER)
 
 
 def key_of(resource: Resource, obj: Obj) -> Key:
     """The key of an object of a known resource."""
     return Key(resource, namespace_of(obj) if resource.namespaced else "", name_of(obj))
+
+
+def _sighting(obj: Obj) -> Sighting:
+    return uid_of(obj), version_of(obj)
 
 
 @dataclass(slots=True)
@@ -90,6 +95,10 @@ class Child:
     # The whole object, until it was compared with what is declared; None without room, too: then `applied` is None.
     fresh: Held | None
     applied: Applied | None = None
+
+    @property
+    def sighting(self) -> Sighting:
+        return self.uid, self.version
 
     def observed(self) -> Observed:
         return Observed(
@@ -127,7 +136,7 @@ class ChildStore:
         # Objects of which less is kept than the projections ask for by now.
         self._narrow: set[Key] = set()
         # UID and version of objects that went lately: an answer that was on its way then must not bring them back.
-        self._gone: OrderedDict[Key, tuple[str, str]] = OrderedDict()
+        self._gone: OrderedDict[Key, Sighting] = OrderedDict()
         # How often each kind was listed, and the version of the last list.
         self._lists: dict[Resource, int] = {}
         # By instance UID: objects that may have been created although no answer came, and no event did either.
@@ -187,21 +196,18 @@ class ChildStore:
 
     def applied(self, key: Key, desired: Obj, answer: Obj, *, lists: int | None = None) -> None:
         """Take in the answer to an apply; `lists` is how often the kind had been listed when it was sent."""
-        listed = lists is not None and lists != self.lists(key.resource)
-        if key not in self._children and listed and not is_older(self._listed[key.resource], version_of(answer)):
-            # A list of meanwhile has no such object: it is gone, or its event is still to come.
-            self._wake(labels_of(answer).get(LABEL_INSTANCE_ID, ""))
-            return
-        if self._is_past(key, uid_of(answer), version_of(answer)):
-            # Deleted before the answer came: nobody knew whose it was then.
-            self._wake(labels_of(answer).get(LABEL_INSTANCE_ID, ""))
-            return
+        lacked = self._listed[key.resource] if lists is not None and lists != self.lists(key.resource) else None
         child = self._children.get(key)
-        if child is not None and child.uid != uid_of(answer) and is_older(version_of(answer), child.version):
-            return  # deleted meanwhile, and there is a new object of that name
-        is_news = child is None or child.uid != uid_of(answer) or is_newer(version_of(answer), child.version)
-        if child is None or is_news or (child.kept is None and child.version == version_of(answer)):
-            child = self._take(self._seen(key, answer, claimed=True, whole=False))
+        effect = CHILDREN[Origin.ANSWER][self._age(key, _sighting(answer), child, lacked=lacked)]
+        if effect is Effect.ASK:
+            self._wake(labels_of(answer).get(LABEL_INSTANCE_ID, ""))
+        elif effect is not Effect.IGNORE:
+            if child is None or effect is Effect.TAKE or (effect is Effect.REFILL and child.kept is None):
+                child = self._take(self._seen(key, answer, claimed=True, whole=False))
+            self._learn(child, desired, answer)
+
+    def _learn(self, child: Child, desired: Obj, answer: Obj) -> None:
+        """An apply of what is declared was answered like this."""
         # If a watch was faster, what it brought is the answer itself, or a later state that still has to be compared.
         if child.version == version_of(answer):
             child.fresh = None
@@ -236,7 +242,7 @@ class ChildStore:
         """An object seen by a watch; True if it concerned an instance."""
         known = self._children.get(key_of(resource, obj))
         is_kept = known is not None and known.claimed and known.key not in self._narrow
-        if known is not None and is_kept and not _is_news(known.uid, known.version, obj):
+        if known is not None and is_kept and age(_sighting(obj), known.sighting) in _NO_NEWS:
             return False  # as most events, which are of our own writes
         concerned = self._put(self.see(resource, obj))
         self._tell(resource)
@@ -244,11 +250,10 @@ class ChildStore:
 
     def _put(self, child: Child) -> bool:
         known = self._children.get(child.key)
-        if known is not None and known.uid == child.uid and not is_newer(child.version, known.version):
-            return known.version == child.version and self._keep_more(known, child)
-        if self._is_past(child.key, child.uid, child.version) or (
-            known is not None and is_older(child.version, known.version)
-        ):
+        effect = CHILDREN[Origin.SEEN][self._age(child.key, child.sighting, known)]
+        if known is not None and effect is Effect.REFILL:
+            return self._keep_more(known, child)
+        if effect is not Effect.TAKE:
             return False
         self._take(child)
         if known is not None and known.instance == child.instance and _shows_the_same(known, child):
@@ -280,10 +285,12 @@ class ChildStore:
     def gone(self, key: Key, uid: str, *, version: str = "") -> bool:
         """The object with this UID no longer exists (since `version`, if known); True if it concerned an instance."""
         known = self._children.get(key)
-        if known is not None and known.uid == uid and version and is_older(version, known.version):
-            return False  # it left the selector and an answer of later brought it back
-        self._note_gone(key, uid, version or (known.version if known is not None else ""))
-        return known is not None and known.uid == uid and self._lose(known)
+        # Without a version it is gone as last seen.
+        last = (uid, version or (known.version if known is not None else ""))
+        effect = CHILDREN[Origin.DELETED][age(last, known.sighting if known is not None else None)]
+        if effect in (Effect.NOTE, Effect.LOSE):
+            self._note_gone(key, last)
+        return known is not None and effect is Effect.LOSE and self._lose(known)
 
     def _lose(self, child: Child) -> bool:
         self._drop(child.key)
@@ -291,8 +298,8 @@ class ChildStore:
             self._wake(child.instance)
         return bool(child.instance)
 
-    def _note_gone(self, key: Key, uid: str, version: str) -> None:
-        self._gone[key] = (uid, version)
+    def _note_gone(self, key: Key, last: Sighting) -> None:
+        self._gone[key] = last
         self._gone.move_to_end(key)
         if len(self._gone) > _GONE_KEPT:
             self._gone.popitem(last=False)
@@ -301,10 +308,8 @@ class ChildStore:
         """Whether there was an object of this key not long ago."""
         return key in self._gone and key not in self._children
 
-    def _is_past(self, key: Key, uid: str, version: str) -> bool:
-        """The object is a state from before it went."""
-        gone_uid, gone_version = self._gone.get(key, ("", ""))
-        return uid == gone_uid and not is_newer(version, gone_version)
+    def _age(self, key: Key, seen: Sighting, known: Child | None, *, lacked: str | None = None) -> Age:
+        return age(seen, known.sighting if known is not None else None, gone=self._gone.get(key), lacked=lacked)
 
     def replace(self, resource: Resource, children: list[Child], version: str = "") -> None:
         """The full state of a kind after a list; `version` is the list's, which says nothing of what is newer."""
@@ -312,10 +317,9 @@ class ChildStore:
         self._listed[resource] = version
         keep = {child.key for child in children}
         for key in [k for k in self._by_resource.get(resource, ()) if k not in keep]:
-            if is_older(version, self._children[key].version):
-                continue
-            # Not noted as gone: the list may be older than the answer that told of the object.
-            self._lose(self._children[key])
+            known = self._children[key]
+            if CHILDREN[Origin.ABSENT][age((known.uid, version), known.sighting)] is Effect.DROP:
+                self._lose(known)
         for child in children:
             self._put(child)
         self._tell(resource)
@@ -471,8 +475,9 @@ class Instance:
     def whole(self) -> Obj | None:
         return self.held.open() if self.held is not None else None
 
-    def is_before(self, obj: Obj) -> bool:
-        return _is_news(uid_of(self.head), version_of(self.head), obj)
+    @property
+    def sighting(self) -> Sighting:
+        return _sighting(self.head)
 
 
 class InstanceStore:
@@ -544,16 +549,14 @@ class InstanceStore:
         return Instance(obj if held is not None and not held.is_packed else head_of(obj), held, status_by)
 
     def put(self, obj: Obj) -> None:
-        """An instance seen by a watch, or the answer to a write of ours; an older version is ignored."""
+        """An instance seen by a watch; what is no news is ignored."""
         known = self._instances.get(key_of(self.resource, obj))
-        if known is None or known.is_before(obj):
+        if _effect(Origin.SEEN, obj, known) is Effect.TAKE:
             self._put(self.see(obj), obj)
 
     def _put(self, instance: Instance, obj: Obj | None = None) -> None:
         key = key_of(self.resource, instance.head)
         known = self._instances.get(key)
-        if known is not None and not known.is_before(instance.head):
-            return
         before = known.whole() if known is not None else None
         after = obj or instance.whole()
         meddled = self._notice(key, instance, before, after)
@@ -568,7 +571,7 @@ class InstanceStore:
         """
         key = key_of(self.resource, obj)
         known = self._instances.get(key)
-        if known is not None and uid_of(known.head) == uid_of(obj) and known.is_before(obj):
+        if known is not None and _effect(Origin.ANSWER, obj, known) is Effect.TAKE:
             before, instance = known.whole(), self.see(obj)
             meddled = self._notice(key, instance, before, obj)
             self._keep(key, instance, known)
@@ -599,7 +602,7 @@ class InstanceStore:
         if answer is None:
             return
         before = known.whole()
-        if known.is_before(answer):
+        if _effect(Origin.ANSWER, answer, known) is Effect.TAKE:
             self._keep(key, self.see(answer), known)
             if before is None or _of_others(before) != _of_others(answer):
                 self._wake(key)
@@ -611,12 +614,12 @@ class InstanceStore:
     def fetched(self, obj: Obj) -> None:
         """An instance just read; ignored if it went meanwhile."""
         known = self._instances.get(key_of(self.resource, obj))
-        if known is not None and uid_of(known.head) == uid_of(obj):
-            self.put(obj)
+        if _effect(Origin.ANSWER, obj, known) is Effect.TAKE:
+            self._put(self.see(obj), obj)
 
     def remove(self, obj: Obj) -> None:
         known = self._instances.get(key_of(self.resource, obj))
-        if known is not None and uid_of(known.head) == uid_of(obj):
+        if known is not None and _effect(Origin.DELETED, obj, known) is Effect.DROP:
             self._remove(known)
 
     def _remove(self, known: Instance) -> None:
@@ -627,11 +630,13 @@ class InstanceStore:
     def replace(self, instances: list[Instance], version: str = "") -> None:
         """The full state after a list; `version` is the list's, which says nothing of what is newer."""
         keep = {key_of(self.resource, instance.head) for instance in instances}
-        for known in [instance for key, instance in self._instances.items() if key not in keep]:
-            if not is_older(version, version_of(known.head)):
-                self._remove(known)
+        for lacked in [instance for key, instance in self._instances.items() if key not in keep]:
+            if INSTANCES[Origin.ABSENT][age((uid_of(lacked.head), version), lacked.sighting)] is Effect.DROP:
+                self._remove(lacked)
         for instance in instances:
-            self._put(instance)
+            known = self._instances.get(key_of(self.resource, instance.head))
+            if _effect(Origin.SEEN, instance.head, known) is Effect.TAKE:
+                self._put(instance)
 
     def _keep(self, key: Key, instance: Instance, known: Instance | None) -> None:
         if known is not None and uid_of(known.head) != uid_of(instance.head):
@@ -658,9 +663,8 @@ class InstanceStore:
         return noticed is None
 
 
-def _is_news(uid: str, version: str, obj: Obj) -> bool:
-    """Whether the object is another one or newer."""
-    return uid != uid_of(obj) or is_newer(version_of(obj), version)
+def _effect(origin: Origin, obj: Obj, known: Instance | None) -> Effect:
+    return INSTANCES[origin][age(_sighting(obj), known.sighting if known is not None else None)]
 
 
 _OWN_ANNOTATIONS = (

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kroasync.controller.workqueue import HEAVY_AT_ONCE
+from kroasync.controller.shares import HEAVY_AT_ONCE
 from kroasync.playground import Playground
 from tests.integration.cluster import Lab, Obj, config, config_map, eventually
 

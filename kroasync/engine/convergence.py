@@ -1,0 +1,346 @@
+"""The second phase of a pass: the nodes, each as soon as all its dependencies have ended.
+
+Independent nodes go in one batch. What a node does in its turn depends on its stage (`passstate.Stage`), and what an
+answer means depends on its action: both are tables, at the end.
+
+Nothing is sent that the recorded inventory would not find again: such a node is held until a patch of the instance, one
+for all that are held, has widened the inventory.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import orjson
+
+from kroasync.engine.actions import (
+    Action,
+    Apply,
+    Done,
+    Need,
+    PatchParent,
+    Pause,
+    Refusal,
+    Refused,
+    Result,
+    Watch,
+)
+from kroasync.engine.expand import expand
+from kroasync.engine.externals import read, watched
+from kroasync.engine.management import potential
+from kroasync.engine.outcome import Change, ChangeKind, NodeState
+from kroasync.engine.parent import covers, patch, place
+from kroasync.engine.passstate import Batches, Finding, NodeRun, PassState, Stage
+from kroasync.engine.readiness import NotReady, is_included, readiness
+from kroasync.engine.resolve import Desired, desired
+from kroasync.engine.scope import NodeFailure, PendingData
+from kroasync.graph.nodes import NodeType
+from kroasync.model.applyset import Inventory
+from kroasync.model.objects import Key, Obj, is_deleting
+
+_CHANGES: Final = {
+    Need.CREATE: ChangeKind.CREATED,
+    Need.UPDATE: ChangeKind.UPDATED,
+    Need.HEAL: ChangeKind.HEALED,
+}
+
+
+def converge(state: PassState) -> Batches[None]:
+    """Every node goes as far as it can."""
+    while True:
+        batch: list[Action] = []
+        while (run := state.next_run()) is not None:
+            if state.allowance.tired():
+                yield [Pause()]
+            batch += yield from _go_on(state, run)
+        if state.held:
+            batch.append((yield from _widen(state)))
+        if not batch:
+            return
+        for result in (yield batch):
+            _ANSWERS[type(result.action)](state, result)
+        state.cover()
+
+
+def _go_on(state: PassState, run: NodeRun) -> Batches[list[Action]]:
+    """A node has its turn; what it asks for is returned."""
+    try:
+        return (yield from _TURNS[run.stage](state, run))
+    except PendingData as error:
+        _wait(state, run, error)
+    except NodeFailure as error:
+        run.expression = error.expression
+        state.fail(run, str(error), retryable=False)
+    return []
+
+
+# A node is due
+
+
+def _decide(state: PassState, run: NodeRun) -> Batches[list[Action]]:
+    """Whether the node takes part, and with which objects."""
+    if _is_left_out(state, run):
+        return []
+    blockers = _blockers(state, run)
+    if blockers:
+        _block(state, run, blockers)
+        return []
+    return (yield from _resolve(state, run))
+
+
+def _is_left_out(state: PassState, run: NodeRun) -> bool:
+    plan = run.plan
+    for dependency in plan.node.dependencies:
+        if state.runs[dependency].state is NodeState.SKIPPED:
+            state.end(run, Finding.EXCLUDED_WITH, cause=dependency)
+            return True
+    if not plan.include_when:
+        return False
+    not_ready = {d: state.runs[d].why for d in _blockers(state, run)}
+    if is_included(plan, state.scope, not_ready):
+        return False
+    state.end(run, Finding.EXCLUDED)
+    return True
+
+
+def _blockers(state: PassState, run: NodeRun) -> list[str]:
+    return [d for d in run.plan.node.dependencies if state.runs[d].state is not NodeState.SYNCED]
+
+
+def _block(state: PassState, run: NodeRun, blockers: Sequence[str]) -> None:
+    """The node waits for others; the first of those at the root of the chain is named."""
+    roots: dict[str, None] = {}
+    for blocker in blockers:
+        roots.update(dict.fromkeys(state.runs[blocker].blocked_by))
+    ordered = sorted(roots, key=state.plan.positions.__getitem__)
+    cause = state.runs[ordered[0]]
+    state.end(run, Finding.BLOCKED, cause=cause.plan.id, why=cause.why, blocked_by=tuple(ordered))
+
+
+def _wait(state: PassState, run: NodeRun, error: PendingData) -> None:
+    """Data an expression reads is not there yet."""
+    run.expression = error.expression
+    blockers = _blockers(state, run)
+    if blockers:
+        _block(state, run, blockers)
+    else:
+        state.end(run, Finding.PENDING, why=str(error))
+
+
+def _resolve(state: PassState, run: NodeRun) -> Batches[list[Action]]:
+    plan = run.plan
+    kind = plan.node.type
+    if kind is NodeType.RESOURCE:
+        obj = yield from state.fill(plan)
+        run.desired = [desired(plan, obj, state.ownership)]
+    elif kind is NodeType.COLLECTION:
+        limit = state.plan.options.max_collection_size
+        run.desired = yield from state.paced(expand(plan, state.scope, state.ownership, limit=limit))
+    else:
+        obj = yield from state.fill(plan)
+        return read(state, run, obj)
+    _claim(state, run)
+    return (yield from _dispatch(state, run))
+
+
+def _claim(state: PassState, run: NodeRun) -> None:
+    """Each object is declared by one node."""
+    for item in run.desired:
+        owner = state.owners.get(item.identity)
+        if owner is not None:
+            run.desired = []
+            raise NodeFailure(
+                f"found resources with conflicts: resourceID: {run.plan.id} conflicts with resourceID: {owner}"
+            )
+    for item in run.desired:
+        state.owners[item.identity] = run.plan.id
+
+
+# The node's objects are sent
+
+
+def _dispatch(state: PassState, run: NodeRun) -> Batches[list[Action]]:
+    """Send what has to be sent; a node with nothing to send is complete at once."""
+    namespace = state.ownership.parent.namespace
+    if not all(covers(state.inventory, item, namespace) for item in run.desired):
+        state.hold(run)
+        return []
+    run.answers = [None] * len(run.desired)
+    actions: list[Action] = []
+    for index, item in enumerate(run.desired):
+        action = _apply(state, run, index, item)
+        if action is not None:
+            actions.append(action)
+        if state.allowance.tired():
+            yield [Pause()]
+    run.outstanding = len(actions)
+    if actions:
+        run.go(Stage.SENT)
+    else:
+        _complete(state, run)
+    return actions
+
+
+def _apply(state: PassState, run: NodeRun, index: int, item: Desired) -> Apply | None:
+    """What to send for one object; None if it is as declared, or must not be sent."""
+    observed, own = state.world.find(item.key), state.ownership.applyset_id
+    if observed is not None and observed.deleting:
+        run.deleting = run.deleting or item.key
+        return None
+    foreign = observed is not None and observed.part_of not in ("", own)
+    need = Need.CREATE if observed is None else state.world.compare(item.key, item.obj)
+    if observed is not None and need is None and not foreign:
+        run.answers[index] = observed.obj
+        return None
+    action = Apply(
+        node=run.plan.id,
+        index=item.index,
+        key=item.key,
+        obj=item.obj,
+        need=need or Need.UPDATE,
+        force=observed is not None and observed.ours and observed.part_of == own,
+        secrets=run.plan.secrets,
+    )
+    if observed is not None and foreign:
+        refused = Refused(action=action, refusal=Refusal.FOREIGN, message=observed.part_of)
+        run.errors.append((item.index, refused))
+        return None
+    text = _too_big(item.obj, state.plan.options.max_object_bytes)
+    if text:
+        run.errors.append((item.index, Refused(action=action, refusal=Refusal.TOO_BIG, message=text)))
+        return None
+    return action
+
+
+def _too_big(obj: Obj, limit: int) -> str:
+    """Why an object cannot be sent: it is too big, or has a number JSON is not written with; empty if it can."""
+    try:
+        size = len(orjson.dumps(obj))
+    except TypeError as error:
+        return f"the object cannot be written as JSON: {error}"
+    return f"the object has {size} bytes as JSON, the limit is {limit}" if size > limit else ""
+
+
+# The inventory is widened
+
+
+def _widen(state: PassState) -> Batches[PatchParent]:
+    """The patch that makes the inventory cover what is held."""
+    places = [place(item) for run in state.held for item in run.desired]
+    needed = Inventory.of(places, state.ownership.parent.namespace)
+    before = yield from potential(state)
+    state.wanted = before.union(needed)
+    return patch(state.plan, state.ownership, state.wanted)
+
+
+def _widened(state: PassState, result: Result) -> None:
+    if isinstance(result, Done):
+        state.inventory = state.wanted
+        return
+    for run in state.released():
+        state.fail(run, f"failed to patch instance with applyset labels: {result.message}", refused=result)
+
+
+# Answers
+
+
+def _applied(state: PassState, result: Result) -> None:
+    action = result.action
+    assert isinstance(action, Apply)
+    run = state.runs[action.node]
+    run.outstanding -= 1
+    if isinstance(result, Refused):
+        run.errors.append((action.index, result))
+    else:
+        answer = result.obj if result.obj is not None else action.obj
+        run.answers[action.index or 0] = answer
+        if is_deleting(answer):
+            run.deleting = run.deleting or action.key
+        # After a restart everything is sent once to learn its hashes; what changes nothing is no news.
+        if result.changed:
+            kind = ChangeKind.ADOPTED if result.adopted else _CHANGES[action.need]
+            state.found.changes.append(Change(kind=kind, node=action.node, key=action.key))
+    if not run.outstanding:
+        _complete(state, run)
+
+
+def _complete(state: PassState, run: NodeRun) -> None:
+    """All answers of a managed node are there."""
+    if run.errors:
+        _fail_apply(state, run)
+    elif run.deleting is not None:
+        state.end(run, Finding.BEING_DELETED, why=_deleting_text(run.plan.id, run.deleting))
+    else:
+        state.show(run, run.answers if run.plan.node.is_collection else run.answers[0])
+
+
+def _deleting_text(node: str, key: Key) -> str:
+    """What is said of a child that is on its way out."""
+    return (
+        f'resource "{_where(key)}" for node "{node}" is currently being deleted; waiting for deletion to complete '
+        "before continuing reconciliation"
+    )
+
+
+def _fail_apply(state: PassState, run: NodeRun) -> None:
+    own = state.ownership.applyset_id
+    errors = sorted(run.errors, key=lambda error: -1 if error[0] is None else error[0])
+    texts = [
+        _refusal_text(refused, own) if index is None else f"collection item {index}: {_refusal_text(refused, own)}"
+        for index, refused in errors
+    ]
+    for _, refused in errors:
+        if refused.refusal in (Refusal.FOREIGN, Refusal.CLAIMED) and isinstance(refused.action, Apply):
+            state.found.not_adopted[refused.action.key] = _refusal_text(refused, own)
+    # Something else than size may have changed by the next attempt.
+    refused = next((e for _, e in errors if e.refusal is not Refusal.TOO_BIG), errors[0][1])
+    retryable = refused.refusal is not Refusal.TOO_BIG
+    state.fail(run, f'node "{run.plan.id}": ' + "; ".join(texts), retryable=retryable, refused=refused)
+
+
+def _refusal_text(refused: Refused, own: str) -> str:
+    """What is said of a refused apply; `own` is the instance's ApplySet."""
+    assert isinstance(refused.action, Apply)
+    key = refused.action.key
+    if refused.refusal is Refusal.CLAIMED:
+        return f"{key} was there before and belongs to {refused.message}: it is not taken over"
+    if refused.refusal is not Refusal.FOREIGN:
+        return f"apply {key}: {refused.message}"
+    return (
+        f"resource belongs to a different ApplySet: {_where(key)} ({key.resource.gvk}) belongs to ApplySet "
+        f'"{refused.message}", cannot reassign to "{own}"'
+    )
+
+
+def _where(key: Key) -> str:
+    return f"{key.namespace}/{key.name}" if key.namespace else key.name
+
+
+# The node's objects are shown
+
+
+def _judge(state: PassState, run: NodeRun) -> Batches[list[Action]]:
+    """Whether the node is ready."""
+    unmet: NotReady | None = None
+    value = state.scope.variables[run.plan.id]
+    for found in readiness(run.plan, value, state.scope, state.plan.explainer):
+        unmet = found
+        if state.allowance.tired():
+            yield [Pause()]
+    if unmet is None:
+        state.end(run, Finding.READY)
+    else:
+        run.expression = unmet.expression
+        state.end(run, Finding.NOT_READY, why=unmet.why)
+    return []
+
+
+_TURNS: Final[Mapping[Stage, Callable[[PassState, NodeRun], Batches[list[Action]]]]] = {
+    Stage.DUE: _decide,
+    Stage.COVERED: _dispatch,
+    Stage.SHOWN: _judge,
+}
+_ANSWERS: Final[Mapping[type[Action], Callable[[PassState, Result], None]]] = {
+    PatchParent: _widened,
+    Watch: watched,
+    Apply: _applied,
+}

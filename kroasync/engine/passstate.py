@@ -1,0 +1,289 @@
+"""What the phases of one pass share: what is looked at, how far every node is, and what was found.
+
+A node goes from stage to stage, as `NEXT` allows, until it ends. How it can end is the table `Finding`: the state, and
+the sentence that the status has for it. What fails or waits ends, too: its dependents then say what they wait for.
+"""
+
+from collections import deque
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from heapq import heapify, heappop, heappush
+from typing import Any, Final, TypeAlias, TypeVar
+
+from kroasync.engine.actions import Action, Observed, Pause, Refused, Result, Watch, World
+from kroasync.engine.allowance import Allowance
+from kroasync.engine.membership import Membership
+from kroasync.engine.outcome import Change, Failure, NodeReport, NodeState
+from kroasync.engine.plan import NodePlan, Plan
+from kroasync.engine.resolve import Desired, Ownership, filling
+from kroasync.engine.scope import Scope
+from kroasync.model.applyset import Inventory
+from kroasync.model.objects import Key, Obj
+
+T = TypeVar("T")
+# A part of a pass: it yields batches of actions, and is sent their results.
+Batches: TypeAlias = Generator[list[Action], Sequence[Result], T]
+
+
+class Stage(StrEnum):
+    """How far a node is in a pass: what it waits for."""
+
+    WAITING = "its dependencies to end"
+    DUE = "its turn"
+    HELD = "the inventory to cover its objects"
+    COVERED = "its turn, now that the inventory covers its objects"
+    SENT = "answers to its applies, or to its watch"
+    SHOWN = "a look at whether it is ready, now that expressions see its objects"
+    ENDED = "nothing"
+
+
+NEXT: Final = {
+    Stage.WAITING: (Stage.DUE,),
+    Stage.DUE: (Stage.HELD, Stage.SENT, Stage.SHOWN, Stage.ENDED),
+    Stage.HELD: (Stage.COVERED, Stage.ENDED),
+    Stage.COVERED: (Stage.SENT, Stage.SHOWN, Stage.ENDED),
+    Stage.SENT: (Stage.SHOWN, Stage.ENDED),
+    Stage.SHOWN: (Stage.ENDED,),
+    Stage.ENDED: (),
+}
+
+
+class Finding(Enum):
+    """What a pass found of a node: the state it ends in, and what is said of it.
+
+    `why` is the bare reason, `cause` the node that it is about.
+    """
+
+    READY = (NodeState.SYNCED, "")
+    EXCLUDED = (NodeState.SKIPPED, "excluded by includeWhen")
+    EXCLUDED_WITH = (NodeState.SKIPPED, 'depends on excluded node "{cause}"')
+    BLOCKED = (NodeState.IN_PROGRESS, 'node "{node}": dependent node "{cause}" not ready: {why} (data pending)')
+    PENDING = (NodeState.IN_PROGRESS, 'waiting for unresolved resource: gvr "{resource}": {why}')
+    BEING_DELETED = (NodeState.DELETING, "{why}")
+    NOT_FOUND = (NodeState.WAITING_FOR_READINESS, 'waiting for external reference "{node}": not found')
+    NOT_READY = (NodeState.WAITING_FOR_READINESS, 'node "{node}" not ready: {why}')
+    FAILED = (NodeState.ERROR, "{why}")
+
+    def __init__(self, state: NodeState, text: str) -> None:
+        self.state = state
+        self.text = text
+
+
+class NodeRun:
+    """The progress of one node in this pass."""
+
+    __slots__ = (
+        "answers",
+        "blocked_by",
+        "deleting",
+        "desired",
+        "errors",
+        "expression",
+        "message",
+        "outstanding",
+        "plan",
+        "stage",
+        "state",
+        "waiting",
+        "watch",
+        "why",
+    )
+
+    def __init__(self, plan: NodePlan) -> None:
+        self.plan = plan
+        # Dependencies that have not ended yet.
+        self.waiting = len(plan.node.dependencies)
+        self.stage = Stage.WAITING if self.waiting else Stage.DUE
+        # Only of one that has ended.
+        self.state: NodeState | None = None
+        self.desired: list[Desired] = []
+        self.answers: list[Obj | None] = []
+        self.outstanding = 0
+        self.errors: list[tuple[int | None, Refused]] = []
+        self.deleting: Key | None = None
+        self.watch: Watch | None = None
+        self.message = ""
+        # The bare reason, as dependents quote it.
+        self.why = ""
+        self.blocked_by: tuple[str, ...] = ()
+        self.expression: str | None = None
+
+    def go(self, stage: Stage) -> None:
+        """The node is in this stage from now on."""
+        if stage not in NEXT[self.stage]:
+            raise RuntimeError(f"node {self.plan.id} cannot go from {self.stage.name} to {stage.name}")
+        self.stage = stage
+
+    def report(self) -> NodeReport:
+        """How the node stands; only of one that has ended."""
+        assert self.state is not None
+        return NodeReport(
+            id=self.plan.id,
+            state=self.state,
+            message=self.message,
+            blocked_by=self.blocked_by,
+            expression=self.expression if not self.state.is_settled else None,
+            objects=tuple(item.key for item in self.desired),
+        )
+
+
+@dataclass(slots=True)
+class Found:
+    """What the outcome will tell, as far as it is known; see there."""
+
+    changes: list[Change] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    leftovers: list[Key] = field(default_factory=list)
+    strangers: list[Observed] = field(default_factory=list)
+    not_adopted: dict[Key, str] = field(default_factory=dict)
+    management_error: str | None = None
+    # The metadata of the instance was changed by somebody else meanwhile.
+    conflict: bool = False
+    repair: str = ""
+
+
+class PassState:
+    """The state of one pass. Phases are functions over it."""
+
+    __slots__ = (
+        "_shown",
+        "_turns",
+        "allowance",
+        "by_position",
+        "external",
+        "found",
+        "held",
+        "instance",
+        "inventory",
+        "owners",
+        "ownership",
+        "plan",
+        "runs",
+        "scope",
+        "wanted",
+        "world",
+    )
+
+    def __init__(self, plan: Plan, instance: Obj, world: World, allowance: Allowance) -> None:
+        self.plan = plan
+        self.world = world
+        self.allowance = allowance
+        self.observe(instance)
+        self.runs = {node.id: NodeRun(node) for node in plan.nodes}
+        self.by_position = tuple(self.runs.values())
+        # Positions of nodes whose turn has come, and nodes whose objects are shown: these come first.
+        self._turns = [run.plan.position for run in self.by_position if run.stage is Stage.DUE]
+        heapify(self._turns)
+        self._shown: deque[NodeRun] = deque()
+        # Nodes whose objects the recorded inventory does not cover yet.
+        self.held: list[NodeRun] = []
+        # What the instance records, and what it will record once the patch under way is done.
+        self.inventory = Inventory()
+        self.wanted = Inventory()
+        # Which node declares an object, and objects that are only read.
+        self.owners: dict[tuple[str, str, str, str], str] = {}
+        self.external: set[tuple[str, str, str, str]] = set()
+        self.found = Found()
+
+    def observe(self, instance: Obj) -> None:
+        """The instance is this from now on; only before any expression was evaluated over nodes."""
+        self.instance = instance
+        self.ownership = Ownership.of(self.plan, instance)
+        schema = {key: value for key, value in instance.items() if key != "status"}
+        self.scope = Scope({"schema": schema}, self.allowance)
+
+    def membership(self) -> Membership:
+        """Which objects are shown to be children of the instance, by the inventory as recorded now."""
+        owner = self.ownership
+        return Membership(
+            instance_uid=owner.uid,
+            applyset_id=owner.applyset_id,
+            namespace=owner.parent.namespace,
+            inventory=self.inventory,
+            seal_key=owner.seal_key,
+        )
+
+    # Transitions of nodes
+
+    def next_run(self) -> NodeRun | None:
+        """The node to go on with; None if all wait for answers, or have ended."""
+        if self._shown:
+            return self._shown.popleft()
+        return self.by_position[heappop(self._turns)] if self._turns else None
+
+    def hold(self, run: NodeRun) -> None:
+        """The inventory has to cover the node's objects before they are sent."""
+        run.go(Stage.HELD)
+        self.held.append(run)
+
+    def cover(self) -> None:
+        """The inventory covers what was held."""
+        for run in self.released():
+            run.go(Stage.COVERED)
+            heappush(self._turns, run.plan.position)
+
+    def released(self) -> list[NodeRun]:
+        """What was held, and is not any more."""
+        held, self.held = self.held, []
+        return held
+
+    def show(self, run: NodeRun, value: Any) -> None:
+        """The node's objects are there: expressions see them; whether they are ready is seen next."""
+        run.go(Stage.SHOWN)
+        self.scope.variables[run.plan.id] = value
+        self._shown.append(run)
+
+    def end(
+        self,
+        run: NodeRun,
+        finding: Finding,
+        *,
+        why: str = "",
+        cause: str = "",
+        blocked_by: tuple[str, ...] | None = None,
+    ) -> None:
+        """This was found of the node; its dependents are due if it was the last they waited for."""
+        plan, text = run.plan, finding.text
+        run.go(Stage.ENDED)
+        run.state = finding.state
+        if text:
+            run.message = text.format(node=plan.id, resource=plan.node.resource, cause=cause, why=why)
+            run.why = why or run.message
+        if not finding.state.is_settled:
+            run.blocked_by = (plan.id,) if blocked_by is None else blocked_by
+        for position in plan.dependents:
+            dependent = self.by_position[position]
+            dependent.waiting -= 1
+            if not dependent.waiting:
+                dependent.go(Stage.DUE)
+                heappush(self._turns, position)
+
+    def fail(self, run: NodeRun, why: str, *, retryable: bool = True, refused: Refused | None = None) -> None:
+        """The node failed: a failure of the pass, too."""
+        refusal = refused.refusal if refused is not None else None
+        self.found.failures.append(Failure(message=why, retryable=retryable, node=run.plan.id, refusal=refusal))
+        self.end(run, Finding.FAILED, why=why)
+
+    # Work in steps
+
+    def paced(self, work: Iterable[T | None]) -> Batches[list[T]]:
+        """All items of some work, with pauses between them, and where it says None."""
+        items: list[T] = []
+        for item in work:
+            if item is not None:
+                items.append(item)
+            if self.allowance.tired():
+                yield [Pause()]
+        return items
+
+    def fill(self, plan: NodePlan) -> Batches[Obj]:
+        """The template of a node with its values filled in."""
+        work = filling(plan, self.scope)
+        while True:
+            try:
+                next(work)
+            except StopIteration as end:
+                obj: Obj = end.value
+                return obj
+            yield [Pause()]

@@ -1,0 +1,75 @@
+"""The last phases of a pass: delete children that no node declares any more, then forget places without children.
+
+Children go in waves of reverse order; a refused delete stops the waves below. Nothing is pruned while a node is not
+resolved: what it would declare is not known.
+"""
+
+from kroasync.engine.actions import Action, Delete, Done, Observed, Refusal, Result
+from kroasync.engine.outcome import Change, ChangeKind, Failure, NodeState
+from kroasync.engine.parent import patch, place
+from kroasync.engine.passstate import Batches, PassState
+from kroasync.engine.resolve import identity
+from kroasync.model.applyset import Inventory
+
+_UNRESOLVED = (NodeState.IN_PROGRESS, NodeState.DELETING, NodeState.ERROR)
+
+
+def is_resolved(state: PassState) -> bool:
+    """Whether everything that the instance declares is known and applied."""
+    return not state.found.failures and all(run.state not in _UNRESOLVED for run in state.by_position)
+
+
+def prune(state: PassState) -> Batches[None]:
+    """Delete the children that are declared by no node."""
+    waves: dict[int, list[Action]] = {}
+    unknown = len(state.by_position)
+    membership, undeclared = state.membership(), _undeclared(state)
+    state.found.strangers = membership.strangers(undeclared)
+    for member in membership.members(undeclared):
+        state.found.leftovers.append(member.key)
+        if not member.deleting:
+            wave = state.plan.positions.get(member.node, unknown)
+            waves.setdefault(wave, []).append(Delete(node=member.node, key=member.key, uid=member.uid))
+    for wave in sorted(waves, reverse=True):
+        failed = False
+        for result in (yield waves[wave]):
+            failed = not _deleted(state, result) or failed
+        if failed:
+            return
+
+
+def _undeclared(state: PassState) -> list[Observed]:
+    """What is labelled as a child of the instance and declared by no node."""
+    declared = (state.owners, state.external)
+    return [m for m in state.world.members() if not any(identity(m.key) in known for known in declared)]
+
+
+def _deleted(state: PassState, result: Result) -> bool:
+    """Record the result of a delete; False if the waves below must wait."""
+    action, found = result.action, state.found
+    assert isinstance(action, Delete)
+    if isinstance(result, Done):
+        found.changes.append(Change(kind=ChangeKind.DELETED, node=action.node, key=action.key))
+    elif result.refusal is Refusal.CONFLICT:
+        text = f"prune encountered UID conflicts; retrying: {action.key}: {result.message}"
+        found.failures.append(Failure(message=text, retryable=True, refusal=result.refusal))
+    elif result.refusal is not Refusal.MISSING:
+        text = f"prune {action.key}: {result.message}"
+        found.failures.append(Failure(message=text, retryable=True, refusal=result.refusal))
+        return False
+    return True
+
+
+def shrink(state: PassState) -> Batches[None]:
+    """Forget kinds and namespaces without members, as far as that can be seen; a refusal matters as little as a
+    superset does.
+    """
+    if state.found.leftovers or state.found.failures:
+        return
+    places = [place(item) for run in state.by_position for item in run.desired]
+    remaining = Inventory.of(places, state.ownership.parent.namespace)
+    unseen = state.inventory.group_kinds & state.world.unseen()
+    if unseen:
+        remaining = remaining.union(Inventory(group_kinds=unseen, namespaces=state.inventory.namespaces))
+    if remaining != state.inventory:
+        yield [patch(state.plan, state.ownership, remaining)]
