@@ -16,7 +16,6 @@ from kroasync.cel.syntax import (
     Call,
     Ident,
     ListLit,
-    Literal,
     Macro,
     MapLit,
     Node,
@@ -146,12 +145,3 @@ _MEMBER: Final[MappingProxyType[tuple[str, int], _Expander]] = MappingProxyType(
 _NAMESPACED: Final[MappingProxyType[tuple[str, str, int], _Expander]] = MappingProxyType(
     {("cel", "bind", 3): _bind, ("runtime", "newCondition", 1): _new_condition}
 )
-
-
-def newcondition_entries(call: Call) -> list[tuple[str, Node]]:
-    """The keys and values that were written, for printing."""
-    return [
-        (key, value)
-        for key, value in zip(CONDITION_KEYS, call.args, strict=True)
-        if not (isinstance(value, Literal) and value.span[0] == value.span[1])
-    ]
