@@ -7,8 +7,7 @@
 Pure: no I/O beyond the package's own data, no clock, no global state. Inputs are plain JSON data and are never changed.
 """
 
-from kroasync.cel.compiler import Program
-from kroasync.cel.convert import to_json
+from kroasync.cel.check.inspection import Inspection, inspect
 from kroasync.cel.decls import Library, MacroDoc, Overload
 from kroasync.cel.env import Env
 from kroasync.cel.errors import (
@@ -29,7 +28,8 @@ from kroasync.cel.errors import (
     UnboundError,
     ValueError_,
 )
-from kroasync.cel.inspection import Inspection, inspect
+from kroasync.cel.run.compiler import Program
+from kroasync.cel.run.convert import to_json
 from kroasync.cel.syntax import Ast, Checked
 from kroasync.cel.types import Type, TypeProvider
 from kroasync.cel.values import NONE, OMIT, Condition, Optional

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
+from kroasync.cel.check.unify import Substitution
 from kroasync.cel.syntax import NO_LIMIT
 from kroasync.cel.types import (
     BOOL,
@@ -28,7 +29,6 @@ from kroasync.cel.types import (
     map_of,
     object_type,
 )
-from kroasync.cel.unify import Substitution
 
 Schema: TypeAlias = Mapping[str, Any]
 

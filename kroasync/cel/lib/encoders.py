@@ -8,15 +8,15 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any, Final
 
-from kroasync.cel import times
 from kroasync.cel.budget import CHARS_PER_STEP
-from kroasync.cel.conversions import positional, shortest
-from kroasync.cel.convert import MAX_NESTING
 from kroasync.cel.decls import Budget, LibraryBuilder
 from kroasync.cel.errors import ValueError_
 from kroasync.cel.lib.texts import escaped_as_go
-from kroasync.cel.loops import in_order
-from kroasync.cel.operations import type_name
+from kroasync.cel.run import times
+from kroasync.cel.run.conversions import positional, shortest
+from kroasync.cel.run.convert import MAX_NESTING
+from kroasync.cel.run.loops import in_order
+from kroasync.cel.run.operations import type_name
 from kroasync.cel.values import Duration, Optional, Timestamp, UInt, from_key, size_of
 
 # Characters that are escaped in one step.

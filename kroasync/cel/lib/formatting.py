@@ -7,13 +7,13 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 from types import MappingProxyType
 from typing import Any, Final, NoReturn, TypeAlias
 
-from kroasync.cel import times
 from kroasync.cel.budget import CHARS_PER_STEP
-from kroasync.cel.conversions import positional, shortest
 from kroasync.cel.decls import Budget
 from kroasync.cel.errors import ValueError_
-from kroasync.cel.loops import sorted_positions
-from kroasync.cel.operations import type_name
+from kroasync.cel.run import times
+from kroasync.cel.run.conversions import positional, shortest
+from kroasync.cel.run.loops import sorted_positions
+from kroasync.cel.run.operations import type_name
 from kroasync.cel.types import Type
 from kroasync.cel.values import BoolKey, Duration, Timestamp, TypeValue, UInt
 

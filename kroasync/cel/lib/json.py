@@ -13,9 +13,9 @@ from typing import Any, Final, NoReturn
 from kroasync.cel.decls import Budget, LibraryBuilder
 from kroasync.cel.errors import ValueError_
 from kroasync.cel.lib.texts import escaped_as_go, without_surrogates
-from kroasync.cel.loops import in_order
-from kroasync.cel.operations import type_name
-from kroasync.cel.times import format_duration, format_timestamp
+from kroasync.cel.run.loops import in_order
+from kroasync.cel.run.operations import type_name
+from kroasync.cel.run.times import format_duration, format_timestamp
 from kroasync.cel.values import Duration, Optional, Timestamp, UInt, from_key, size_of
 
 _MAX_DEPTH: Final = 500

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from kroasync.cel.decls import Budget, LibraryBuilder
 from kroasync.cel.errors import ValueError_
-from kroasync.cel.operations import add, equal, greater, less
+from kroasync.cel.run.operations import add, equal, greater, less
 from kroasync.cel.values import Duration, UInt
 
 # Element types that can be compared, with three ordered values of each.

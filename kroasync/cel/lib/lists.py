@@ -5,8 +5,8 @@ from typing import Any, Final
 from kroasync.cel.budget import COMPARED_PER_STEP
 from kroasync.cel.decls import Budget, LibraryBuilder
 from kroasync.cel.errors import ValueError_
-from kroasync.cel.loops import sorted_positions
-from kroasync.cel.operations import TEXTS, contains
+from kroasync.cel.run.loops import sorted_positions
+from kroasync.cel.run.operations import TEXTS, contains
 from kroasync.cel.values import UInt, to_key
 
 _library = LibraryBuilder("lists", doc="Functions on lists.")

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from kroasync.cel.decls import Budget, LibraryBuilder
 from kroasync.cel.errors import ValueError_
-from kroasync.cel.operations import equal
+from kroasync.cel.run.operations import equal
 from kroasync.cel.syntax import CONDITION_KEYS, NEW_CONDITION
 from kroasync.cel.types import STRING, Type, object_type
 from kroasync.cel.values import Condition

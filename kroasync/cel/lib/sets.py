@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from kroasync.cel.decls import Budget, LibraryBuilder
-from kroasync.cel.operations import contains
+from kroasync.cel.run.operations import contains
 
 _library = LibraryBuilder("sets", doc="Lists as sets.", extra=True)
 

@@ -6,11 +6,12 @@ The rows of the operators serve the checker and the reference; the compiler has 
 import operator
 from typing import Any, Final
 
-from kroasync.cel import conversions, operations, times, types
+from kroasync.cel import types
 from kroasync.cel.budget import COMPARED_PER_STEP
 from kroasync.cel.decls import Budget, LibraryBuilder
 from kroasync.cel.lib.regex import compiled
 from kroasync.cel.lib.searching import spend_search
+from kroasync.cel.run import conversions, operations, times
 from kroasync.cel.values import Duration, Timestamp, TypeValue, UInt, type_of_value
 
 _library = LibraryBuilder(

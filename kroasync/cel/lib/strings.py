@@ -8,7 +8,7 @@ from kroasync.cel.errors import OverloadError, ValueError_
 from kroasync.cel.lib.formatting import format_text
 from kroasync.cel.lib.searching import last_position, spend_search
 from kroasync.cel.lib.texts import without_surrogates
-from kroasync.cel.operations import type_name
+from kroasync.cel.run.operations import type_name
 
 _library = LibraryBuilder("strings", doc="Functions on strings.", weight=12)
 fn = _library.fn

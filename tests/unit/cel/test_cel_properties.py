@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from kroasync.cel import CelError, CheckError, ConversionError, Env, EvalError, ParseError, to_json
 from kroasync.cel.lib import ALL_LIBRARIES
-from kroasync.cel.literals import bytes_value, string_value
-from kroasync.cel.operations import equal, less
-from kroasync.cel.parser import parse
-from kroasync.cel.times import MAX_NS, MIN_NS, format_duration, format_seconds, format_timestamp, parse_duration
-from kroasync.cel.times import parse_timestamp as parse_time
+from kroasync.cel.parse.literals import bytes_value, string_value
+from kroasync.cel.parse.parser import parse
+from kroasync.cel.run.operations import equal, less
+from kroasync.cel.run.times import MAX_NS, MIN_NS, format_duration, format_seconds, format_timestamp, parse_duration
+from kroasync.cel.run.times import parse_timestamp as parse_time
 from kroasync.cel.types import DYN
 from kroasync.cel.values import INT_MAX, INT_MIN, Duration, Timestamp
 from tests.unit.cel.printer import quote, quote_bytes, same, unparse

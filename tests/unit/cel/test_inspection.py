@@ -3,7 +3,7 @@
 import pytest
 
 from kroasync.cel import Env, inspect
-from kroasync.cel.inspection import read_paths
+from kroasync.cel.check.inspection import read_paths
 
 ENV = Env()
 KNOWN = {"schema", "each", "runtime", "random", "configs", "instances", "pods", "deployment", "json", "i"}

@@ -2,7 +2,6 @@
 
 import pytest
 
-from kroasync.cel.compiler import Program
 from kroasync.cel.decls import Library, Overload
 from kroasync.cel.env import Env
 from kroasync.cel.errors import EvalError, OverloadError, RangeError, ValueError_
@@ -24,6 +23,7 @@ from kroasync.cel.lib import (
     url,
 )
 from kroasync.cel.lib import hash as digests
+from kroasync.cel.run.compiler import Program
 
 ENV = Env(libraries=ALL_LIBRARIES)
 LIBRARIES = (

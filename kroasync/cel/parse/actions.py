@@ -8,9 +8,10 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
-from kroasync.cel import literals, macros, syntax
-from kroasync.cel.builder import Builder
+from kroasync.cel import syntax
 from kroasync.cel.errors import Span
+from kroasync.cel.parse import literals, macros
+from kroasync.cel.parse.builder import Builder
 from kroasync.cel.syntax import (
     SPINE_OPERATORS,
     Call,

@@ -11,11 +11,12 @@ from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from kroasync.cel import syntax
+from kroasync.cel.check.literal_checks import literal_fault, shown
+from kroasync.cel.check.reads import find_reads
+from kroasync.cel.check.scopes import Scope
+from kroasync.cel.check.unify import Substitution, bounded
 from kroasync.cel.decls import Declarations, Overload, Signature, parse_signature
 from kroasync.cel.errors import CheckError, Issue, TooLargeError
-from kroasync.cel.literal_checks import literal_fault, shown
-from kroasync.cel.reads import find_reads
-from kroasync.cel.scopes import Scope
 from kroasync.cel.syntax import (
     NO_LIMIT,
     Ast,
@@ -47,7 +48,6 @@ from kroasync.cel.types import (
     optional_of,
     type_of,
 )
-from kroasync.cel.unify import Substitution, bounded
 from kroasync.cel.values import UInt
 
 

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
-from kroasync.cel import times, types
+from kroasync.cel import types
 from kroasync.cel.budget import CHARS_PER_STEP
 from kroasync.cel.decls import Budget
 from kroasync.cel.errors import ValueError_
+from kroasync.cel.run import times
 from kroasync.cel.types import Type
 from kroasync.cel.values import Optional
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from kroasync.cel.decls import Budget, Impl, Overload
 from kroasync.cel.errors import OverloadError
-from kroasync.cel.operations import type_name
+from kroasync.cel.run.operations import type_name
 from kroasync.cel.types import Type
 from kroasync.cel.values import SIZED, TYPE_OF, from_key, size_of
 

@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from kroasync.cel import syntax
+from kroasync.cel.check.reads import outermost
 from kroasync.cel.decls import Declarations
-from kroasync.cel.reads import outermost
 from kroasync.cel.syntax import Ast, Call, Ident, Index, Literal, Macro, Node, Select
 
 # An index or key that is not constant, in a path.

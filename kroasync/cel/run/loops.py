@@ -13,8 +13,8 @@ from typing import Any, Final, TypeAlias
 from kroasync.cel.budget import ABSORBED, COMPARED_PER_STEP
 from kroasync.cel.decls import Budget
 from kroasync.cel.errors import BudgetError, EvalError, OverloadError, Span, ValueError_
-from kroasync.cel.lifting import Lift
-from kroasync.cel.operations import FIXED, ORDERED, TEXTS, key_text, type_name
+from kroasync.cel.run.lifting import Lift
+from kroasync.cel.run.operations import FIXED, ORDERED, TEXTS, key_text, type_name
 from kroasync.cel.values import NONE, Optional, map_keys, to_key
 
 _Frame: TypeAlias = list[Any]

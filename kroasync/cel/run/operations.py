@@ -7,7 +7,6 @@ on types it is not defined for raises OverloadError.
 import math
 from typing import Any, Final, NoReturn
 
-from kroasync.cel import times
 from kroasync.cel.budget import CHARS_PER_STEP, COMPARED_PER_STEP, ITEMS_PER_STEP, SEARCHED_PER_STEP
 from kroasync.cel.decls import Budget
 from kroasync.cel.errors import (
@@ -19,6 +18,7 @@ from kroasync.cel.errors import (
     RangeError,
     ValueError_,
 )
+from kroasync.cel.run import times
 from kroasync.cel.values import (
     INT_MAX,
     INT_MIN,

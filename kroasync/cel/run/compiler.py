@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
-from kroasync.cel import listtypes, operations, syntax
+from kroasync.cel import syntax
 from kroasync.cel.budget import ABSORBED, CHARS_PER_STEP, COMPARED_PER_STEP, DEFAULT_BUDGET, Meter
 from kroasync.cel.decls import Budget, Declarations, Overload
-from kroasync.cel.dispatch import no_matching, resolve
 from kroasync.cel.errors import (
     BudgetError,
     CheckError,
@@ -26,10 +25,11 @@ from kroasync.cel.errors import (
     UnboundError,
     ValueError_,
 )
-from kroasync.cel.inspection import read_paths
-from kroasync.cel.lifting import Lift, lift_for
-from kroasync.cel.loops import LoopCode, compile_loop
-from kroasync.cel.operations import FIXED, KEYS, no_overload, same_text
+from kroasync.cel.run import listtypes, operations
+from kroasync.cel.run.dispatch import no_matching, resolve
+from kroasync.cel.run.lifting import Lift, lift_for
+from kroasync.cel.run.loops import LoopCode, compile_loop
+from kroasync.cel.run.operations import FIXED, KEYS, no_overload, same_text
 from kroasync.cel.syntax import (
     Ast,
     Call,
@@ -73,11 +73,11 @@ class Program:
 
     __slots__ = ("_code", "_slots", "ast", "reads", "result_type")
 
-    def __init__(self, ast: Ast, env: Declarations, code: Code, slots: int, checked: Checked | None) -> None:
+    def __init__(self, ast: Ast, code: Code, slots: int, result_type: Type, reads: frozenset[tuple[str, ...]]) -> None:
         self.ast = ast
-        self.result_type: Type = checked.result_type if checked else DYN
+        self.result_type = result_type
         # Field paths that the expression may read; see Checked.reads.
-        self.reads: frozenset[tuple[str, ...]] = checked.reads if checked else read_paths(ast, env.is_function)
+        self.reads = reads
         self._code = code
         # The frame beyond variables and meter.
         self._slots = [None] * slots
@@ -100,7 +100,7 @@ class Program:
             raise BudgetError("evaluation is nested too deeply") from None
 
 
-def compile_program(ast: Ast, env: Declarations, checked: Checked | None) -> Program:
+def compile_program(ast: Ast, env: Declarations, checked: Checked | None, reads: frozenset[tuple[str, ...]]) -> Program:
     """Closures for a tree; raises CheckError if the Python stack has no room for its depth."""
     compiler = _Compiler(env, checked)
     try:
@@ -108,7 +108,8 @@ def compile_program(ast: Ast, env: Declarations, checked: Checked | None) -> Pro
     except RecursionError:
         raise CheckError(ast.source, (Issue(syntax.TOO_DEEP, ast.root.span),)) from None
     steps = compiler.weight // _WEIGHT_PER_STEP
-    return Program(ast, env, code if steps <= _FREE_STEPS else _priced(code, steps), compiler.slots, checked)
+    code = code if steps <= _FREE_STEPS else _priced(code, steps)
+    return Program(ast, code, compiler.slots, checked.result_type if checked else DYN, reads)
 
 
 def _priced(code: Code, steps: int) -> Code:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
-from kroasync.cel.builder import Builder
 from kroasync.cel.errors import Span
+from kroasync.cel.parse.builder import Builder
 from kroasync.cel.syntax import (
     CONDITION_KEYS,
     NEW_CONDITION,

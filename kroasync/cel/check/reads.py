@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from kroasync.cel import syntax
-from kroasync.cel.scopes import Scope
+from kroasync.cel.check.scopes import Scope
 from kroasync.cel.syntax import Call, Ident, Index, Literal, Macro, Node, Select
 from kroasync.cel.types import Type, TypeProvider
 

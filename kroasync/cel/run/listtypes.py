@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from kroasync.cel.budget import COMPARED_PER_STEP
 from kroasync.cel.decls import Budget
-from kroasync.cel.operations import PLAIN, add, contains, equal, type_name
+from kroasync.cel.run.operations import PLAIN, add, contains, equal, type_name
 from kroasync.cel.values import size_of
 
 _Equality: TypeAlias = Callable[[Any, Any, Budget], bool]

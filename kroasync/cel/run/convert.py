@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable
 from types import MappingProxyType
 from typing import Any, Final
 
-from kroasync.cel import times
 from kroasync.cel.budget import CHARS_PER_STEP
 from kroasync.cel.decls import Budget
 from kroasync.cel.errors import ConversionError
-from kroasync.cel.operations import type_name
+from kroasync.cel.run import times
+from kroasync.cel.run.operations import type_name
 from kroasync.cel.values import INT_MAX, OMIT, BoolKey, Duration, Optional, Timestamp, UInt
 
 # Deeper values are refused: the JSON reader of an API server stops at 10,000, Python's stack earlier.

@@ -3,7 +3,8 @@
 The grammar is the file cel.lark of cel-python, extended by EXTENSION (optional syntax, backticks, trailing commas) and
 with its terminals replaced where they differ from the specification. Lark turns it into LALR(1) tables. The tables are
 package data, because importing Lark and building them takes a quarter of a second; they carry a digest of the grammar,
-and when the installed cel-python has another one, they are built afresh. `python -m kroasync.cel.tables` writes them.
+and when the installed cel-python has another one, they are built afresh. `python -m kroasync.cel.parse.tables` writes
+them.
 
 The loop over the tables is our own: no recursion, and one pass from characters to nodes.
 """
@@ -16,9 +17,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from kroasync.cel.actions import ACTIONS
-from kroasync.cel.builder import Builder
 from kroasync.cel.errors import Issue, ParseError
+from kroasync.cel.parse.actions import ACTIONS
+from kroasync.cel.parse.builder import Builder
 from kroasync.cel.syntax import MAX_CODE_POINTS, MAX_DEPTH, TOO_DEEP, Ast
 
 EXTENSION: Final = r"""
