@@ -1,13 +1,17 @@
-"""The Common Expression Language: the only door to it.
+"""The Common Expression Language: the door to it.
 
     env = Env(variables={"schema": object_type("schema")}, types=provider)
     program = env.program("schema.spec.replicas > 1")
     program.evaluate({"schema": {...}})
 
+Two vocabularies are doors of their own, `cel.types` and `cel.syntax`. An import contract keeps the rest inside.
 Pure: no I/O beyond the package's own data, no clock, no global state. Inputs are plain JSON data and are never changed.
 """
 
+from kroasync.cel.budget import Meter
 from kroasync.cel.check.inspection import Inspection, inspect
+from kroasync.cel.check.reads import outermost
+from kroasync.cel.check.unify import fits
 from kroasync.cel.decls import Library, MacroDoc, Overload
 from kroasync.cel.env import Env
 from kroasync.cel.errors import (
@@ -51,6 +55,7 @@ __all__ = [
     "Issue",
     "Library",
     "MacroDoc",
+    "Meter",
     "NoSuchFieldError",
     "NoSuchKeyError",
     "Optional",
@@ -65,6 +70,8 @@ __all__ = [
     "TypeProvider",
     "UnboundError",
     "ValueError_",
+    "fits",
     "inspect",
+    "outermost",
     "to_json",
 ]

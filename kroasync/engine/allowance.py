@@ -8,8 +8,7 @@ shell says when a pass is tired.
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
-from kroasync.cel import BudgetError, to_json
-from kroasync.cel.budget import Meter
+from kroasync.cel import BudgetError, Meter, to_json
 
 # One evaluation: at most about 150 ms; 500 by 500 small comparisons, or a list of half a million numbers.
 EVALUATION_STEPS: Final = 300_000

@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from kroasync.cel import CelError, Env
+from kroasync.cel import NONE, CelError, Env
 from kroasync.cel.lib import ALL_LIBRARIES
 from kroasync.cel.types import DYN
-from kroasync.cel.values import NONE
 from kroasync.model.manifests import load
 
 ROOT = Path(__file__).parents[2]
