@@ -8,8 +8,7 @@ Two vocabularies are doors of their own, `cel.types` and `cel.syntax`. An import
 Pure: no I/O beyond the package's own data, no clock, no global state. Inputs are plain JSON data and are never changed.
 """
 
-from kroasync.cel.budget import Meter
-from kroasync.cel.check.inspection import Inspection, inspect
+from kroasync.cel.check.mentions import Mentions, find_mentions
 from kroasync.cel.check.reads import outermost
 from kroasync.cel.check.unify import fits
 from kroasync.cel.decls import Library, MacroDoc, Overload
@@ -32,9 +31,10 @@ from kroasync.cel.errors import (
     UnboundError,
     ValueError_,
 )
+from kroasync.cel.meter import Meter
 from kroasync.cel.run.compiler import Program
-from kroasync.cel.run.convert import to_json
-from kroasync.cel.syntax import Ast, Checked
+from kroasync.cel.run.json_form import to_json
+from kroasync.cel.syntax import Ast, CheckedAst
 from kroasync.cel.types import Type, TypeProvider
 from kroasync.cel.values import NONE, OMIT, Condition, Optional
 
@@ -45,16 +45,16 @@ __all__ = [
     "BudgetError",
     "CelError",
     "CheckError",
-    "Checked",
+    "CheckedAst",
     "Condition",
     "ConversionError",
     "Env",
     "EvalError",
     "IndexError_",
-    "Inspection",
     "Issue",
     "Library",
     "MacroDoc",
+    "Mentions",
     "Meter",
     "NoSuchFieldError",
     "NoSuchKeyError",
@@ -70,8 +70,8 @@ __all__ = [
     "TypeProvider",
     "UnboundError",
     "ValueError_",
+    "find_mentions",
     "fits",
-    "inspect",
     "outermost",
     "to_json",
 ]

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from kroasync.cel.check.inspection import read_paths
+from kroasync.cel.check.mentions import read_paths
 from kroasync.cel.decls import Library, Overload
 from kroasync.cel.parse.parser import parse
 from kroasync.cel.run.compiler import Program, compile_program
-from kroasync.cel.syntax import MAX_CODE_POINTS, NO_LIMIT, Ast, Checked
+from kroasync.cel.syntax import MAX_CODE_POINTS, NO_LIMIT, Ast, CheckedAst
 from kroasync.cel.types import Type, TypeProvider
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -86,15 +86,15 @@ class Env:
         """The syntax tree; raises ParseError, TooLargeError beyond `max_nodes`."""
         return parse(text, max_nodes=max_nodes)
 
-    def check(self, ast: Ast, *, max_work: int = NO_LIMIT) -> Checked:
+    def check(self, ast: Ast, *, max_work: int = NO_LIMIT) -> CheckedAst:
         """Types of all nodes; raises CheckError with every issue, TooLargeError beyond `max_work` types."""
         from kroasync.cel.check import checker
 
         return checker.check(ast, self, max_work=max_work)
 
-    def program(self, expression: str | Ast | Checked, *, check: bool = True) -> Program:
+    def program(self, expression: str | Ast | CheckedAst, *, check: bool = True) -> Program:
         """Compile; raises ParseError or CheckError. Without `check` all types are found out at run time."""
-        if isinstance(expression, Checked):
+        if isinstance(expression, CheckedAst):
             return compile_program(expression.ast, self, expression, expression.reads)
         ast = parse(expression) if isinstance(expression, str) else expression
         if check:

@@ -1,6 +1,6 @@
 """What one pass over an instance may compute, and when it should let others run.
 
-Steps are those of `kroasync.cel.budget`: about half a microsecond each at most. A single evaluation is never
+Steps are those of `kroasync.cel.meter`: about half a microsecond each at most. A single evaluation is never
 interrupted, so its budget is also how long a pass can keep everything else waiting. The engine knows no clock: the
 shell says when a pass is tired.
 """

@@ -13,12 +13,12 @@ from kroasync.cel.lib import (
     json,
     k8s_lists,
     k8s_regex,
+    kro_runtime,
     list_edits,
     maps,
     omit,
     quantity,
     random,
-    runtime,
     semver,
     url,
 )
@@ -41,7 +41,7 @@ LIBRARIES = (
     maps.LIBRARY,
     list_edits.LIBRARY,
     omit.LIBRARY,
-    runtime.LIBRARY,
+    kro_runtime.LIBRARY,
 )
 OVERLOADS = [overload for library in LIBRARIES for overload in library.overloads]
 
