@@ -14,7 +14,7 @@ PRINTED_BY: Mapping[str, str] = {
     "docs/cel.md": "kroasync.cel.reference",
     "docs/metrics.md": "kroasync.metrics",
     "docs/settings.md": "kroasync.settings",
-    "kroasync/cel/grammar.json": "kroasync.cel.tables",
+    "kroasync/cel/parse/grammar.json": "kroasync.cel.parse.tables",
 }
 
 

@@ -1,14 +1,16 @@
-"""The Common Expression Language: the only door to it.
+"""The Common Expression Language: the door to it.
 
     env = Env(variables={"schema": object_type("schema")}, types=provider)
     program = env.program("schema.spec.replicas > 1")
     program.evaluate({"schema": {...}})
 
+Two vocabularies are doors of their own, `cel.types` and `cel.syntax`. An import contract keeps the rest inside.
 Pure: no I/O beyond the package's own data, no clock, no global state. Inputs are plain JSON data and are never changed.
 """
 
-from kroasync.cel.compiler import Program
-from kroasync.cel.convert import to_json
+from kroasync.cel.check.mentions import Mentions, find_mentions
+from kroasync.cel.check.reads import outermost
+from kroasync.cel.check.unify import fits
 from kroasync.cel.decls import Library, MacroDoc, Overload
 from kroasync.cel.env import Env
 from kroasync.cel.errors import (
@@ -29,8 +31,10 @@ from kroasync.cel.errors import (
     UnboundError,
     ValueError_,
 )
-from kroasync.cel.inspection import Inspection, inspect
-from kroasync.cel.syntax import Ast, Checked
+from kroasync.cel.meter import Meter
+from kroasync.cel.run.compiler import Program
+from kroasync.cel.run.json_form import to_json
+from kroasync.cel.syntax import Ast, CheckedAst
 from kroasync.cel.types import Type, TypeProvider
 from kroasync.cel.values import NONE, OMIT, Condition, Optional
 
@@ -41,16 +45,17 @@ __all__ = [
     "BudgetError",
     "CelError",
     "CheckError",
-    "Checked",
+    "CheckedAst",
     "Condition",
     "ConversionError",
     "Env",
     "EvalError",
     "IndexError_",
-    "Inspection",
     "Issue",
     "Library",
     "MacroDoc",
+    "Mentions",
+    "Meter",
     "NoSuchFieldError",
     "NoSuchKeyError",
     "Optional",
@@ -65,6 +70,8 @@ __all__ = [
     "TypeProvider",
     "UnboundError",
     "ValueError_",
-    "inspect",
+    "find_mentions",
+    "fits",
+    "outermost",
     "to_json",
 ]

@@ -22,25 +22,12 @@ from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from kroasync.cel import types
-from kroasync.cel.budget import CHARS_PER_STEP
+from kroasync.cel.meter import CHARS_PER_STEP
 from kroasync.cel.types import Type, TypeProvider
 
 Impl: TypeAlias = Callable[..., Any]
 # What a call of a function costs at least, in eighths of a step; any other node of the tree costs 1.
 CALL_WEIGHT: Final = 4
-
-
-class Budget(Protocol):
-    """What a metered implementation receives."""
-
-    def spend(self, steps: int) -> None:
-        """Take steps from what is left; BudgetError when nothing is."""
-
-    def take(self, key: Any) -> Any:
-        """What this evaluation has at hand for a key, or None."""
-
-    def keep(self, key: Any, made: Any) -> None:
-        """Have something at hand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +44,7 @@ class Overload:
     signature: str = ""
     # Libraries that kro does not register (math, sets, regex, format): offered as extras, marked in the reference.
     extra: bool = False
-    # True if `impl` counts its work: it is called with a keyword `budget` (a Budget).
+    # True if `impl` counts its work: it is called with a keyword `budget` (a Meter).
     metered: bool = False
     # How many characters, bytes or elements of its arguments it reads in one step, if it is not metered; 0: it does not
     # look at them.
@@ -66,8 +53,8 @@ class Overload:
     weight: int = CALL_WEIGHT
 
 
-class Declarations(Protocol):
-    """What checker, compiler and inspection ask of an environment; `env.Env` is one."""
+class Environment(Protocol):
+    """What checking and compiling ask of an environment; `env.Env` is one."""
 
     @property
     def functions(self) -> Mapping[str, tuple[Overload, ...]]:

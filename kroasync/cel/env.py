@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from kroasync.cel.compiler import Program, compile_program
+from kroasync.cel.check.mentions import read_paths
 from kroasync.cel.decls import Library, Overload
-from kroasync.cel.parser import parse
-from kroasync.cel.syntax import MAX_CODE_POINTS, NO_LIMIT, Ast, Checked
+from kroasync.cel.parse.parser import parse
+from kroasync.cel.run.compiler import Program, compile_program
+from kroasync.cel.syntax import MAX_CODE_POINTS, NO_LIMIT, Ast, CheckedAst
 from kroasync.cel.types import Type, TypeProvider
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -85,18 +86,20 @@ class Env:
         """The syntax tree; raises ParseError, TooLargeError beyond `max_nodes`."""
         return parse(text, max_nodes=max_nodes)
 
-    def check(self, ast: Ast, *, max_work: int = NO_LIMIT) -> Checked:
+    def check(self, ast: Ast, *, max_work: int = NO_LIMIT) -> CheckedAst:
         """Types of all nodes; raises CheckError with every issue, TooLargeError beyond `max_work` types."""
-        from kroasync.cel import checker
+        from kroasync.cel.check import checker
 
         return checker.check(ast, self, max_work=max_work)
 
-    def program(self, expression: str | Ast | Checked, *, check: bool = True) -> Program:
+    def program(self, expression: str | Ast | CheckedAst, *, check: bool = True) -> Program:
         """Compile; raises ParseError or CheckError. Without `check` all types are found out at run time."""
-        if isinstance(expression, Checked):
-            return compile_program(expression.ast, self, expression)
+        if isinstance(expression, CheckedAst):
+            return compile_program(expression.ast, self, expression, expression.reads)
         ast = parse(expression) if isinstance(expression, str) else expression
-        return compile_program(ast, self, self.check(ast) if check else None)
+        if check:
+            return self.program(self.check(ast))
+        return compile_program(ast, self, None, read_paths(ast, self.is_function))
 
     def is_function(self, name: str) -> bool:
         """True if a global function (or one in a namespace) of this name exists."""

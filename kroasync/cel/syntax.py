@@ -1,7 +1,7 @@
 """The syntax tree of an expression: frozen nodes with ids and spans, macros already expanded.
 
-Ids are unique within one Ast and index side tables such as `Checked.types`. `span` is (start, end) in characters of the
-source; `at` is where an error about the node points (an operator's sign, a call's parenthesis, a selection's dot).
+Ids are unique within one Ast and index side tables such as `CheckedAst.types`. `span` is (start, end) in characters of
+the source; `at` is where an error about the node points (an operator's sign, a call's parenthesis, a selection's dot).
 Nodes compare by identity. A chain of `&&` or of `||` is one Call with all its operands; other binary operators lean
 left without limit, so visitors walk `spine(node)` in a loop. Every other nesting is at most MAX_DEPTH deep.
 """
@@ -123,7 +123,7 @@ class ListLit:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Entry:
+class MapEntry:
     """One `key: value` of a map, or `?key: value`."""
 
     id: int
@@ -141,7 +141,7 @@ class MapLit:
     id: int
     span: Span
     at: int
-    entries: tuple[Entry, ...]
+    entries: tuple[MapEntry, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -211,7 +211,7 @@ class Ast:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Checked:
+class CheckedAst:
     """A type-checked expression.
 
     `types` has the type of every node (by id; macro variables are in `variables`). `overloads` has the overloads of a

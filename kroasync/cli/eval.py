@@ -133,8 +133,7 @@ def _as_text(program: "Program", value: Any) -> str:
 
 def _report(error: Exception, source: str) -> None:
     """Every fault with its line and a caret, on standard error."""
-    from kroasync.cel import CheckError, EvalError, ParseError
-    from kroasync.cel.errors import Issue
+    from kroasync.cel import CheckError, EvalError, Issue, ParseError
 
     issues: Sequence[Issue] = ()
     if isinstance(error, ParseError | CheckError):

@@ -1,6 +1,6 @@
 """What one pass over an instance may compute, and when it should let others run.
 
-Steps are those of `kroasync.cel.budget`: about half a microsecond each at most. A single evaluation is never
+Steps are those of `kroasync.cel.meter`: about half a microsecond each at most. A single evaluation is never
 interrupted, so its budget is also how long a pass can keep everything else waiting. The engine knows no clock: the
 shell says when a pass is tired.
 """
@@ -8,8 +8,7 @@ shell says when a pass is tired.
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
-from kroasync.cel import BudgetError, to_json
-from kroasync.cel.budget import Meter
+from kroasync.cel import BudgetError, Meter, to_json
 
 # One evaluation: at most about 150 ms; 500 by 500 small comparisons, or a list of half a million numbers.
 EVALUATION_STEPS: Final = 300_000

@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kroasync.cel import OMIT, BudgetError, CelError, EvalError, PendingError, Program
+from kroasync.cel import OMIT, BudgetError, CelError, EvalError, Optional, PendingError, Program
 from kroasync.cel import syntax as ast
-from kroasync.cel.values import Optional
 from kroasync.engine.allowance import Allowance
 from kroasync.graph.nodes import Expression
 

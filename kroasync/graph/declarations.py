@@ -7,8 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from kroasync.cel import Env, Program
-from kroasync.cel.reads import outermost
+from kroasync.cel import Env, Program, outermost
 from kroasync.cel.types import DYN, Type, list_of
 from kroasync.graph import checks
 from kroasync.graph.budget import Budget

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from kroasync.cel import Ast, CheckError, Env, Inspection, ParseError, Program, TooLargeError, inspect
+from kroasync.cel import Ast, CheckError, Env, Mentions, ParseError, Program, TooLargeError, find_mentions
 from kroasync.cel.syntax import NEW_CONDITION, Call, Ident, qualified_name, walk
 from kroasync.cel.types import Type
 from kroasync.graph.budget import (
@@ -36,7 +36,7 @@ class Parsed:
 
     source: Source
     ast: Ast
-    inspection: Inspection
+    mentions: Mentions
     # Known names it uses, in order of discovery; `runtime` for kro's functions of that name too.
     names: tuple[str, ...]
 
@@ -48,7 +48,7 @@ class Expressions:
         self._env = env
         self._known = set(known)
         self._budget = budget
-        self._parsed: dict[str, tuple[Ast, Inspection, tuple[str, ...]] | ParseError] = {}
+        self._parsed: dict[str, tuple[Ast, Mentions, tuple[str, ...]] | ParseError] = {}
         # What else than the environment of the definition an expression uses is part of the key.
         self._programs: dict[tuple[str, tuple[tuple[str, Type], ...]], Program | CheckError] = {}
 
@@ -65,8 +65,8 @@ class Expressions:
             else:
                 size = ast.size
                 yield from self._spent(size)
-                inspection = inspect(ast, self._known, self._env)
-                found = ast, inspection, _names(ast, inspection)
+                mentions = find_mentions(ast, self._known, self._env)
+                found = ast, mentions, _names(ast, mentions)
             self._parsed[source.cel] = found
             self._budget.spend("nodes in expressions", size, MAX_NODES, path)
             yield from self._spent(size)
@@ -76,7 +76,7 @@ class Expressions:
             prefix = f"{what}: failed to inspect expression: parse error: "
             report_issues(found, source, report, "expression-syntax", prefix, path)
             return None
-        return Parsed(source=source, ast=found[0], inspection=found[1], names=found[2])
+        return Parsed(source=source, ast=found[0], mentions=found[1], names=found[2])
 
     def compile(
         self, parsed: Parsed, variables: Mapping[str, Type], report: Report, path: Path, *, what: str
@@ -112,10 +112,10 @@ class Expressions:
             yield
 
 
-def _names(ast: Ast, inspection: Inspection) -> tuple[str, ...]:
+def _names(ast: Ast, mentions: Mentions) -> tuple[str, ...]:
     first: dict[str, int] = {}
     for node in walk(ast.root):
-        if isinstance(node, Ident) and node.name in inspection.references:
+        if isinstance(node, Ident) and node.name in mentions.references:
             first[node.name] = min(node.span[0], first.get(node.name, node.span[0]))
         elif isinstance(node, Call) and qualified_name(node) in _RUNTIME_FUNCTIONS:
             first[RUNTIME] = min(node.span[0], first.get(RUNTIME, node.span[0]))

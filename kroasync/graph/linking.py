@@ -101,7 +101,7 @@ def _check_identity(entry: Entry, fields: Iterable[tuple[FieldSource, Parsed]], 
         if not isinstance(name, str):
             continue
         used.setdefault(name, set()).update(parsed.names)
-        if parsed.inspection.uses_omit and declared.allow_omit and _is_required(name, entry, declared):
+        if parsed.mentions.uses_omit and declared.allow_omit and _is_required(name, entry, declared):
             where = paths.build(field.path)
             text = f'resource "{entry.id}": omit() cannot be used at path "{where}"'
             declared.report.add(

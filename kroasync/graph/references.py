@@ -56,7 +56,7 @@ class Scope:
         return name in self.local or (name in self.allowed and name != self.excluded)
 
     def _faults(self, parsed: Parsed, report: Report) -> Iterator[tuple[str, str, str | None]]:
-        found = parsed.inspection
+        found = parsed.mentions
         unknown = []
         for name in (*parsed.names, *found.unknown_identifiers):
             special = None if self._has(name) else self._special(name)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
+from kroasync.cel import fits
 from kroasync.cel.syntax import NO_LIMIT
 from kroasync.cel.types import (
     BOOL,
@@ -28,7 +29,6 @@ from kroasync.cel.types import (
     map_of,
     object_type,
 )
-from kroasync.cel.unify import Substitution
 
 Schema: TypeAlias = Mapping[str, Any]
 
@@ -253,7 +253,7 @@ def assignable(output: Type | None, expected: Type | None, provider: TypeProvide
     """
     if output is None or expected is None:
         return f"nil type(s): output={output or '<nil>'}, expected={expected or '<nil>'}"
-    if Substitution().assignable(output, expected):
+    if fits(output, expected):
         return None
     return _Compatibility(provider).cause(output, expected)
 

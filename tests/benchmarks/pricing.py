@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from kroasync.cel import Env, EvalError
-from kroasync.cel.budget import Meter
 from kroasync.cel.decls import Overload
 from kroasync.cel.lib import ALL_LIBRARIES, cidr, format, ip, quantity, semver, url
+from kroasync.cel.meter import Meter
 from kroasync.cel.types import STRING, Type
 from kroasync.cel.values import Condition, Duration, Optional, Timestamp, UInt
 from kroasync.engine.allowance import EVALUATION_STEPS

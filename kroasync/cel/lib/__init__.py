@@ -14,6 +14,7 @@ from kroasync.cel.lib import (
     json,
     k8s_lists,
     k8s_regex,
+    kro_runtime,
     list_edits,
     lists,
     maps,
@@ -23,7 +24,6 @@ from kroasync.cel.lib import (
     quantity,
     random,
     regex,
-    runtime,
     semver,
     sets,
     std,
@@ -53,7 +53,7 @@ KRO_LIBRARIES: Final[tuple[Library, ...]] = (
     hash.LIBRARY,
     list_edits.LIBRARY,
     omit.LIBRARY,
-    runtime.LIBRARY,
+    kro_runtime.LIBRARY,
 )
 # Those, and what cel-go and Kubernetes have beyond.
 ALL_LIBRARIES: Final[tuple[Library, ...]] = (

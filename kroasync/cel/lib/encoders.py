@@ -8,15 +8,15 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any, Final
 
-from kroasync.cel import times
-from kroasync.cel.budget import CHARS_PER_STEP
-from kroasync.cel.conversions import positional, shortest
-from kroasync.cel.convert import MAX_NESTING
-from kroasync.cel.decls import Budget, LibraryBuilder
+from kroasync.cel.decls import LibraryBuilder
 from kroasync.cel.errors import ValueError_
 from kroasync.cel.lib.texts import escaped_as_go
-from kroasync.cel.loops import in_order
-from kroasync.cel.operations import type_name
+from kroasync.cel.meter import CHARS_PER_STEP, Meter
+from kroasync.cel.run import times
+from kroasync.cel.run.conversions import positional, shortest
+from kroasync.cel.run.json_form import MAX_NESTING
+from kroasync.cel.run.loops import in_order
+from kroasync.cel.run.operations import type_name
 from kroasync.cel.values import Duration, Optional, Timestamp, UInt, from_key, size_of
 
 # Characters that are escaped in one step.
@@ -51,11 +51,11 @@ def _decode(text: str) -> bytes:
     doc="Compact JSON, keys sorted. Integers beyond 2^53 become strings, bytes base64.",
     metered=True,
 )
-def _json_encode(value: Any, *, budget: Budget) -> str:
+def _json_encode(value: Any, *, budget: Meter) -> str:
     return _json(value, budget, 0)
 
 
-def _json(value: Any, budget: Budget, depth: int) -> str:
+def _json(value: Any, budget: Meter, depth: int) -> str:
     budget.spend(4)
     if depth > MAX_NESTING:
         raise ValueError_("json.encode: value is nested too deeply")
@@ -83,13 +83,13 @@ def _json(value: Any, budget: Budget, depth: int) -> str:
     return encode(value)
 
 
-def _joined(start: str, parts: list[str], end: str, budget: Budget) -> str:
+def _joined(start: str, parts: list[str], end: str, budget: Meter) -> str:
     # Every level of nesting copies what is inside.
     budget.spend(sum(map(len, parts)) // CHARS_PER_STEP)
     return f"{start}{','.join(parts)}{end}"
 
 
-def _key(key: str, budget: Budget) -> str:
+def _key(key: str, budget: Meter) -> str:
     budget.spend(2 + len(key) // _ENCODED_PER_STEP)
     return _text(key)
 

@@ -10,12 +10,13 @@ import math
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
-from kroasync.cel.decls import Budget, LibraryBuilder
+from kroasync.cel.decls import LibraryBuilder
 from kroasync.cel.errors import ValueError_
 from kroasync.cel.lib.texts import escaped_as_go, without_surrogates
-from kroasync.cel.loops import in_order
-from kroasync.cel.operations import type_name
-from kroasync.cel.times import format_duration, format_timestamp
+from kroasync.cel.meter import Meter
+from kroasync.cel.run.loops import in_order
+from kroasync.cel.run.operations import type_name
+from kroasync.cel.run.times import format_duration, format_timestamp
 from kroasync.cel.values import Duration, Optional, Timestamp, UInt, from_key, size_of
 
 _MAX_DEPTH: Final = 500
@@ -36,7 +37,7 @@ _library = LibraryBuilder("json", doc="JSON text to values and back.")
     doc="The value of a JSON text. All numbers are doubles.",
     metered=True,
 )
-def _unmarshal(text: str, *, budget: Budget) -> Any:
+def _unmarshal(text: str, *, budget: Meter) -> Any:
     budget.spend(_DECODING + len(text) // _DECODED_PER_STEP)
     try:
         value = json.loads(text, parse_int=_number, parse_float=_number, parse_constant=_constant)
@@ -83,13 +84,13 @@ def _without_surrogates(value: Any) -> Any:
     doc="The JSON text of a value; bytes as base64, whole doubles without fraction.",
     metered=True,
 )
-def _marshal(value: Any, *, budget: Budget) -> str:
+def _marshal(value: Any, *, budget: Meter) -> str:
     parts: list[str] = []
     _write(value, parts.append, budget, 0)
     return "".join(parts)
 
 
-def _write(value: Any, write: Callable[[str], object], budget: Budget, depth: int) -> None:
+def _write(value: Any, write: Callable[[str], object], budget: Meter, depth: int) -> None:
     budget.spend(4)
     if depth > _MAX_DEPTH:
         raise ValueError_("json.marshal failed to encode value: nested too deeply")
@@ -109,7 +110,7 @@ def _write(value: Any, write: Callable[[str], object], budget: Budget, depth: in
         write(_scalar(value))
 
 
-def _write_map(value: dict[Any, Any], write: Callable[[str], object], budget: Budget, depth: int) -> None:
+def _write_map(value: dict[Any, Any], write: Callable[[str], object], budget: Meter, depth: int) -> None:
     for key in value:
         if type(key) is not str:
             kind = type_name(from_key(key))

@@ -5,9 +5,10 @@ from functools import reduce
 from itertools import pairwise
 from typing import Any, Final
 
-from kroasync.cel.decls import Budget, LibraryBuilder
+from kroasync.cel.decls import LibraryBuilder
 from kroasync.cel.errors import ValueError_
-from kroasync.cel.operations import add, equal, greater, less
+from kroasync.cel.meter import Meter
+from kroasync.cel.run.operations import add, equal, greater, less
 from kroasync.cel.values import Duration, UInt
 
 # Element types that can be compared, with three ordered values of each.
@@ -39,20 +40,20 @@ _COMPARING: Final = 2
 _library = LibraryBuilder("k8s lists", doc="Order, sums, extremes and positions in lists.")
 
 
-def _is_sorted(values: list[Any], *, budget: Budget) -> bool:
+def _is_sorted(values: list[Any], *, budget: Meter) -> bool:
     budget.spend(_COMPARING * (2 + len(values)))
     return not any(greater(a, b, budget) for a, b in pairwise(values))
 
 
-def _smallest(values: list[Any], *, budget: Budget) -> Any:
+def _smallest(values: list[Any], *, budget: Meter) -> Any:
     return _best("min", values, budget, lambda best, value: greater(best, value, budget))
 
 
-def _largest(values: list[Any], *, budget: Budget) -> Any:
+def _largest(values: list[Any], *, budget: Meter) -> Any:
     return _best("max", values, budget, lambda best, value: less(best, value, budget))
 
 
-def _best(name: str, values: list[Any], budget: Budget, is_worse: Callable[[Any, Any], bool]) -> Any:
+def _best(name: str, values: list[Any], budget: Meter, is_worse: Callable[[Any, Any], bool]) -> Any:
     budget.spend(_COMPARING * (2 + len(values)))
     if not values:
         raise ValueError_(f"{name} called on empty list")
@@ -64,7 +65,7 @@ def _best(name: str, values: list[Any], budget: Budget, is_worse: Callable[[Any,
 
 
 def _sum_from(zero: Any) -> Callable[..., Any]:
-    def total(values: list[Any], *, budget: Budget) -> Any:
+    def total(values: list[Any], *, budget: Meter) -> Any:
         budget.spend(_COMPARING * (2 + len(values)))
         return reduce(add, values) if values else zero
 
@@ -107,7 +108,7 @@ for _type, (_low, _middle, _high) in _COMPARABLE.items():
     doc="Position of the first element that is equal, or -1.",
     metered=True,
 )
-def _index_of(values: list[Any], item: Any, *, budget: Budget) -> int:
+def _index_of(values: list[Any], item: Any, *, budget: Meter) -> int:
     for position, value in enumerate(values):
         budget.spend(1)
         if equal(value, item, budget):
@@ -121,7 +122,7 @@ def _index_of(values: list[Any], item: Any, *, budget: Budget) -> int:
     doc="Position of the last element that is equal, or -1.",
     metered=True,
 )
-def _last_index_of(values: list[Any], item: Any, *, budget: Budget) -> int:
+def _last_index_of(values: list[Any], item: Any, *, budget: Meter) -> int:
     for position in range(len(values) - 1, -1, -1):
         budget.spend(1)
         if equal(values[position], item, budget):

@@ -2,8 +2,9 @@
 
 from typing import Final
 
-from kroasync.cel.decls import Budget, LibraryBuilder
+from kroasync.cel.decls import LibraryBuilder
 from kroasync.cel.lib.regex import compiled
+from kroasync.cel.meter import Meter
 
 _library = LibraryBuilder("k8s regex", doc="Parts of a text that match a regular expression.")
 
@@ -14,7 +15,7 @@ _library = LibraryBuilder("k8s regex", doc="Parts of a text that match a regular
     doc="The first match, or ''.",
     metered=True,
 )
-def _find(text: str, pattern: str, *, budget: Budget) -> str:
+def _find(text: str, pattern: str, *, budget: Meter) -> str:
     match = compiled(pattern, budget).search(text, budget)
     return "" if match is None else str(match.group().decode())
 
@@ -25,7 +26,7 @@ def _find(text: str, pattern: str, *, budget: Budget) -> str:
     doc="All matches.",
     metered=True,
 )
-def _find_all(text: str, pattern: str, *, budget: Budget) -> list[str]:
+def _find_all(text: str, pattern: str, *, budget: Meter) -> list[str]:
     return _find_some(text, pattern, -1, budget=budget)
 
 
@@ -35,7 +36,7 @@ def _find_all(text: str, pattern: str, *, budget: Budget) -> list[str]:
     doc="At most that many matches; all of them if the number is negative.",
     metered=True,
 )
-def _find_some(text: str, pattern: str, limit: int, *, budget: Budget) -> list[str]:
+def _find_some(text: str, pattern: str, limit: int, *, budget: Meter) -> list[str]:
     found: list[str] = []
     for match in compiled(pattern, budget).finditer(text, budget):
         if len(found) == limit:

@@ -5,8 +5,9 @@ An index out of bounds is an error of the author here, never data that is not th
 
 from typing import Any, Final
 
-from kroasync.cel.decls import Budget, LibraryBuilder
+from kroasync.cel.decls import LibraryBuilder
 from kroasync.cel.errors import ValueError_
+from kroasync.cel.meter import Meter
 
 _library = LibraryBuilder("list edits", doc="Lists with one element changed.")
 
@@ -17,7 +18,7 @@ _library = LibraryBuilder("list edits", doc="Lists with one element changed.")
     doc="The list with one element replaced.",
     metered=True,
 )
-def _set(values: list[Any], index: int, value: Any, *, budget: Budget) -> list[Any]:
+def _set(values: list[Any], index: int, value: Any, *, budget: Meter) -> list[Any]:
     _require("setAtIndex", index, len(values), f"[0, {len(values)})")
     budget.spend(4 + len(values))
     return [*values[:index], value, *values[index + 1 :]]
@@ -29,7 +30,7 @@ def _set(values: list[Any], index: int, value: Any, *, budget: Budget) -> list[A
     doc="The list with an element put in before an index, or at the end.",
     metered=True,
 )
-def _insert(values: list[Any], index: int, value: Any, *, budget: Budget) -> list[Any]:
+def _insert(values: list[Any], index: int, value: Any, *, budget: Meter) -> list[Any]:
     _require("insertAtIndex", index, len(values) + 1, f"[0, {len(values)}]")
     budget.spend(4 + len(values))
     return [*values[:index], value, *values[index:]]
@@ -41,7 +42,7 @@ def _insert(values: list[Any], index: int, value: Any, *, budget: Budget) -> lis
     doc="The list without one element.",
     metered=True,
 )
-def _remove(values: list[Any], index: int, *, budget: Budget) -> list[Any]:
+def _remove(values: list[Any], index: int, *, budget: Meter) -> list[Any]:
     _require("removeAtIndex", index, len(values), f"[0, {len(values)})")
     budget.spend(4 + len(values))
     return [*values[:index], *values[index + 1 :]]

@@ -2,11 +2,11 @@
 
 from typing import Any, Final
 
-from kroasync.cel.budget import COMPARED_PER_STEP
-from kroasync.cel.decls import Budget, LibraryBuilder
+from kroasync.cel.decls import LibraryBuilder
 from kroasync.cel.errors import ValueError_
-from kroasync.cel.loops import sorted_positions
-from kroasync.cel.operations import TEXTS, contains
+from kroasync.cel.meter import COMPARED_PER_STEP, Meter
+from kroasync.cel.run.loops import sorted_positions
+from kroasync.cel.run.operations import TEXTS, contains
 from kroasync.cel.values import UInt, to_key
 
 _library = LibraryBuilder("lists", doc="Functions on lists.")
@@ -25,7 +25,7 @@ _HASHABLE: Final = frozenset((str, int, UInt, bool, bytes))
     doc="At most 1,000,000.",
     metered=True,
 )
-def _range(count: int, *, budget: Budget) -> list[int]:
+def _range(count: int, *, budget: Meter) -> list[int]:
     if count < 0:
         raise ValueError_(f"lists.range: size must not be negative, got {count}", value=count)
     if count > MAX_RANGE:
@@ -41,7 +41,7 @@ def _range(count: int, *, budget: Budget) -> list[int]:
     doc="From a position up to, without, another.",
     metered=True,
 )
-def _slice(values: list[Any], start: int, end: int, *, budget: Budget) -> list[Any]:
+def _slice(values: list[Any], start: int, end: int, *, budget: Meter) -> list[Any]:
     if start < 0 or end < 0:
         raise ValueError_(f"cannot slice({start}, {end}), negative indexes not supported", value=start)
     if start > end:
@@ -59,7 +59,7 @@ def _slice(values: list[Any], start: int, end: int, *, budget: Budget) -> list[A
     doc="So many levels of lists in lists.",
     metered=True,
 )
-def _flatten(values: list[Any], depth: int = 1, *, budget: Budget) -> list[Any]:
+def _flatten(values: list[Any], depth: int = 1, *, budget: Meter) -> list[Any]:
     if depth < 0:
         raise ValueError_("level must be non-negative", value=depth)
     flat: list[Any] = []
@@ -89,7 +89,7 @@ def _flatten(values: list[Any], depth: int = 1, *, budget: Budget) -> list[Any]:
 )
 @fn("list(string).sort() list(string)", example="['b', 'a'].sort() == ['a', 'b']", metered=True)
 @fn("list(bytes).sort() list(bytes)", example="[b'b', b'a'].sort() == [b'a', b'b']", metered=True)
-def _sort(values: list[Any], *, budget: Budget) -> list[Any]:
+def _sort(values: list[Any], *, budget: Meter) -> list[Any]:
     budget.spend(4 + len(values))
     return [values[place] for place in sorted_positions(values, budget)]
 
@@ -107,7 +107,7 @@ _library.macro(
     doc="First of equal ones.",
     metered=True,
 )
-def _distinct(values: list[Any], *, budget: Budget) -> list[Any]:
+def _distinct(values: list[Any], *, budget: Meter) -> list[Any]:
     budget.spend(len(values))
     seen: set[Any] = set()
     others: list[Any] = []

@@ -2,8 +2,9 @@
 
 from typing import Any, Final
 
-from kroasync.cel.decls import Budget, LibraryBuilder
+from kroasync.cel.decls import LibraryBuilder
 from kroasync.cel.errors import OverloadError
+from kroasync.cel.meter import Meter
 
 _library = LibraryBuilder("maps", doc="Merging maps.")
 
@@ -14,7 +15,7 @@ _library = LibraryBuilder("maps", doc="Merging maps.")
     doc="The entries of both; the argument's win. Keys and values of both have the same types.",
     metered=True,
 )
-def _merge(left: dict[Any, Any], right: dict[Any, Any], *, budget: Budget) -> dict[Any, Any]:
+def _merge(left: dict[Any, Any], right: dict[Any, Any], *, budget: Meter) -> dict[Any, Any]:
     budget.spend(len(left) + len(right))
     return {**left, **right}
 
@@ -25,7 +26,7 @@ def _merge(left: dict[Any, Any], right: dict[Any, Any], *, budget: Budget) -> di
     doc="Maps merged at every depth; lists and scalars of the argument replace the receiver's.",
     metered=True,
 )
-def _deep_merge(left: Any, right: Any, *, budget: Budget) -> dict[Any, Any]:
+def _deep_merge(left: Any, right: Any, *, budget: Meter) -> dict[Any, Any]:
     if type(left) is not dict or type(right) is not dict:
         raise OverloadError("no such overload: deepMerge takes two maps")
     budget.spend(len(left) + len(right))

@@ -4,10 +4,10 @@ import math
 from collections.abc import Callable
 from typing import Any, Final
 
-from kroasync.cel.conversions import int_in_range
 from kroasync.cel.decls import LibraryBuilder
 from kroasync.cel.errors import OverloadError, ValueError_
-from kroasync.cel.operations import greater, less, type_name
+from kroasync.cel.run.conversions import int_in_range
+from kroasync.cel.run.operations import greater, less, type_name
 from kroasync.cel.values import UINT_MAX, UInt
 
 _library = LibraryBuilder("math", doc="Functions on numbers.", extra=True, weight=8, rate=1)

@@ -2,10 +2,11 @@
 
 from typing import Any, Final
 
-from kroasync.cel import times, types
+from kroasync.cel import types
 from kroasync.cel.decls import LibraryBuilder
 from kroasync.cel.errors import OverloadError, ValueError_
-from kroasync.cel.operations import type_name
+from kroasync.cel.run import times
+from kroasync.cel.run.operations import type_name
 from kroasync.cel.values import NONE, Duration, Optional, Timestamp, UInt
 
 _library = LibraryBuilder(

@@ -6,9 +6,9 @@ They come from the SHA-256 of the seed, read four bytes (strings) or eight bytes
 import hashlib
 from typing import Final
 
-from kroasync.cel.budget import CHARS_PER_STEP
-from kroasync.cel.decls import Budget, LibraryBuilder
+from kroasync.cel.decls import LibraryBuilder
 from kroasync.cel.errors import ValueError_
+from kroasync.cel.meter import CHARS_PER_STEP, Meter
 
 _ALPHABET: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -21,7 +21,7 @@ _library = LibraryBuilder("random", doc="Values derived from a seed.")
     doc="A text of that many lower-case letters and digits. It repeats after eight characters, as in kro.",
     metered=True,
 )
-def _seeded_string(length: int, seed: str, *, budget: Budget) -> str:
+def _seeded_string(length: int, seed: str, *, budget: Meter) -> str:
     if length <= 0:
         raise ValueError_("random.seededString length must be positive")
     budget.spend(16 + length + len(seed) // CHARS_PER_STEP)

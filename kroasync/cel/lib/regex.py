@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Final
 
-from kroasync.cel.budget import CHARS_PER_STEP
-from kroasync.cel.decls import Budget, LibraryBuilder
+from kroasync.cel.decls import LibraryBuilder
 from kroasync.cel.errors import ValueError_
+from kroasync.cel.meter import CHARS_PER_STEP, Meter
 from kroasync.cel.values import NONE, Optional
 
 _library = LibraryBuilder("regex", doc="Extracting and replacing by regular expressions.", extra=True)
@@ -47,13 +47,13 @@ class Pattern:
         # Instructions of its programs, forwards and backwards.
         self.size: int = max(compiled.programsize, compiled.reverseprogramsize)
 
-    def search(self, text: str, budget: Budget) -> Any:
+    def search(self, text: str, budget: Meter) -> Any:
         """The first match or None; groups are bytes."""
         data = _utf8(text)
         budget.spend(self._price(len(data)))
         return self._compiled.search(data)
 
-    def finditer(self, text: str, budget: Budget) -> Iterator[Any]:
+    def finditer(self, text: str, budget: Meter) -> Iterator[Any]:
         """The matches from left to right, as Go finds them: no empty one right behind the match before it."""
         data = _utf8(text)
         budget.spend(self._price(len(data)))
@@ -97,7 +97,7 @@ def _not_unicode() -> ValueError_:
     return ValueError_("text is not valid Unicode")
 
 
-def compiled(pattern: str, budget: Budget) -> Pattern:
+def compiled(pattern: str, budget: Meter) -> Pattern:
     """A compiled pattern; raises ValueError_."""
     found: Pattern | None = budget.take(pattern)
     if found is not None:
@@ -143,7 +143,7 @@ def _capture(match: Any) -> str | None:
     return None if found is None else found.decode()
 
 
-def _single_group(pattern: str, budget: Budget) -> Pattern:
+def _single_group(pattern: str, budget: Meter) -> Pattern:
     engine = compiled(pattern, budget)
     if engine.groups > 1:
         raise ValueError_(f"regular expression has more than one capturing group: {pattern!r:.200}", value=pattern)
@@ -156,7 +156,7 @@ def _single_group(pattern: str, budget: Budget) -> Pattern:
     doc="The first match, or its capturing group if there is one; none if nothing matches.",
     metered=True,
 )
-def _extract(text: str, pattern: str, *, budget: Budget) -> Optional:
+def _extract(text: str, pattern: str, *, budget: Meter) -> Optional:
     match = _single_group(pattern, budget).search(text, budget)
     found = None if match is None else _capture(match)
     return NONE if found is None else Optional(found)
@@ -168,7 +168,7 @@ def _extract(text: str, pattern: str, *, budget: Budget) -> Optional:
     doc="Every match, or the capturing group of each.",
     metered=True,
 )
-def _extract_all(text: str, pattern: str, *, budget: Budget) -> list[str]:
+def _extract_all(text: str, pattern: str, *, budget: Meter) -> list[str]:
     found = []
     for match in _single_group(pattern, budget).finditer(text, budget):
         part = _capture(match)
@@ -189,7 +189,7 @@ def _extract_all(text: str, pattern: str, *, budget: Budget) -> list[str]:
     doc="At most so many; a negative number means all.",
     metered=True,
 )
-def _replace(text: str, pattern: str, replacement: str, count: int = -1, *, budget: Budget) -> str:
+def _replace(text: str, pattern: str, replacement: str, count: int = -1, *, budget: Meter) -> str:
     engine = compiled(pattern, budget)
     budget.spend(len(replacement) // 2)
     template = _template(replacement, engine.groups)

@@ -6,8 +6,7 @@ the end it always may, so that is done by looking for the reverse from the start
 
 from typing import Final
 
-from kroasync.cel.budget import CHARS_PER_STEP
-from kroasync.cel.decls import Budget
+from kroasync.cel.meter import CHARS_PER_STEP, Meter
 
 # From this length of the text on the search is linear (CPython, Objects/stringlib/fastsearch.h).
 _LINEAR_FROM: Final = 30_000
@@ -15,7 +14,7 @@ _LINEAR_FROM: Final = 30_000
 _COMPARED_PER_STEP: Final = 512
 
 
-def spend_search(size: int, part: str, budget: Budget) -> None:
+def spend_search(size: int, part: str, budget: Meter) -> None:
     """Pay for finding or counting a part in a text of some size."""
     wanted = len(part)
     steps = (size + wanted) // CHARS_PER_STEP

@@ -6,11 +6,12 @@ The rows of the operators serve the checker and the reference; the compiler has 
 import operator
 from typing import Any, Final
 
-from kroasync.cel import conversions, operations, times, types
-from kroasync.cel.budget import COMPARED_PER_STEP
-from kroasync.cel.decls import Budget, LibraryBuilder
+from kroasync.cel import types
+from kroasync.cel.decls import LibraryBuilder
 from kroasync.cel.lib.regex import compiled
 from kroasync.cel.lib.searching import spend_search
+from kroasync.cel.meter import COMPARED_PER_STEP, Meter
+from kroasync.cel.run import conversions, operations, times
 from kroasync.cel.values import Duration, Timestamp, TypeValue, UInt, type_of_value
 
 _library = LibraryBuilder(
@@ -248,7 +249,7 @@ fn("uint(string) uint", example="uint('1') == 1u", weight=_NUMBER)(conversions.u
 
 
 @fn("string.contains(string) bool", example="'tacocat'.contains('coca')", metered=True)
-def _contains(text: str, part: str, *, budget: Budget) -> bool:
+def _contains(text: str, part: str, *, budget: Meter) -> bool:
     spend_search(len(text), part, budget)
     return part in text
 
@@ -270,7 +271,7 @@ def _ends_with(text: str, part: str) -> bool:
     metered=True,
 )
 @fn("matches(string, string) bool", example="matches('tacocat', '^t.*t$')", metered=True)
-def _matches(text: str, pattern: str, *, budget: Budget) -> bool:
+def _matches(text: str, pattern: str, *, budget: Meter) -> bool:
     return compiled(pattern, budget).search(text, budget) is not None
 
 
@@ -293,9 +294,7 @@ def _getters() -> None:
     }
     for name, (part, shift, in_utc, in_zone, doc) in parts.items():
 
-        def get(
-            timestamp: Timestamp, zone: str = "UTC", *, budget: Budget, part: str = part, shift: int = shift
-        ) -> int:
+        def get(timestamp: Timestamp, zone: str = "UTC", *, budget: Meter, part: str = part, shift: int = shift) -> int:
             value: int = getattr(times.civil(timestamp, zone, budget), part)
             return value + shift
 
@@ -324,7 +323,7 @@ _getters()
     metered=True,
     weight=_CIVIL,
 )
-def _milliseconds(timestamp: Timestamp, zone: str = "UTC", *, budget: Budget) -> int:
+def _milliseconds(timestamp: Timestamp, zone: str = "UTC", *, budget: Meter) -> int:
     return times.civil(timestamp, zone, budget).ns // 1_000_000
 
 

@@ -2,13 +2,13 @@
 
 from typing import Any, Final
 
-from kroasync.cel.budget import CHARS_PER_STEP
-from kroasync.cel.decls import Budget, LibraryBuilder
+from kroasync.cel.decls import LibraryBuilder
 from kroasync.cel.errors import OverloadError, ValueError_
-from kroasync.cel.lib.formatting import format_text
+from kroasync.cel.lib.printf import format_text
 from kroasync.cel.lib.searching import last_position, spend_search
 from kroasync.cel.lib.texts import without_surrogates
-from kroasync.cel.operations import type_name
+from kroasync.cel.meter import CHARS_PER_STEP, Meter
+from kroasync.cel.run.operations import type_name
 
 _library = LibraryBuilder("strings", doc="Functions on strings.", weight=12)
 fn = _library.fn
@@ -52,7 +52,7 @@ def _char_at(text: str, position: int) -> str:
     doc="From a position on.",
     metered=True,
 )
-def _index_of(text: str, part: str, start: int = 0, *, budget: Budget) -> int:
+def _index_of(text: str, part: str, start: int = 0, *, budget: Meter) -> int:
     if start < 0:
         raise _out_of_range(start)
     spend_search(max(len(text) - start, 0), part, budget)
@@ -71,7 +71,7 @@ def _index_of(text: str, part: str, start: int = 0, *, budget: Budget) -> int:
     doc="At that position or before.",
     metered=True,
 )
-def _last_index_of(text: str, part: str, start: int | None = None, *, budget: Budget) -> int:
+def _last_index_of(text: str, part: str, start: int | None = None, *, budget: Meter) -> int:
     # Twice, for the text is looked through once to see whether there is anything.
     spend_search(2 * len(text), part, budget)
     spend_search(len(text), part, budget)
@@ -89,7 +89,7 @@ def _last_index_of(text: str, part: str, start: int | None = None, *, budget: Bu
 
 @fn("list(string).join() string", example="['a', 'b'].join() == 'ab'", metered=True)
 @fn("list(string).join(string) string", example="['a', 'b'].join('-') == 'a-b'", metered=True)
-def _join(parts: list[Any], separator: str = "", *, budget: Budget) -> str:
+def _join(parts: list[Any], separator: str = "", *, budget: Meter) -> str:
     try:
         size = sum(map(len, parts)) + len(parts) * len(separator)
         budget.spend(2 + len(parts) // 8 + size // CHARS_PER_STEP)
@@ -126,7 +126,7 @@ def _upper_ascii(text: str) -> str:
     doc="At most so many; a negative number means all.",
     metered=True,
 )
-def _replace(text: str, old: str, new: str, count: int = -1, *, budget: Budget) -> str:
+def _replace(text: str, old: str, new: str, count: int = -1, *, budget: Meter) -> str:
     spend_search(len(text), old, budget)
     places = text.count(old) if count < 0 else min(count, text.count(old))
     spend_search(len(text), old, budget)
@@ -141,7 +141,7 @@ def _replace(text: str, old: str, new: str, count: int = -1, *, budget: Budget) 
     doc="At most so many parts; none for 0, all for a negative number.",
     metered=True,
 )
-def _split(text: str, separator: str, count: int = -1, *, budget: Budget) -> list[str]:
+def _split(text: str, separator: str, count: int = -1, *, budget: Meter) -> list[str]:
     budget.spend(3)
     if count == 0:
         return []

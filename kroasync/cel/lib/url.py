@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 from urllib.parse import unquote_to_bytes
 
-from kroasync.cel.decls import Budget, LibraryBuilder
+from kroasync.cel.decls import LibraryBuilder
 from kroasync.cel.errors import ValueError_
 from kroasync.cel.lib.ip import quoted
+from kroasync.cel.meter import Meter
 from kroasync.cel.types import Type, opaque
 
 URL: Final = opaque("kubernetes.URL")
@@ -321,7 +322,7 @@ def _get_escaped_path(url: ParsedURL) -> str:
     doc="The values of every query key, in order; malformed pairs are left out.",
     metered=True,
 )
-def _get_query(url: ParsedURL, *, budget: Budget) -> dict[str, list[str]]:
+def _get_query(url: ParsedURL, *, budget: Meter) -> dict[str, list[str]]:
     budget.spend(len(url.query) // _CHARS_PER_STEP + _PAIR * url.query.count("&"))
     values: dict[str, list[str]] = {}
     for pair in url.query.split("&"):

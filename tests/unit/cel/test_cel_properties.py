@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from kroasync.cel import CelError, CheckError, ConversionError, Env, EvalError, ParseError, to_json
 from kroasync.cel.lib import ALL_LIBRARIES
-from kroasync.cel.operations import equal, less
-from kroasync.cel.parser import parse
-from kroasync.cel.printer import same, unparse
-from kroasync.cel.times import MAX_NS, MIN_NS, format_duration, format_seconds, format_timestamp, parse_duration
-from kroasync.cel.times import parse_timestamp as parse_time
+from kroasync.cel.parse.literals import bytes_value, string_value
+from kroasync.cel.parse.parser import parse
+from kroasync.cel.run.operations import equal, less
+from kroasync.cel.run.times import MAX_NS, MIN_NS, format_duration, format_seconds, format_timestamp, parse_duration
+from kroasync.cel.run.times import parse_timestamp as parse_time
 from kroasync.cel.types import DYN
 from kroasync.cel.values import INT_MAX, INT_MIN, Duration, Timestamp
+from tests.unit.cel.printer import quote, quote_bytes, same, unparse
 
 ENV = Env(libraries=ALL_LIBRARIES, variables={"x": DYN, "y": DYN})
 DATA: dict[str, Any] = {
@@ -184,7 +185,5 @@ def test_durations_come_back_from_text(ns: int) -> None:
 @QUICK
 @given(st.text(), st.binary())
 def test_literals_come_back_from_text(text: str, data: bytes) -> None:
-    from kroasync.cel.literals import bytes_value, quote, quote_bytes, string_value
-
     assert string_value(quote(text)) == text
     assert bytes_value(quote_bytes(data)) == data

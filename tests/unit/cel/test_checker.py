@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from kroasync.cel.checker import MAX_ISSUES
+from kroasync.cel.check.checker import MAX_ISSUES
 from kroasync.cel.env import Env
 from kroasync.cel.errors import CheckError, ParseError
 from kroasync.cel.lib import ALL_LIBRARIES

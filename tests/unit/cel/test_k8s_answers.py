@@ -13,7 +13,7 @@ import pytest
 from kroasync.cel.env import Env
 from kroasync.cel.errors import CheckError, EvalError
 from kroasync.cel.lib import ALL_LIBRARIES
-from kroasync.cel.times import format_seconds, format_timestamp
+from kroasync.cel.run.times import format_seconds, format_timestamp
 from kroasync.cel.values import Duration, Optional, Timestamp, UInt
 
 DATA = Path(__file__).parents[2] / "data" / "cel" / "kubernetes-answers.jsonl"

@@ -2,7 +2,6 @@
 
 import pytest
 
-from kroasync.cel.compiler import Program
 from kroasync.cel.decls import Library, Overload
 from kroasync.cel.env import Env
 from kroasync.cel.errors import EvalError, OverloadError, RangeError, ValueError_
@@ -14,16 +13,17 @@ from kroasync.cel.lib import (
     json,
     k8s_lists,
     k8s_regex,
+    kro_runtime,
     list_edits,
     maps,
     omit,
     quantity,
     random,
-    runtime,
     semver,
     url,
 )
 from kroasync.cel.lib import hash as digests
+from kroasync.cel.run.compiler import Program
 
 ENV = Env(libraries=ALL_LIBRARIES)
 LIBRARIES = (
@@ -41,7 +41,7 @@ LIBRARIES = (
     maps.LIBRARY,
     list_edits.LIBRARY,
     omit.LIBRARY,
-    runtime.LIBRARY,
+    kro_runtime.LIBRARY,
 )
 OVERLOADS = [overload for library in LIBRARIES for overload in library.overloads]
 

@@ -5,7 +5,7 @@ import tracemalloc
 import pytest
 
 from kroasync.cel import BudgetError, ConversionError, Env, EvalError, to_json
-from kroasync.cel.budget import Meter
+from kroasync.cel.meter import Meter
 from kroasync.cel.types import DOUBLE, DYN, list_of
 from kroasync.engine.allowance import EVALUATION_STEPS
 

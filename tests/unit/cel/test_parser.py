@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from kroasync.cel import Env, ParseError, parser, tables
-from kroasync.cel.parser import parse
-from kroasync.cel.printer import same, unparse
+from kroasync.cel import Env, ParseError
+from kroasync.cel.parse import parser, tables
+from kroasync.cel.parse.parser import parse
 from kroasync.cel.syntax import MAX_CODE_POINTS, Call, Index, ListLit, Literal, Macro, MapLit, Node, Select, spine
+from tests.unit.cel.printer import same, unparse
 
 ROOT = Path(__file__).parents[3]
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from kroasync.cel import OMIT, Env
-from kroasync.cel.values import NONE, Optional
+from kroasync.cel import NONE, OMIT, Env, Optional
 from kroasync.engine.scope import Compiled, Scope, truth, without_omitted
 from kroasync.graph.nodes import Expression
 

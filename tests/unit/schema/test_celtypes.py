@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kroasync.cel.env import Env
+from kroasync.cel import Env
 from kroasync.cel.types import (
     BOOL,
     BYTES,

@@ -3,19 +3,17 @@
 The former is a macro; it becomes a call of `@runtime.newCondition` with type, status, reason and message.
 """
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Final
 
-from kroasync.cel.decls import Budget, LibraryBuilder
+from kroasync.cel.decls import LibraryBuilder
 from kroasync.cel.errors import ValueError_
-from kroasync.cel.operations import equal
+from kroasync.cel.meter import Meter
+from kroasync.cel.run.operations import equal
 from kroasync.cel.syntax import CONDITION_KEYS, NEW_CONDITION
-from kroasync.cel.types import STRING, Type, object_type
+from kroasync.cel.types import object_type
 from kroasync.cel.values import Condition
 
 CONDITION: Final = object_type("kro.run.Condition")
-CONDITION_FIELDS: Final[Mapping[str, Type]] = MappingProxyType(dict.fromkeys(CONDITION_KEYS, STRING))
 STATUSES: Final = ("True", "False", "Unknown")
 
 _library = LibraryBuilder(
@@ -48,7 +46,7 @@ def _new_condition(type: str, status: str, reason: str, message: str) -> Conditi
     metered=True,
     weight=16,
 )
-def _condition(subject: Any, type: str, *, budget: Budget) -> Condition:
+def _condition(subject: Any, type: str, *, budget: Meter) -> Condition:
     status = subject.get("status") if isinstance(subject, dict) else None
     conditions = status.get("conditions") if isinstance(status, dict) else None
     for condition in conditions if isinstance(conditions, list) else ():

@@ -11,18 +11,18 @@ from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from kroasync.cel import syntax
-from kroasync.cel.scopes import Scope
+from kroasync.cel.check.bound_names import BoundNames
 from kroasync.cel.syntax import Call, Ident, Index, Literal, Macro, Node, Select
 from kroasync.cel.types import Type, TypeProvider
 
-Path: TypeAlias = tuple[str, ...]
-Paths: TypeAlias = tuple[Path, ...]
+ReadPath: TypeAlias = tuple[str, ...]
+ReadPaths: TypeAlias = tuple[ReadPath, ...]
 
 ANY: Final = "*"
 # An expression that may be one of more places than this is read as a whole at once.
 _MAX_PATHS: Final = 16
 # Methods whose result is (part of) the receiver or an argument, with what they add to the path.
-_TRANSPARENT: Final[Mapping[str, Path]] = MappingProxyType(
+_TRANSPARENT: Final[Mapping[str, ReadPath]] = MappingProxyType(
     {"value": (), "orValue": (), "or": (), "first": (ANY,), "last": (ANY,), "unwrapOpt": ()}
 )
 # Macros that name one value; their result is that of the body.
@@ -37,16 +37,16 @@ def find_reads(
     variables: Container[str],
     qualified: Mapping[int, str],
     provider: TypeProvider | None,
-) -> frozenset[Path]:
+) -> frozenset[ReadPath]:
     """The paths read; none of them is below another. `qualified` has the nodes that are dotted names."""
     reader = _Reader(types, variables, qualified, provider)
     reader.use(root)
     return outermost(reader.paths)
 
 
-def outermost(paths: Iterable[Path]) -> frozenset[Path]:
+def outermost(paths: Iterable[ReadPath]) -> frozenset[ReadPath]:
     """The paths that are not below another one."""
-    found: list[Path] = []
+    found: list[ReadPath] = []
     # In this order a path comes right before those below it.
     for path in sorted(paths):
         if not found or path[: len(found[-1])] != found[-1]:
@@ -62,19 +62,19 @@ class _Reader:
         qualified: Mapping[int, str],
         provider: TypeProvider | None,
     ) -> None:
-        self.paths: set[Path] = set()
+        self.paths: set[ReadPath] = set()
         self._types = types
         self._variables = variables
         self._qualified = qualified
         self._provider = provider
-        self._scope: Scope[Paths] = Scope()
+        self._scope: BoundNames[ReadPaths] = BoundNames()
 
     def use(self, node: Node) -> None:
         """The node's whole value is needed."""
         found = self.places(node)
         self.paths.update(found)
 
-    def places(self, node: Node) -> Paths:
+    def places(self, node: Node) -> ReadPaths:
         """Where in the data a value comes from, () if computed; what computing it needs is recorded."""
         found = _PLACES.get(type(node), _Reader._computed)(self, node)
         if len(found) > _MAX_PATHS:
@@ -82,24 +82,24 @@ class _Reader:
             return ()
         return found
 
-    def _computed(self, node: Node) -> Paths:
+    def _computed(self, node: Node) -> ReadPaths:
         for child in syntax.children(node):
             found = self.places(child)
             self.paths.update(found)
         return ()
 
-    def _ident(self, node: Ident) -> Paths:
+    def _ident(self, node: Ident) -> ReadPaths:
         if not node.absolute:
             local = self._scope.find(node.name)
             if local is not None:
                 return local
         return self._root(node.name)
 
-    def _root(self, name: str) -> Paths:
+    def _root(self, name: str) -> ReadPaths:
         """A variable; names of types are no data."""
         return ((name,),) if name in self._variables else ()
 
-    def _select(self, node: Select) -> Paths:
+    def _select(self, node: Select) -> ReadPaths:
         if node.id in self._qualified:
             return self._root(self._qualified[node.id])
         key = self._key(node)
@@ -117,7 +117,7 @@ class _Reader:
             return self._provider.key_of(operand.name, node.field)
         return node.field
 
-    def _index(self, node: Index) -> Paths:
+    def _index(self, node: Index) -> ReadPaths:
         key = ANY
         if isinstance(node.index, Literal) and isinstance(node.index.value, str):
             key = node.index.value
@@ -125,7 +125,7 @@ class _Reader:
             self.use(node.index)
         return tuple((*path, key) for path in self.places(node.operand))
 
-    def _call(self, node: Call) -> Paths:
+    def _call(self, node: Call) -> ReadPaths:
         if node.function in syntax.SPINE_OPERATORS:
             return self._spine(node)
         if node.function == syntax.CONDITIONAL:
@@ -149,7 +149,7 @@ class _Reader:
             found += self.places(arg)
         return found
 
-    def _spine(self, node: Call) -> Paths:
+    def _spine(self, node: Call) -> ReadPaths:
         calls = syntax.spine(node)
         self.use(calls[0].args[0])
         for call in calls:
@@ -157,7 +157,7 @@ class _Reader:
             self.paths.update(found)
         return ()
 
-    def _macro(self, node: Macro) -> Paths:
+    def _macro(self, node: Macro) -> ReadPaths:
         range_ = self.places(node.range)
         elements = range_ if node.kind in _NAMING else tuple((*path, ANY) for path in range_)
         if not self._iterates_elements(node):
@@ -186,10 +186,10 @@ class _Reader:
         """
         return len(node.variables) == 2 or node.kind in _NAMING or self._types[node.range.id].kind != "map"
 
-    def _touches(self, path: Path, body: Paths) -> bool:
+    def _touches(self, path: ReadPath, body: ReadPaths) -> bool:
         return any(other[: len(path)] == path for other in (*self.paths, *body))
 
-    def _within(self, node: Macro, bound: tuple[Paths, ...]) -> Paths:
+    def _within(self, node: Macro, bound: tuple[ReadPaths, ...]) -> ReadPaths:
         outer = self._scope
         self._scope = outer.enter(zip(node.variables, bound, strict=True))
         if node.condition is not None:
@@ -203,7 +203,7 @@ def _is_selection(node: Node) -> bool:
     return isinstance(node, Macro) and node.kind in ("filter", "sortBy")
 
 
-_PLACES: Final[Mapping[type, Callable[[_Reader, Any], Paths]]] = MappingProxyType(
+_PLACES: Final[Mapping[type, Callable[[_Reader, Any], ReadPaths]]] = MappingProxyType(
     {
         Ident: _Reader._ident,
         Select: _Reader._select,

@@ -11,16 +11,17 @@ from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from kroasync.cel import syntax
-from kroasync.cel.decls import Declarations, Overload, Signature, parse_signature
+from kroasync.cel.check.bound_names import BoundNames
+from kroasync.cel.check.literal_checks import literal_fault, shown
+from kroasync.cel.check.reads import find_reads
+from kroasync.cel.check.unify import Substitution, bounded
+from kroasync.cel.decls import Environment, Overload, Signature, parse_signature
 from kroasync.cel.errors import CheckError, Issue, TooLargeError
-from kroasync.cel.literal_checks import literal_fault, shown
-from kroasync.cel.reads import find_reads
-from kroasync.cel.scopes import Scope
 from kroasync.cel.syntax import (
     NO_LIMIT,
     Ast,
     Call,
-    Checked,
+    CheckedAst,
     Ident,
     Index,
     ListLit,
@@ -47,11 +48,10 @@ from kroasync.cel.types import (
     optional_of,
     type_of,
 )
-from kroasync.cel.unify import Substitution, bounded
 from kroasync.cel.values import UInt
 
 
-def check(ast: Ast, env: Declarations, *, max_work: int = NO_LIMIT) -> Checked:
+def check(ast: Ast, env: Environment, *, max_work: int = NO_LIMIT) -> CheckedAst:
     """Types of all nodes; raises CheckError with every issue.
 
     Checking stops with TooLargeError when it has looked at more than `max_work` types, their parts counted: some ten a
@@ -67,14 +67,14 @@ def check(ast: Ast, env: Declarations, *, max_work: int = NO_LIMIT) -> Checked:
         raise CheckError(ast.source, (issue,)) from None
 
 
-def _result(ast: Ast, env: Declarations, checker: "_Checker") -> Checked:
+def _result(ast: Ast, env: Environment, checker: "_Checker") -> CheckedAst:
     if checker.issues:
         issues = sorted(checker.issues, key=lambda issue: issue.span)
         raise CheckError(ast.source, tuple(issues))
     final = checker.finals()
     types = {id_: final(type_) for id_, type_ in checker.types.items()}
     variables = {id_: tuple(map(final, bound)) for id_, bound in checker.variables.items()}
-    return Checked(
+    return CheckedAst(
         ast=ast,
         types=types,
         result_type=types[ast.root.id],
@@ -128,7 +128,7 @@ _Candidate: TypeAlias = Overload | Signature
 
 
 class _Checker:
-    def __init__(self, env: Declarations, source: str, max_work: int) -> None:
+    def __init__(self, env: Environment, source: str, max_work: int) -> None:
         self.env = env
         self.issues: list[Issue] = []
         self.types: dict[int, Type] = {}
@@ -137,7 +137,7 @@ class _Checker:
         self.functions: set[str] = set()
         # Selections that are one dotted name and calls whose receiver is a namespace: the name by node id.
         self.qualified: dict[int, str] = {}
-        self._scope: Scope[Type] = Scope()
+        self._scope: BoundNames[Type] = BoundNames()
         self._unify = Substitution()
         self._dotted_roots = env.dotted_roots
         self._source = source
@@ -174,7 +174,7 @@ class _Checker:
 
     # Issues
 
-    def _issue(self, node: "Node | syntax.Entry", message: str, suggestion: str | None = None) -> Type:
+    def _issue(self, node: "Node | syntax.MapEntry", message: str, suggestion: str | None = None) -> Type:
         if len(self.issues) < MAX_ISSUES:
             self.issues.append(Issue(message, (node.at, max(node.at + 1, node.span[1])), suggestion))
         return ERROR

@@ -7,9 +7,6 @@ on types it is not defined for raises OverloadError.
 import math
 from typing import Any, Final, NoReturn
 
-from kroasync.cel import times
-from kroasync.cel.budget import CHARS_PER_STEP, COMPARED_PER_STEP, ITEMS_PER_STEP, SEARCHED_PER_STEP
-from kroasync.cel.decls import Budget
 from kroasync.cel.errors import (
     EvalError,
     IndexError_,
@@ -19,6 +16,8 @@ from kroasync.cel.errors import (
     RangeError,
     ValueError_,
 )
+from kroasync.cel.meter import CHARS_PER_STEP, COMPARED_PER_STEP, ITEMS_PER_STEP, SEARCHED_PER_STEP, Meter
+from kroasync.cel.run import times
 from kroasync.cel.values import (
     INT_MAX,
     INT_MIN,
@@ -70,7 +69,7 @@ def no_overload(operator: str, *values: Any) -> NoReturn:
 # Equality
 
 
-def equal(a: Any, b: Any, budget: Budget | None = None) -> bool:
+def equal(a: Any, b: Any, budget: Meter | None = None) -> bool:
     """CEL's `==`: never raises for different types, except for the omit sentinel."""
     kind = a.__class__
     if kind is b.__class__ and kind in PLAIN:
@@ -113,7 +112,7 @@ def equal(a: Any, b: Any, budget: Budget | None = None) -> bool:
     return True
 
 
-def same_text(a: Any, b: Any, budget: Budget) -> bool:
+def same_text(a: Any, b: Any, budget: Meter) -> bool:
     """Equality of two strings, or other plain values of one class; texts of different lengths are not read."""
     if a.__class__ in TEXTS and len(a) == len(b) > COMPARED_PER_STEP:
         budget.spend(len(a) // COMPARED_PER_STEP)
@@ -147,14 +146,14 @@ def equal_numbers(a: Any, b: Any) -> bool:
     return float(a) == float(b) if float in (type(a), type(b)) else int(a) == int(b)
 
 
-def not_equal(a: Any, b: Any, budget: Budget | None = None) -> bool:
+def not_equal(a: Any, b: Any, budget: Meter | None = None) -> bool:
     return not equal(a, b, budget)
 
 
 # Order
 
 
-def _comparable(operator: str, a: Any, b: Any, budget: Budget | None) -> tuple[Any, Any]:
+def _comparable(operator: str, a: Any, b: Any, budget: Meter | None) -> tuple[Any, Any]:
     """Both values in a form in which Python's operators order them; what the comparison reads is paid."""
     kind = a.__class__
     if kind is b.__class__:
@@ -172,22 +171,22 @@ def _comparable(operator: str, a: Any, b: Any, budget: Budget | None) -> tuple[A
     no_overload(operator, a, b)
 
 
-def less(a: Any, b: Any, budget: Budget | None = None) -> bool:
+def less(a: Any, b: Any, budget: Meter | None = None) -> bool:
     a, b = _comparable("_<_", a, b, budget)
     return bool(a < b)
 
 
-def less_equal(a: Any, b: Any, budget: Budget | None = None) -> bool:
+def less_equal(a: Any, b: Any, budget: Meter | None = None) -> bool:
     a, b = _comparable("_<=_", a, b, budget)
     return bool(a <= b)
 
 
-def greater(a: Any, b: Any, budget: Budget | None = None) -> bool:
+def greater(a: Any, b: Any, budget: Meter | None = None) -> bool:
     a, b = _comparable("_>_", a, b, budget)
     return bool(a > b)
 
 
-def greater_equal(a: Any, b: Any, budget: Budget | None = None) -> bool:
+def greater_equal(a: Any, b: Any, budget: Meter | None = None) -> bool:
     a, b = _comparable("_>=_", a, b, budget)
     return bool(a >= b)
 
@@ -207,7 +206,7 @@ def _uint(value: int) -> UInt:
     return UInt(value)
 
 
-def add(a: Any, b: Any, budget: Budget | None = None) -> Any:
+def add(a: Any, b: Any, budget: Meter | None = None) -> Any:
     """CEL's `+`: numbers, strings, bytes, lists, durations, timestamp and duration."""
     kind = a.__class__
     if kind is b.__class__:
@@ -322,7 +321,7 @@ def logical_not(value: Any) -> bool:
 # Containers
 
 
-def contains(item: Any, container: Any, budget: Budget | None = None) -> bool:
+def contains(item: Any, container: Any, budget: Meter | None = None) -> bool:
     """CEL's `in`: an element of a list or a key of a map."""
     if container.__class__ is dict:
         if item.__class__ not in KEYS:

@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
-from kroasync.cel.budget import ABSORBED, COMPARED_PER_STEP
-from kroasync.cel.decls import Budget
 from kroasync.cel.errors import BudgetError, EvalError, OverloadError, Span, ValueError_
-from kroasync.cel.lifting import Lift
-from kroasync.cel.operations import FIXED, ORDERED, TEXTS, key_text, type_name
+from kroasync.cel.meter import ABSORBED, COMPARED_PER_STEP, Meter
+from kroasync.cel.run.lifting import Lift
+from kroasync.cel.run.operations import FIXED, ORDERED, TEXTS, key_text, type_name
 from kroasync.cel.values import NONE, Optional, map_keys, to_key
 
 _Frame: TypeAlias = list[Any]
@@ -63,7 +62,7 @@ def _items(loop: LoopCode) -> _Code:
     return items
 
 
-def _lifted(lift: Lift, values: list[Any], span: Span, budget: Budget) -> list[Any]:
+def _lifted(lift: Lift, values: list[Any], span: Span, budget: Meter) -> list[Any]:
     try:
         budget.spend(len(values))
         return [lift(value, budget) for value in values]
@@ -326,7 +325,7 @@ def _sort_by(loop: LoopCode) -> _Code:
     return sort_by
 
 
-def sorted_positions(keys: list[Any], budget: Budget) -> list[int]:
+def sorted_positions(keys: list[Any], budget: Meter) -> list[int]:
     """The order of some keys of one comparable type, stable; raises OverloadError for other types."""
     rounds = len(keys).bit_length()
     budget.spend(len(keys) * rounds // _COMPARISONS_PER_STEP)
@@ -343,7 +342,7 @@ def sorted_positions(keys: list[Any], budget: Budget) -> list[int]:
     return sorted(range(len(keys)), key=keys.__getitem__)
 
 
-def in_order(keys: Iterable[str], budget: Budget) -> list[str]:
+def in_order(keys: Iterable[str], budget: Meter) -> list[str]:
     """Some texts, sorted."""
     texts = list(keys)
     return [texts[place] for place in sorted_positions(texts, budget)]

@@ -7,13 +7,12 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 from types import MappingProxyType
 from typing import Any, Final, NoReturn, TypeAlias
 
-from kroasync.cel import times
-from kroasync.cel.budget import CHARS_PER_STEP
-from kroasync.cel.conversions import positional, shortest
-from kroasync.cel.decls import Budget
 from kroasync.cel.errors import ValueError_
-from kroasync.cel.loops import sorted_positions
-from kroasync.cel.operations import type_name
+from kroasync.cel.meter import CHARS_PER_STEP, Meter
+from kroasync.cel.run import times
+from kroasync.cel.run.conversions import positional, shortest
+from kroasync.cel.run.loops import sorted_positions
+from kroasync.cel.run.operations import type_name
 from kroasync.cel.types import Type
 from kroasync.cel.values import BoolKey, Duration, Timestamp, TypeValue, UInt
 
@@ -31,10 +30,10 @@ _EXACT: Final = 32
 _DEAR: Final = frozenset((float, Timestamp, Duration))
 _DEAR_VALUE: Final = 8
 
-_Verb: TypeAlias = Callable[[Any, int, Budget], str]
+_Verb: TypeAlias = Callable[[Any, int, Meter], str]
 
 
-def format_text(template: str, values: list[Any], *, budget: Budget) -> str:
+def format_text(template: str, values: list[Any], *, budget: Meter) -> str:
     """The template with every verb replaced by the next value; raises ValueError_ for what does not fit."""
     parts: list[str] = []
     done = used = 0
@@ -85,7 +84,7 @@ def _is_int(value: Any) -> bool:
     return value.__class__ is int or value.__class__ is UInt
 
 
-def _decimal(value: Any, precision: int, budget: Budget) -> str:
+def _decimal(value: Any, precision: int, budget: Meter) -> str:
     if _is_int(value):
         return str(int(value))
     if value.__class__ is float:
@@ -109,7 +108,7 @@ def _as_double(value: Any, clause: str) -> float:
     return float(value)
 
 
-def _fixed(value: Any, precision: int, budget: Budget) -> str:
+def _fixed(value: Any, precision: int, budget: Meter) -> str:
     number = _as_double(value, "fixed-point")
     budget.spend(_EXACT)
     return f"{_exact(number, precision)}" if math.isfinite(number) else _special(number)
@@ -121,13 +120,13 @@ def _exact(number: float, precision: int) -> str:
     return f"{Decimal(number).quantize(Decimal(1).scaleb(-precision), context=context):f}"
 
 
-def _scientific(value: Any, precision: int, budget: Budget) -> str:
+def _scientific(value: Any, precision: int, budget: Meter) -> str:
     number = _as_double(value, "scientific")
     budget.spend(_EXACT // 2)
     return f"{number:.{precision}e}" if math.isfinite(number) else _special(number)
 
 
-def _binary(value: Any, precision: int, budget: Budget) -> str:
+def _binary(value: Any, precision: int, budget: Meter) -> str:
     if value.__class__ is bool:
         return "1" if value else "0"
     if _is_int(value):
@@ -135,13 +134,13 @@ def _binary(value: Any, precision: int, budget: Budget) -> str:
     _wrong("only integers and bools can be formatted as binary", value)
 
 
-def _octal(value: Any, precision: int, budget: Budget) -> str:
+def _octal(value: Any, precision: int, budget: Meter) -> str:
     if _is_int(value):
         return f"{int(value):o}"
     _wrong("octal clause can only be used on integers", value)
 
 
-def _hexadecimal(value: Any, precision: int, budget: Budget) -> str:
+def _hexadecimal(value: Any, precision: int, budget: Meter) -> str:
     if _is_int(value):
         return f"{int(value):x}"
     if value.__class__ is str:
@@ -151,15 +150,15 @@ def _hexadecimal(value: Any, precision: int, budget: Budget) -> str:
     _wrong("only integers, byte buffers, and strings can be formatted as hex", value)
 
 
-def _upper_hexadecimal(value: Any, precision: int, budget: Budget) -> str:
+def _upper_hexadecimal(value: Any, precision: int, budget: Meter) -> str:
     return _hexadecimal(value, precision, budget).upper()
 
 
-def _string(value: Any, precision: int, budget: Budget) -> str:
+def _string(value: Any, precision: int, budget: Meter) -> str:
     return _text(value, budget, 0)
 
 
-def _text(value: Any, budget: Budget, depth: int) -> str:
+def _text(value: Any, budget: Meter, depth: int) -> str:
     budget.spend(_VALUE)
     write = _TEXTS.get(value.__class__)
     if value.__class__ in _DEAR:
@@ -181,7 +180,7 @@ def _text(value: Any, budget: Budget, depth: int) -> str:
     )
 
 
-def _joined(start: str, parts: list[str], end: str, budget: Budget) -> str:
+def _joined(start: str, parts: list[str], end: str, budget: Meter) -> str:
     # Every level of nesting copies what is inside.
     budget.spend(sum(map(len, parts)) // CHARS_PER_STEP)
     return f"{start}{', '.join(parts)}{end}"

@@ -9,7 +9,7 @@ from kroasync.cel.syntax import MAX_DEPTH, TOO_DEEP, Call, Literal, Node
 _NodeT = TypeVar("_NodeT", bound=Node)
 
 
-class Builder:
+class TreeBuilder:
     """Nodes, ids and issues of one text."""
 
     __slots__ = ("_depths", "issues", "max_nodes", "next_id", "parenthesised", "text")

@@ -4,17 +4,15 @@ Every node becomes a function of the frame, a list: [variables, meter, a slot pe
 up by name at run time except the variables themselves. Fast paths are optimistic: a raw subscript is tried first, and
 the exact rules, with their errors, follow if it raises. Errors get the span of the innermost node that knows it.
 
-With a Checked tree, static types add lifts (see `lifting`), escaped field names and the equality of set and map lists.
+With a CheckedAst, static types add lifts (see `lifting`), escaped field names and the equality of set and map lists.
 """
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
-from kroasync.cel import listtypes, operations, syntax
-from kroasync.cel.budget import ABSORBED, CHARS_PER_STEP, COMPARED_PER_STEP, DEFAULT_BUDGET, Meter
-from kroasync.cel.decls import Budget, Declarations, Overload
-from kroasync.cel.dispatch import no_matching, resolve
+from kroasync.cel import syntax
+from kroasync.cel.decls import Environment, Overload
 from kroasync.cel.errors import (
     BudgetError,
     CheckError,
@@ -26,14 +24,16 @@ from kroasync.cel.errors import (
     UnboundError,
     ValueError_,
 )
-from kroasync.cel.inspection import read_paths
-from kroasync.cel.lifting import Lift, lift_for
-from kroasync.cel.loops import LoopCode, compile_loop
-from kroasync.cel.operations import FIXED, KEYS, no_overload, same_text
+from kroasync.cel.meter import ABSORBED, CHARS_PER_STEP, COMPARED_PER_STEP, DEFAULT_BUDGET, Meter
+from kroasync.cel.run import listtypes, operations
+from kroasync.cel.run.dispatch import no_matching, resolve
+from kroasync.cel.run.lifting import Lift, lift_for
+from kroasync.cel.run.loops import LoopCode, compile_loop
+from kroasync.cel.run.operations import FIXED, KEYS, no_overload, same_text
 from kroasync.cel.syntax import (
     Ast,
     Call,
-    Checked,
+    CheckedAst,
     Ident,
     Index,
     ListLit,
@@ -51,12 +51,12 @@ Frame: TypeAlias = list[Any]
 Code: TypeAlias = Callable[[Frame], Any]
 # How to read a name in scope: its slot, and for a `cel.bind` variable what computes it.
 _Local: TypeAlias = tuple[int, Code | None, Lift | None]
-_Scope: TypeAlias = Mapping[str, _Local]
+_Locals: TypeAlias = Mapping[str, _Local]
 
 _VARIABLES: Final = 0
 _METER: Final = 1
 _FIRST_SLOT: Final = 2
-_NO_LOCALS: Final[_Scope] = MappingProxyType({})
+_NO_LOCALS: Final[_Locals] = MappingProxyType({})
 _UNSET: Final = object()
 # Nodes of the tree that are one step; some count more than once.
 _WEIGHT_PER_STEP: Final = 8
@@ -73,11 +73,11 @@ class Program:
 
     __slots__ = ("_code", "_slots", "ast", "reads", "result_type")
 
-    def __init__(self, ast: Ast, env: Declarations, code: Code, slots: int, checked: Checked | None) -> None:
+    def __init__(self, ast: Ast, code: Code, slots: int, result_type: Type, reads: frozenset[tuple[str, ...]]) -> None:
         self.ast = ast
-        self.result_type: Type = checked.result_type if checked else DYN
-        # Field paths that the expression may read; see Checked.reads.
-        self.reads: frozenset[tuple[str, ...]] = checked.reads if checked else read_paths(ast, env.is_function)
+        self.result_type = result_type
+        # Field paths that the expression may read; see CheckedAst.reads.
+        self.reads = reads
         self._code = code
         # The frame beyond variables and meter.
         self._slots = [None] * slots
@@ -100,7 +100,9 @@ class Program:
             raise BudgetError("evaluation is nested too deeply") from None
 
 
-def compile_program(ast: Ast, env: Declarations, checked: Checked | None) -> Program:
+def compile_program(
+    ast: Ast, env: Environment, checked: CheckedAst | None, reads: frozenset[tuple[str, ...]]
+) -> Program:
     """Closures for a tree; raises CheckError if the Python stack has no room for its depth."""
     compiler = _Compiler(env, checked)
     try:
@@ -108,7 +110,8 @@ def compile_program(ast: Ast, env: Declarations, checked: Checked | None) -> Pro
     except RecursionError:
         raise CheckError(ast.source, (Issue(syntax.TOO_DEEP, ast.root.span),)) from None
     steps = compiler.weight // _WEIGHT_PER_STEP
-    return Program(ast, env, code if steps <= _FREE_STEPS else _priced(code, steps), compiler.slots, checked)
+    code = code if steps <= _FREE_STEPS else _priced(code, steps)
+    return Program(ast, code, compiler.slots, checked.result_type if checked else DYN, reads)
 
 
 def _priced(code: Code, steps: int) -> Code:
@@ -130,7 +133,7 @@ def _located(error: EvalError, span: Span) -> EvalError:
 class _Compiler:
     """Compiles the nodes of one tree."""
 
-    def __init__(self, env: Declarations, checked: Checked | None) -> None:
+    def __init__(self, env: Environment, checked: CheckedAst | None) -> None:
         self.env = env
         self.types: Mapping[int, Type] = checked.types if checked else {}
         self.variables: Mapping[int, tuple[Type, ...]] = checked.variables if checked else {}
@@ -143,7 +146,7 @@ class _Compiler:
         self.slots += 1
         return _FIRST_SLOT + self.slots - 1
 
-    def compile(self, node: Node, scope: _Scope) -> Code:
+    def compile(self, node: Node, scope: _Locals) -> Code:
         """The code of a node, its value lifted to its static type."""
         # One Python frame a level here and one in the method: deep trees must fit on the stack.
         self.weight += 1
@@ -157,26 +160,26 @@ class _Compiler:
             return code
         return code if lift is None else _lifted(code, lift, node.span)
 
-    def compile_raw(self, node: Node, scope: _Scope) -> Code:
+    def compile_raw(self, node: Node, scope: _Locals) -> Code:
         """The code of a node, its value as the data holds it."""
         self.weight += 1
         return _COMPILE[type(node)](self, node, scope)
 
     # Leaves
 
-    def literal(self, node: Literal, scope: _Scope) -> Code:
+    def literal(self, node: Literal, scope: _Locals) -> Code:
         value = node.value
         # It may be copied, hashed or compared by whatever takes it.
         self.weight += size_of(value) // CHARS_PER_STEP
         return lambda frame: value
 
-    def ident(self, node: Ident, scope: _Scope) -> Code:
+    def ident(self, node: Ident, scope: _Locals) -> Code:
         local = None if node.absolute else scope.get(node.name)
         if local is not None:
             return _local(local)
         return self.type_constant(node, scope) or _variable(node.name, node.span)
 
-    def type_constant(self, node: Node, scope: _Scope) -> Code | None:
+    def type_constant(self, node: Node, scope: _Locals) -> Code | None:
         """The code of a name such as `int` or `net.IP`, which stands for a type."""
         name = syntax.dotted(node)
         root = _root(node)
@@ -190,7 +193,7 @@ class _Compiler:
 
     # Selection and index
 
-    def select(self, node: Select, scope: _Scope) -> Code:
+    def select(self, node: Select, scope: _Locals) -> Code:
         if node.test:
             return self.has(node, scope)
         constant = self.type_constant(node, scope)
@@ -208,7 +211,7 @@ class _Compiler:
         self.weight += sum(1 + len(key) // CHARS_PER_STEP for key, _ in fields)
         return self.chain(at, fields, node.span, scope)
 
-    def is_plain(self, node: Select, scope: _Scope) -> bool:
+    def is_plain(self, node: Select, scope: _Locals) -> bool:
         """True if selecting from this selection needs neither a lift nor a type's name."""
         return lift_for(self.types.get(node.id)) is None and self.type_constant(node, scope) is None
 
@@ -224,7 +227,7 @@ class _Compiler:
         key = provider.key_of(owner.name, node.field)
         return key, declared is not None and node.field in declared
 
-    def chain(self, root: Node, fields: list[tuple[str, bool]], span: Span, scope: _Scope) -> Code:
+    def chain(self, root: Node, fields: list[tuple[str, bool]], span: Span, scope: _Locals) -> Code:
         keys = [key for key, _ in fields]
         nullable = not fields[-1][1]
         slow = _slow_chain(fields, span)
@@ -236,7 +239,7 @@ class _Compiler:
                 return _slot_chain(local[0], keys, nullable, slow)
         return _code_chain(self.compile(root, scope), keys, nullable, slow)
 
-    def optional_select(self, node: Select, scope: _Scope) -> Code:
+    def optional_select(self, node: Select, scope: _Locals) -> Code:
         operand, span = self.compile(node.operand, scope), node.span
         key, null_is_absent = self.field_key(node)
         self.weight += _OPTIONAL_WEIGHT + len(key) // CHARS_PER_STEP
@@ -250,7 +253,7 @@ class _Compiler:
 
         return optional_select
 
-    def has(self, node: Select, scope: _Scope) -> Code:
+    def has(self, node: Select, scope: _Locals) -> Code:
         operand, span = self.compile(node.operand, scope), node.span
         key, null_is_absent = self.field_key(node)
         self.weight += len(key) // CHARS_PER_STEP
@@ -266,7 +269,7 @@ class _Compiler:
 
         return has
 
-    def index(self, node: Index, scope: _Scope) -> Code:
+    def index(self, node: Index, scope: _Locals) -> Code:
         operand, key, span = self.compile_raw(node.operand, scope), self.compile(node.index, scope), node.span
         if node.optional:
             self.weight += _OPTIONAL_WEIGHT
@@ -293,7 +296,7 @@ class _Compiler:
 
     # Literals of containers
 
-    def list_literal(self, node: ListLit, scope: _Scope) -> Code:
+    def list_literal(self, node: ListLit, scope: _Locals) -> Code:
         self.weight += _CONTAINER_WEIGHT
         elements: list[Code] = []
         for element in node.elements:
@@ -315,7 +318,7 @@ class _Compiler:
 
         return optional_elements
 
-    def map_literal(self, node: MapLit, scope: _Scope) -> Code:
+    def map_literal(self, node: MapLit, scope: _Locals) -> Code:
         self.weight += _CONTAINER_WEIGHT + len(node.entries)
         entries: list[tuple[Code, Code, bool, Span]] = []
         for entry in node.entries:
@@ -345,7 +348,7 @@ class _Compiler:
 
         return entry_values
 
-    def struct_literal(self, node: StructLit, scope: _Scope) -> Code:
+    def struct_literal(self, node: StructLit, scope: _Locals) -> Code:
         name, span = node.name, node.span
 
         def refuse(frame: Frame) -> Any:
@@ -355,11 +358,11 @@ class _Compiler:
 
     # Calls
 
-    def call(self, node: Call, scope: _Scope) -> Code:
+    def call(self, node: Call, scope: _Locals) -> Code:
         operator = _OPERATORS.get(node.function) if node.target is None else None
         return operator(self, node, scope) if operator else self.function(node, scope)
 
-    def function(self, node: Call, scope: _Scope) -> Code:
+    def function(self, node: Call, scope: _Locals) -> Code:
         """A function, method or namespaced function; run-time types decide which overload."""
         qualified = syntax.qualified_name(node)
         if node.target is None or (qualified is not None and self.env.is_function(qualified)):
@@ -379,7 +382,7 @@ class _Compiler:
             codes.append(self.compile(argument, scope))  # noqa: PERF401 - see compile
         return _dispatch(name, rows, tuple(codes), node.span, member=member)
 
-    def alternative(self, node: Call, scope: _Scope) -> Code:
+    def alternative(self, node: Call, scope: _Locals) -> Code:
         """`a.or(b)` and `a.orValue(b)`, which need b only if a is none."""
         assert node.target is not None
         target, other = self.compile(node.target, scope), self.compile(node.args[0], scope)
@@ -398,7 +401,7 @@ class _Compiler:
 
         return alternative
 
-    def conditional(self, node: Call, scope: _Scope) -> Code:
+    def conditional(self, node: Call, scope: _Locals) -> Code:
         test, then = self.compile(node.args[0], scope), self.compile(node.args[1], scope)
         otherwise = self.compile(node.args[2], scope)
         span = node.span
@@ -413,13 +416,13 @@ class _Compiler:
 
         return conditional
 
-    def logic(self, node: Call, scope: _Scope) -> Code:
+    def logic(self, node: Call, scope: _Locals) -> Code:
         codes: list[Code] = []
         for argument in node.args:
             codes.append(self.compile(argument, scope))  # noqa: PERF401 - see compile
         return _logic(tuple(codes), node.function == syntax.OR, node.function, node.span)
 
-    def negation(self, node: Call, scope: _Scope) -> Code:
+    def negation(self, node: Call, scope: _Locals) -> Code:
         operand, span = self.compile(node.args[0], scope), node.span
 
         def negation(frame: Frame) -> bool:
@@ -432,7 +435,7 @@ class _Compiler:
 
         return negation
 
-    def minus(self, node: Call, scope: _Scope) -> Code:
+    def minus(self, node: Call, scope: _Locals) -> Code:
         self.weight += _ARITHMETIC_WEIGHT
         operand, span = self.compile(node.args[0], scope), node.span
 
@@ -444,7 +447,7 @@ class _Compiler:
 
         return minus
 
-    def equality(self, node: Call, scope: _Scope) -> Code:
+    def equality(self, node: Call, scope: _Locals) -> Code:
         left, right = self.compile(node.args[0], scope), self.compile(node.args[1], scope)
         wanted, span = node.function == syntax.EQUAL, node.span
         kind = self.list_kind(node.args[0])
@@ -471,7 +474,7 @@ class _Compiler:
 
         return equality
 
-    def slot_field(self, node: Node, scope: _Scope) -> tuple[int, str] | None:
+    def slot_field(self, node: Node, scope: _Locals) -> tuple[int, str] | None:
         """Slot and key if the node is a plain field of a loop variable: the predicate of most loops."""
         if not isinstance(node, Select) or node.test or node.optional or not isinstance(node.operand, Ident):
             return None
@@ -480,11 +483,11 @@ class _Compiler:
             return None
         return local[0], self.field_key(node)[0]
 
-    def comparison(self, node: Call, scope: _Scope) -> Code:
+    def comparison(self, node: Call, scope: _Locals) -> Code:
         left, right = self.compile(node.args[0], scope), self.compile(node.args[1], scope)
         return _COMPARISONS[node.function](left, right, node.span)
 
-    def membership(self, node: Call, scope: _Scope) -> Code:
+    def membership(self, node: Call, scope: _Locals) -> Code:
         item, container = self.compile(node.args[0], scope), self.compile(node.args[1], scope)
         span = node.span
 
@@ -496,7 +499,7 @@ class _Compiler:
 
         return membership
 
-    def arithmetic(self, node: Call, scope: _Scope) -> Code:
+    def arithmetic(self, node: Call, scope: _Locals) -> Code:
         calls = syntax.spine(node)
         self.weight += _ARITHMETIC_WEIGHT * len(calls) - 2
         first = self.compile(calls[0].args[0], scope)
@@ -527,7 +530,7 @@ class _Compiler:
 
     # Macros
 
-    def macro(self, node: Macro, scope: _Scope) -> Code:
+    def macro(self, node: Macro, scope: _Locals) -> Code:
         if node.kind == "bind":
             return self.bind(node, scope)
         slots = tuple(self.new_slot() for _ in node.variables)
@@ -554,7 +557,7 @@ class _Compiler:
             )
         )
 
-    def bind(self, node: Macro, scope: _Scope) -> Code:
+    def bind(self, node: Macro, scope: _Locals) -> Code:
         """`cel.bind`: the value is computed when first read, and not again until the bind is entered anew."""
         (name,) = node.variables
         slot = self.new_slot()
@@ -810,14 +813,14 @@ _COMPARISONS: Final = MappingProxyType(
 )
 
 
-def _guard(operation: Callable[[Any, Any, Budget], Any], a: Any, b: Any, budget: Budget, span: Span) -> Any:
+def _guard(operation: Callable[[Any, Any, Meter], Any], a: Any, b: Any, budget: Meter, span: Span) -> Any:
     try:
         return operation(a, b, budget)
     except EvalError as error:
         raise _located(error, span) from None
 
 
-_Operation: TypeAlias = Callable[[Any, Any, Budget], Any]
+_Operation: TypeAlias = Callable[[Any, Any, Meter], Any]
 _Step: TypeAlias = tuple[_Operation, Code, Span]
 
 _ARITHMETIC: Final[Mapping[str, _Operation]] = MappingProxyType(
@@ -1004,7 +1007,7 @@ def _dispatch(name: str, rows: tuple[Overload, ...], codes: tuple[Code, ...], sp
     return call
 
 
-_COMPILE: Final[Mapping[type, Callable[[_Compiler, Any, _Scope], Code]]] = MappingProxyType(
+_COMPILE: Final[Mapping[type, Callable[[_Compiler, Any, _Locals], Code]]] = MappingProxyType(
     {
         Literal: _Compiler.literal,
         Ident: _Compiler.ident,
@@ -1017,7 +1020,7 @@ _COMPILE: Final[Mapping[type, Callable[[_Compiler, Any, _Scope], Code]]] = Mappi
         Macro: _Compiler.macro,
     }
 )
-_OPERATORS: Final[Mapping[str, Callable[[_Compiler, Call, _Scope], Code]]] = MappingProxyType(
+_OPERATORS: Final[Mapping[str, Callable[[_Compiler, Call, _Locals], Code]]] = MappingProxyType(
     {
         syntax.CONDITIONAL: _Compiler.conditional,
         syntax.AND: _Compiler.logic,

@@ -8,15 +8,14 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
-from kroasync.cel.builder import Builder
 from kroasync.cel.errors import Span
+from kroasync.cel.parse.builder import TreeBuilder
 from kroasync.cel.syntax import (
     CONDITION_KEYS,
     NEW_CONDITION,
     Call,
     Ident,
     ListLit,
-    Literal,
     Macro,
     MapLit,
     Node,
@@ -24,10 +23,10 @@ from kroasync.cel.syntax import (
 )
 
 _Args: TypeAlias = tuple[Node, ...]
-_Expander: TypeAlias = Callable[[Builder, Node, _Args, Span, int], Node]
+_Expander: TypeAlias = Callable[[TreeBuilder, Node, _Args, Span, int], Node]
 
 
-def expand_global(b: Builder, name: str, args: _Args, span: Span, at: int) -> Node | None:
+def expand_global(b: TreeBuilder, name: str, args: _Args, span: Span, at: int) -> Node | None:
     """The node for `has(e.f)`, or None if this is no macro."""
     if name != "has" or len(args) != 1:
         return None
@@ -38,7 +37,7 @@ def expand_global(b: Builder, name: str, args: _Args, span: Span, at: int) -> No
     return b.add(Select(b.new_id(), span, at, operand.operand, operand.field, True))
 
 
-def expand_member(b: Builder, target: Node, name: str, args: _Args, span: Span, at: int) -> Node | None:
+def expand_member(b: TreeBuilder, target: Node, name: str, args: _Args, span: Span, at: int) -> Node | None:
     """The node for a macro with a receiver, or None if this is no macro."""
     expand = _MEMBER.get((name, len(args)))
     if expand is not None:
@@ -50,7 +49,7 @@ def expand_member(b: Builder, target: Node, name: str, args: _Args, span: Span, 
     return None if expand is None else expand(b, target, args, span, at)
 
 
-def _variable(b: Builder, node: Node, problem: str = "argument is not an identifier") -> str:
+def _variable(b: TreeBuilder, node: Node, problem: str = "argument is not an identifier") -> str:
     """The name that a macro binds."""
     if not isinstance(node, Ident) or node.absolute or node.id in b.parenthesised:
         b.issue(problem, node.span)
@@ -60,7 +59,7 @@ def _variable(b: Builder, node: Node, problem: str = "argument is not an identif
     return node.name
 
 
-def _variables(b: Builder, nodes: _Args) -> tuple[str, ...]:
+def _variables(b: TreeBuilder, nodes: _Args) -> tuple[str, ...]:
     if len(nodes) == 1:
         return (_variable(b, nodes[0]),)
     names = tuple(_variable(b, node, "argument must be a simple name") for node in nodes)
@@ -70,7 +69,7 @@ def _variables(b: Builder, nodes: _Args) -> tuple[str, ...]:
 
 
 def _comprehension(kind: str, *, variables: int, condition: bool = False) -> _Expander:
-    def expand(b: Builder, target: Node, args: _Args, span: Span, at: int) -> Node:
+    def expand(b: TreeBuilder, target: Node, args: _Args, span: Span, at: int) -> Node:
         names = _variables(b, args[:variables])
         guard = args[variables] if condition else None
         return b.add(Macro(b.new_id(), span, at, kind, target, names, args[-1], guard))
@@ -78,18 +77,18 @@ def _comprehension(kind: str, *, variables: int, condition: bool = False) -> _Ex
     return expand
 
 
-def _bind(b: Builder, target: Node, args: _Args, span: Span, at: int) -> Node:
+def _bind(b: TreeBuilder, target: Node, args: _Args, span: Span, at: int) -> Node:
     names = _variables(b, args[:1])
     return b.add(Macro(b.new_id(), span, at, "bind", args[1], names, args[2]))
 
 
-def _of_list(b: Builder, target: Node, name: str, args: _Args, span: Span, at: int) -> Node:
+def _of_list(b: TreeBuilder, target: Node, name: str, args: _Args, span: Span, at: int) -> Node:
     """`math.greatest(a, b, c)`: any number of arguments become one list."""
     values = b.add(ListLit(b.new_id(), (args[0].span[0], args[-1].span[1]), at, args))
     return b.add(Call(b.new_id(), span, at, name, target, (values,)))
 
 
-def _new_condition(b: Builder, target: Node, args: _Args, span: Span, at: int) -> Node:
+def _new_condition(b: TreeBuilder, target: Node, args: _Args, span: Span, at: int) -> Node:
     """kro: a map literal whose keys are bare identifiers becomes a call with the four values in order."""
     values: dict[str, Node] = {}
     literal = args[0]
@@ -146,12 +145,3 @@ _MEMBER: Final[MappingProxyType[tuple[str, int], _Expander]] = MappingProxyType(
 _NAMESPACED: Final[MappingProxyType[tuple[str, str, int], _Expander]] = MappingProxyType(
     {("cel", "bind", 3): _bind, ("runtime", "newCondition", 1): _new_condition}
 )
-
-
-def newcondition_entries(call: Call) -> list[tuple[str, Node]]:
-    """The keys and values that were written, for printing."""
-    return [
-        (key, value)
-        for key, value in zip(CONDITION_KEYS, call.args, strict=True)
-        if not (isinstance(value, Literal) and value.span[0] == value.span[1])
-    ]

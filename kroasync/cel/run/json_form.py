@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterable
 from types import MappingProxyType
 from typing import Any, Final
 
-from kroasync.cel import times
-from kroasync.cel.budget import CHARS_PER_STEP
-from kroasync.cel.decls import Budget
 from kroasync.cel.errors import ConversionError
-from kroasync.cel.operations import type_name
+from kroasync.cel.meter import CHARS_PER_STEP, Meter
+from kroasync.cel.run import times
+from kroasync.cel.run.operations import type_name
 from kroasync.cel.values import INT_MAX, OMIT, BoolKey, Duration, Optional, Timestamp, UInt
 
 # Deeper values are refused: the JSON reader of an API server stops at 10,000, Python's stack earlier.
@@ -33,7 +32,7 @@ class _Size:
 
     __slots__ = ("budget", "chars", "elements")
 
-    def __init__(self, budget: Budget | None) -> None:
+    def __init__(self, budget: Meter | None) -> None:
         self.budget = budget
         self.elements = 0
         self.chars = 0
@@ -51,7 +50,7 @@ class _Size:
             raise ConversionError(f"unsupported value: more than {MAX_CHARS} characters of text")
 
 
-def to_json(value: Any, budget: Budget | None = None) -> Any:
+def to_json(value: Any, budget: Meter | None = None) -> Any:
     """A copy in plain JSON types; raises ConversionError, or BudgetError if it is paid for."""
     return value if value.__class__ in _PLAIN else _convert(value, 0, _Size(budget))
 

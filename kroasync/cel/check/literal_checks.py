@@ -58,10 +58,12 @@ _VERBS: Final[Mapping[str, tuple[frozenset[str], str]]] = MappingProxyType(
 _UNKNOWN: Final = frozenset(("dyn", "error", "param"))
 
 
-Fault: TypeAlias = tuple[Node, str]
+LiteralFault: TypeAlias = tuple[Node, str]
 
 
-def literal_fault(call: Call, function: str, final: Callable[[Type], Type], types: Mapping[int, Type]) -> Fault | None:
+def literal_fault(
+    call: Call, function: str, final: Callable[[Type], Type], types: Mapping[int, Type]
+) -> LiteralFault | None:
     """The first thing wrong with a call's literal arguments: the node at fault and the message."""
     if function == "format":
         return next(_format_faults(call, final, types), None)
@@ -70,7 +72,7 @@ def literal_fault(call: Call, function: str, final: Callable[[Type], Type], type
     return None
 
 
-def _extreme_faults(call: Call, function: str) -> Iterator[Fault]:
+def _extreme_faults(call: Call, function: str) -> Iterator[LiteralFault]:
     """The arguments of `math.least` and `math.greatest`; the parser makes a list of three and more."""
     if not call.args:
         yield call, f"{function}() requires at least one argument"
@@ -89,7 +91,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _format_faults(call: Call, final: Callable[[Type], Type], types: Mapping[int, Type]) -> Iterator[Fault]:
+def _format_faults(call: Call, final: Callable[[Type], Type], types: Mapping[int, Type]) -> Iterator[LiteralFault]:
     text, arguments = call.target, call.args[0] if call.args else None
     if not isinstance(text, Literal) or not isinstance(text.value, str):
         return

@@ -3,7 +3,8 @@
 The grammar is the file cel.lark of cel-python, extended by EXTENSION (optional syntax, backticks, trailing commas) and
 with its terminals replaced where they differ from the specification. Lark turns it into LALR(1) tables. The tables are
 package data, because importing Lark and building them takes a quarter of a second; they carry a digest of the grammar,
-and when the installed cel-python has another one, they are built afresh. `python -m kroasync.cel.tables` writes them.
+and when the installed cel-python has another one, they are built afresh. `python -m kroasync.cel.parse.tables` writes
+them.
 
 The loop over the tables is our own: no recursion, and one pass from characters to nodes.
 """
@@ -14,11 +15,11 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-from kroasync.cel.actions import ACTIONS
-from kroasync.cel.builder import Builder
 from kroasync.cel.errors import Issue, ParseError
+from kroasync.cel.parse.builder import TreeBuilder
+from kroasync.cel.parse.reductions import REDUCTIONS, Reduction
 from kroasync.cel.syntax import MAX_CODE_POINTS, MAX_DEPTH, TOO_DEEP, Ast
 
 EXTENSION: Final = r"""
@@ -70,8 +71,6 @@ _OPERAND_ENDS: Final = frozenset(
 )
 _END: Final = "$END"
 
-Action: TypeAlias = Callable[[Builder, list[Any], list[int], list[int]], Any]
-
 
 @dataclass(frozen=True, slots=True)
 class Tables:
@@ -91,7 +90,7 @@ class Grammar:
     """Tables, what builds the node of each rule (None: the value of its only symbol), and the pattern of a token."""
 
     tables: Tables
-    build: tuple[tuple[int, str, Action | None], ...]
+    build: tuple[tuple[int, str, Reduction | None], ...]
     scan: Callable[[str, int], re.Match[str] | None]
     keywords: frozenset[str]
 
@@ -104,7 +103,7 @@ def parse(text: str, *, max_nodes: int = MAX_CODE_POINTS) -> Ast:
     if len(text) > MAX_CODE_POINTS:
         message = f"expression code point size exceeds limit: size: {len(text)}, limit {MAX_CODE_POINTS}"
         raise ParseError(text[:100], (Issue(message, (0, 0)),))
-    builder = Builder(text, max_nodes)
+    builder = TreeBuilder(text, max_nodes)
     grammar = _grammar()
     root = _run(grammar, text, builder)
     if builder.issues:
@@ -112,7 +111,7 @@ def parse(text: str, *, max_nodes: int = MAX_CODE_POINTS) -> Ast:
     return Ast(source=text, root=root, size=builder.next_id)
 
 
-def _run(grammar: Grammar, text: str, builder: Builder) -> Any:
+def _run(grammar: Grammar, text: str, builder: TreeBuilder) -> Any:
     """Drive the tables over the tokens."""
     actions, gotos, rules = grammar.tables.actions, grammar.tables.gotos, grammar.build
     states: list[int] = [grammar.tables.start]
@@ -205,17 +204,17 @@ def _grammar() -> Grammar:
     groups.append(f"(?P<PUNCT>{'|'.join(map(re.escape, longest_first))})")
     return Grammar(
         tables=tables,
-        build=tuple((size, symbol, _action(text, size)) for size, symbol, text in tables.rules),
+        build=tuple((size, symbol, _reduction(text, size)) for size, symbol, text in tables.rules),
         scan=re.compile("|".join(groups)).match,
         keywords=frozenset(keywords),
     )
 
 
-def _action(rule: str, size: int) -> Action | None:
-    action = ACTIONS.get(rule)
-    if action is None and (size != 1 or not rule.partition(": ")[2].islower()):
-        raise AssertionError(f"no action for the rule {rule!r}")
-    return action
+def _reduction(rule: str, size: int) -> Reduction | None:
+    reduction = REDUCTIONS.get(rule)
+    if reduction is None and (size != 1 or not rule.partition(": ")[2].islower()):
+        raise AssertionError(f"no reduction for the rule {rule!r}")
+    return reduction
 
 
 def _read(*path: str) -> str:

@@ -2,15 +2,15 @@
 
 import pytest
 
-from kroasync.cel import Env, inspect
-from kroasync.cel.inspection import read_paths
+from kroasync.cel import Env, find_mentions
+from kroasync.cel.check.mentions import read_paths
 
 ENV = Env()
 KNOWN = {"schema", "each", "runtime", "random", "configs", "instances", "pods", "deployment", "json", "i"}
 
 
 def references(text: str) -> dict[str, set[str]]:
-    found = inspect(ENV.parse(text), KNOWN, ENV)
+    found = find_mentions(ENV.parse(text), KNOWN, ENV)
     return {name: {".".join(path) for path in paths} for name, paths in found.references.items()}
 
 
@@ -62,7 +62,7 @@ def test_references(text: str, expected: dict[str, set[str]]) -> None:
     ],
 )
 def test_unknown_names(text: str, identifiers: tuple[str, ...], functions: tuple[str, ...]) -> None:
-    found = inspect(ENV.parse(text), KNOWN, ENV)
+    found = find_mentions(ENV.parse(text), KNOWN, ENV)
     assert found.unknown_identifiers == identifiers
     assert found.unknown_functions == functions
 
@@ -71,7 +71,7 @@ def test_unknown_names(text: str, identifiers: tuple[str, ...], functions: tuple
     ("text", "uses"), [("omit()", True), ("true ? 1 : [omit()]", True), ("omit", False), ("x.omit()", False)]
 )
 def test_omit_is_found_anywhere(text: str, uses: bool) -> None:
-    assert inspect(ENV.parse(text), KNOWN, ENV).uses_omit is uses
+    assert find_mentions(ENV.parse(text), KNOWN, ENV).uses_omit is uses
 
 
 def test_reads_of_an_unchecked_program_cover_everything() -> None:
@@ -81,4 +81,4 @@ def test_reads_of_an_unchecked_program_cover_everything() -> None:
 
 def test_long_chains_are_inspected_without_recursion() -> None:
     text = " + ".join(["schema.spec.a"] * 5000)
-    assert inspect(ENV.parse(text), KNOWN, ENV).references == {"schema": (("spec", "a"),)}
+    assert find_mentions(ENV.parse(text), KNOWN, ENV).references == {"schema": (("spec", "a"),)}

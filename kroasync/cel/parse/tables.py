@@ -1,9 +1,9 @@
-"""`python -m kroasync.cel.tables`: the parse tables of the installed grammar (grammar.json) on standard output."""
+"""`python -m kroasync.cel.parse.tables`: the parse tables of the installed grammar (grammar.json), printed."""
 
 import json
 import sys
 
-from kroasync.cel.parser import build_tables
+from kroasync.cel.parse.parser import build_tables
 
 
 def render() -> str:

@@ -14,7 +14,7 @@ V = TypeVar("V")
 _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
-class Scope(Generic[V]):
+class BoundNames(Generic[V]):
     """The names that can be seen; a shadowed one is not among them."""
 
     __slots__ = ("_names",)
@@ -22,9 +22,9 @@ class Scope(Generic[V]):
     def __init__(self, names: Mapping[str, V] = _NONE) -> None:
         self._names = names
 
-    def enter(self, names: Iterable[tuple[str, V]]) -> "Scope[V]":
+    def enter(self, names: Iterable[tuple[str, V]]) -> "BoundNames[V]":
         """A scope inside this one."""
-        return Scope({**self._names, **dict(names)})
+        return BoundNames({**self._names, **dict(names)})
 
     def find(self, name: str) -> V | None:
         """What the innermost binding of a name holds; None if no macro binds it."""

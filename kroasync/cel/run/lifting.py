@@ -11,34 +11,34 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
-from kroasync.cel import times, types
-from kroasync.cel.budget import CHARS_PER_STEP
-from kroasync.cel.decls import Budget
+from kroasync.cel import types
 from kroasync.cel.errors import ValueError_
+from kroasync.cel.meter import CHARS_PER_STEP, Meter
+from kroasync.cel.run import times
 from kroasync.cel.types import Type
 from kroasync.cel.values import Optional
 
-Lift: TypeAlias = Callable[[Any, Budget], Any]
+Lift: TypeAlias = Callable[[Any, Meter], Any]
 
 # What reading the text of a time costs beside its length, and how much of base64 is read in one step.
 _PARSING: Final = 8
 
 
-def to_timestamp(value: Any, budget: Budget) -> Any:
+def to_timestamp(value: Any, budget: Meter) -> Any:
     if value.__class__ is not str:
         return value
     budget.spend(_PARSING + len(value) // CHARS_PER_STEP)
     return times.parse_date(value)
 
 
-def to_duration(value: Any, budget: Budget) -> Any:
+def to_duration(value: Any, budget: Meter) -> Any:
     if value.__class__ is not str:
         return value
     budget.spend(_PARSING + len(value))
     return times.parse_duration(value)
 
 
-def to_bytes(value: Any, budget: Budget) -> Any:
+def to_bytes(value: Any, budget: Meter) -> Any:
     if value.__class__ is not str:
         return value
     budget.spend(2 + len(value) // CHARS_PER_STEP)
@@ -48,11 +48,11 @@ def to_bytes(value: Any, budget: Budget) -> Any:
         raise ValueError_("invalid data, expected base64", value=value) from None
 
 
-def to_double(value: Any, budget: Budget) -> Any:
+def to_double(value: Any, budget: Meter) -> Any:
     return float(value) if value.__class__ is int else value
 
 
-def to_int(value: Any, budget: Budget) -> Any:
+def to_int(value: Any, budget: Meter) -> Any:
     if value.__class__ is not float:
         return value
     if not value.is_integer():
@@ -87,7 +87,7 @@ def _list_lift(kind: Type) -> Lift | None:
     if lift is None:
         return None
 
-    def lift_list(value: Any, budget: Budget) -> Any:
+    def lift_list(value: Any, budget: Meter) -> Any:
         if value.__class__ is not list:
             return value
         budget.spend(1 + len(value))
@@ -101,7 +101,7 @@ def _optional_lift(kind: Type) -> Lift | None:
     if lift is None:
         return None
 
-    def lift_optional(value: Any, budget: Budget) -> Any:
+    def lift_optional(value: Any, budget: Meter) -> Any:
         return Optional(lift(value.value, budget)) if value.__class__ is Optional and value.present else value
 
     return lift_optional

@@ -5,9 +5,19 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from kroasync.cel import syntax
-from kroasync.cel.literals import double_text, quote, quote_bytes
-from kroasync.cel.macros import newcondition_entries
-from kroasync.cel.syntax import Call, Ident, Index, ListLit, Literal, Macro, MapLit, Node, Select, StructLit
+from kroasync.cel.syntax import (
+    CONDITION_KEYS,
+    Call,
+    Ident,
+    Index,
+    ListLit,
+    Literal,
+    Macro,
+    MapLit,
+    Node,
+    Select,
+    StructLit,
+)
 from kroasync.cel.values import UInt
 
 # How tightly a node binds; an operand of a looser one needs parentheses.
@@ -112,7 +122,7 @@ def _call(node: Call) -> tuple[int, str]:
         parts = (_print(test, _OR), _print(then, _OR), _print(otherwise, _CONDITIONAL))
         return _CONDITIONAL, "{} ? {} : {}".format(*parts)
     if node.function == syntax.NEW_CONDITION:
-        entries = ", ".join(f"{key}: {_print(value, _CONDITIONAL)}" for key, value in newcondition_entries(node))
+        entries = ", ".join(f"{key}: {_print(value, _CONDITIONAL)}" for key, value in _condition_entries(node))
         return _MEMBER, f"runtime.newCondition({{{entries}}})"
     arguments = ", ".join(_print(arg, _CONDITIONAL) for arg in node.args)
     target = "" if node.target is None else f"{_operand(node.target)}."
@@ -214,3 +224,40 @@ def _label(node: Node) -> object:
             return node.name, tuple((init.field, init.optional) for init in node.fields)
         case Macro():
             return node.kind, node.variables, node.condition is None
+
+
+def _condition_entries(call: Call) -> list[tuple[str, Node]]:
+    """The keys and values that were written, for printing."""
+    return [
+        (key, value)
+        for key, value in zip(CONDITION_KEYS, call.args, strict=True)
+        if not (isinstance(value, Literal) and value.span[0] == value.span[1])
+    ]
+
+
+def quote(text: str) -> str:
+    """A string literal with this value."""
+    return '"' + "".join(_quoted_char(char) for char in text) + '"'
+
+
+def quote_bytes(data: bytes) -> str:
+    """A bytes literal with this value."""
+    return 'b"' + "".join(chr(b) if 32 <= b < 127 and b not in b'"\\' else f"\\x{b:02x}" for b in data) + '"'
+
+
+_QUOTED: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
+
+
+def _quoted_char(char: str) -> str:
+    if char in _QUOTED:
+        return _QUOTED[char]
+    code = ord(char)
+    if code < 32 or code == 127:
+        return f"\\x{code:02x}"
+    return char
+
+
+def double_text(value: float) -> str:
+    """A double literal with this (finite) value."""
+    text = repr(value)
+    return text if any(char in text for char in ".en") else text + ".0"

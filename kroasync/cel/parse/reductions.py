@@ -1,25 +1,26 @@
 """What the parser does at each rule of the grammar: makes nodes and expands macros.
 
-ACTIONS maps the text of a rule to a function of (builder, values of its symbols, and where
-each starts and ends); a rule of one symbol without an action passes that symbol's value on.
+REDUCTIONS maps the text of a rule to a function of (builder, values of its symbols, and where
+each starts and ends); a rule of one symbol without a reduction passes that symbol's value on.
 """
 
 from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
-from kroasync.cel import literals, macros, syntax
-from kroasync.cel.builder import Builder
+from kroasync.cel import syntax
 from kroasync.cel.errors import Span
+from kroasync.cel.parse import literals, macros
+from kroasync.cel.parse.builder import TreeBuilder
 from kroasync.cel.syntax import (
     SPINE_OPERATORS,
     Call,
-    Entry,
     FieldInit,
     Ident,
     Index,
     ListLit,
     Literal,
+    MapEntry,
     MapLit,
     Node,
     Select,
@@ -37,8 +38,8 @@ RESERVED: Final = frozenset(
 _Positions: TypeAlias = list[int]
 
 
-def _literal(convert: Callable[[str], Any]) -> "Action":
-    def action(b: Builder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
+def _literal(convert: Callable[[str], Any]) -> "Reduction":
+    def reduce(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
         try:
             value = convert(values[0])
         except literals.LiteralError as error:
@@ -47,20 +48,20 @@ def _literal(convert: Callable[[str], Any]) -> "Action":
             value = None
         return Literal(b.new_id(1), (starts[0], ends[0]), starts[0], value)
 
-    return action
+    return reduce
 
 
-def _constant(value: bool | None) -> "Action":
-    def action(b: Builder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
+def _constant(value: bool | None) -> "Reduction":
+    def reduce(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
         return Literal(b.new_id(1), (starts[0], ends[0]), starts[0], value)
 
-    return action
+    return reduce
 
 
-def _binary(function: str) -> "Action":
+def _binary(function: str) -> "Reduction":
     leans = function in SPINE_OPERATORS
 
-    def action(b: Builder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
+    def reduce(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
         # The relation rules are split in two: `relation_lt: relation "<"`, then `relation: relation_lt addition`.
         (left, at), right = values
         node = Call(b.new_id(), (starts[0], ends[-1]), at, function, None, (left, right))
@@ -69,15 +70,15 @@ def _binary(function: str) -> "Action":
             return b.add(node, spine=max(before, b.depth(right) + 1))
         return b.add(node)
 
-    return action
+    return reduce
 
 
-def _left(b: Builder, values: list[Any], starts: _Positions, ends: _Positions) -> Any:
+def _left(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Any:
     return values[0], starts[1]
 
 
-def _logical(function: str) -> "Action":
-    def action(b: Builder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
+def _logical(function: str) -> "Reduction":
+    def reduce(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
         left, _, right = values
         span = (starts[0], ends[2])
         if isinstance(left, _Chain) and left.function == function and left.start == starts[0]:
@@ -86,7 +87,7 @@ def _logical(function: str) -> "Action":
             return left  # type: ignore[return-value]
         return _Chain(function, [_finish(b, left), right], span, starts[1])  # type: ignore[return-value]
 
-    return action
+    return reduce
 
 
 class _Chain:
@@ -101,36 +102,36 @@ class _Chain:
         self.at = at
 
 
-def _finish(b: Builder, value: Any) -> Any:
+def _finish(b: TreeBuilder, value: Any) -> Any:
     if isinstance(value, _Chain):
         return b.call(value.function, tuple(value.args), (value.start, value.end), value.at)
     return value
 
 
-def _finish_only(b: Builder, values: list[Any], starts: _Positions, ends: _Positions) -> Any:
+def _finish_only(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Any:
     return _finish(b, values[0])
 
 
-def _or(b: Builder, values: list[Any], starts: _Positions, ends: _Positions) -> Any:
+def _or(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Any:
     return _OR(b, [values[0], values[1], _finish(b, values[2])], starts, ends)
 
 
-def _conditional(b: Builder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
+def _conditional(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
     return b.call(
         syntax.CONDITIONAL, (_finish(b, values[0]), _finish(b, values[2]), values[4]), (starts[0], ends[4]), starts[1]
     )
 
 
-def _count_one(b: Builder, values: list[Any], starts: _Positions, ends: _Positions) -> Any:
+def _count_one(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Any:
     return 1
 
 
-def _count_more(b: Builder, values: list[Any], starts: _Positions, ends: _Positions) -> Any:
+def _count_more(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Any:
     return values[0] + 1
 
 
-def _unary(function: str) -> "Action":
-    def action(b: Builder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
+def _unary(function: str) -> "Reduction":
+    def reduce(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
         count, operand = values
         # cel-go: an even number of signs cancels out.
         if count % 2 == 0:
@@ -146,56 +147,56 @@ def _unary(function: str) -> "Action":
             return b.literal(-operand.value, (starts[0], ends[1]))
         return b.call(function, (operand,), (starts[0], ends[1]), starts[0])
 
-    return action
+    return reduce
 
 
-def _select(*, field: int, optional: bool) -> "Action":
-    def action(b: Builder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
+def _select(*, field: int, optional: bool) -> "Reduction":
+    def reduce(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
         span = (starts[0], ends[-1])
         return b.add(Select(b.new_id(), span, starts[1], values[0], values[field], False, optional))
 
-    return action
+    return reduce
 
 
-def _index(*, index: int, optional: bool) -> "Action":
-    def action(b: Builder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
+def _index(*, index: int, optional: bool) -> "Reduction":
+    def reduce(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
         return b.add(Index(b.new_id(), (starts[0], ends[-1]), starts[1], values[0], values[index], optional))
 
-    return action
+    return reduce
 
 
-def _field_name(b: Builder, values: list[Any], starts: _Positions, ends: _Positions) -> str:
+def _field_name(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> str:
     text: str = values[0]
     return text[1:-1] if text[0] == "`" else text
 
 
-def _ident(b: Builder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
+def _ident(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
     return Ident(b.new_id(1), (starts[0], ends[0]), starts[0], _unreserved(b, values[0], starts[0], ends[0]))
 
 
-def _absolute_ident(b: Builder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
+def _absolute_ident(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
     name = _unreserved(b, values[1], starts[1], ends[1])
     return Ident(b.new_id(1), (starts[0], ends[1]), starts[0], name, True)
 
 
-def _unreserved(b: Builder, name: str, start: int, end: int) -> str:
+def _unreserved(b: TreeBuilder, name: str, start: int, end: int) -> str:
     if name in RESERVED:
         b.issue(f"reserved identifier: {name}", (start, end))
     return name
 
 
-def _global_call(*, name: int) -> "Action":
-    def action(b: Builder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
+def _global_call(*, name: int) -> "Reduction":
+    def reduce(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
         function = _unreserved(b, values[name], starts[name], ends[name])
         args = tuple(values[name + 2]) if len(values) == name + 4 else ()
         span, at = (starts[0], ends[-1]), starts[name + 1]
         expanded = macros.expand_global(b, function, args, span, at)
         return expanded if expanded is not None else b.call(function, args, span, at)
 
-    return action
+    return reduce
 
 
-def _member_call(b: Builder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
+def _member_call(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
     target, function = values[0], values[2]
     args = tuple(values[4]) if len(values) == 6 else ()
     span, at = (starts[0], ends[-1]), starts[3]
@@ -205,53 +206,53 @@ def _member_call(b: Builder, values: list[Any], starts: _Positions, ends: _Posit
     return b.add(Call(b.new_id(), span, at, function, target, args))
 
 
-def _parenthesised(b: Builder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
+def _parenthesised(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
     node: Node = values[1]
     b.parenthesised.add(node.id)
     return node
 
 
-def _one(b: Builder, values: list[Any], starts: _Positions, ends: _Positions) -> list[Any]:
+def _one(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> list[Any]:
     return [values[0]]
 
 
-def _more(b: Builder, values: list[Any], starts: _Positions, ends: _Positions) -> list[Any]:
+def _more(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> list[Any]:
     values[0].append(values[2])
     return values[0]  # type: ignore[no-any-return]
 
 
-def _plain_element(b: Builder, values: list[Any], starts: _Positions, ends: _Positions) -> Any:
+def _plain_element(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Any:
     return values[0], False
 
 
-def _optional_element(b: Builder, values: list[Any], starts: _Positions, ends: _Positions) -> Any:
+def _optional_element(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Any:
     return values[1], True
 
 
-def _list(b: Builder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
+def _list(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
     items = values[1] if isinstance(values[1], list) else []
     optional = frozenset(i for i, (_, is_optional) in enumerate(items) if is_optional)
     elements = tuple(node for node, _ in items)
     return b.add(ListLit(b.new_id(), (starts[0], ends[-1]), starts[0], elements, optional))
 
 
-def _entry(b: Builder, values: list[Any], starts: _Positions, ends: _Positions) -> Entry:
+def _entry(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> MapEntry:
     optional = len(values) == 4
     key, colon, value = values[-3], starts[-2], values[-1]
-    return Entry(b.new_id(), (starts[0], ends[-1]), colon, key, value, optional)
+    return MapEntry(b.new_id(), (starts[0], ends[-1]), colon, key, value, optional)
 
 
-def _map(b: Builder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
+def _map(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
     entries = tuple(values[1]) if isinstance(values[1], list) else ()
     return b.add(MapLit(b.new_id(), (starts[0], ends[-1]), starts[0], entries))
 
 
-def _field_init(b: Builder, values: list[Any], starts: _Positions, ends: _Positions) -> FieldInit:
+def _field_init(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> FieldInit:
     optional = len(values) == 4
     return FieldInit(b.new_id(), (starts[0], ends[-1]), starts[-2], values[-3], values[-1], optional)
 
 
-def _struct(b: Builder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
+def _struct(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
     name = syntax.dotted(values[0])
     if name is None or values[0].id in b.parenthesised:
         b.issue("Syntax error: unexpected input '{'", (starts[1], ends[1]))
@@ -267,13 +268,13 @@ def _absolute_root(node: Node) -> bool:
     return isinstance(node, Ident) and node.absolute
 
 
-Action: TypeAlias = Callable[[Builder, list[Any], list[int], list[int]], Any]
+Reduction: TypeAlias = Callable[[TreeBuilder, list[Any], list[int], list[int]], Any]
 _OR: Final = _logical(syntax.OR)
 _AND: Final = _logical(syntax.AND)
 
 
-def _binary_rules() -> dict[str, Action]:
-    rules: dict[str, Action] = {}
+def _binary_rules() -> dict[str, Reduction]:
+    rules: dict[str, Reduction] = {}
     families = {
         ("relation", "addition"): {
             "lt": ("<", syntax.LESS),
@@ -298,7 +299,7 @@ def _binary_rules() -> dict[str, Action]:
     return rules
 
 
-ACTIONS: Final = MappingProxyType(
+REDUCTIONS: Final = MappingProxyType(
     {
         **_binary_rules(),
         "expr: conditionalor": _finish_only,

@@ -1,4 +1,4 @@
-"""Literals: from the source text of a token to its value, and back.
+"""Literals: from the source text of a token to its value.
 
 The rules are those of the CEL specification, "Syntax"; a LiteralError says what is wrong and where in the token.
 """
@@ -130,31 +130,3 @@ def _body(text: str) -> tuple[str, bool, int]:
     width = 3 if text[start : start + 3] in ('"""', "'''") and len(text) >= start + 6 else 1
     start += width
     return text[start:-width], raw, start
-
-
-def quote(text: str) -> str:
-    """A string literal with this value."""
-    return '"' + "".join(_quoted_char(char) for char in text) + '"'
-
-
-def quote_bytes(data: bytes) -> str:
-    """A bytes literal with this value."""
-    return 'b"' + "".join(chr(b) if 32 <= b < 127 and b not in b'"\\' else f"\\x{b:02x}" for b in data) + '"'
-
-
-_QUOTED: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
-
-
-def _quoted_char(char: str) -> str:
-    if char in _QUOTED:
-        return _QUOTED[char]
-    code = ord(char)
-    if code < 32 or code == 127:
-        return f"\\x{code:02x}"
-    return char
-
-
-def double_text(value: float) -> str:
-    """A double literal with this (finite) value."""
-    text = repr(value)
-    return text if any(char in text for char in ".en") else text + ".0"

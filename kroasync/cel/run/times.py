@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
-from kroasync.cel.decls import Budget
 from kroasync.cel.errors import RangeError, ValueError_
+from kroasync.cel.meter import Meter
 from kroasync.cel.values import INT_MAX, INT_MIN, Duration, Timestamp
 
 SECOND: Final = 1_000_000_000
@@ -134,7 +134,7 @@ def _date(days: int) -> tuple[int, int, int]:
     return year + era * 400 + (month <= 2), month, day_of_year - (153 * shifted + 2) // 5 + 1
 
 
-def civil(timestamp: Timestamp, zone: str = "UTC", budget: Budget | None = None) -> Civil:
+def civil(timestamp: Timestamp, zone: str = "UTC", budget: Meter | None = None) -> Civil:
     """Calendar and clock in a time zone: `UTC`, an IANA name or an offset such as `+01:30`; raises ValueError_."""
     seconds, ns = divmod(timestamp.ns, SECOND)
     days, clock = divmod(seconds + _offset_s(zone, seconds, budget), _DAY_S)
@@ -152,7 +152,7 @@ def civil(timestamp: Timestamp, zone: str = "UTC", budget: Budget | None = None)
     )
 
 
-def _offset_s(zone: str, seconds: int, budget: Budget | None) -> int:
+def _offset_s(zone: str, seconds: int, budget: Meter | None) -> int:
     """Seconds east of UTC at a moment."""
     if zone in ("", "UTC"):
         return 0
@@ -170,7 +170,7 @@ def _offset_s(zone: str, seconds: int, budget: Budget | None) -> int:
     return int(offset.total_seconds()) if offset is not None else 0
 
 
-def _zone(name: str, budget: Budget | None) -> tzinfo:
+def _zone(name: str, budget: Meter | None) -> tzinfo:
     """A time zone by its IANA name; raises ValueError_."""
     key = ("zone", name)
     found: tzinfo | None = None if budget is None else budget.take(key)

@@ -7,19 +7,18 @@ operand replaces the one with the same keys, or is appended.
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from kroasync.cel.budget import COMPARED_PER_STEP
-from kroasync.cel.decls import Budget
-from kroasync.cel.operations import PLAIN, add, contains, equal, type_name
+from kroasync.cel.meter import COMPARED_PER_STEP, Meter
+from kroasync.cel.run.operations import PLAIN, add, contains, equal, type_name
 from kroasync.cel.values import size_of
 
-_Equality: TypeAlias = Callable[[Any, Any, Budget], bool]
-_Addition: TypeAlias = Callable[[Any, Any, Budget], Any]
+_Equality: TypeAlias = Callable[[Any, Any, Meter], bool]
+_Addition: TypeAlias = Callable[[Any, Any, Meter], Any]
 
 
 def equality(kind: str, keys: tuple[str, ...]) -> _Equality:
     """`==` for a left operand of this kind ("set" or "map")."""
 
-    def unordered_equal(left: Any, right: Any, budget: Budget) -> bool:
+    def unordered_equal(left: Any, right: Any, budget: Meter) -> bool:
         if left.__class__ is not list or right.__class__ is not list:
             return equal(left, right, budget)
         if len(left) != len(right):
@@ -41,7 +40,7 @@ def equality(kind: str, keys: tuple[str, ...]) -> _Equality:
 def addition(kind: str, keys: tuple[str, ...]) -> _Addition:
     """`+` for a left operand of this kind."""
 
-    def merge(left: Any, right: Any, budget: Budget) -> Any:
+    def merge(left: Any, right: Any, budget: Meter) -> Any:
         if left.__class__ is not list or right.__class__ is not list:
             return add(left, right, budget)
         budget.spend(len(left) + len(right))
@@ -63,7 +62,7 @@ def addition(kind: str, keys: tuple[str, ...]) -> _Addition:
     return merge
 
 
-def _key(item: Any, keys: tuple[str, ...], budget: Budget) -> tuple[tuple[str, Any], ...]:
+def _key(item: Any, keys: tuple[str, ...], budget: Meter) -> tuple[tuple[str, Any], ...]:
     """The key values of an element with their types; an element that is no object stands for itself."""
     values = [item.get(key) for key in keys] if item.__class__ is dict else [item]
     budget.spend(2 + sum(2 + size_of(value) // COMPARED_PER_STEP for value in values))

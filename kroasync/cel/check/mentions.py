@@ -6,23 +6,21 @@ Names that a macro binds are local in its body and condition, not in its range.
 from collections.abc import Callable, Container, Iterator, Mapping, Set
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from kroasync.cel import syntax
-from kroasync.cel.decls import Declarations
-from kroasync.cel.reads import outermost
+from kroasync.cel.check.reads import ANY, outermost
+from kroasync.cel.decls import Environment
 from kroasync.cel.syntax import Ast, Call, Ident, Index, Literal, Macro, Node, Select
 
-# An index or key that is not constant, in a path.
-ANY: Final = "*"
 # A root name and the members selected from it.
 _Place: TypeAlias = tuple[str, tuple[str, ...]]
 # What the names that macros bind stand for; None for what is no data.
-_Scope: TypeAlias = Mapping[str, _Place | None]
+_Bound: TypeAlias = Mapping[str, _Place | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inspection:
+class Mentions:
     """What one expression refers to.
 
     `references`: known names, each with the distinct chains of members read from it, without the name itself.
@@ -34,7 +32,7 @@ class Inspection:
     uses_omit: bool
 
 
-def inspect(ast: Ast, known: Set[str], env: Declarations) -> Inspection:
+def find_mentions(ast: Ast, known: Set[str], env: Environment) -> Mentions:
     """Look through an expression; `env` knows the functions and type names."""
     paths: dict[str, list[tuple[str, ...]]] = {}
     unknown: dict[str, None] = {}
@@ -50,7 +48,7 @@ def inspect(ast: Ast, known: Set[str], env: Declarations) -> Inspection:
             uses_omit = uses_omit or node.function == "omit"
             if not env.functions.get(node.function) and node.function not in _BUILT_IN:
                 functions.setdefault(node.function)
-    return Inspection(
+    return Mentions(
         references=MappingProxyType({name: tuple(sorted(set(paths[name]))) for name in sorted(paths)}),
         unknown_identifiers=tuple(sorted(unknown)),
         unknown_functions=tuple(sorted(functions)),
@@ -84,7 +82,7 @@ _BUILT_IN = frozenset(
 
 
 def read_paths(ast: Ast, is_function: Callable[[str], bool]) -> frozenset[tuple[str, ...]]:
-    """Field paths that an expression may read, from the root name on, none below another; see Checked.reads.
+    """Field paths that an expression may read, from the root name on, none below another; see CheckedAst.reads.
 
     Without types, the range of a macro counts as read in full.
     """
@@ -97,7 +95,7 @@ def _is_type(name: str, path: tuple[str, ...], type_names: Container[str]) -> bo
 
 def _free_paths(root: Node, is_function: Callable[[str], bool]) -> Iterator[_Place]:
     """Every name that no macro binds, with the members selected from it. Loop variables stand for their range."""
-    stack: list[tuple[Node, _Scope]] = [(root, MappingProxyType({}))]
+    stack: list[tuple[Node, _Bound]] = [(root, MappingProxyType({}))]
     while stack:
         node, scope = stack.pop()
         base, path, inner = _path(node)
@@ -138,7 +136,7 @@ def _path(node: Node) -> tuple[Node, tuple[str, ...], list[Node]]:
     return node, tuple(reversed(names)), inner
 
 
-def _place(name: Ident, path: tuple[str, ...], scope: _Scope) -> _Place | None:
+def _place(name: Ident, path: tuple[str, ...], scope: _Bound) -> _Place | None:
     """Where a chain from a name leads; an element of a known range is a member of that path."""
     if name.absolute or name.name not in scope:
         return name.name, path
@@ -146,7 +144,7 @@ def _place(name: Ident, path: tuple[str, ...], scope: _Scope) -> _Place | None:
     return None if bound is None else (bound[0], bound[1] + path)
 
 
-def _bindings(macro: Macro, scope: _Scope) -> dict[str, _Place | None]:
+def _bindings(macro: Macro, scope: _Bound) -> dict[str, _Place | None]:
     """What the variables of a macro stand for: a path into a known range, or None."""
     base, path, _ = _path(macro.range)
     origin = _place(base, path, scope) if isinstance(base, Ident) else None

@@ -8,15 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kroasync.cel.decls import Budget, Impl, Overload
+from kroasync.cel.decls import Impl, Overload
 from kroasync.cel.errors import OverloadError
-from kroasync.cel.operations import type_name
+from kroasync.cel.meter import Meter
+from kroasync.cel.run.operations import type_name
 from kroasync.cel.types import Type
 from kroasync.cel.values import SIZED, TYPE_OF, from_key, size_of
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Callee:
     """What a call site calls: the implementation, whether it takes the budget, and how much it reads in one step.
 
     A rate of 0 says that the size of texts, lists and maps does not matter.
@@ -55,7 +56,7 @@ def accepts_deeply(param: Type, value: Any) -> bool:
     return accepts(param, value) and accepts_elements(param, value)
 
 
-def resolve(name: str, overloads: Sequence[Overload], values: Sequence[Any], *, member: bool) -> tuple[Target, bool]:
+def resolve(name: str, overloads: Sequence[Overload], values: Sequence[Any], *, member: bool) -> tuple[Callee, bool]:
     """What to call for these values, and whether the answer holds for all values of these classes.
 
     Raises OverloadError if no overload takes them.
@@ -65,25 +66,25 @@ def resolve(name: str, overloads: Sequence[Overload], values: Sequence[Any], *, 
         raise no_matching(name, values, member=member)
     stable = len({row.impl for row in fitting}) == 1
     if stable:
-        return _target(fitting[0], values), True
+        return _callee(fitting[0], values), True
     for row in fitting:
         if all(map(accepts_elements, row.params, values)):
-            return _target(row, values), False
+            return _callee(row, values), False
     raise no_matching(name, values, member=member)
 
 
-def _target(row: Overload, values: Sequence[Any]) -> Target:
+def _callee(row: Overload, values: Sequence[Any]) -> Callee:
     if row.metered:
-        return Target(row.impl, True, 0)
+        return Callee(row.impl, True, 0)
     if any(hasattr(value.__class__, "cel_size") for value in values):
-        return Target(_priced(row), True, 0)
-    return Target(row.impl, False, row.rate if any(value.__class__ in SIZED for value in values) else 0)
+        return Callee(_priced(row), True, 0)
+    return Callee(row.impl, False, row.rate if any(value.__class__ in SIZED for value in values) else 0)
 
 
 def _priced(row: Overload) -> Impl:
     """Opaque values of libraries pay for the text they were made of."""
 
-    def priced(*values: Any, budget: Budget) -> Any:
+    def priced(*values: Any, budget: Meter) -> Any:
         budget.spend(sum(map(size_of, values)) // (row.rate or 1))
         return row.impl(*values)
 

@@ -35,6 +35,11 @@ def _cut(type_: Type, depth: int) -> Type:
     return Type(type_.kind, type_.name, (*type_.params[:-1], _cut(type_.params[-1], depth - 1)))
 
 
+def fits(given: Type, expected: Type) -> bool:
+    """True if a value of the first type may stand for the second."""
+    return Substitution().assignable(given, expected)
+
+
 class Substitution:
     """What type variables stand for. Attempts that fail leave no trace."""
 
