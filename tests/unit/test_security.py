@@ -101,13 +101,6 @@ def test_the_pure_packages_use_nothing_that_reaches_out() -> None:
     assert found == EXCUSED
 
 
-def test_generators_are_imported_by_nothing() -> None:
-    sources = {path: path.read_text(encoding="utf-8") for path in (ROOT / "kroasync").rglob("*.py")}
-    for module in ("kroasync.cel.reference", "kroasync.cel.tables"):
-        name = module.rpartition(".")[2]
-        assert [p for p, text in sources.items() if f"import {name}" in text or f"from {module} import" in text] == []
-
-
 def test_attributes_by_name_are_of_constants() -> None:
     """`getattr` with a name that is no literal occurs where the name was compared with a fixed list before."""
     found = []
