@@ -67,7 +67,7 @@ RESOURCES = st.lists(
 STATUS = st.dictionaries(st.sampled_from(["state", "a", "b", "conditions", "a.b"]), VALUES, max_size=3)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     resources=RESOURCES,
     status=STATUS,
