@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -26,6 +26,8 @@ from kroasync.kube.watch import Lines
 from kroasync.model.objects import GVK, Key, Obj, Resource
 from tests.fakes.client import FakeClient
 from tests.fakes.kube import FakeServer
+from tests.samples import config_map, crd
+from tests.waiting import until_answered
 
 CONFIGMAPS = Resource("", "v1", "ConfigMap", "configmaps")
 DEPLOYMENTS = Resource("apps", "v1", "Deployment", "deployments")
@@ -50,12 +52,7 @@ async def server(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
 
 def configmap(**data: str) -> tuple[Key, Obj]:
     name = next(_names)
-    return Key(CONFIGMAPS, "default", name), {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": name, "namespace": "default"},
-        "data": data,
-    }
+    return Key(CONFIGMAPS, "default", name), config_map(name, "default", data)
 
 
 def deployment(*containers: Obj, **spec: Any) -> tuple[Key, Obj]:
@@ -69,36 +66,11 @@ def deployment(*containers: Obj, **spec: Any) -> tuple[Key, Obj]:
     }
 
 
-def crd(**fields: Obj) -> tuple[Key, Obj]:
-    spec_schema = {"type": "object", "properties": fields}
+def widget_kind(**fields: Obj) -> tuple[Key, Obj]:
     status = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    schema = {"type": "object", "properties": {"spec": spec_schema, "status": status}}
-    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    name = f"widgets.{GROUP}"
-    return Key(CRDS, "", name), {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": name},
-        "spec": {
-            "group": GROUP,
-            "scope": "Namespaced",
-            "names": {"plural": "widgets", "kind": "Widget", "singular": "widget", "listKind": "WidgetList"},
-            "versions": [{**version, "subresources": {"status": {}}}],
-        },
-    }
-
-
-async def until(check: Callable[[], Any]) -> Any:
-    """What the coroutine function answers once that is true; a NotFoundError counts as not yet."""
-    async with asyncio.timeout(30):
-        while True:
-            try:
-                found = await check()
-            except NotFoundError:
-                found = None
-            if found:
-                return found
-            await asyncio.sleep(0.02)
+    schema = {"type": "object", "properties": {"spec": {"type": "object", "properties": fields}, "status": status}}
+    body = crd("Widget", group=GROUP, schema=schema, subresources={"status": {}})
+    return Key(CRDS, "", body["metadata"]["name"]), body
 
 
 async def gone(client: Client, key: Key) -> None:
@@ -114,11 +86,11 @@ async def gone(client: Client, key: Key) -> None:
 @asynccontextmanager
 async def widgets(client: Client, **fields: Obj) -> AsyncIterator[Key]:
     """A served kind, and the key of a widget to be."""
-    key, body = crd(**fields)
+    key, body = widget_kind(**fields)
     await client.create(key, body)
     widget = Key(WIDGETS, "default", next(_names))
     try:
-        await until(lambda: listed(client, WIDGETS))
+        await until_answered(lambda: listed(client, WIDGETS))
         yield widget
     finally:
         await client.delete(key)
@@ -379,7 +351,7 @@ async def test_a_namespace_in_deletion_takes_nothing_new_and_ends_with_its_objec
         await server.create(Key(CONFIGMAPS, namespace.name, "late"), {"metadata": {"name": "late"}})
     assert caught.value.status == 403
     assert caught.value.has_cause("NamespaceTerminating")
-    await until(lambda: is_deleting(server, inside))
+    await until_answered(lambda: is_deleting(server, inside))
     await server.merge_patch(inside, {"metadata": {"finalizers": None}}, manager="m")
     with pytest.raises(NotFoundError):
         await server.get(inside)
@@ -506,8 +478,8 @@ async def test_life_of_a_kind(server: Client) -> None:
     assert await discovery.resource(WIDGETS.gvk) is None
     async with widgets(server, size={"type": "integer", "default": 3}, colour={"type": "string"}) as widget:
         # Discovery follows a kind that is established with some delay.
-        assert await until(lambda: discovery.resource(WIDGETS.gvk)) == WIDGETS
-        assert await until(lambda: discovery.resource_of_group_kind(GROUP, "Widget")) == WIDGETS
+        assert await until_answered(lambda: discovery.resource(WIDGETS.gvk)) == WIDGETS
+        assert await until_answered(lambda: discovery.resource_of_group_kind(GROUP, "Widget")) == WIDGETS
         established = await server.get(Key(CRDS, "", f"widgets.{GROUP}"))
         states = {c["type"]: c["status"] for c in established["status"]["conditions"]}
         assert states["Established"] == states["NamesAccepted"] == "True"
@@ -536,13 +508,13 @@ async def test_a_kind_in_deletion_waits_for_the_finalizers_of_its_objects(server
         body["metadata"]["finalizers"] = ["kro.run/finalizer"]
         created = await server.create(widget, body)
         await server.delete(Key(CRDS, "", f"widgets.{GROUP}"))
-        await until(lambda: is_deleting(server, widget))
+        await until_answered(lambda: is_deleting(server, widget))
         deleting = await server.get(widget)
         assert deleting["metadata"]["generation"] == created["metadata"]["generation"] + 1
         await server.merge_patch(widget, {"metadata": {"finalizers": None}}, manager="m")
         await gone(server, Key(CRDS, "", f"widgets.{GROUP}"))
         # The kind is made again, for the end of this block to delete.
-        await server.create(*crd())
+        await server.create(*widget_kind())
 
 
 async def test_owned_objects_go_with_their_owner(server: Client) -> None:

@@ -27,6 +27,8 @@ from kroasync.kube.errors import (
 from kroasync.kube.lease import LEASES, Elector
 from kroasync.kube.watch import Lines, Watch
 from kroasync.model.objects import GVK, Key, Obj, Resource
+from tests.samples import config_map, crd
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -35,36 +37,7 @@ CRDS = Resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "custo
 
 
 def configmap(name: str, **data: str) -> tuple[Key, Obj]:
-    metadata = {"name": name, "namespace": "default", "labels": {"test": name}}
-    return Key(CONFIGMAPS, "default", name), {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": metadata,
-        "data": data,
-    }
-
-
-def crd(plural: str, kind: str) -> tuple[Key, Obj]:
-    name = f"{plural}.contract.example.com"
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    version = {
-        "name": "v1",
-        "served": True,
-        "storage": True,
-        "schema": {"openAPIV3Schema": schema},
-        "subresources": {"status": {}},
-    }
-    return Key(CRDS, "", name), {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": name},
-        "spec": {
-            "group": "contract.example.com",
-            "scope": "Namespaced",
-            "names": {"plural": plural, "kind": kind, "singular": kind.lower(), "listKind": f"{kind}List"},
-            "versions": [version],
-        },
-    }
+    return Key(CONFIGMAPS, "default", name), config_map(name, "default", data, labels={"test": name})
 
 
 class World:
@@ -110,13 +83,6 @@ async def watching(client: Client, resource: Resource, world: World, **options: 
     finally:
         task.cancel()
         await asyncio.wait([task])
-
-
-async def eventually(done: Callable[[], bool]) -> None:
-    """For what a watch says of itself, which announces no change."""
-    async with asyncio.timeout(60):
-        while not done():  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
 
 
 async def first_event(client: Client, path: str, version: str) -> Obj:
@@ -248,7 +214,9 @@ async def test_a_watch_goes_on_after_the_servers_timeout(client: Client) -> None
 
 async def test_a_kind_that_comes_goes_and_comes_again(client: Client) -> None:
     world = World()
-    key, definition = crd("comets", "Comet")
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    definition = crd("Comet", group="contract.example.com", schema=schema, subresources={"status": {}})
+    key = Key(CRDS, "", definition["metadata"]["name"])
     comets = Resource("contract.example.com", "v1", "Comet", "comets")
     comet = Key(comets, "default", "halley")
     body = {"apiVersion": "contract.example.com/v1", "kind": "Comet", "metadata": {"name": "halley"}}
@@ -278,7 +246,7 @@ async def test_a_kind_that_comes_goes_and_comes_again(client: Client) -> None:
             await client.delete(key)
             discovery.invalidate("contract.example.com/v1")
             await world.until(lambda: world.objects == {})
-            await eventually(lambda: watch.missing)
+            await until(lambda: watch.missing)
 
 
 async def test_discovery_of_built_in_kinds(client: Client) -> None:
@@ -374,10 +342,10 @@ async def test_a_server_that_goes_away_and_comes_back(plane: Any, client: Client
         plane.stop("kube-apiserver")
         with pytest.raises(UnreachableError):
             await client.merge_patch(key, {"data": {"a": "2"}}, manager="m")
-        await eventually(lambda: watch.error is not None)
+        await until(lambda: watch.error is not None)
         assert not watch.connected
         plane.start("kube-apiserver")
-        await eventually(lambda: watch.connected)
+        await until(lambda: watch.connected)
         await client.merge_patch(key, {"data": {"a": "3"}}, manager="m")
         await world.until(lambda: world.objects["survivor"]["data"]["a"] == "3")
     # The new process remembers nothing of what was before it.
@@ -396,7 +364,7 @@ async def test_a_frozen_server_is_noticed(plane: Any, client: Client) -> None:
             with pytest.raises(UnreachableError) as caught:
                 await client.request("GET", "/api/v1/namespaces/default", timeout_s=0.5)
             assert caught.value.reason == "Timeout"
-            await eventually(lambda: watch.error is not None)
+            await until(lambda: watch.error is not None)
         finally:
             plane.resume("kube-apiserver")
         await client.merge_patch(key, {"data": {"a": "2"}}, manager="m")

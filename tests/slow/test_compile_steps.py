@@ -12,15 +12,14 @@ import pytest
 from kroasync.controller.pacing import in_turns
 from kroasync.graph.build import Built, build, building
 from kroasync.model.definition import parse_definition
+from kroasync.model.objects import Obj
 from kroasync.model.steps import Steps
 from kroasync.schema.catalog import Catalog, bundled
 from tests.unit.graph.samples import (
     NAME,
-    Obj,
     binds,
     chain,
     config,
-    definition,
     deployment,
     fields,
     holding,
@@ -28,6 +27,7 @@ from tests.unit.graph.samples import (
     nested,
     parsed,
     referring_to_all_before,
+    thing,
     times,
     times_of,
 )
@@ -64,55 +64,49 @@ ATTACKS: dict[str, Callable[[], Obj]] = {
         *times(60, lambda i: chain("string('a'.matches('[ab]{900}c'))", "+", 4_000, f"+'{i}'"))
     ),
     "small expressions": lambda: holding(*times(20_100, lambda i: f"string({i})")),
-    "openings": lambda: definition([config({"k": "${" * 600_000})]),
-    "quoted openings": lambda: definition([config(fields(100, '${"' * 400))]),
-    "quotes": lambda: definition([config(fields(100, "${'}" * 300))]),
-    "pieces": lambda: definition([config({"k": "${schema.spec.name}" * 60_000})]),
-    "a long text": lambda: definition([config({"k": "${schema.spec.name}" + "\n\x01" * 200_000})]),
-    "values": lambda: definition([config({"k": [[]] * 400_000})]),
-    "deep values": lambda: definition([config(json_nested(180, [1] * 50_000))]),
-    "unknown fields": lambda: definition([deployment("d", **fields(40_000, "a"))]),
-    "conditions": lambda: definition([config({}, readyWhen=["a"] * 50_000)]),
-    "dimensions": lambda: definition([config({}, forEach=[{f"x{n}": "${[1]}"} for n in range(8_000)])]),
-    "resources": lambda: definition(times_of(2_000, lambda i: config({"k": "${schema.spec.name}"}, f"r{i}"))),
+    "openings": lambda: thing([config({"k": "${" * 600_000})]),
+    "quoted openings": lambda: thing([config(fields(100, '${"' * 400))]),
+    "quotes": lambda: thing([config(fields(100, "${'}" * 300))]),
+    "pieces": lambda: thing([config({"k": "${schema.spec.name}" * 60_000})]),
+    "a long text": lambda: thing([config({"k": "${schema.spec.name}" + "\n\x01" * 200_000})]),
+    "values": lambda: thing([config({"k": [[]] * 400_000})]),
+    "deep values": lambda: thing([config(json_nested(180, [1] * 50_000))]),
+    "unknown fields": lambda: thing([deployment("d", **fields(40_000, "a"))]),
+    "conditions": lambda: thing([config({}, readyWhen=["a"] * 50_000)]),
+    "dimensions": lambda: thing([config({}, forEach=[{f"x{n}": "${[1]}"} for n in range(8_000)])]),
+    "resources": lambda: thing(times_of(2_000, lambda i: config({"k": "${schema.spec.name}"}, f"r{i}"))),
     "references": lambda: referring_to_all_before(400),
-    "a cycle": lambda: definition(
+    "a cycle": lambda: thing(
         times_of(2_000, lambda i: config({"k": f"${{r{(i + 1) % 2_000}.metadata.name}}"}, f"r{i}"))
     ),
-    "collections": lambda: definition(
+    "collections": lambda: thing(
         times_of(
             1_000,
             lambda i: config({"k": "${string(x)}"}, f"r{i}", forEach=[{"x": "${[1, 2]}"}]),
         )
     ),
-    "whole objects in the status": lambda: definition([deployment("d")], status=fields(20_000, "${d}")),
-    "a status without expressions": lambda: definition([], status=fields(50_000, "x")),
-    "a list in the status": lambda: definition(
+    "whole objects in the status": lambda: thing([deployment("d")], status=fields(20_000, "${d}")),
+    "a status without expressions": lambda: thing([], status=fields(50_000, "x")),
+    "a list in the status": lambda: thing(
         [config({})], status={"l": [{f"f{n}": "${config.metadata.name}"} for n in range(8_000)]}
     ),
-    "declared conditions": lambda: definition(
+    "declared conditions": lambda: thing(
         [],
         status={"conditions": times(9_000, lambda i: f"${{runtime.newCondition({{type: 'T{i}', status: 'True'}})}}")},
     ),
-    "fields": lambda: definition([], spec=fields(50_000, "string")),
-    "unknown types": lambda: definition(
+    "fields": lambda: thing([], spec=fields(50_000, "string")),
+    "unknown types": lambda: thing(
         [], spec={f"f{n}": f"Tipe{n}" for n in range(20_000)}, types={f"Type{n}": "string" for n in range(2_000)}
     ),
-    "a chain of types": lambda: definition(
-        [], types={**{f"T{n}": f"T{n + 1}" for n in range(30_000)}, "T30000": "string"}
-    ),
-    "a circle of types": lambda: definition(
-        [], types={f"T{n}": {"a": f"T{(n * 7 + 1) % 8_000}"} for n in range(8_000)}
-    ),
-    "markers": lambda: definition(
-        [], spec=fields(9_000, 'string | default="a" description="b" minLength=1 required=true')
-    ),
-    "a long marker": lambda: definition([], spec={"a": f'string | default="{"a" * 1_300_000}"'}),
-    "rules": lambda: definition([], spec=fields(20, "string | " + "".join(f"validation=a{n} " for n in range(4_000)))),
-    "patterns of fields": lambda: definition(
+    "a chain of types": lambda: thing([], types={**{f"T{n}": f"T{n + 1}" for n in range(30_000)}, "T30000": "string"}),
+    "a circle of types": lambda: thing([], types={f"T{n}": {"a": f"T{(n * 7 + 1) % 8_000}"} for n in range(8_000)}),
+    "markers": lambda: thing([], spec=fields(9_000, 'string | default="a" description="b" minLength=1 required=true')),
+    "a long marker": lambda: thing([], spec={"a": f'string | default="{"a" * 1_300_000}"'}),
+    "rules": lambda: thing([], spec=fields(20, "string | " + "".join(f"validation=a{n} " for n in range(4_000)))),
+    "patterns of fields": lambda: thing(
         [], spec={f"f{n}": f'string | pattern="[ab]{{999}}{n}" default="{"ab" * 30}"' for n in range(5_000)}
     ),
-    "a text and its pattern": lambda: definition(
+    "a text and its pattern": lambda: thing(
         [], spec=fields(20, f'string | pattern="[ab]*a[ab]{{900}}c" default="{"ab" * 30_000}"')
     ),
 }

@@ -2,10 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from random import Random
-from typing import Any
 
 from kroasync.controller.events import EVENTS
 from kroasync.controller.runtime import Runtime, RuntimeOptions
@@ -14,17 +12,12 @@ from kroasync.metrics import Metrics
 from kroasync.model.objects import Key, Obj
 from tests.fakes.client import FakeClient
 from tests.fakes.kube import FakeServer
-from tests.unit.controller.test_whole_runtime import APPS, DEFINITION, definition
+from tests.unit.controller.test_whole_runtime import APPS, DEFINITION, app_definition
+from tests.waiting import until
 
 
 def instance(name: str, size: str) -> Obj:
     return {"metadata": {"name": name, "namespace": "default"}, "spec": {"value": size}}
-
-
-async def until(done: Callable[[], Any]) -> None:
-    async with asyncio.timeout(20):
-        while not done():  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
 
 
 def test_an_evaluation_that_nothing_bounds_holds_up_the_others_once() -> None:
@@ -55,7 +48,7 @@ def test_an_evaluation_that_nothing_bounds_holds_up_the_others_once() -> None:
 
         async with asyncio.TaskGroup() as group:
             group.create_task(runtime.run(stop))
-            await user.create(DEFINITION, definition(value=value))
+            await user.create(DEFINITION, app_definition(value=value))
             await until(lambda: APPS in server.served())
             await user.create(Key(APPS, "default", "slow"), instance("slow", "slow"))
             await until(lambda: status("slow"))

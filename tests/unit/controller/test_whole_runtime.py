@@ -18,6 +18,7 @@ from kroasync.model.objects import Key, Obj, Resource
 from tests.fakes import virtual
 from tests.fakes.client import FakeClient
 from tests.fakes.kube import FakeServer, StatusError
+from tests.samples import config_map, definition
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 APPS = Resource("kro.run", "v1alpha1", "App", "apps")
@@ -27,34 +28,25 @@ APP = Key(APPS, "default", "one")
 DEFINITION = Key(GRAPH_DEFINITIONS, "", "app")
 
 
-def definition(
+def app_definition(
     *, namespace: str = "", value: str = "${schema.spec.value}", status: dict[str, str] | None = None
 ) -> Obj:
-    meta = {"name": "${schema.metadata.name}"} | ({"namespace": namespace} if namespace else {})
-    template = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"value": value}}
-    many = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "${schema.metadata.name}-${letter}"},
-    }
-    return {
-        "apiVersion": "kro.run/v1alpha1",
-        "kind": "ResourceGraphDefinition",
-        "metadata": {"name": "app"},
-        "spec": {
-            "schema": {
-                "apiVersion": "v1alpha1",
-                "kind": "App",
-                "spec": {"value": 'string | default="x"', "secret": 'string | default="hidden"'},
-                "status": status or {},
+    placed = {"namespace": namespace} if namespace else {}
+    template = config_map("${schema.metadata.name}", data={"value": value}, **placed)
+    return definition(
+        "App",
+        [
+            {"id": "config", "template": template},
+            {
+                "id": "many",
+                "forEach": [{"letter": "${['a', 'b']}"}],
+                "template": config_map("${schema.metadata.name}-${letter}"),
             },
-            "resources": [
-                {"id": "config", "template": template},
-                {"id": "many", "forEach": [{"letter": "${['a', 'b']}"}], "template": many},
-                {"id": "never", "includeWhen": ["${false}"], "template": {**template, "metadata": {"name": "never"}}},
-            ],
-        },
-    }
+            {"id": "never", "includeWhen": ["${false}"], "template": {**template, "metadata": {"name": "never"}}},
+        ],
+        spec={"value": 'string | default="x"', "secret": 'string | default="hidden"'},
+        status=status or {},
+    )
 
 
 class World:
@@ -81,7 +73,7 @@ class World:
         return EPOCH + timedelta(seconds=self.loop.time())
 
     async def define(self, **more: Any) -> None:
-        await self.user.create(DEFINITION, definition(**more))
+        await self.user.create(DEFINITION, app_definition(**more))
         await asyncio.sleep(5)
 
     async def instance(self, **spec: str) -> None:
@@ -210,7 +202,7 @@ def test_old_revisions_deleted_are_counted() -> None:
     async def story(world: World) -> None:
         await world.define()
         for value in ("a", "b"):
-            spec = definition(value=value)["spec"]
+            spec = app_definition(value=value)["spec"]
             await world.user.merge_patch(DEFINITION, {"spec": spec}, manager="user")
             await asyncio.sleep(2)
         assert world.value("rgd_graph_revision_issue_total", reason="spec_changed") == 2

@@ -4,26 +4,19 @@ from collections.abc import Callable
 from typing import Any
 
 from kroasync.model.definition import Definition, parse_definition
+from kroasync.model.objects import Obj
+from tests.samples import config_map, definition
 
-Obj = dict[str, Any]
 NAME = "schema.spec.name"
 
 
-def definition(
-    resources: list[Obj], *, spec: Obj | None = None, types: Obj | None = None, status: Obj | None = None
-) -> Obj:
-    schema = {"apiVersion": "v1", "kind": "Thing", "spec": spec or {"name": "string"}}
-    return {
-        "apiVersion": "kro.run/v1alpha1",
-        "kind": "ResourceGraphDefinition",
-        "metadata": {"name": "thing"},
-        "spec": {"schema": {**schema, "types": types or {}, "status": status or {}}, "resources": resources},
-    }
+def thing(resources: list[Obj], *, spec: Obj | None = None, types: Obj | None = None, status: Obj | None = None) -> Obj:
+    """A definition of the kind Thing."""
+    return definition("Thing", resources, spec=spec or {"name": "string"}, types=types or {}, status=status or {})
 
 
 def config(data: Obj, id_: str = "config", **more: Any) -> Obj:
-    meta = {"name": f"x-{id_.lower()}"}
-    return {"id": id_, "template": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}, **more}
+    return {"id": id_, "template": config_map(f"x-{id_.lower()}", data=data), **more}
 
 
 def deployment(id_: str, **spec: Any) -> Obj:
@@ -33,7 +26,7 @@ def deployment(id_: str, **spec: Any) -> Obj:
 
 def holding(*texts: str) -> Obj:
     """A definition with these expressions."""
-    return definition([config({f"k{place}": f"${{{text}}}" for place, text in enumerate(texts)})])
+    return thing([config({f"k{place}": f"${{{text}}}" for place, text in enumerate(texts)})])
 
 
 def chain(term: str, joint: str, length: int, end: str = "") -> str:
@@ -73,7 +66,7 @@ def referring_to_all_before(count: int) -> Obj:
     def named(end: int) -> str:
         return ",".join(f"r{place}" for place in range(end))
 
-    return definition(times_of(count, lambda i: config({"k": f"${{string([{named(i)}].size())}}"}, f"r{i}")))
+    return thing(times_of(count, lambda i: config({"k": f"${{string([{named(i)}].size())}}"}, f"r{i}")))
 
 
 def parsed(obj: Obj) -> Definition:

@@ -4,18 +4,19 @@ import pytest
 
 from kroasync.graph import budget
 from kroasync.graph.build import build
+from kroasync.model.objects import Obj
 from kroasync.model.problems import MAX_PROBLEMS
 from kroasync.schema.catalog import Catalog, bundled
 from kroasync.schema.crd import ensuring_crd_patch
+from tests.samples import config_map, crd
 from tests.unit.graph.samples import (
     NAME,
-    Obj,
-    definition,
     deployment,
     fields,
     holding,
     parsed,
     referring_to_all_before,
+    thing,
     times,
 )
 
@@ -26,24 +27,15 @@ def kinds() -> Catalog:
 
 
 def test_a_crd_is_compared_in_steps() -> None:
-    def crd(value: str) -> Obj:
+    def things(value: str) -> Obj:
         properties = {name: {"type": "string", "default": value} for name in fields(20_000, "")}
-        schema = {"openAPIV3Schema": {"type": "object", "properties": properties}}
-        meta = {"name": "things.kro.run", "labels": {"kro.run/owned": "true"}}
-        names = {"kind": "Thing", "plural": "things"}
-        return {
-            "metadata": meta,
-            "spec": {
-                "group": "kro.run",
-                "scope": "Namespaced",
-                "names": names,
-                "versions": [{"name": "v1", "schema": schema}],
-            },
-        }
+        found = crd("Thing", group="kro.run", schema={"type": "object", "properties": properties})
+        found["metadata"]["labels"] = {"kro.run/owned": "true"}
+        return found
 
-    for new in (crd("a"), crd("b")):
+    for new in (things("a"), things("b")):
         steps = 0
-        for _ in ensuring_crd_patch(crd("a"), new):
+        for _ in ensuring_crd_patch(things("a"), new):
             steps += 1
         assert steps > 20
 
@@ -78,11 +70,10 @@ def test_equal_texts_count_and_are_compiled_once(kinds) -> None:
 
 def test_equal_texts_of_collections_are_compiled_once_for_iterators_of_one_type(kinds) -> None:
     def collection(id_: str, items: str) -> Obj:
-        named = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "${'x' + string(x)}"}}
-        return {"id": id_, "forEach": [{"x": items}], "template": named}
+        return {"id": id_, "forEach": [{"x": items}], "template": config_map("${'x' + string(x)}")}
 
     resources = [collection("a", "${[1]}"), collection("b", "${[2]}"), collection("c", "${['s']}")]
-    graph = build(parsed(definition(resources)), kinds).graph
+    graph = build(parsed(thing(resources)), kinds).graph
     assert graph is not None
     a, b, c = (graph.nodes[id_].fields[0].expression.program for id_ in "abc")
     assert a is b
@@ -103,7 +94,7 @@ def test_one_expression_has_limits_of_its_own(kinds) -> None:
 
 
 def test_problems_are_bounded_in_number_and_length(kinds) -> None:
-    problems = build(parsed(definition([deployment("d", **fields(5_000, "a"))])), kinds).problems
+    problems = build(parsed(thing([deployment("d", **fields(5_000, "a"))])), kinds).problems
     assert len(problems) == MAX_PROBLEMS + 1
     assert problems[-1].message == f"more than {MAX_PROBLEMS} problems: the others are not shown"
     problems = build(parsed(holding("1 + 'a' + '" + "b" * 50_000 + "'")), kinds).problems

@@ -9,6 +9,7 @@ from kroasync.model import paths
 from kroasync.model.manifests import load
 from kroasync.model.objects import GVK, Resource
 from kroasync.schema.catalog import OBJECT_META, bundled, crd_kinds, document_path, from_openapi
+from tests.samples import crd
 
 ROOT = Path(__file__).parents[3]
 DEPLOYMENT = GVK("apps", "v1", "Deployment")
@@ -81,24 +82,13 @@ def test_the_definition_kinds_are_those_of_the_chart(catalog, name):
         assert {key: found[key] for key in schema} == schema
 
 
-CRD = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": "things.example.com"},
-    "spec": {
-        "group": "example.com",
-        "scope": "Cluster",
-        "names": {"kind": "Thing", "plural": "things"},
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object"}}}},
-            },
-            {"name": "v0", "served": False, "schema": {"openAPIV3Schema": {"type": "object"}}},
-        ],
-    },
-}
+CRD = crd(
+    "Thing",
+    group="example.com",
+    scope="Cluster",
+    schema={"type": "object", "properties": {"spec": {"type": "object"}}},
+)
+CRD["spec"]["versions"].append({"name": "v0", "served": False, "schema": {"openAPIV3Schema": {"type": "object"}}})
 
 
 def test_a_crd_adds_its_served_versions(catalog):
