@@ -56,7 +56,7 @@ async def until_answered(ask: Callable[[], Awaitable[T]], *, timeout_s: float = 
             try:
                 found = await ask()
             except NotFoundError:
-                found = None  # type: ignore[assignment]
+                found = None
             if found:
                 return found
             await asyncio.sleep(POLL_S)

@@ -87,7 +87,7 @@ def serve(count: int, shape: str, ready: Pipe) -> None:
 def sink_of(what: str) -> Any:
     if what == "instances":
         return InstanceSink(InstanceStore(CONFIGS, lambda key: None, lambda key, obj: None, room=Room()))
-    return ChildSink(ChildStore(str, claims=lambda key, obj: what == "children", room=Room()), CONFIGS)
+    return ChildSink(ChildStore(lambda key: None, claims=lambda key, obj: what == "children", room=Room()), CONFIGS)
 
 
 async def listed(url: str, what: str) -> tuple[int, float]:

@@ -314,7 +314,7 @@ async def test_patches_of_both_kinds(server: Client) -> None:
     await server.create(key, obj)
     assert (await server.merge_patch(key, {"data": {"a": None}}, manager="m"))["data"] == {"b": "2"}
     operations = [{"op": "test", "path": "/data/b", "value": "2"}, {"op": "replace", "path": "/data/b", "value": "3"}]
-    patch = {"body": operations, "content_type": "application/json-patch+json"}
+    patch: dict[str, Any] = {"body": operations, "content_type": "application/json-patch+json"}
     assert (await server.request("PATCH", path_of(key), **patch))["data"] == {"b": "3"}
     with pytest.raises(InvalidError):
         await server.request("PATCH", path_of(key), **patch)

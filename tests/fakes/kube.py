@@ -1009,7 +1009,7 @@ class Stream:
                     delay_s = self.delay_s()
                     if delay_s:
                         await asyncio.sleep(delay_s)
-                        if self._error is not None or self.silent or self._ended:
+                        if self._error is not None or self.silent or self._ended:  # type: ignore[redundant-expr]
                             continue
                     self._at = pending[-1][0]
                     chunk = b"".join(event for _, event in pending)

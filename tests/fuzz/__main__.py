@@ -217,8 +217,12 @@ class Targets:
     def told(self, rng: random.Random) -> None:
         """An object as a broken server or a proxy may answer it: nulls and wrong types at every place."""
         instances = InstanceStore(_CONFIGS, lambda key: None, lambda key, gone: None)
-        children = ChildStore(str, claims=lambda key, obj: True)
-        sinks = (InstanceSink(instances), ChildSink(children, _CONFIGS), RevisionStore(str))
+        children = ChildStore(lambda key: None, claims=lambda key, obj: True)
+        sinks: tuple[Any, ...] = (
+            InstanceSink(instances),
+            ChildSink(children, _CONFIGS),
+            RevisionStore(lambda key: None),
+        )
         for number in range(3):
             obj = decoded(json.dumps(mutated(_TOLD, rng)).encode("utf-8", "surrogatepass"))
             if not tidy(obj):
@@ -249,7 +253,7 @@ class Targets:
         head = json.dumps({**meta, "labels": labels, "annotations": notes, "finalizers": [names.FINALIZER]})
         line = f'{{"apiVersion":"v1","kind":"ConfigMap","metadata":{head},"data":{deep}}}'
         obj = decoded(line.encode("utf-8", "surrogatepass"))
-        children = ChildStore(str, claims=lambda key, obj: True)
+        children = ChildStore(lambda key: None, claims=lambda key, obj: True)
         children.put(_CONFIGS, obj)
         children.put(_CONFIGS, {**obj, "metadata": {**obj["metadata"], "resourceVersion": "10"}})
         plan_teardown(obj, children.members(labels.get(names.LABEL_INSTANCE_ID, "")))

@@ -437,7 +437,7 @@ def test_a_child_that_is_deleted_again_and_again_is_made_less_and_less_often() -
         key = Key(CONFIGMAPS, "default", "i0-widget-a")
         deleting = True
         made: list[float] = []
-        tasks: set[asyncio.Task[Obj]] = set()
+        tasks: set[asyncio.Task[Obj | None]] = set()
 
         def take() -> None:
             if deleting:

@@ -683,10 +683,10 @@ class World:
         want: dict[Child, tuple[str, Obj]] = {}
         exact = True
         owners = {kind: self._owner(kind) for kind in sorted({self.story.place(d).kind for d in self.defined})}
-        for definition in sorted(self.defined):
-            owner = owners[self.story.place(definition).kind]
-            wrong += self._unserved(definition) if definition == owner else self._outdone(definition, owner)
-            wrong += self._unrecorded(definition)
+        for defined in sorted(self.defined):
+            owner = owners[self.story.place(defined).kind]
+            wrong += self._unserved(defined) if defined == owner else self._outdone(defined, owner)
+            wrong += self._unrecorded(defined)
         wrong += [
             f"{resource.kind} {obj['metadata']['name']} is still being deleted"
             for resource in (GROUPS, DEFINITIONS, REVISIONS, CRDS)

@@ -117,7 +117,7 @@ ATTACKS: dict[str, Callable[[], Obj]] = {
 MOST_CALLS = 400_000
 
 
-def calls_of_steps(steps: Steps[Built]) -> list[int]:
+def calls_of_steps(steps: Steps[Built | None]) -> list[int]:
     """How many calls each step makes."""
     found: list[int] = []
     count = 0

@@ -242,10 +242,10 @@ class Breaking(FakeClient):
             raise ZeroDivisionError
         return await super()._exchange(method, target, data, content_type, timeout_s)
 
-    async def list(self, resource: Resource, *arguments: Any, **more: Any) -> tuple[list[Obj], str]:
+    async def list(self, resource: Resource, namespace: str = "", **more: Any) -> tuple[list[Obj], str]:  # type: ignore[override]
         if self.method == "LIST" and resource == CRDS:
             raise UnreachableError("away")
-        return await super().list(resource, *arguments, **more)
+        return await super().list(resource, namespace, **more)
 
 
 async def break_watch(stage: Stage) -> None:

@@ -42,7 +42,7 @@ def test_no_creation_dates() -> None:
 
 def test_a_reading_is_taken_when_rendered() -> None:
     metrics = Metrics()
-    depth = {("instances",): 1.0}
+    depth: dict[tuple[str, ...], float] = {("instances",): 1.0}
     metrics.workqueue_depth.read_from(lambda: depth)
     depth = {("instances",): 7.0, ("definitions",): 2.0}
     found = [line for line in lines(metrics) if line.startswith("workqueue_depth")]

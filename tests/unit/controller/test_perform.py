@@ -8,7 +8,7 @@ import pytest
 from kroasync.controller.fights import Fights
 from kroasync.controller.perform import Performer, parent_patch, refusal_of
 from kroasync.controller.store import ChildStore, InstanceStore
-from kroasync.engine.actions import Apply, Delete, Done, Need, PatchParent, Pause, Refusal, Refused, Watch
+from kroasync.engine.actions import Action, Apply, Delete, Done, Need, PatchParent, Pause, Refusal, Refused, Watch
 from kroasync.kube.errors import (
     AlreadyExistsError,
     ApiError,
@@ -386,7 +386,7 @@ async def test_an_external_reference_is_watched_for_the_instance() -> None:
 
 async def test_results_come_in_the_order_of_the_actions() -> None:
     bench = Bench(delete=[GONE], apply=[config(version=1)])
-    actions = [DELETE, apply(force=True)]
+    actions: list[Action] = [DELETE, apply(force=True)]
     results = await bench.performer.perform_all(actions)
     assert [result.action for result in results] == actions
 

@@ -94,7 +94,7 @@ def test_a_malformed_revision_has_number_0(malformed: Obj) -> None:
 
 
 def test_revisions_of_one_definition_oldest_first() -> None:
-    store = RevisionStore(str)
+    store = RevisionStore(lambda key: None)
     store.replace([revision(10), revision(9), revision(2, of="other"), revision(1, deletionTimestamp="x")])
     assert [number_of(r) for r in store.of("web")] == [9, 10]
     assert store.identities() == {"web", "other"}
@@ -102,14 +102,14 @@ def test_revisions_of_one_definition_oldest_first() -> None:
 
 
 def test_terminating_are_those_that_wait_for_us() -> None:
-    store = RevisionStore(str)
+    store = RevisionStore(lambda key: None)
     waiting = revision(1, deletionTimestamp="x", finalizers=[names.FINALIZER])
     store.replace([waiting, revision(2, deletionTimestamp="x", finalizers=["other"]), revision(3)])
     assert store.terminating("web") == [waiting]
 
 
 def test_events_change_what_is_known() -> None:
-    store = RevisionStore(str)
+    store = RevisionStore(lambda key: None)
     store.event("ADDED", revision(1))
     store.event("ADDED", revision(2))
     store.event("DELETED", revision(1))
@@ -131,7 +131,7 @@ def test_a_definition_that_has_one_less_is_told() -> None:
 
 def test_whoever_took_the_signal_before_looking_is_woken_by_the_next_change() -> None:
     async def story() -> bool:
-        store = RevisionStore(str)
+        store = RevisionStore(lambda key: None)
         changed = store.changed
         asyncio.get_running_loop().call_later(1.0, store.event, "ADDED", revision(1))
         await changed.wait()

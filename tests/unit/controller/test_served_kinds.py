@@ -77,7 +77,7 @@ class Bench:
             client=self.client,  # type: ignore[arg-type]
             children=self.children,
             wake=self.woken.append,
-            make=self.make,
+            make=self.make,  # type: ignore[arg-type]
             metrics=self.metrics,
         )
         self.serving = Serving(
@@ -160,15 +160,14 @@ def test_a_new_graph_wakes_those_first_that_wait_for_it() -> None:
     async def story(bench: Bench) -> None:
         await bench.serve(CONFIG)
         seen = {"observedGeneration": 2}
-        for number, (name, more) in enumerate(
-            {
-                "settled": {"status": seen},
-                "new": {},
-                "calm": {"status": seen},
-                "edited": {"status": {"observedGeneration": 1}},
-                "going": {"status": seen, "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["x"]},
-            }.items()
-        ):
+        instances: dict[str, Obj] = {
+            "settled": {"status": seen},
+            "new": {},
+            "calm": {"status": seen},
+            "edited": {"status": {"observedGeneration": 1}},
+            "going": {"status": seen, "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["x"]},
+        }
+        for number, (name, more) in enumerate(instances.items()):
             bench.of(APPS)[0].sink.event("ADDED", app(name, version=number + 1, uid=name, generation=2, **more))
         bench.woken.clear()
         await bench.serve(CONFIG)

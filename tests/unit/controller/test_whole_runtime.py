@@ -338,7 +338,7 @@ def test_stopping_waits_for_writes_that_were_sent_but_not_for_ever(held_s: float
                 await held.wait()
             return await send(method, *rest)
 
-        world.client._exchange = slow  # type: ignore[method-assign]
+        world.client._exchange = slow  # type: ignore[assignment, method-assign]
         await world.instance()
         began = world.loop.time()
         world.loop.call_later(held_s, held.set)
@@ -360,7 +360,7 @@ def test_stopping_does_not_wait_for_passes_that_only_read_or_are_told_to_come_ba
                 await asyncio.Event().wait()
             return 429, b"{}", {"Retry-After": "20"}
 
-        world.client._exchange = busy  # type: ignore[method-assign]
+        world.client._exchange = busy  # type: ignore[assignment, method-assign]
         await world.instance()
         await asyncio.sleep(0.5)
         began = world.loop.time()

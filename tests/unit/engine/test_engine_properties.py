@@ -1,6 +1,7 @@
 """Random graphs in random worlds: passes converge, order holds, and only our own is ever touched."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -49,7 +50,10 @@ def resources(shape):
         meta = {"name": f"${{schema.metadata.name}}-{i}"}
         if shape.namespaces[i]:
             meta["namespace"] = "far"
-        entry = {"id": f"n{i}", "template": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}}
+        entry: dict[str, Any] = {
+            "id": f"n{i}",
+            "template": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data},
+        }
         subject = f"n{i}"
         if shape.collections[i]:
             meta["name"] += "-${one}"
@@ -80,7 +84,7 @@ class Simulation:
             self.world.put(key, obj)
             self.strangers[key] = obj
         members = self.world.members
-        self.world.members = lambda: [self._marked(m) for m in members()]
+        self.world.members = lambda: [self._marked(m) for m in members()]  # type: ignore[method-assign]
 
     def _marked(self, member):
         from dataclasses import replace
@@ -89,6 +93,7 @@ class Simulation:
 
     def ready(self, key):
         obj = self.world.get(key)
+        assert obj is not None
         meta = obj["metadata"]
         self.world.put(key, {**obj, "metadata": {**meta, "annotations": {**meta["annotations"], "ready": "yes"}}})
 

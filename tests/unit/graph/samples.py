@@ -53,7 +53,7 @@ def fields(count: int, value: str) -> Obj:
 def json_nested(depth: int, inner: Any) -> Obj:
     for _ in range(depth):
         inner = {"p": inner}
-    return inner  # type: ignore[no-any-return]
+    return inner
 
 
 def times_of(count: int, make: Callable[[int], Obj]) -> list[Obj]:

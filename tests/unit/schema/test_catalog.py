@@ -169,7 +169,9 @@ def test_documents_of_an_api_server():
     assert list(catalog) == [resource.gvk, other.gvk, lost.gvk]
     assert catalog.schema(other.gvk) is None
     assert catalog.schema(lost.gvk) is None
-    properties = catalog.schema(resource.gvk)["properties"]
+    schema = catalog.schema(resource.gvk)
+    assert schema is not None
+    properties = schema["properties"]
     cut = {"type": "object"}
     leaf = {"type": "string", "format": "byte"}
     tree = {"type": "object", "properties": {"left": cut, "leaf": leaf}}
