@@ -3,19 +3,16 @@
 The former is a macro; it becomes a call of `@runtime.newCondition` with type, status, reason and message.
 """
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Final
 
 from kroasync.cel.decls import Budget, LibraryBuilder
 from kroasync.cel.errors import ValueError_
 from kroasync.cel.operations import equal
 from kroasync.cel.syntax import CONDITION_KEYS, NEW_CONDITION
-from kroasync.cel.types import STRING, Type, object_type
+from kroasync.cel.types import object_type
 from kroasync.cel.values import Condition
 
 CONDITION: Final = object_type("kro.run.Condition")
-CONDITION_FIELDS: Final[Mapping[str, Type]] = MappingProxyType(dict.fromkeys(CONDITION_KEYS, STRING))
 STATUSES: Final = ("True", "False", "Unknown")
 
 _library = LibraryBuilder(
