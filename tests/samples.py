@@ -3,7 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kroasync.model.objects import Obj
+from kroasync.model.objects import Obj, Resource
+
+CONFIG_MAPS = Resource("", "v1", "ConfigMap", "configmaps")
+DEPLOYMENTS = Resource("apps", "v1", "Deployment", "deployments")
+NAMESPACES = Resource("", "v1", "Namespace", "namespaces", namespaced=False)
 
 
 def definition(

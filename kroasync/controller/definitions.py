@@ -12,14 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from kroasync.controller.crds import CRDS, CrdStore, SeenCrd, is_established, names_refused
+from kroasync.controller.crds import CrdStore, SeenCrd, is_established, names_refused
 from kroasync.controller.events import Recorder
 from kroasync.controller.fights import Fights
 from kroasync.controller.kinds import ClusterKinds
 from kroasync.controller.outcomes import Done, RetryAfter, Summary, Verdict, no_later
 from kroasync.controller.pacing import in_turns
 from kroasync.controller.revisions import (
-    REVISIONS,
     RevisionStore,
     adopted,
     definition_of,
@@ -44,6 +43,7 @@ from kroasync.metrics import Metrics
 from kroasync.model import names
 from kroasync.model.conditions import FALSE, TRUE, UNKNOWN, Conditions, ConditionSet, Subject, conditions_of, is_true
 from kroasync.model.definition import Definition, parse_definition
+from kroasync.model.kinds import CRDS, GRAPH_DEFINITIONS, REVISIONS
 from kroasync.model.objects import GVK, Key, Obj, Resource, is_deleting, labels_of, metadata, name_of, uid_of
 from kroasync.model.problems import Problem
 from kroasync.schema.crd import Breaking, Create, Patch, Unchanged, crd_name, ensuring_crd_patch
@@ -51,10 +51,6 @@ from kroasync.schema.instances import check_instance
 
 log = logging.getLogger("kroasync.definitions")
 
-GROUPS = Resource(names.KRO_GROUP, names.KRO_VERSION, names.RESOURCE_GROUP, "resourcegroups", True)
-GRAPH_DEFINITIONS = Resource(
-    names.KRO_GROUP, names.KRO_VERSION, names.RESOURCE_GRAPH_DEFINITION, "resourcegraphdefinitions", False
-)
 CONDITIONS = ConditionSet(
     root="Ready",
     dependents=("GraphRevisionsResolved", "GraphAccepted", "KindReady", "ControllerReady"),

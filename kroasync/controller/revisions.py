@@ -11,9 +11,9 @@ from typing import Any
 from kroasync.model import names
 from kroasync.model.conditions import TRUE, ConditionSet, Subject, conditions_of
 from kroasync.model.definition import Definition, revision_name, spec_hash
-from kroasync.model.objects import Obj, Resource, is_deleting, labels_of, metadata, name_of, version_of
+from kroasync.model.kinds import REVISIONS
+from kroasync.model.objects import Obj, is_deleting, labels_of, metadata, name_of, version_of
 
-REVISIONS = Resource(names.INTERNAL_GROUP, names.KRO_VERSION, names.GRAPH_REVISION, "graphrevisions", False)
 CONDITIONS = ConditionSet(root="Ready", dependents=("GraphVerified",))
 
 

@@ -14,8 +14,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from kroasync.controller.crds import CRDS, CrdStore, SeenCrd
-from kroasync.controller.definitions import GRAPH_DEFINITIONS, GROUPS, Definitions
+from kroasync.controller.crds import CrdStore, SeenCrd
+from kroasync.controller.definitions import Definitions
 from kroasync.controller.events import Recorder
 from kroasync.controller.fights import Fights
 from kroasync.controller.instances import Instances
@@ -24,7 +24,7 @@ from kroasync.controller.kinds import ClusterKinds
 from kroasync.controller.neighbour import KRO_NAMESPACES, Neighbour
 from kroasync.controller.outcomes import AWAY_S, Done, RetryAfter, Verdict
 from kroasync.controller.pacing import Pacing
-from kroasync.controller.revisions import REVISIONS, RevisionStore
+from kroasync.controller.revisions import RevisionStore
 from kroasync.controller.room import EndlessRoom, Room
 from kroasync.controller.served import ServedKinds, claims_of, wake_by_uid
 from kroasync.controller.serving import Serving, is_behind
@@ -38,9 +38,9 @@ from kroasync.graph.build import Limits
 from kroasync.kube.client import Client
 from kroasync.kube.errors import ApiError, ServerError, UnreachableError
 from kroasync.kube.lanes import LANE
-from kroasync.kube.lease import LEASES
 from kroasync.kube.watch import Watch
 from kroasync.metrics import Metrics, gvr_path
+from kroasync.model.kinds import CRDS, GRAPH_DEFINITIONS, GROUPS, LEASES, REVISIONS
 from kroasync.model.names import KRO_LEASE_NAME
 from kroasync.model.objects import Key, Obj, Resource, uid_of
 

@@ -23,17 +23,14 @@ from kroasync.kube.errors import (
     error_of_status,
 )
 from kroasync.kube.watch import Lines
+from kroasync.model.kinds import CRDS
 from kroasync.model.objects import GVK, Key, Obj, Resource
 from tests.fakes.client import FakeClient
 from tests.fakes.kube import FakeServer
-from tests.samples import config_map, crd
+from tests.samples import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, config_map, crd
 from tests.waiting import until_answered
 
-CONFIGMAPS = Resource("", "v1", "ConfigMap", "configmaps")
-DEPLOYMENTS = Resource("apps", "v1", "Deployment", "deployments")
 SERVICES = Resource("", "v1", "Service", "services")
-NAMESPACES = Resource("", "v1", "Namespace", "namespaces", False)
-CRDS = Resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", False)
 GROUP = "both.example.com"
 WIDGETS = Resource(GROUP, "v1", "Widget", "widgets")
 
@@ -52,7 +49,7 @@ async def server(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
 
 def configmap(**data: str) -> tuple[Key, Obj]:
     name = next(_names)
-    return Key(CONFIGMAPS, "default", name), config_map(name, "default", data)
+    return Key(CONFIG_MAPS, "default", name), config_map(name, "default", data)
 
 
 def deployment(*containers: Obj, **spec: Any) -> tuple[Key, Obj]:
@@ -318,7 +315,7 @@ async def test_patches_of_both_kinds(server: Client) -> None:
     with pytest.raises(InvalidError):
         await server.request("PATCH", path_of(key), **patch)
     with pytest.raises(NotFoundError):
-        await server.merge_patch(Key(CONFIGMAPS, "default", next(_names)), {"data": {}}, manager="m")
+        await server.merge_patch(Key(CONFIG_MAPS, "default", next(_names)), {"data": {}}, manager="m")
 
 
 @pytest.mark.parametrize(
@@ -331,23 +328,23 @@ async def test_patches_of_both_kinds(server: Client) -> None:
 )
 async def test_bad_objects_are_refused(server: Client, body: Obj, status: int) -> None:
     with pytest.raises(InvalidError) as caught:
-        await server.create(Key(CONFIGMAPS, "default", ""), {"apiVersion": "v1", "kind": "ConfigMap", **body})
+        await server.create(Key(CONFIG_MAPS, "default", ""), {"apiVersion": "v1", "kind": "ConfigMap", **body})
     assert caught.value.status == status
 
 
 async def test_a_namespace_must_exist(server: Client) -> None:
     with pytest.raises(NotFoundError):
-        await server.create(Key(CONFIGMAPS, "nowhere", ""), {"metadata": {"name": "x", "namespace": "nowhere"}})
+        await server.create(Key(CONFIG_MAPS, "nowhere", ""), {"metadata": {"name": "x", "namespace": "nowhere"}})
 
 
 async def test_a_namespace_in_deletion_takes_nothing_new_and_ends_with_its_objects(server: Client) -> None:
     namespace = Key(NAMESPACES, "", next(_names))
     await server.create(namespace, {"metadata": {"name": namespace.name}})
-    inside = Key(CONFIGMAPS, namespace.name, "inside")
+    inside = Key(CONFIG_MAPS, namespace.name, "inside")
     await server.create(inside, {"metadata": {"name": "inside", "finalizers": ["example.com/hold"]}})
     await server.delete(namespace)
     with pytest.raises(ApiError) as caught:
-        await server.create(Key(CONFIGMAPS, namespace.name, "late"), {"metadata": {"name": "late"}})
+        await server.create(Key(CONFIG_MAPS, namespace.name, "late"), {"metadata": {"name": "late"}})
     assert caught.value.status == 403
     assert "NamespaceTerminating" in [cause["reason"] for cause in caught.value.causes]
     await until_answered(lambda: is_deleting(server, inside))
@@ -368,7 +365,7 @@ async def test_selectors(server: Client) -> None:
         await server.create(key, obj)
 
     async def count(selector: str) -> int:
-        items, _ = await server.list(CONFIGMAPS, label_selector=f"group={group},{selector}")
+        items, _ = await server.list(CONFIG_MAPS, label_selector=f"group={group},{selector}")
         return len(items)
 
     counts = {s: await count(s) for s in ("tier=back", "tier!=back", "tier in (back, front)", "tier notin (back)")}
@@ -382,7 +379,7 @@ async def test_selectors(server: Client) -> None:
         "!n1": 2,
         "tier==front,n0": 1,
     }
-    named, _ = await server.list(CONFIGMAPS, "default", field_selector=f"metadata.name={group}")
+    named, _ = await server.list(CONFIG_MAPS, "default", field_selector=f"metadata.name={group}")
     assert named == []
 
 
@@ -394,7 +391,7 @@ async def test_pages_join_to_the_whole_list(server: Client) -> None:
         obj["metadata"]["labels"] = {"group": group}
         await server.create(key, obj)
         names.append(key.name)
-    items, version = await server.list(CONFIGMAPS, "default", label_selector=f"group={group}", limit=2)
+    items, version = await server.list(CONFIG_MAPS, "default", label_selector=f"group={group}", limit=2)
     assert sorted(i["metadata"]["name"] for i in items) == sorted(names)
     assert int(version) >= max(int(version_of(i)) for i in items)
 
@@ -405,7 +402,7 @@ async def test_pages_are_of_one_state_whatever_happens_between_them(server: Clie
     for key, obj in made[:3]:
         await server.create(key, {**obj, "metadata": {**obj["metadata"], "labels": label}})
     query = {"labelSelector": f"pages={made[0][0].name}", "limit": "2"}
-    path = path_of(Key(CONFIGMAPS, "default", ""))
+    path = path_of(Key(CONFIG_MAPS, "default", ""))
     first = await server.request("GET", path, query=query)
     await server.delete(made[2][0])
     key, obj = made[3]
@@ -423,7 +420,7 @@ async def test_a_watch_from_an_older_version_tells_the_same_again(server: Client
     changed = await server.merge_patch(key, {"data": {"a": "2"}}, manager="m")
     selector = {"fieldSelector": f"metadata.name={key.name}"}
     for _ in range(2):
-        told = await events(server, CONFIGMAPS, before, 2, **selector)
+        told = await events(server, CONFIG_MAPS, before, 2, **selector)
         assert [(kind, version_of(found)) for kind, found in told] == [
             ("ADDED", version_of(made)),
             ("MODIFIED", version_of(changed)),
@@ -433,14 +430,14 @@ async def test_a_watch_from_an_older_version_tells_the_same_again(server: Client
 async def test_a_watch_tells_changes_in_order_and_leaving_a_selector_as_deletion(server: Client) -> None:
     key, obj = configmap(a="1")
     obj["metadata"]["labels"] = {"watched": key.name}
-    _, version = await server.list(CONFIGMAPS)
+    _, version = await server.list(CONFIG_MAPS)
     await server.create(key, obj)
     await server.merge_patch(key, {"data": {"a": "2"}}, manager="m")
     await server.merge_patch(key, {"metadata": {"labels": None}}, manager="m")
     await server.merge_patch(key, {"data": {"a": "3"}}, manager="m")
     await server.merge_patch(key, {"metadata": {"labels": {"watched": key.name}}}, manager="m")
     await server.delete(key)
-    found = await events(server, CONFIGMAPS, version, 5, labelSelector=f"watched={key.name}")
+    found = await events(server, CONFIG_MAPS, version, 5, labelSelector=f"watched={key.name}")
     assert [kind for kind, _ in found] == ["ADDED", "MODIFIED", "DELETED", "ADDED", "DELETED"]
     versions = [int(version_of(obj)) for _, obj in found]
     assert versions == sorted(set(versions))
@@ -452,7 +449,7 @@ async def test_a_watch_resumes_where_it_was(server: Client) -> None:
     created = await server.create(key, obj)
     await server.merge_patch(key, {"data": {"a": "2"}}, manager="m")
     selector = {"fieldSelector": f"metadata.name={key.name}"}
-    ((kind, found),) = await events(server, CONFIGMAPS, version_of(created), 1, **selector)
+    ((kind, found),) = await events(server, CONFIG_MAPS, version_of(created), 1, **selector)
     assert (kind, found["data"]) == ("MODIFIED", {"a": "2"})
 
 
@@ -461,13 +458,13 @@ async def test_a_watch_from_a_forgotten_version_is_told_to_list_again(server: Cl
         pytest.skip("shown by restarting the server, in test_real_api_server.py")
     server.server.compact()
     with pytest.raises(GoneError):
-        await events(server, CONFIGMAPS, "1", 1)
+        await events(server, CONFIG_MAPS, "1", 1)
 
 
 async def test_the_server_ends_a_watch_after_its_time_with_a_bookmark_where_it_can(server: Client) -> None:
-    _, version = await server.list(CONFIGMAPS)
+    _, version = await server.list(CONFIG_MAPS)
     found = await events(
-        server, CONFIGMAPS, version, 99, timeoutSeconds="1", allowWatchBookmarks="true", labelSelector="never=there"
+        server, CONFIG_MAPS, version, 99, timeoutSeconds="1", allowWatchBookmarks="true", labelSelector="never=there"
     )
     assert {kind for kind, _ in found} <= {"BOOKMARK"}
 

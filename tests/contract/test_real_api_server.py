@@ -24,20 +24,18 @@ from kroasync.kube.errors import (
     UnreachableError,
     error_of_status,
 )
-from kroasync.kube.lease import LEASES, Elector
+from kroasync.kube.lease import Elector
 from kroasync.kube.watch import Lines, Watch
+from kroasync.model.kinds import CRDS, LEASES, SECRETS
 from kroasync.model.objects import GVK, Key, Obj, Resource
-from tests.samples import config_map, crd
+from tests.samples import CONFIG_MAPS, config_map, crd
 from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
-CONFIGMAPS = Resource("", "v1", "ConfigMap", "configmaps")
-CRDS = Resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", False)
-
 
 def configmap(name: str, **data: str) -> tuple[Key, Obj]:
-    return Key(CONFIGMAPS, "default", name), config_map(name, "default", data, labels={"test": name})
+    return Key(CONFIG_MAPS, "default", name), config_map(name, "default", data, labels={"test": name})
 
 
 class World:
@@ -166,18 +164,18 @@ async def test_lists_in_pages(client: Client) -> None:
         key, obj = configmap(f"page-{number}")
         obj["metadata"]["labels"]["set"] = "pages"
         await client.create(key, obj)
-    items, version = await client.list(CONFIGMAPS, "default", label_selector="set=pages", limit=3)
+    items, version = await client.list(CONFIG_MAPS, "default", label_selector="set=pages", limit=3)
     assert [i["metadata"]["name"] for i in items] == [f"page-{n}" for n in range(7)]
     assert all((i["apiVersion"], i["kind"]) == ("v1", "ConfigMap") for i in items)
     assert int(version) > 0
-    one, _ = await client.list(CONFIGMAPS, field_selector="metadata.name=page-3,metadata.namespace=default")
+    one, _ = await client.list(CONFIG_MAPS, field_selector="metadata.name=page-3,metadata.namespace=default")
     assert len(one) == 1
 
 
 async def test_a_watch_follows(client: Client) -> None:
     world = World()
     key, obj = configmap("watched", a="1")
-    async with watching(client, CONFIGMAPS, world, label_selector="test=watched"):
+    async with watching(client, CONFIG_MAPS, world, label_selector="test=watched"):
         await client.create(key, obj)
         await world.until(lambda: "watched" in world.objects)
         await client.merge_patch(key, {"data": {"a": "2"}}, manager="m")
@@ -191,7 +189,7 @@ async def test_a_watch_follows(client: Client) -> None:
 async def test_a_watch_carries_objects_of_a_megabyte(client: Client) -> None:
     world = World()
     key, obj = configmap("large", data="x" * 900_000)
-    async with watching(client, CONFIGMAPS, world, label_selector="test=large"):
+    async with watching(client, CONFIG_MAPS, world, label_selector="test=large"):
         await client.create(key, obj)
         await world.until(lambda: "large" in world.objects)
         assert len(world.objects["large"]["data"]["data"]) == 900_000
@@ -201,7 +199,7 @@ async def test_a_watch_goes_on_after_the_servers_timeout(client: Client) -> None
     world = World()
     key, obj = configmap("timeouts", a="0")
     await client.create(key, obj)
-    async with watching(client, CONFIGMAPS, world, label_selector="test=timeouts", server_timeout_s=(1, 1)) as watch:
+    async with watching(client, CONFIG_MAPS, world, label_selector="test=timeouts", server_timeout_s=(1, 1)) as watch:
         for number in range(1, 4):
             await asyncio.sleep(1)  # the server's timeout, which is what this is about
             await client.merge_patch(key, {"data": {"a": str(number)}}, manager="m")
@@ -277,7 +275,7 @@ async def test_a_limited_account_is_told_what_it_lacks(plane: Any, client: Clien
     connection = await connect(kubeconfig=str(path))
     try:
         with pytest.raises(ForbiddenError, match='cannot list resource "secrets"'):
-            await Client(connection).list(Resource("", "v1", "Secret", "secrets"))
+            await Client(connection).list(SECRETS)
     finally:
         await connection.close()
 
@@ -287,7 +285,7 @@ async def test_a_wrong_token_and_a_wrong_authority(plane: Any, tmp_path: Any) ->
     connection = await connect(kubeconfig=str(path))
     try:
         with pytest.raises(UnauthorizedError):
-            await Client(connection).list(CONFIGMAPS)
+            await Client(connection).list(CONFIG_MAPS)
     finally:
         await connection.close()
     text = path.read_text()
@@ -335,7 +333,7 @@ async def test_a_server_that_goes_away_and_comes_back(plane: Any, client: Client
     world = World()
     key, obj = configmap("survivor", a="1")
     await client.create(key, obj)
-    async with watching(client, CONFIGMAPS, world, label_selector="test=survivor") as watch:
+    async with watching(client, CONFIG_MAPS, world, label_selector="test=survivor") as watch:
         plane.stop("kube-apiserver")
         with pytest.raises(UnreachableError):
             await client.merge_patch(key, {"data": {"a": "2"}}, manager="m")
@@ -355,7 +353,7 @@ async def test_a_frozen_server_is_noticed(plane: Any, client: Client) -> None:
     world = World()
     key, obj = configmap("frozen", a="1")
     await client.create(key, obj)
-    async with watching(client, CONFIGMAPS, world, label_selector="test=frozen", idle_deadline_s=1.0) as watch:
+    async with watching(client, CONFIG_MAPS, world, label_selector="test=frozen", idle_deadline_s=1.0) as watch:
         plane.pause("kube-apiserver")
         try:
             with pytest.raises(UnreachableError) as caught:

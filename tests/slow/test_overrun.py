@@ -5,10 +5,10 @@ import time
 from datetime import UTC, datetime
 from random import Random
 
-from kroasync.controller.events import EVENTS
 from kroasync.controller.runtime import Runtime, RuntimeOptions
 from kroasync.engine.plan import Options
 from kroasync.metrics import Metrics
+from kroasync.model.kinds import EVENTS
 from kroasync.model.objects import Key, Obj
 from tests.fakes.client import FakeClient
 from tests.fakes.kube import FakeServer

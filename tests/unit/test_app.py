@@ -17,10 +17,11 @@ from kroasync.app import DEPOSED, FAILED, STOPPED, Process, runtime_options
 from kroasync.controller.runtime import RuntimeOptions
 from kroasync.kube.errors import UnauthorizedError, UnreachableError
 from kroasync.kube.lease import Elector
+from kroasync.model.kinds import CRDS, REVISIONS
 from kroasync.model.objects import Key, Obj, Resource
 from kroasync.settings import Settings
 from tests.fakes.client import FakeClient
-from tests.fakes.kube import CRDS, REVISIONS, FakeServer
+from tests.fakes.kube import FakeServer
 from tests.simulation.family import Node, Shape, Spec, definition_key, instance_key, manifest
 
 SETTINGS = [entry.name for entry in fields(Settings)]

@@ -13,16 +13,15 @@ from kroasync.model.names import (
     MANAGER_CHILDREN,
 )
 from kroasync.model.objects import Key, Obj, Resource
+from tests.samples import CONFIG_MAPS
 
-CONFIGS = Resource("", "v1", "ConfigMap", "configmaps")
-SECRETS = Resource("", "v1", "Secret", "secrets")
 APPS = Resource("example.com", "v1", "App", "apps")
 OWNER = "instance-1"
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 def config_key(name: str = "a") -> Key:
-    return Key(CONFIGS, "default", name)
+    return Key(CONFIG_MAPS, "default", name)
 
 
 def config(

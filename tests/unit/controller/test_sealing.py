@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from kroasync.controller.sealing import SECRETS, load_key
+from kroasync.controller.sealing import load_key
+from kroasync.model.kinds import SECRETS
 from kroasync.model.objects import Key
 from tests.fakes import virtual
 from tests.fakes.client import FakeClient, Fault, Network

@@ -10,20 +10,17 @@ from typing import Any
 
 import pytest
 
-from kroasync.controller.definitions import GRAPH_DEFINITIONS
-from kroasync.controller.events import EVENTS
 from kroasync.controller.runtime import Runtime, RuntimeOptions
 from kroasync.metrics import Metrics
+from kroasync.model.kinds import EVENTS, GRAPH_DEFINITIONS
 from kroasync.model.objects import Key, Obj, Resource
 from tests.fakes import virtual
 from tests.fakes.client import FakeClient
 from tests.fakes.kube import FakeServer, StatusError
-from tests.samples import config_map, definition
+from tests.samples import CONFIG_MAPS, NAMESPACES, config_map, definition
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 APPS = Resource("kro.run", "v1alpha1", "App", "apps")
-CONFIGS = Resource("", "v1", "ConfigMap", "configmaps")
-NAMESPACES = Resource("", "v1", "Namespace", "namespaces", False)
 APP = Key(APPS, "default", "one")
 DEFINITION = Key(GRAPH_DEFINITIONS, "", "app")
 
@@ -374,7 +371,7 @@ def test_stopping_does_not_wait_for_passes_that_only_read_or_are_told_to_come_ba
 def test_an_instance_the_server_refuses_is_counted_as_an_error() -> None:
     async def story(world: World) -> None:
         def refuse(resource: Resource, obj: Obj) -> None:
-            if resource == CONFIGS:
+            if resource == CONFIG_MAPS:
                 raise StatusError(403, "Forbidden", "not allowed")
 
         world.server.admit(refuse)
@@ -444,7 +441,7 @@ def test_an_instance_too_big_for_any_status_is_not_tried_again_and_again() -> No
         world.server.admit(refuse)
         await world.define()
         await world.instance()
-        assert len(world.server.objects(CONFIGS)) == 3
+        assert len(world.server.objects(CONFIG_MAPS)) == 3
         passes = len(world.keys)
         await asyncio.sleep(300)
         assert len(world.keys) == passes
@@ -459,7 +456,7 @@ def test_without_room_for_anything_all_is_done_as_usual() -> None:
         world.runtime.room.loose = world.runtime.room.packed = 0
         await world.define(status={"value": "${config.data.value}"})
         await world.instance(value="one")
-        served, config = world.runtime.kinds.get(APPS), Key(CONFIGS, "default", "one")
+        served, config = world.runtime.kinds.get(APPS), Key(CONFIG_MAPS, "default", "one")
         assert served is not None
         assert not served.instances.is_whole(APP)
         assert await world.state() == "ACTIVE"
@@ -476,7 +473,7 @@ def test_without_room_for_anything_all_is_done_as_usual() -> None:
         assert world.value("rest_client_requests_total") - asked < 10
         await world.user.delete(APP)
         await asyncio.sleep(2)
-        assert world.server.objects(CONFIGS) == []
+        assert world.server.objects(CONFIG_MAPS) == []
         assert world.server.objects(APPS) == []
 
     play(story)
@@ -488,7 +485,7 @@ def test_objects_labelled_like_children_are_counted_and_forgotten() -> None:
         await world.define()
         await world.instance(value="one")
         assert world.value("kroasync_strangers") == 0
-        stranger = Key(CONFIGS, "default", "stranger")
+        stranger = Key(CONFIG_MAPS, "default", "stranger")
         await world.user.create(stranger, {"metadata": {"name": "stranger", "namespace": "default", "labels": labels}})
         await asyncio.sleep(1)
         assert world.value("kroasync_strangers", gvr="/v1, Resource=configmaps") == 1

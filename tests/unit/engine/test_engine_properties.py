@@ -14,9 +14,9 @@ from kroasync.engine.status import compose
 from kroasync.engine.teardown import plan_teardown
 from kroasync.engine.walk import Walk
 from kroasync.model import names
-from kroasync.model.objects import Key, Resource, is_deleting
+from kroasync.model.objects import Key, is_deleting
+from tests.samples import CONFIG_MAPS
 
-CONFIG_MAP = Resource("", "v1", "ConfigMap", "configmaps", True)
 PROPERTY = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -75,12 +75,12 @@ class Simulation:
     def __init__(self, graph, instance, strangers):
         self.graph = graph
         self.plan = Plan.of(graph)
-        self.world = OfflineWorld(instance, (), lambda gvk: CONFIG_MAP)
+        self.world = OfflineWorld(instance, (), lambda gvk: CONFIG_MAPS)
         self.strangers = {}
         for name, labels in strangers:
             meta = {"name": name, "namespace": "team", "uid": name, "labels": labels}
             obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta}
-            key = Key(CONFIG_MAP, "team", name)
+            key = Key(CONFIG_MAPS, "team", name)
             self.world.put(key, obj)
             self.strangers[key] = obj
         members = self.world.members
@@ -223,7 +223,7 @@ def test_a_member_is_seen_with_its_marks(instance_of):
         "labels": {"kro.run/node-id": "n", "applyset.kubernetes.io/part-of": "p"},
         "annotations": {"internal.kro.run/apply-order": "7"},
     }
-    member = observed(Key(CONFIG_MAP, "team", "x"), {"metadata": meta})
+    member = observed(Key(CONFIG_MAPS, "team", "x"), {"metadata": meta})
     assert (member.uid, member.node, member.part_of, member.apply_order) == ("u", "n", "p", 7)
     assert member.deleting
     assert is_deleting(member.obj)
@@ -232,4 +232,4 @@ def test_a_member_is_seen_with_its_marks(instance_of):
 @pytest.mark.parametrize("order", ["", "x", "-1", "1.5", "٣"])
 def test_a_malformed_order_counts_as_none(order):
     meta = {"name": "x", "annotations": {"internal.kro.run/apply-order": order}}
-    assert observed(Key(CONFIG_MAP, "team", "x"), {"metadata": meta}).apply_order == 0
+    assert observed(Key(CONFIG_MAPS, "team", "x"), {"metadata": meta}).apply_order == 0

@@ -26,11 +26,10 @@ from kroasync.kube.errors import (
 )
 from kroasync.metrics import Metrics
 from kroasync.model.objects import Key, Obj, Resource
+from tests.samples import CONFIG_MAPS, DEPLOYMENTS
 
-CONFIGMAPS = Resource("", "v1", "ConfigMap", "configmaps")
-DEPLOYMENTS = Resource("apps", "v1", "Deployment", "deployments")
 NODES = Resource("", "v1", "Node", "nodes", namespaced=False)
-CM = Key(CONFIGMAPS, "default", "a")
+CM = Key(CONFIG_MAPS, "default", "a")
 PATH = "/api/v1/namespaces/default/configmaps/a"
 BUSY = {"kind": "Status", "reason": "TooManyRequests", "message": "busy"}
 
@@ -130,9 +129,9 @@ async def test_deletion_of_nothing_raises(api: Any) -> None:
 @pytest.mark.parametrize("name", ["..", ".", "a/b", "a/../../secrets/x", "a%2fb"])
 async def test_a_name_cannot_lead_to_another_path(api: Any, name: str) -> None:
     with pytest.raises(InvalidError):
-        await api.client().get(Key(CONFIGMAPS, "default", name))
+        await api.client().get(Key(CONFIG_MAPS, "default", name))
     with pytest.raises(InvalidError):
-        await api.client().get(Key(CONFIGMAPS, name, "x"))
+        await api.client().get(Key(CONFIG_MAPS, name, "x"))
     assert api.seen == []
 
 
