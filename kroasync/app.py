@@ -26,11 +26,12 @@ from kroasync.engine.plan import Options
 from kroasync.graph.build import Limits
 from kroasync.kube.client import Client
 from kroasync.kube.config import ConfigError, Connection, connect
-from kroasync.kube.lease import LEASES, Elector, LeaseLostError, lead
+from kroasync.kube.lease import Elector, LeaseLostError, lead
 from kroasync.kube.rights import Rights
 from kroasync.kube.watch import Sink, Watch
 from kroasync.metrics import Metrics
 from kroasync.model import names
+from kroasync.model.kinds import LEASES
 from kroasync.server import Check, Server, parse_address
 from kroasync.settings import DEFAULT_DEFINITION_WORKERS, Settings
 

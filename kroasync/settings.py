@@ -403,12 +403,6 @@ class Settings:
         "rfc3339", _TIME_ENCODING, "One of " + ", ".join(f"`{name}`" for name in TIME_ENCODINGS) + "."
     )
 
-    def feature(self, name: str) -> bool:
-        """Whether a feature gate is on; raises KeyError for one that does not exist."""
-        if name not in FEATURE_GATES:
-            raise KeyError(name)
-        return name in self.feature_gates
-
 
 _NO_THROTTLING: Final = (
     "the API server's priority and fairness protects it; --request-concurrency bounds the requests in flight"

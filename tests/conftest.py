@@ -10,24 +10,19 @@ import itertools
 import json
 import os
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
 import pytest
 
 from kroasync.playground import Binaries, Playground, ensure_binary, reporting
 from tests.integration.cluster import Cluster, Lab
 from tests.integration.process import ROOT, ControllerProcess
-
-T = TypeVar("T")
+from tests.waiting import eventually
 
 # The test that needs a group of its own takes the next one; the chart grants them all.
 API_GROUPS = tuple(f"g{number}.example.com" for number in range(300))
-_POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,23 +37,6 @@ class Release:
     def user(self) -> str:
         """The name under which the API server knows the controller."""
         return f"system:serviceaccount:{self.namespace}:{self.service_account}"
-
-
-def _eventually(
-    check: Callable[[], T], *, timeout_s: float = 30.0, what: str = "", why: Callable[[], str] = lambda: ""
-) -> T:
-    deadline = time.monotonic() + timeout_s
-    while not (found := check()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout_s:g} s: {what or check}\n{why()}")
-        threading.Event().wait(_POLL_S)
-    return found
-
-
-@pytest.fixture(scope="session")
-def eventually() -> Callable[..., Any]:
-    """eventually(check, timeout_s=30, what=""): what `check` returns once that is true."""
-    return _eventually
 
 
 @pytest.fixture(scope="session")
@@ -219,8 +197,9 @@ def cluster(playground: Playground, chart: Release) -> Iterator[Cluster]:
         "kind": "SubjectAccessReview",
         "spec": {"user": chart.user, "resourceAttributes": asked},
     }
-    _eventually(
+    eventually(
         lambda: cluster.call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)["status"]["allowed"],
+        timeout_s=30,
         what="the role is aggregated",
     )
     yield cluster

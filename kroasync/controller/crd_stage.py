@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
-from kroasync.controller.crds import CRDS, CrdStore, is_established, names_refused
+from kroasync.controller.crds import CrdStore, is_established, names_refused
 from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.pacing import in_turns
 from kroasync.controller.registry import Registry
@@ -25,6 +25,7 @@ from kroasync.kube.errors import ApiError, NotFoundError
 from kroasync.model import names
 from kroasync.model.conditions import FALSE, TRUE
 from kroasync.model.definition import Definition
+from kroasync.model.kinds import CRDS
 from kroasync.model.objects import Key, Obj, is_deleting, labels_of, name_of
 from kroasync.schema.crd import Breaking, Create, Patch, Unchanged, crd_name, ensuring_crd_patch
 from kroasync.schema.instances import check_instance

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from kroasync.model import names
 from kroasync.model.objects import Obj, Resource, labels_of, name_of, uid_of
 
-CRDS = Resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", False)
-
 
 @dataclass(frozen=True, slots=True)
 class SeenCrd:

@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 
 from kroasync.kube.client import Client
 from kroasync.kube.errors import ApiError, FencedError, NotFoundError
-from kroasync.model.objects import Key, Obj, Resource, metadata, name_of, namespace_of, uid_of
+from kroasync.model.kinds import EVENTS
+from kroasync.model.objects import Key, Obj, metadata, name_of, namespace_of, uid_of
 
 log = logging.getLogger("kroasync.events")
 
-EVENTS = Resource("events.k8s.io", "v1", "Event", "events", True)
 # The API server's limits, in bytes.
 _NOTE_BYTES = 1024
 _REASON_BYTES = 128

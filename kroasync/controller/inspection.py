@@ -7,9 +7,8 @@ and what it waits for. Without its definition an instance is shown by what is st
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from kroasync.controller.crds import CRDS, CrdStore, SeenCrd, is_established, seen
+from kroasync.controller.crds import CrdStore, SeenCrd, is_established, seen
 from kroasync.controller.kinds import ClusterKinds
-from kroasync.controller.registry import GRAPH_DEFINITIONS, GROUPS
 from kroasync.engine.actions import (
     Action,
     Apply,
@@ -34,6 +33,7 @@ from kroasync.model import applyset, names
 from kroasync.model.applyset import InventoryError
 from kroasync.model.conditions import conditions_of, find
 from kroasync.model.definition import parse_definition
+from kroasync.model.kinds import CRDS, GRAPH_DEFINITIONS, GROUPS
 from kroasync.model.objects import (
     GVK,
     Key,

@@ -8,13 +8,14 @@ import asyncio
 import time
 from collections.abc import Iterable
 
-from kroasync.controller.crds import CRDS, CrdStore
+from kroasync.controller.crds import CrdStore
 from kroasync.graph.nodes import Kinds
 from kroasync.kube import openapi
 from kroasync.kube.client import Client
 from kroasync.kube.discovery import Discovery
 from kroasync.kube.errors import NotFoundError
 from kroasync.kube.openapi import Document
+from kroasync.model.kinds import CRDS
 from kroasync.model.objects import GVK, Key, Obj, Resource, version_of
 from kroasync.schema.catalog import Catalog, crd_kinds, document_path, from_openapi
 

@@ -13,13 +13,9 @@ from kroasync.controller.store import InstanceStore
 from kroasync.graph.build import Built
 from kroasync.model import names
 from kroasync.model.definition import parse_definition
-from kroasync.model.objects import GVK, Key, Obj, Resource, labels_of
+from kroasync.model.kinds import GRAPH_DEFINITIONS
+from kroasync.model.objects import GVK, Key, Obj, labels_of
 from kroasync.schema.crd import crd_name
-
-GROUPS = Resource(names.KRO_GROUP, names.KRO_VERSION, names.RESOURCE_GROUP, "resourcegroups", True)
-GRAPH_DEFINITIONS = Resource(
-    names.KRO_GROUP, names.KRO_VERSION, names.RESOURCE_GRAPH_DEFINITION, "resourcegraphdefinitions", False
-)
 
 
 def key_of_identity(identity: str) -> Key:

@@ -21,10 +21,10 @@ from kroasync.metrics import Metrics
 from kroasync.model import names
 from kroasync.model.conditions import TRUE, ConditionSet, Subject, conditions_of
 from kroasync.model.definition import Definition, revision_name, spec_hash
+from kroasync.model.kinds import REVISIONS
 from kroasync.model.objects import (
     Key,
     Obj,
-    Resource,
     finalizers_of,
     is_deleting,
     labels_of,
@@ -35,7 +35,6 @@ from kroasync.model.objects import (
 
 log = logging.getLogger("kroasync.definitions")
 
-REVISIONS = Resource(names.INTERNAL_GROUP, names.KRO_VERSION, names.GRAPH_REVISION, "graphrevisions", False)
 CONDITIONS = ConditionSet(root="Ready", dependents=("GraphVerified",))
 
 

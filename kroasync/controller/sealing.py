@@ -14,11 +14,11 @@ from typing import Final
 
 from kroasync.kube.client import Client
 from kroasync.kube.errors import AlreadyExistsError, ApiError, ForbiddenError, NotFoundError
-from kroasync.model.objects import Key, Obj, Resource
+from kroasync.model.kinds import SECRETS
+from kroasync.model.objects import Key, Obj
 
 log = logging.getLogger("kroasync.sealing")
 
-SECRETS: Final = Resource("", "v1", "Secret", "secrets")
 # Beside the Lease.
 SEAL_SECRET: Final = "kroasync-seal"
 _BYTES: Final = 32

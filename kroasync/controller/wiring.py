@@ -16,7 +16,7 @@ from kroasync.controller.compilation import Compilation
 from kroasync.controller.converging import Converging
 from kroasync.controller.crd_events import CrdEvents
 from kroasync.controller.crd_stage import CrdStage
-from kroasync.controller.crds import CRDS, CrdStore
+from kroasync.controller.crds import CrdStore
 from kroasync.controller.definitions import Definitions
 from kroasync.controller.deleting import Deleting
 from kroasync.controller.events import Recorder
@@ -32,7 +32,7 @@ from kroasync.controller.perform import Performers
 from kroasync.controller.recording import Recording
 from kroasync.controller.registry import Registry, key_of_identity
 from kroasync.controller.reporting import Reporting
-from kroasync.controller.revisions import REVISIONS, Revisions, RevisionStore
+from kroasync.controller.revisions import Revisions, RevisionStore
 from kroasync.controller.room import Room
 from kroasync.controller.served import ServedKinds, claims_of, wake_by_uid
 from kroasync.controller.serving import Serving
@@ -44,9 +44,9 @@ from kroasync.controller.withdrawal import Withdrawal
 from kroasync.controller.workqueue import WorkQueue
 from kroasync.engine.plan import Plan
 from kroasync.kube.client import Client
-from kroasync.kube.lease import LEASES
 from kroasync.kube.watch import Watch
 from kroasync.metrics import Metrics
+from kroasync.model.kinds import CRDS, LEASES, REVISIONS
 from kroasync.model.names import KRO_LEASE_NAME
 from kroasync.model.objects import Key, Obj, Resource
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from kroasync.controller.crds import CRDS, CrdStore
+from kroasync.controller.crds import CrdStore
 from kroasync.controller.finalizers import set_finalizers
 from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.registry import Registry
@@ -21,6 +21,7 @@ from kroasync.kube.errors import NotFoundError
 from kroasync.metrics import Metrics
 from kroasync.model import names
 from kroasync.model.definition import parse_definition
+from kroasync.model.kinds import CRDS
 from kroasync.model.objects import Key, Obj, finalizers_of, labels_of, name_of, uid_of
 from kroasync.schema.crd import crd_name
 

@@ -35,7 +35,6 @@ from kroasync.kube.errors import (
     FencedError,
     GoneError,
     InvalidError,
-    NotFoundError,
     ServerError,
     ThrottledError,
     UnauthorizedError,
@@ -129,7 +128,6 @@ class Client:
         query: Mapping[str, str] | None = None,
         body: Obj | Sequence[Any] | bytes | None = None,
         content_type: str = JSON,
-        accept: str = "",
         timeout_s: float = _DEFAULT_TIMEOUT_S,
     ) -> Obj:
         """The JSON object the server answers; raises ApiError. `path` may carry a query of its own."""
@@ -434,41 +432,22 @@ class Client:
             content_type=MERGE_PATCH,
         )
 
-    async def put(self, key: Key, obj: Obj, *, manager: str, subresource: str | None = None) -> Obj:
+    async def put(self, key: Key, obj: Obj, *, manager: str) -> Obj:
         """Replace the object; raises ConflictError if its resourceVersion is not the current one."""
-        return await self.request("PUT", path_of(key, subresource), query={"fieldManager": manager}, body=obj)
+        return await self.request("PUT", path_of(key), query={"fieldManager": manager}, body=obj)
 
-    async def delete(
-        self,
-        key: Key,
-        *,
-        uid: str | None = None,
-        resource_version: str | None = None,
-        propagation: str | None = None,
-    ) -> Obj | None:
+    async def delete(self, key: Key, *, uid: str | None = None, propagation: str | None = None) -> Obj | None:
         """Ask for a deletion; None if the object is gone, else the object as it waits for its finalizers.
 
-        Raises NotFoundError when there is none, and ConflictError when `uid` or `resource_version` is
-        another.
+        Raises NotFoundError when there is none, and ConflictError when `uid` is another.
         """
         options: Obj = {"apiVersion": "v1", "kind": "DeleteOptions"}
-        preconditions = {name: value for name, value in (("uid", uid), ("resourceVersion", resource_version)) if value}
-        if preconditions:
-            options["preconditions"] = preconditions
+        if uid:
+            options["preconditions"] = {"uid": uid}
         if propagation:
             options["propagationPolicy"] = propagation
         answer = await self.request("DELETE", path_of(key), body=options)
         return None if answer.get("kind") == "Status" else answer
-
-    async def ready(self) -> bool:
-        """Whether the server says it is ready; raises ApiError only when it cannot be asked (401, 403, no
-        answer).
-        """
-        try:
-            await self.raw("GET", "/readyz", timeout_s=5.0)
-        except (ServerError, NotFoundError):
-            return False
-        return True
 
     async def _headers(self) -> Mapping[str, str]:
         try:

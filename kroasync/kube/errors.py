@@ -88,10 +88,6 @@ class ApiError(Exception):
         """
         return self.status not in (0, 401, 404) and not (self.status == 403 and _BY_ACCESS_CONTROL.match(self.message))
 
-    def has_cause(self, reason: str) -> bool:
-        """Whether one of the causes has this reason, for example `NamespaceTerminating`."""
-        return any(c.get("reason") == reason for c in self.causes)
-
 
 class UnauthorizedError(ApiError):
     """The credentials are missing, expired or wrong."""

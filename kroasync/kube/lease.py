@@ -19,11 +19,11 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from kroasync.kube.errors import AlreadyExistsError, ApiError, ConflictError, NotFoundError
 from kroasync.kube.watch import Sink
-from kroasync.model.objects import Key, Obj, Resource
+from kroasync.model.kinds import LEASES
+from kroasync.model.objects import Key, Obj
 
 log = logging.getLogger("leader-election")
 
-LEASES: Final = Resource("coordination.k8s.io", "v1", "Lease", "leases")
 # Candidates that lost together should not come back together (client-go's JitterFactor).
 _JITTER: Final = 1.2
 # A release is tried for this long, with pauses; others wait for the lease to run out if it fails.
@@ -51,7 +51,7 @@ class LeaseClient(Protocol):
 
     async def get(self, key: Key) -> Obj: ...
     async def create(self, key: Key, obj: Obj, *, manager: str = "") -> Obj: ...
-    async def put(self, key: Key, obj: Obj, *, manager: str, subresource: str | None = None) -> Obj: ...
+    async def put(self, key: Key, obj: Obj, *, manager: str) -> Obj: ...
 
 
 Follow: TypeAlias = Callable[[Sink], Coroutine[Any, Any, None]]

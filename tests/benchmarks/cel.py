@@ -99,7 +99,7 @@ def cel_python(values: dict[str, Any]) -> Callable[[str], Callable[[], Any]]:
     import celpy
 
     env = celpy.Environment()
-    converted = {name: celpy.json_to_cel(value) for name, value in values.items()}
+    converted = {name: celpy.json_to_cel(value) for name, value in values.items()}  # type: ignore[attr-defined]
 
     def prepare(text: str) -> Callable[[], Any]:
         program = env.program(env.compile(text))
@@ -170,14 +170,14 @@ def compilation() -> None:
         ast = env.parse(text)
         checked = env.check(ast)
         parts = (
-            median_us(lambda text=text: env.parse(text)),
-            median_us(lambda ast=ast: env.check(ast)),
-            median_us(lambda checked=checked: env.program(checked)),
+            median_us(lambda text=text: env.parse(text)),  # type: ignore[misc]
+            median_us(lambda ast=ast: env.check(ast)),  # type: ignore[misc]
+            median_us(lambda checked=checked: env.program(checked)),  # type: ignore[misc]
         )
         totals.append(sum(parts))
         row = f"{name:10}" + "".join(f"{cell(part):>10}" for part in (*parts, sum(parts)))
         for prepare in engines.values():
-            other = measure(lambda text, prepare=prepare: lambda: prepare(text), text)
+            other = measure(lambda text, prepare=prepare: lambda: prepare(text), text)  # type: ignore[misc]
             row += f"{cell(other, sum(parts)):>12}"
         print(row)
     print(f"{'median':40}{cell(statistics.median(totals)):>10}")

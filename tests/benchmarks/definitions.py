@@ -9,12 +9,13 @@ import time
 from kroasync.graph.build import build
 from kroasync.model.definition import Definition, parse_definition
 from kroasync.schema.catalog import Catalog, bundled
+from tests.samples import definition
 
 SIZES = (50, 100, 200, 500)
 REPEATS = 5
 
 
-def definition(size: int) -> Definition:
+def parsed(size: int) -> Definition:
     """`size` resources, each after the one before it."""
     resources = []
     for i in range(size):
@@ -33,20 +34,12 @@ def definition(size: int) -> Definition:
             },
         }
         resources.append({"id": f"app{i}", "template": template})
-    obj = {
-        "apiVersion": "kro.run/v1alpha1",
-        "kind": "ResourceGraphDefinition",
-        "metadata": {"name": "bench"},
-        "spec": {
-            "schema": {
-                "apiVersion": "v1alpha1",
-                "kind": "Bench",
-                "spec": {"name": "string", "image": "string", "replicas": "integer | default=1"},
-                "status": {"ready": "${app0.status.readyReplicas}"},
-            },
-            "resources": resources,
-        },
-    }
+    obj = definition(
+        "Bench",
+        resources,
+        spec={"name": "string", "image": "string", "replicas": "integer | default=1"},
+        status={"ready": "${app0.status.readyReplicas}"},
+    )
     found, problems = parse_definition(obj)
     assert found is not None, problems
     return found
@@ -54,7 +47,7 @@ def definition(size: int) -> Definition:
 
 def measure(size: int, kinds: Catalog) -> tuple[float, int]:
     """The shortest of some builds, in seconds, and the number of expressions."""
-    subject = definition(size)
+    subject = parsed(size)
     times = []
     expressions = 0
     for _ in range(REPEATS):

@@ -20,6 +20,7 @@ import yaml
 from kroasync.playground import Playground, reporting
 from tests.benchmarks.__main__ import HERE, INSTANCES, instance
 from tests.benchmarks.cluster import Api, Controller, prepare, until
+from tests.samples import config_map, definition
 
 DEFINITIONS = "/apis/kro.run/v1alpha1/resourcegraphdefinitions"
 GOOD, FAILING, SLOW = "benchconfigs", "benchfailings", "benchslows"
@@ -30,23 +31,10 @@ _HEAD_START_S = {FAILING: 15.0, SLOW: 1.0}
 _LOOPS = "lists.range({0}).map(a, lists.range({0}).filter(b, a * b + {1} > a + b).size()).size()"
 
 
-def definition(kind: str, data: dict[str, str], name: str) -> dict[str, Any]:
-    """One ConfigMap with this data and name."""
-    template = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
-    return {
-        "apiVersion": "kro.run/v1alpha1",
-        "kind": "ResourceGraphDefinition",
-        "metadata": {"name": kind.lower()},
-        "spec": {
-            "schema": {
-                "apiVersion": "v1alpha1",
-                "kind": kind,
-                "group": "bench.kroasync.example",
-                "spec": {"name": "string"},
-            },
-            "resources": [{"id": "config", "template": template}],
-        },
-    }
+def holding(kind: str, data: dict[str, str], name: str) -> dict[str, Any]:
+    """A definition of one ConfigMap with this data and name."""
+    resources = [{"id": "config", "template": config_map(name, data=data)}]
+    return definition(kind, resources, group="bench.kroasync.example", spec={"name": "string"})
 
 
 def definitions() -> dict[str, dict[str, Any]]:
@@ -54,8 +42,8 @@ def definitions() -> dict[str, dict[str, Any]]:
     loops = {f"loop{i}": "${string(" + _LOOPS.format(180, i) + ")}" for i in range(2)}
     return {
         GOOD: yaml.safe_load((HERE / "data" / "configs.yaml").read_text()),
-        FAILING: definition(KINDS[FAILING], {"not a key!": "${schema.spec.name}"}, "${schema.spec.name}"),
-        SLOW: definition(KINDS[SLOW], loops, "${schema.spec.name}-slow"),
+        FAILING: holding(KINDS[FAILING], {"not a key!": "${schema.spec.name}"}, "${schema.spec.name}"),
+        SLOW: holding(KINDS[SLOW], loops, "${schema.spec.name}-slow"),
     }
 
 

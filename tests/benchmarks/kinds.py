@@ -19,6 +19,7 @@ import aiohttp
 from kroasync.playground import Playground, reporting
 from tests.benchmarks.__main__ import HERE
 from tests.benchmarks.cluster import Api, Controller, prepare, until
+from tests.samples import crd
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _DESCRIPTION = "What this field is for, in a sentence or two, as operators generate it from the comments of a type. "
@@ -26,7 +27,7 @@ _REST_S = 5.0
 _SETTLE_S = 20.0
 
 
-def crd(number: int, size_kb: float) -> dict[str, Any]:
+def foreign(number: int, size_kb: float) -> dict[str, Any]:
     """A CRD with about `size_kb` kilobytes of schema."""
     count = max(1, round(size_kb * 1000 / 360))
     leaf = {"type": "string", "description": _DESCRIPTION, "maxLength": 253}
@@ -35,19 +36,7 @@ def crd(number: int, size_kb: float) -> dict[str, Any]:
         part = groups.setdefault(f"part{field // 20}", {"type": "object", "properties": {}})
         part["properties"][f"field{field}Of{number}"] = {**leaf, "description": f"{_DESCRIPTION * 2}({number}.{field})"}
     schema = {"type": "object", "properties": {"spec": {"type": "object", "properties": groups}}}
-    plural, group = f"foreigns{number}", f"group{number % 30}.example.com"
-    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{group}"},
-        "spec": {
-            "group": group,
-            "scope": "Namespaced",
-            "names": {"plural": plural, "singular": f"foreign{number}", "kind": f"Foreign{number}"},
-            "versions": [version],
-        },
-    }
+    return crd(f"Foreign{number}", plural=f"foreigns{number}", group=f"group{number % 30}.example.com", schema=schema)
 
 
 async def start(playground: Playground, folder: Path) -> dict[str, float]:
@@ -78,7 +67,7 @@ async def start(playground: Playground, folder: Path) -> dict[str, float]:
 
 async def measure(playground: Playground, count: int, size_kb: float, folder: Path) -> dict[str, Any]:
     without = await start(playground, folder)
-    wanted = [crd(number, size_kb) for number in range(count)]
+    wanted = [foreign(number, size_kb) for number in range(count)]
     async with Api(playground.kubeconfig) as api:
         await api.all(api.send("POST", CRDS, body) for body in wanted)
 

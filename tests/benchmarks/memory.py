@@ -27,9 +27,8 @@ from kroasync.kube.client import Client
 from kroasync.kube.config import Connection
 from kroasync.kube.watch import Watch
 from kroasync.model.names import LABEL_INSTANCE_ID, LABEL_NODE_ID, LABEL_OWNED
-from kroasync.model.objects import Resource
+from tests.samples import CONFIG_MAPS
 
-CONFIGS = Resource("", "v1", "ConfigMap", "configmaps")
 _RANDOM = random.Random(1)
 # Nobody can compress it by much.
 _TEXT = base64.b64encode(_RANDOM.randbytes(750_000)).decode()
@@ -86,15 +85,15 @@ def serve(count: int, shape: str, ready: Pipe) -> None:
 
 def sink_of(what: str) -> Any:
     if what == "instances":
-        return InstanceSink(InstanceStore(CONFIGS, lambda key: None, lambda key, obj: None, room=Room()))
-    return ChildSink(ChildStore(str, claims=lambda key, obj: what == "children", room=Room()), CONFIGS)
+        return InstanceSink(InstanceStore(CONFIG_MAPS, lambda key: None, lambda key, obj: None, room=Room()))
+    return ChildSink(ChildStore(lambda key: None, claims=lambda key, obj: what == "children", room=Room()), CONFIG_MAPS)
 
 
 async def listed(url: str, what: str) -> tuple[int, float]:
     """How many objects are known after a list, and the seconds that took."""
     connection = Connection(url)
     sink = sink_of(what)
-    watch = Watch(Client(connection), CONFIGS, sink=sink)
+    watch = Watch(Client(connection), CONFIG_MAPS, sink=sink)
     started = time.monotonic()
     try:
         async with asyncio.TaskGroup() as group:

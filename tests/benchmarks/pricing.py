@@ -534,8 +534,7 @@ def render(rows: list[Worst]) -> str:
         "",
         "Everything an expression can do, with the arguments found to be the dearest for their price, repeated in a",
         f"loop until the {EVALUATION_STEPS:,} steps of one evaluation are spent. `python -m tests.benchmarks.pricing`",
-        "makes this page; `tests/unit/cel/test_pricing.py` fails for what takes more than "
-        f"{LIMIT_S} s. Seconds are CPU",
+        f"makes this page; `tests/slow/test_pricing.py` fails for what takes more than {LIMIT_S} s. Seconds are CPU",
         f"time, scaled by a loop of plain Python measured beside. The dearest row takes {dearest:.2f} s.",
         "",
         "| What | Worst arguments found | Calls in one evaluation | Seconds |",

@@ -15,54 +15,43 @@ from typing import Any
 
 from kroasync.playground import Playground, reporting
 from tests.benchmarks.cluster import Api, Controller, prepare, until
+from tests.samples import config_map, definition
 
 HERE = Path(__file__).parent
 MERGE = "application/merge-patch+json"
 DEFINITIONS = "/apis/kro.run/v1alpha1/resourcegraphdefinitions"
 GROUP = "shapes.kroasync.example"
 
-
-def definition(kind: str, spec: dict[str, Any], resources: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "apiVersion": "kro.run/v1alpha1",
-        "kind": "ResourceGraphDefinition",
-        "metadata": {"name": kind.lower()},
-        "spec": {
-            "schema": {"apiVersion": "v1alpha1", "group": GROUP, "kind": kind, "spec": spec},
-            "resources": resources,
-        },
-    }
-
-
-def config(name: str, data: dict[str, str]) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
-
-
 COLLECTION = definition(
     "Many",
-    {"items": "[]Item"},
-    [
+    group=GROUP,
+    spec={"items": "[]Item"},
+    resources=[
         {
             "id": "config",
             "forEach": [{"entry": "${schema.spec.items}"}],
-            "template": config("${schema.metadata.name}-${entry.name}", {"value": "${entry.value}"}),
+            "template": config_map("${schema.metadata.name}-${entry.name}", data={"value": "${entry.value}"}),
         }
     ],
 )
 COLLECTION["spec"]["schema"]["types"] = {"Item": {"name": "string", "value": "string"}}
 CHAIN = definition(
     "Chain",
-    {"name": "string"},
-    [{"id": "c0", "template": config("${schema.spec.name}-0", {"v": "x"})}]
+    group=GROUP,
+    spec={"name": "string"},
+    resources=[{"id": "c0", "template": config_map("${schema.spec.name}-0", data={"v": "x"})}]
     + [
-        {"id": f"c{i}", "template": config(f"${{schema.spec.name}}-{i}", {"v": f"${{c{i - 1}.metadata.uid}}"})}
+        {"id": f"c{i}", "template": config_map(f"${{schema.spec.name}}-{i}", data={"v": f"${{c{i - 1}.metadata.uid}}"})}
         for i in range(1, 10)
     ],
 )
 SMALL = definition(
     "Small",
-    {"name": "string"},
-    [{"id": f"c{i}", "template": config(f"${{schema.spec.name}}-{i}", {"v": "x"})} for i in range(3)],
+    group=GROUP,
+    spec={"name": "string"},
+    resources=[
+        {"id": f"c{i}", "template": config_map(f"${{schema.spec.name}}-{i}", data={"v": "x"})} for i in range(3)
+    ],
 )
 
 

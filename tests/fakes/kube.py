@@ -20,15 +20,12 @@ from urllib.parse import parse_qsl, unquote
 
 import orjson
 
+from kroasync.model.kinds import CRDS, REVISIONS
 from kroasync.model.objects import GVK, Obj, Resource
 from kroasync.schema.catalog import Catalog, bundled, crd_kinds, document_path, file_of
 from tests.fakes import fields
 from tests.fakes.fields import Path
-
-CRDS = Resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", False)
-NAMESPACES = Resource("", "v1", "Namespace", "namespaces", False)
-DEPLOYMENTS = Resource("apps", "v1", "Deployment", "deployments")
-REVISIONS = Resource("internal.kro.run", "v1alpha1", "GraphRevision", "graphrevisions", False)
+from tests.samples import DEPLOYMENTS, NAMESPACES
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _LOOSE_NAMES = frozenset({"clusterroles", "clusterrolebindings", "roles", "rolebindings", "flowschemas"})
@@ -1009,7 +1006,7 @@ class Stream:
                     delay_s = self.delay_s()
                     if delay_s:
                         await asyncio.sleep(delay_s)
-                        if self._error is not None or self.silent or self._ended:
+                        if self._error is not None or self.silent or self._ended:  # type: ignore[redundant-expr]
                             continue
                     self._at = pending[-1][0]
                     chunk = b"".join(event for _, event in pending)

@@ -121,6 +121,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         super()._run_once()  # type: ignore[misc]
 
 
+def running() -> VirtualLoop:
+    """The loop this is called in; raises TypeError outside of virtual time."""
+    loop = asyncio.get_running_loop()
+    if not isinstance(loop, VirtualLoop):
+        raise TypeError(f"expected a loop of virtual time, found {loop!r}")
+    return loop
+
+
 def _owner(handle: asyncio.Handle) -> Process | None:
     context: Context = handle._context  # type: ignore[attr-defined]
     return context.get(_PROCESS)

@@ -32,10 +32,10 @@ from kroasync.kube.watch import BadEventError, Lines
 from kroasync.model import names
 from kroasync.model.definition import parse_definition
 from kroasync.model.manifests import dump, load
-from kroasync.model.objects import Resource
 from kroasync.schema import simple
 from kroasync.schema.catalog import bundled
 from kroasync.schema.instances import check_instance
+from tests.samples import CONFIG_MAPS
 
 ROOT = Path(__file__).parents[2]
 SLOW_S = 2.0
@@ -216,9 +216,13 @@ class Targets:
 
     def told(self, rng: random.Random) -> None:
         """An object as a broken server or a proxy may answer it: nulls and wrong types at every place."""
-        instances = InstanceStore(_CONFIGS, lambda key: None, lambda key, gone: None)
-        children = ChildStore(str, claims=lambda key, obj: True)
-        sinks = (InstanceSink(instances), ChildSink(children, _CONFIGS), RevisionStore(str))
+        instances = InstanceStore(CONFIG_MAPS, lambda key: None, lambda key, gone: None)
+        children = ChildStore(lambda key: None, claims=lambda key, obj: True)
+        sinks: tuple[Any, ...] = (
+            InstanceSink(instances),
+            ChildSink(children, CONFIG_MAPS),
+            RevisionStore(lambda key: None),
+        )
         for number in range(3):
             obj = decoded(json.dumps(mutated(_TOLD, rng)).encode("utf-8", "surrogatepass"))
             if not tidy(obj):
@@ -249,17 +253,16 @@ class Targets:
         head = json.dumps({**meta, "labels": labels, "annotations": notes, "finalizers": [names.FINALIZER]})
         line = f'{{"apiVersion":"v1","kind":"ConfigMap","metadata":{head},"data":{deep}}}'
         obj = decoded(line.encode("utf-8", "surrogatepass"))
-        children = ChildStore(str, claims=lambda key, obj: True)
-        children.put(_CONFIGS, obj)
-        children.put(_CONFIGS, {**obj, "metadata": {**obj["metadata"], "resourceVersion": "10"}})
+        children = ChildStore(lambda key: None, claims=lambda key, obj: True)
+        children.put(CONFIG_MAPS, obj)
+        children.put(CONFIG_MAPS, {**obj, "metadata": {**obj["metadata"], "resourceVersion": "10"}})
         plan_teardown(obj, children.members(labels.get(names.LABEL_INSTANCE_ID, "")))
         contenders(obj, {"data": {"a": []}}, "us")
-        instances = InstanceStore(_CONFIGS, lambda key: None, lambda key, gone: None)
+        instances = InstanceStore(CONFIG_MAPS, lambda key: None, lambda key, gone: None)
         instances.put(obj)
         instances.wrote({**obj, "metadata": {**obj["metadata"], "resourceVersion": "10", "annotations": {}}})
 
 
-_CONFIGS = Resource("", "v1", "ConfigMap", "configmaps")
 _TOLD_INSTANCE = "i"
 _TOLD: dict[str, Any] = {
     "apiVersion": "v1",

@@ -18,11 +18,14 @@ from typing import Any, TypeAlias, TypeVar
 from urllib.parse import quote, urlsplit
 
 from kroasync.playground import Playground
+from tests import samples
+from tests.samples import config_map as config_map  # what tests of a lab need comes with it
+from tests.waiting import POLL_S
+from tests.waiting import eventually as eventually
 
 T = TypeVar("T")
 Obj: TypeAlias = dict[str, Any]
 
-_POLL_S = 0.02
 _WELL_KNOWN = {
     "Namespace": "v1",
     "ConfigMap": "v1",
@@ -151,34 +154,12 @@ class Cluster:
                 raise
 
 
-def eventually(
-    look: Callable[[], T], check: Callable[[T], Any] = bool, *, timeout_s: float = 20.0, what: str = ""
-) -> T:
-    """What `look` returned when `check` held of it. Raises AssertionError with what was seen last."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        seen = look()
-        if check(seen):
-            return seen
-        if time.monotonic() > deadline:
-            shown = json.dumps(_shown(seen), indent=1, default=str)
-            raise AssertionError(f"not within {timeout_s:g} s: {what}\nlast seen: {shown}")
-        threading.Event().wait(_POLL_S)
-
-
-def _shown(seen: Any) -> Any:
-    """Without `managedFields`, for people."""
-    if isinstance(seen, dict):
-        return {key: _shown(value) for key, value in seen.items() if key != "managedFields"}
-    return [_shown(value) for value in seen] if isinstance(seen, list) else seen
-
-
 def for_a_while(look: Callable[[], T], *, seconds: float = 0.5) -> Iterator[T]:
     """What `look` returns, again and again for some time: for what must not happen."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         yield look()
-        threading.Event().wait(_POLL_S)
+        threading.Event().wait(POLL_S)
 
 
 class Lab:
@@ -204,15 +185,8 @@ class Lab:
         **schema: Any,
     ) -> Obj:
         """A ResourceGraphDefinition of the lab's group."""
-        described: Obj = {"apiVersion": "v1alpha1", "kind": kind, "group": self.group, "spec": dict(spec or {})}
-        if status is not None:
-            described["status"] = dict(status)
-        return {
-            "apiVersion": "kro.run/v1alpha1",
-            "kind": "ResourceGraphDefinition",
-            "metadata": {"name": name or self.definition_name(kind)},
-            "spec": {"schema": {**described, **schema}, "resources": list(resources)},
-        }
+        schema = {"group": self.group, "status": status, **schema}
+        return samples.definition(kind, resources, name=name or self.definition_name(kind), spec=spec, **schema)
 
     def definition_name(self, kind: str) -> str:
         return f"{kind.lower()}.{self.group}"
@@ -363,16 +337,6 @@ def config(id_: str, name: str = "", data: Mapping[str, Any] | None = None, **ex
     if data is not None:
         template["data"] = dict(data)
     return node(id_, template, **extra)
-
-
-def config_map(name: str, namespace: str, data: Mapping[str, str] | None = None, **meta: Any) -> Obj:
-    """A plain ConfigMap."""
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": name, "namespace": namespace, **meta},
-        "data": dict(data or {}),
-    }
 
 
 def condition(obj: Obj, type_: str) -> Obj:

@@ -125,6 +125,7 @@ def test_edit_in_its_namespace_is_no_way_to_end_or_forge_a_definition(lab: Lab, 
     group = group_of(lab)
     alice, path = people.editor(), lab.cluster.path_of(group)
     owner = eventually(lambda: _made(alice, config_map("owner", lab.namespace)))
+    assert owner is not None
     identity = {key: group[key] for key in ("apiVersion", "kind")}
     names = {key: group["metadata"][key] for key in ("name", "namespace")}
     owners, finalizers = {"ownerReferences": owned_by(owner)}, {"finalizers": ["example.com/mine"]}

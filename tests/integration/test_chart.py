@@ -16,6 +16,7 @@ import yaml
 import kroasync
 from kroasync import settings
 from kroasync.playground import CommandError, Playground
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -487,7 +488,6 @@ def test_edit_in_one_namespace_is_no_right_to_define(
     controller: Any,
     namespace: str,
     tmp_path: Path,
-    eventually: Callable[..., Any],
 ) -> None:
     """It is enough for instances; a definition would act with the controller's rights in every namespace."""
     definition, instance = str(WEB_APPLICATION / "resourcegroup.yaml"), str(WEB_APPLICATION / "instance.yaml")
@@ -506,7 +506,9 @@ def test_edit_in_one_namespace_is_no_right_to_define(
         return "acts with the controller's rights" in str(error.value)
 
     # Roles are aggregated, and policies heard of, with some delay.
-    assert eventually(lambda: refused("apply", "-f", definition), what="the definition is refused by the policy")
+    assert eventually(
+        lambda: refused("apply", "-f", definition), timeout_s=30, what="the definition is refused by the policy"
+    )
     playground.kubectl(*here, "apply", "-f", definition)
     playground.kubectl(
         *(*here, "wait", "--for=jsonpath={.status.state}=Active", "resourcegroup/webapplication", "--timeout=30s")
@@ -531,7 +533,6 @@ def test_leader_election_works_with_the_rights_of_the_chart(
     chart: Any,
     controller_kubeconfig: Path,
     controller_process: Any,
-    eventually: Callable[..., Any],
     forbidden: Callable[[str], list[str]],
     tmp_path: Path,
 ) -> None:
@@ -549,7 +550,7 @@ def test_leader_election_works_with_the_rights_of_the_chart(
             found = playground.kubectl(*arguments, "--ignore-not-found")
             return str(json.loads(found)["spec"].get("holderIdentity", "")) if found else ""
 
-        assert f"_{process.pid}" in eventually(holder)
+        assert f"_{process.pid}" in eventually(holder, timeout_s=30)
     finally:
         process.stop()
     assert holder() == ""
@@ -561,7 +562,6 @@ def test_without_rights_the_controller_is_unready_says_why_and_lives(
     chart: Any,
     namespace: str,
     controller_process: Any,
-    eventually: Callable[..., Any],
     forbidden: Callable[[str], list[str]],
     tmp_path: Path,
 ) -> None:
@@ -574,7 +574,7 @@ def test_without_rights_the_controller_is_unready_says_why_and_lives(
     )
     process.start()
     try:
-        assert eventually(lambda: "forbidden" in process.get("/readyz")[1], what="readiness says why")
+        assert eventually(lambda: "forbidden" in process.get("/readyz")[1], timeout_s=30, what="readiness says why")
         assert process.get("/readyz")[0] == 500
         assert process.get("/healthz")[0] == 200
         refused = forbidden(f"system:serviceaccount:{namespace}:nobody")

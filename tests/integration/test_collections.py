@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ CONTROLLER = "system:serviceaccount:kroasync-system:kroasync"
 NAMES = {"names": "[]string"}
 
 
-def items(id_: str = "unit", **extra: object) -> Obj:
+def items(id_: str = "unit", **extra: Any) -> Obj:
     """One ConfigMap for each of the instance's names."""
     data = extra.pop("data", {"name": "${name}"})
     return config(
@@ -26,7 +27,7 @@ def items(id_: str = "unit", **extra: object) -> Obj:
 def places(found: dict[str, Obj]) -> dict[str, tuple[str, str]]:
     """Index and size labels of every item by name."""
     return {
-        name: tuple(obj["metadata"]["labels"][f"kro.run/collection-{key}"] for key in ("index", "size"))  # type: ignore[misc]
+        name: tuple(obj["metadata"]["labels"][f"kro.run/collection-{key}"] for key in ("index", "size"))
         for name, obj in found.items()
     }
 

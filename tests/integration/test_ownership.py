@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.integration.cluster import Lab, Obj, condition, config, config_map, eventually, node
@@ -19,7 +21,7 @@ def forged(lab: Lab, child: Obj, name: str, namespace: str, **meta: object) -> O
 
 
 @pytest.fixture
-def victim(lab: Lab) -> str:
+def victim(lab: Lab) -> Iterator[str]:
     name = f"{lab.namespace}-victim"
     lab.cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     yield name

@@ -7,9 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from kroasync.playground import Binaries, CommandError, ComponentError, NotUpErr
 from kroasync.playground.access import request
 from kroasync.playground.processes import Identity, await_end, state_of
 from kroasync.playground.state import read_state
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -39,15 +39,6 @@ def processes_of(directory: Path) -> list[Identity]:
     state = read_state(directory / "state.json")
     assert state is not None
     return [record.process for record in state.components.values() if record.process is not None]
-
-
-def eventually(holds: Callable[[], bool], *, within_s: float = 15.0) -> bool:
-    deadline = time.monotonic() + within_s
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        threading.Event().wait(0.05)
-    return True
 
 
 def test_deployment_becomes_available_and_its_pods_run(playground: Playground, namespace: str) -> None:

@@ -10,6 +10,7 @@ from kroasync.controller.runtime import Runtime, RuntimeOptions
 from kroasync.metrics import Metrics
 from tests.fakes.client import FakeClient, Network
 from tests.fakes.kube import FakeServer
+from tests.fakes.virtual import running
 from tests.simulation.family import Node, Shape, Spec, definition_key, instance_key, manifest, resource_of
 from tests.simulation.seals import SEALED
 
@@ -28,7 +29,7 @@ class Cluster:
         client: Callable[[FakeServer, Network], FakeClient] | None = None,
         begin: Callable[[str], object] = str,
     ) -> None:
-        self.loop = asyncio.get_running_loop()
+        self.loop = running()
         self.server = server or FakeServer(now=self.now)
         self.network = Network(random.Random(1))
         self.metrics = Metrics()

@@ -8,15 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kroasync.model.kinds import CRDS, GRAPH_DEFINITIONS, GROUPS
 from kroasync.model.objects import Key, Obj, Resource
-from tests.fakes.kube import CRDS
+from tests.samples import CONFIG_MAPS
 
-CONFIGMAPS = Resource("", "v1", "ConfigMap", "configmaps")
-DEPLOYMENTS = Resource("apps", "v1", "Deployment", "deployments")
-GROUPS = Resource("kro.run", "v1alpha1", "ResourceGroup", "resourcegroups")
-DEFINITIONS = Resource("kro.run", "v1alpha1", "ResourceGraphDefinition", "resourcegraphdefinitions", False)
 HOME, OTHER = "default", "other"
-EXTERNAL = Key(CONFIGMAPS, HOME, "outside")
+EXTERNAL = Key(CONFIG_MAPS, HOME, "outside")
 EXTERNAL_TOKEN = "token"
 
 
@@ -89,7 +86,7 @@ class Place:
 
     @property
     def key(self) -> Key:
-        return Key(GROUPS if self.namespace else DEFINITIONS, self.namespace, kind_of(self.name).lower())
+        return Key(GROUPS if self.namespace else GRAPH_DEFINITIONS, self.namespace, kind_of(self.name).lower())
 
     def __str__(self) -> str:
         return f"{self.key} for {kind_of(self.kind)}"

@@ -25,13 +25,15 @@ import aiohttp
 
 from kroasync.controller.runtime import Runtime, RuntimeOptions
 from kroasync.kube.errors import NotFoundError
-from kroasync.kube.lease import LEASES, Elector, LeaseLostError, lead
+from kroasync.kube.lease import Elector, LeaseLostError, lead
 from kroasync.kube.watch import Sink, Watch
 from kroasync.metrics import Metrics
+from kroasync.model.kinds import LEASES
 from tests.fakes import virtual
 from tests.fakes.client import FakeClient, Fault, Network
 from tests.fakes.kube import FakeServer, Stream, Write
-from tests.simulation.family import CONFIGMAPS, Node, Shape, Spec, definition_key, instance_key, manifest, resource_of
+from tests.samples import CONFIG_MAPS
+from tests.simulation.family import Node, Shape, Spec, definition_key, instance_key, manifest, resource_of
 from tests.simulation.seals import SEALED
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -385,7 +387,7 @@ class Story:
             if state != "ACTIVE":
                 wrong.append(f"i{number} is {state}")
             for node in ("a", "b"):
-                child = self.server.stored(CONFIGMAPS, "default", f"i{number}-widget-{node}")
+                child = self.server.stored(CONFIG_MAPS, "default", f"i{number}-widget-{node}")
                 value = child.obj["data"]["value"] if child else None
                 if value != spec.value:
                     wrong.append(f"{node} of i{number} is {value}, not {spec.value}")

@@ -6,15 +6,14 @@ import aiohttp
 import pytest
 
 from kroasync.controller.runtime import RuntimeOptions
+from kroasync.model.kinds import CRDS, GRAPH_DEFINITIONS, REVISIONS
 from kroasync.model.names import ANNOTATION_APPLYSET_GROUP_KINDS, FINALIZER
 from kroasync.model.objects import Key, Obj
 from tests.fakes import virtual
 from tests.fakes.client import Fault
-from tests.fakes.kube import CRDS, NAMESPACES, REVISIONS
+from tests.samples import CONFIG_MAPS, NAMESPACES
 from tests.simulation.cluster import Cluster
 from tests.simulation.family import (
-    CONFIGMAPS,
-    DEFINITIONS,
     EXTERNAL,
     EXTERNAL_TOKEN,
     OTHER,
@@ -42,7 +41,7 @@ async def served(shape: Shape | None = None, *, options: RuntimeOptions | None =
 
 
 def children(cluster: Cluster) -> list[str]:
-    return [o["metadata"]["name"] for o in cluster.server.objects(CONFIGMAPS) if o["metadata"]["name"].startswith("i")]
+    return [o["metadata"]["name"] for o in cluster.server.objects(CONFIG_MAPS) if o["metadata"]["name"].startswith("i")]
 
 
 def instance(cluster: Cluster) -> Obj | None:
@@ -68,7 +67,7 @@ def test_instances_outlive_their_definition_and_still_end_clean() -> None:
     async def main() -> None:
         cluster = await served()
         await cluster.user.delete(definition_key(0))
-        await cluster.until(lambda: not cluster.server.objects(DEFINITIONS), 5)
+        await cluster.until(lambda: not cluster.server.objects(GRAPH_DEFINITIONS), 5)
         await cluster.until(lambda: not cluster.server.objects(REVISIONS), 5)
         assert len(children(cluster)) == 2
         await cluster.user.delete(WIDGET)
@@ -110,18 +109,18 @@ def test_a_crd_deleted_by_somebody_else_is_made_again_after_its_instances_ended(
 def test_a_definition_made_again_takes_over_the_instances_it_finds() -> None:
     async def main() -> None:
         cluster = await served()
-        before = {o["metadata"]["name"]: o["metadata"]["uid"] for o in cluster.server.objects(CONFIGMAPS)}
+        before = {o["metadata"]["name"]: o["metadata"]["uid"] for o in cluster.server.objects(CONFIG_MAPS)}
         await cluster.user.delete(definition_key(0))
-        await cluster.until(lambda: not cluster.server.objects(DEFINITIONS), 5)
+        await cluster.until(lambda: not cluster.server.objects(GRAPH_DEFINITIONS), 5)
         await cluster.define(0)
         await cluster.user.merge_patch(WIDGET, {"spec": {"value": "z"}}, manager="kubectl-edit")
 
         def changed() -> bool:
-            stored = cluster.server.stored(CONFIGMAPS, "default", "i0-widget-b")
+            stored = cluster.server.stored(CONFIG_MAPS, "default", "i0-widget-b")
             return stored is not None and stored.obj["data"]["value"] == "z"
 
         await cluster.until(changed, 10)
-        assert {o["metadata"]["name"]: o["metadata"]["uid"] for o in cluster.server.objects(CONFIGMAPS)} == before
+        assert {o["metadata"]["name"]: o["metadata"]["uid"] for o in cluster.server.objects(CONFIG_MAPS)} == before
         await cluster.stop()
 
     virtual.run(main())
@@ -130,12 +129,12 @@ def test_a_definition_made_again_takes_over_the_instances_it_finds() -> None:
 def test_an_instance_deleted_and_made_again_under_its_name_gets_new_children() -> None:
     async def main() -> None:
         cluster = await served()
-        before = {o["metadata"]["uid"] for o in cluster.server.objects(CONFIGMAPS)}
+        before = {o["metadata"]["uid"] for o in cluster.server.objects(CONFIG_MAPS)}
         await cluster.user.delete(WIDGET)
         await cluster.until(lambda: instance(cluster) is None, 5)
         await cluster.make(0, 0)
         await cluster.until(lambda: cluster.active(0) == 1, 10)
-        after = {o["metadata"]["uid"] for o in cluster.server.objects(CONFIGMAPS)}
+        after = {o["metadata"]["uid"] for o in cluster.server.objects(CONFIG_MAPS)}
         assert len(after - before) == 2
         await cluster.stop()
 
@@ -189,7 +188,7 @@ def test_an_altered_inventory_stops_the_deletion_and_says_so(annotation: str) ->
     async def main() -> None:
         cluster = await served()
         await cluster.user.delete(definition_key(0))
-        await cluster.until(lambda: not cluster.server.objects(DEFINITIONS), 5)
+        await cluster.until(lambda: not cluster.server.objects(GRAPH_DEFINITIONS), 5)
         patch = {"metadata": {"annotations": {ANNOTATION_APPLYSET_GROUP_KINDS: annotation}}}
         await cluster.user.merge_patch(WIDGET, patch, manager="kubectl-edit")
         await cluster.user.delete(WIDGET)
@@ -210,7 +209,7 @@ def test_an_altered_inventory_stops_the_deletion_and_says_so(annotation: str) ->
 def test_a_foreign_finalizer_on_a_child_is_waited_for_and_named() -> None:
     async def main() -> None:
         cluster = await served()
-        child = Key(CONFIGMAPS, "default", "i0-widget-b")
+        child = Key(CONFIG_MAPS, "default", "i0-widget-b")
         patch = {"metadata": {"finalizers": ["example.com/backup"]}}
         await cluster.user.merge_patch(child, patch, manager="backup")
         await cluster.user.delete(WIDGET)
@@ -258,7 +257,7 @@ def test_a_deletion_that_may_not_list_a_kind_of_its_inventory_says_so() -> None:
     async def main() -> None:
         cluster = await served(options=RuntimeOptions(allow_crd_deletion=False))
         await cluster.user.delete(definition_key(0))
-        await cluster.until(lambda: not cluster.server.objects(DEFINITIONS), 5)
+        await cluster.until(lambda: not cluster.server.objects(GRAPH_DEFINITIONS), 5)
         await cluster.stop()
         again = Cluster(server=cluster.server)
         again.network.faults.append(Fault(kind="403", begin_s=0, end_s=1e9, rate=1.0, path="/configmaps"))
@@ -290,7 +289,7 @@ def test_a_child_made_without_an_answer_does_not_outlive_its_instance() -> None:
         )
         cluster.network.faults = [replace(lost, path="/configmaps/i0-widget-a"), blind]
         for stream in cluster.server.streams():
-            if stream.resource == CONFIGMAPS:
+            if stream.resource == CONFIG_MAPS:
                 stream.cut(aiohttp.ClientPayloadError("cut"))
         await cluster.make(0, 0)
         await cluster.until(lambda: children(cluster) == ["i0-widget-a"], 5)
@@ -310,7 +309,7 @@ def test_a_definition_made_again_waits_for_its_old_revision_to_go() -> None:
         finalizers = [*revision["metadata"]["finalizers"], "example.com/hold"]
         await cluster.user.merge_patch(key, {"metadata": {"finalizers": finalizers}}, manager="holder")
         await cluster.user.delete(definition_key(0))
-        await cluster.until(lambda: not cluster.server.objects(DEFINITIONS), 5)
+        await cluster.until(lambda: not cluster.server.objects(GRAPH_DEFINITIONS), 5)
         await cluster.user.delete(key)
         await cluster.define(0)
         waiting = resolved(cluster)
@@ -326,6 +325,6 @@ def test_a_definition_made_again_waits_for_its_old_revision_to_go() -> None:
 
 def resolved(cluster: Cluster) -> Obj:
     """The condition GraphRevisionsResolved of the definition."""
-    [definition] = cluster.server.objects(DEFINITIONS)
+    [definition] = cluster.server.objects(GRAPH_DEFINITIONS)
     conditions = definition["status"]["conditions"]
     return next(c for c in conditions if c["type"] == "GraphRevisionsResolved")

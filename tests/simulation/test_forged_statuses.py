@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from kroasync.controller.events import EVENTS
+from kroasync.model.kinds import EVENTS, REVISIONS
 from kroasync.model.objects import Key, Obj, is_older, version_of
 from tests.fakes import virtual
-from tests.fakes.kube import REVISIONS, StatusError, Write
+from tests.fakes.kube import StatusError, Write
 from tests.simulation.cluster import ONE, Cluster
 from tests.simulation.family import Node, Shape, definition_key, instance_key, manifest
 

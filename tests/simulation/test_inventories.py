@@ -10,8 +10,9 @@ from kroasync.model.names import (
 )
 from kroasync.model.objects import Key, Obj, Resource, annotations_of, labels_of, metadata
 from tests.fakes import virtual
+from tests.samples import CONFIG_MAPS, DEPLOYMENTS
 from tests.simulation.cluster import Cluster
-from tests.simulation.family import CONFIGMAPS, DEPLOYMENTS, Node, Shape, definition_key, instance_key, manifest
+from tests.simulation.family import Node, Shape, definition_key, instance_key, manifest
 
 INSTANCES = 20
 UNKNOWN = [f"Kind{number}.group{number}.example.com" for number in range(1000)]
@@ -66,7 +67,7 @@ def test_forged_children_open_no_watch() -> None:
         await cluster.define(0)
         await cluster.make(0, 0)
         await cluster.until(lambda: cluster.active(0) == 1, 30)
-        (child, *_) = (o for o in cluster.server.objects(CONFIGMAPS) if LABEL_INSTANCE_ID in labels_of(o))
+        (child, *_) = (o for o in cluster.server.objects(CONFIG_MAPS) if LABEL_INSTANCE_ID in labels_of(o))
         meta = {"name": "forged", "namespace": "default", "labels": labels_of(child)}
         body: Obj = {"metadata": {**meta, "annotations": annotations_of(child)}, "spec": {}}
         await cluster.user.apply(

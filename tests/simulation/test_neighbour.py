@@ -6,13 +6,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from kroasync.controller.events import EVENTS
 from kroasync.controller.neighbour import left_s
-from kroasync.kube.lease import LEASES
+from kroasync.model.kinds import EVENTS, LEASES
 from kroasync.model.names import KRO_LEASE_NAME
 from kroasync.model.objects import Key, Obj
 from tests.fakes import virtual
-from tests.fakes.kube import NAMESPACES
+from tests.samples import NAMESPACES
 from tests.simulation.cluster import Cluster
 
 KRO = "kro-system"

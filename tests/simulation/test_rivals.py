@@ -1,10 +1,11 @@
 """Several definitions that want one kind, or share a name: who has it, who waits, and what goes with each."""
 
 from kroasync.controller.runtime import RuntimeOptions
+from kroasync.model.kinds import CRDS, REVISIONS
 from kroasync.model.objects import Key, Obj, labels_of
 from tests.fakes import virtual
 from tests.fakes.client import Fault
-from tests.fakes.kube import CRDS, NAMESPACES, REVISIONS
+from tests.samples import NAMESPACES
 from tests.simulation.cluster import ONE, Cluster
 from tests.simulation.family import HOME, OTHER, Place, crd_of, kind_of, manifest
 

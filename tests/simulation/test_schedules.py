@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from kroasync.model.kinds import CRDS, REVISIONS
 from kroasync.model.names import LABEL_INSTANCE_ID, LABEL_NODE_ID
 from kroasync.model.objects import Key, Obj, labels_of
 from tests.fakes.client import FakeClient
-from tests.fakes.kube import CRDS, REVISIONS
-from tests.simulation.family import CONFIGMAPS, Node, Place, Shape, Spec, instance_key
+from tests.samples import CONFIG_MAPS
+from tests.simulation.family import Node, Place, Shape, Spec, instance_key
 from tests.simulation.story import Step, Story, shrunk, story_of
 from tests.simulation.world import World, play
 
@@ -112,7 +113,7 @@ class Rogue(World):
     async def another(self, rogue: FakeClient, name: str, **labels: str) -> Key:
         """A ConfigMap like that of node a."""
         key, obj = self.child("a")
-        copy = Key(CONFIGMAPS, key.namespace, name)
+        copy = Key(CONFIG_MAPS, key.namespace, name)
         meta = {"name": name, "labels": {**labels_of(obj), **labels}, "annotations": obj["metadata"]["annotations"]}
         body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": obj["data"]}
         await rogue.apply(copy, body, manager="kro.run/applyset", force=True)
@@ -133,7 +134,7 @@ class Rogue(World):
         await rogue.delete(child)
 
     async def deletes_what_is_not_ours(self, rogue: FakeClient) -> None:
-        foreign = Key(CONFIGMAPS, "default", "foreign")
+        foreign = Key(CONFIG_MAPS, "default", "foreign")
         labels = dict(labels_of(self.child("a")[1]))
         await self.user.create(foreign, {"metadata": {"name": "foreign", "labels": labels}})
         await rogue.delete(foreign)

@@ -10,23 +10,15 @@ from datetime import timedelta
 
 import pytest
 
-from kroasync.controller.events import EVENTS
 from kroasync.controller.runtime import RuntimeOptions
+from kroasync.model.kinds import CRDS, EVENTS, GRAPH_DEFINITIONS
 from kroasync.model.objects import Key, Obj, Resource
 from tests.fakes import virtual
 from tests.fakes.client import FakeClient, Fault
-from tests.fakes.kube import CRDS, FakeServer, StatusError, Write
+from tests.fakes.kube import FakeServer, StatusError, Write
+from tests.samples import CONFIG_MAPS
 from tests.simulation.cluster import EPOCH, ONE, Cluster
-from tests.simulation.family import (
-    CONFIGMAPS,
-    DEFINITIONS,
-    Node,
-    Shape,
-    definition_key,
-    instance_key,
-    manifest,
-    resource_of,
-)
+from tests.simulation.family import Node, Shape, definition_key, instance_key, manifest, resource_of
 
 BAD, GOOD = 0, 1
 
@@ -37,7 +29,7 @@ def refuse(server: FakeServer, prefix: str, when: Callable[[], bool] = lambda: T
 
     def check(resource: Resource, obj: Obj) -> None:
         name = obj["metadata"]["name"]
-        if resource == CONFIGMAPS and prefix in name and when():
+        if resource == CONFIG_MAPS and prefix in name and when():
             refused.append(name)
             raise StatusError(422, "Invalid", f"{name}: no")
 
@@ -110,7 +102,7 @@ def test_definitions_whose_crds_are_not_established_do_not_hold_up_another() -> 
             obj = manifest(BAD, ONE)
             obj["metadata"]["name"] = f"blocked{number}"
             obj["spec"]["schema"]["kind"] = f"Blocked{number}"
-            await cluster.user.create(Key(DEFINITIONS, "", f"blocked{number}"), obj)
+            await cluster.user.create(Key(GRAPH_DEFINITIONS, "", f"blocked{number}"), obj)
         await asyncio.sleep(10)
         began = loop.time()
         await cluster.define(GOOD)
@@ -118,7 +110,7 @@ def test_definitions_whose_crds_are_not_established_do_not_hold_up_another() -> 
         await cluster.until(lambda: cluster.active(GOOD) == 1, 60)
         assert loop.time() - began < 10
         for number in range(10):
-            stored = cluster.server.stored(DEFINITIONS, "", f"blocked{number}")
+            stored = cluster.server.stored(GRAPH_DEFINITIONS, "", f"blocked{number}")
             assert stored is not None
             assert stored.obj["metadata"]["finalizers"]
             assert "status" not in stored.obj or stored.obj["status"]["state"] == "Inactive"
@@ -371,11 +363,11 @@ def test_a_silent_watch_is_noticed_by_the_idle_deadline() -> None:
         await cluster.until(lambda: cluster.active(BAD) == 1, 10)
         for stream in cluster.server.streams():
             stream.silent = True
-        key = Key(CONFIGMAPS, "default", "i0-widget-a")
+        key = Key(CONFIG_MAPS, "default", "i0-widget-a")
         await cluster.user.merge_patch(key, {"data": {"value": "edited"}}, manager="kubectl-edit")
 
         def value() -> str:
-            stored = cluster.server.stored(CONFIGMAPS, key.namespace, key.name)
+            stored = cluster.server.stored(CONFIG_MAPS, key.namespace, key.name)
             return str(stored.obj["data"]["value"]) if stored else ""
 
         took_s = await cluster.until(lambda: value() == "a", 100)
@@ -393,7 +385,7 @@ def test_a_fight_over_a_field_slows_down_names_the_other_and_ends_when_it_stops(
         for number in range(2):
             await cluster.make(BAD, number)
         await cluster.until(lambda: cluster.active(BAD) == 2, 10)
-        key = Key(CONFIGMAPS, "default", "i0-widget-a")
+        key = Key(CONFIG_MAPS, "default", "i0-widget-a")
         fighting = True
         heals: list[float] = []
 
@@ -403,7 +395,7 @@ def test_a_fight_over_a_field_slows_down_names_the_other_and_ends_when_it_stops(
                 tasks.add(loop.create_task(cluster.user.apply(key, body, manager="other-tool", force=True)))
 
         def notice(write: Write) -> None:
-            if write.resource == CONFIGMAPS and write.actor != "user" and write.after is not None:
+            if write.resource == CONFIG_MAPS and write.actor != "user" and write.after is not None:
                 obj = write.after.obj
                 if obj["metadata"]["name"] == key.name and obj["data"]["value"] == "a":
                     heals.append(loop.time())
@@ -434,10 +426,10 @@ def test_a_child_that_is_deleted_again_and_again_is_made_less_and_less_often() -
         await cluster.define(BAD)
         await cluster.make(BAD, 0)
         await cluster.until(lambda: cluster.active(BAD) == 1, 10)
-        key = Key(CONFIGMAPS, "default", "i0-widget-a")
+        key = Key(CONFIG_MAPS, "default", "i0-widget-a")
         deleting = True
         made: list[float] = []
-        tasks: set[asyncio.Task[Obj]] = set()
+        tasks: set[asyncio.Task[Obj | None]] = set()
 
         def take() -> None:
             if deleting:
@@ -508,14 +500,14 @@ def test_a_deletion_nobody_told_is_noticed() -> None:
         await cluster.define(GOOD)
         await cluster.make(GOOD, 0)
         await cluster.until(lambda: cluster.active(GOOD) == 1, 10)
-        child = cluster.server.objects(CONFIGMAPS)[0]["metadata"]
+        child = cluster.server.objects(CONFIG_MAPS)[0]["metadata"]
         await asyncio.sleep(1)
-        await cluster.user.delete(Key(CONFIGMAPS, child["namespace"], child["name"]))
+        await cluster.user.delete(Key(CONFIG_MAPS, child["namespace"], child["name"]))
         for stream in cluster.server.streams():
             stream.lose()
 
         def is_back() -> bool:
-            found = cluster.server.stored(CONFIGMAPS, child["namespace"], child["name"])
+            found = cluster.server.stored(CONFIG_MAPS, child["namespace"], child["name"])
             return found is not None and found.uid != child["uid"]
 
         assert await cluster.until(is_back, 1200) > 60

@@ -14,6 +14,7 @@ import aiohttp
 from kroasync.controller.runtime import Runtime, RuntimeOptions
 from kroasync.kube.errors import ApiError, NotFoundError
 from kroasync.metrics import Metrics
+from kroasync.model.kinds import CRDS, GRAPH_DEFINITIONS, GROUPS, REVISIONS
 from kroasync.model.names import (
     ANNOTATION_ALLOW_BREAKING,
     ANNOTATION_RECONCILE,
@@ -27,14 +28,11 @@ from kroasync.model.names import (
 from kroasync.model.objects import Key, Obj, Resource, labels_of
 from tests.fakes import virtual
 from tests.fakes.client import FakeClient, Fault, Network
-from tests.fakes.kube import CRDS, NAMESPACES, REVISIONS, FakeServer, StatusError, Stream, Write
+from tests.fakes.kube import FakeServer, StatusError, Stream, Write
+from tests.samples import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES
 from tests.simulation.family import (
-    CONFIGMAPS,
-    DEFINITIONS,
-    DEPLOYMENTS,
     EXTERNAL,
     EXTERNAL_TOKEN,
-    GROUPS,
     HOME,
     OTHER,
     Child,
@@ -63,7 +61,7 @@ REMEMBERED_S = 30.0
 # A request that is never answered, and the pause before what is done about it.
 UNANSWERED_S = 60.0
 OPTIONS = RuntimeOptions(max_delay_s=20.0, stop_after_s=30.0, workers=8, engine=SEALED)
-CHILD_KINDS = (CONFIGMAPS, DEPLOYMENTS)
+CHILD_KINDS = (CONFIG_MAPS, DEPLOYMENTS)
 REFUSAL = "the policy forbids it"
 _CONTROLLER = "controller"
 _METRICS = Metrics()
@@ -334,7 +332,7 @@ class World:
             await self._scale(key, obj, step)
             return
         field_path: Obj
-        if key.resource == CONFIGMAPS:
+        if key.resource == CONFIG_MAPS:
             field_path = {"data": {"value": "meddled"}}
         else:
             field_path = {"spec": {"replicas": 5}}
@@ -351,7 +349,7 @@ class World:
                 name = f"copy-{step.pick}-{key.name}"
                 # Anybody may name our field manager, in another namespace, and hold the object with a finalizer.
                 place = OTHER if step.pick % 2 else HOME
-                copy = Key(CONFIGMAPS, place, name)
+                copy = Key(CONFIG_MAPS, place, name)
                 meta: Obj = {"name": name, "namespace": place, "labels": dict(labels_of(obj))}
                 meta["annotations"] = dict(obj["metadata"].get("annotations", {}))
                 if place == HOME and step.pick % 3 == 0:
@@ -683,13 +681,13 @@ class World:
         want: dict[Child, tuple[str, Obj]] = {}
         exact = True
         owners = {kind: self._owner(kind) for kind in sorted({self.story.place(d).kind for d in self.defined})}
-        for definition in sorted(self.defined):
-            owner = owners[self.story.place(definition).kind]
-            wrong += self._unserved(definition) if definition == owner else self._outdone(definition, owner)
-            wrong += self._unrecorded(definition)
+        for defined in sorted(self.defined):
+            owner = owners[self.story.place(defined).kind]
+            wrong += self._unserved(defined) if defined == owner else self._outdone(defined, owner)
+            wrong += self._unrecorded(defined)
         wrong += [
             f"{resource.kind} {obj['metadata']['name']} is still being deleted"
-            for resource in (GROUPS, DEFINITIONS, REVISIONS, CRDS)
+            for resource in (GROUPS, GRAPH_DEFINITIONS, REVISIONS, CRDS)
             for obj in self.server.objects(resource)
             if "deletionTimestamp" in obj["metadata"]
         ]
@@ -853,7 +851,7 @@ class World:
         return left
 
     def _left_of_definitions(self) -> list[str]:
-        kinds = [GROUPS, DEFINITIONS, REVISIONS, *([CRDS] if self.story.deletes_crds else [])]
+        kinds = [GROUPS, GRAPH_DEFINITIONS, REVISIONS, *([CRDS] if self.story.deletes_crds else [])]
         return [f"{r.kind} {o['metadata']['name']}" for r in kinds for o in self.server.objects(r)]
 
     def _remembered(self) -> list[str]:

@@ -17,10 +17,11 @@ from kroasync.app import DEPOSED, FAILED, STOPPED, Process, runtime_options
 from kroasync.controller.runtime import RuntimeOptions
 from kroasync.kube.errors import UnauthorizedError, UnreachableError
 from kroasync.kube.lease import Elector
+from kroasync.model.kinds import CRDS, REVISIONS
 from kroasync.model.objects import Key, Obj, Resource
 from kroasync.settings import Settings
 from tests.fakes.client import FakeClient
-from tests.fakes.kube import CRDS, REVISIONS, FakeServer
+from tests.fakes.kube import FakeServer
 from tests.simulation.family import Node, Shape, Spec, definition_key, instance_key, manifest
 
 SETTINGS = [entry.name for entry in fields(Settings)]
@@ -243,10 +244,10 @@ class Breaking(FakeClient):
             raise ZeroDivisionError
         return await super()._exchange(method, target, data, content_type, timeout_s)
 
-    async def list(self, resource: Resource, *arguments: Any, **more: Any) -> tuple[list[Obj], str]:
+    async def list(self, resource: Resource, namespace: str = "", **more: Any) -> tuple[list[Obj], str]:  # type: ignore[override]
         if self.method == "LIST" and resource == CRDS:
             raise UnreachableError("away")
-        return await super().list(resource, *arguments, **more)
+        return await super().list(resource, namespace, **more)
 
 
 async def break_watch(stage: Stage) -> None:

@@ -81,7 +81,7 @@ def test_what_is_listed_and_what_is_installed(
         ({}, set()),
     ],
 )
-def test_licences_are_read_from_the_metadata(audit: ModuleType, fields: dict[str, str], families: set[str]) -> None:
+def test_licences_are_read_from_the_metadata(audit: ModuleType, fields: dict[str, Any], families: set[str]) -> None:
     assert audit.licences_of(Installed("a", **fields)) == families
 
 

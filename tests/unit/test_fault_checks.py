@@ -105,7 +105,7 @@ def test_a_write_whose_sender_was_killed_may_have_been_the_one(code: int) -> Non
     assert checks.deleted_out_of_order(deleted[1:], [CHAIN]) == ["never deleted: one-c"]
 
 
-LEASE = {"resource": "leases", "verb": "update"}
+LEASE: dict[str, Any] = {"resource": "leases", "verb": "update"}
 
 
 @pytest.mark.parametrize(

@@ -242,14 +242,6 @@ def test_a_misspelt_variable_is_a_warning() -> None:
     )
 
 
-def test_feature_gates_are_asked_by_name() -> None:
-    settings = ok("--feature-gates=CELOmitFunction=true")
-    assert settings.feature("CELOmitFunction")
-    assert not settings.feature("InstanceConditionEvents")
-    with pytest.raises(KeyError):
-        settings.feature("Nonsense")
-
-
 def test_every_field_is_a_documented_flag() -> None:
     text = usage()
     for entry in fields(Settings):

@@ -330,7 +330,7 @@ def rejection(expression: str) -> CheckError:
     ],
 )
 def test_literal_checks_let_through_what_may_be_right(expression: str) -> None:
-    assert ENV.check(ENV.parse(expression))
+    ENV.check(ENV.parse(expression))
 
 
 def test_all_faults_are_reported_in_source_order() -> None:
@@ -398,7 +398,8 @@ def test_overloads_of_a_call_are_those_its_arguments_allow() -> None:
 def test_an_unknown_argument_leaves_several_overloads() -> None:
     checked = ENV.check(ENV.parse("y + 1"))
     assert {str(overload.result) for overload in checked.overloads[checked.ast.root.id]} == {"int"}
-    assert len(ENV.check(ENV.parse("y + y")).overloads.popitem()[1]) > 3
+    (overloads,) = ENV.check(ENV.parse("y + y")).overloads.values()
+    assert len(overloads) > 3
 
 
 def test_functions_are_named_with_their_namespace() -> None:
@@ -455,7 +456,7 @@ def test_the_deepest_nesting_the_parser_takes_is_checked(before: str, inside: st
         except ParseError:
             continue
         expression = ast.source
-        assert ENV.check(ast)
+        ENV.check(ast)
         break
     assert len(expression) > MAX_DEPTH // 3
 

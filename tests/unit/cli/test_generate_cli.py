@@ -73,7 +73,10 @@ def test_a_sample_instance_is_valid():
         },
     }
     definition, _ = parse_definition(load(DEFINITION)[0].obj)
-    assert check_instance(instance, definition, build(definition, bundled()).spec_schema) == []
+    assert definition is not None
+    schema = build(definition, bundled()).spec_schema
+    assert schema is not None
+    assert check_instance(instance, definition, schema) == []
 
 
 def test_a_sample_of_a_cluster_scoped_kind_has_no_namespace():

@@ -91,7 +91,7 @@ def test_svg_shows_every_node_and_arrow_inside_the_picture(run):
     assert len([path for path in root.iter(f"{ns}path") if path.get("marker-end")]) == 3
     _, _, width, height = map(float, root.get("viewBox").split())
     for box in root.iter(f"{ns}rect"):
-        x, y, w, h = (float(box.get(key)) for key in ("x", "y", "width", "height"))
+        x, y, w, h = (float(box.get(key, "")) for key in ("x", "y", "width", "height"))
         assert x >= 0
         assert x + w <= width
         assert y >= 0

@@ -13,16 +13,15 @@ from kroasync.model.names import (
     MANAGER_CHILDREN,
 )
 from kroasync.model.objects import Key, Obj, Resource
+from tests.samples import CONFIG_MAPS
 
-CONFIGS = Resource("", "v1", "ConfigMap", "configmaps")
-SECRETS = Resource("", "v1", "Secret", "secrets")
 APPS = Resource("example.com", "v1", "App", "apps")
 OWNER = "instance-1"
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 def config_key(name: str = "a") -> Key:
-    return Key(CONFIGS, "default", name)
+    return Key(CONFIG_MAPS, "default", name)
 
 
 def config(
@@ -56,7 +55,7 @@ def desired(data: dict[str, str], name: str = "a") -> Obj:
 
 def app(name: str = "one", *, version: int, uid: str = "i1", generation: int = 1, **more: Any) -> Obj:
     """An instance; `more` goes to its metadata, but for `spec` and `status`."""
-    content = {key: more.pop(key) for key in ("spec", "status") if key in more}
+    content: Obj = {key: more.pop(key) for key in ("spec", "status") if key in more}
     meta = {
         "name": name,
         "namespace": "default",
@@ -97,17 +96,17 @@ class StubClient:
     async def apply(self, key: Key, obj: Obj, *, manager: str, force: bool, confidential: bool = False) -> Obj:
         self.confidential.append(confidential)
         self.bound.append(obj["metadata"].get("resourceVersion"))
-        return self._answer("apply", key, force)  # type: ignore[no-any-return]
+        return self._answer("apply", key, force)
 
     async def get(self, key: Key) -> Obj:
-        return self._answer("get", key)  # type: ignore[no-any-return]
+        return self._answer("get", key)
 
     async def delete(self, key: Key, *, uid: str | None = None, propagation: str | None = None) -> Obj:
         assert propagation == "Background"
-        return self._answer("delete", key, uid)  # type: ignore[no-any-return]
+        return self._answer("delete", key, uid)
 
     async def create(self, key: Key, obj: Obj, *, manager: str = "") -> Obj:
-        return self._answer("create", key, obj)  # type: ignore[no-any-return]
+        return self._answer("create", key, obj)
 
     async def merge_patch(self, key: Key, body: Obj, *, manager: str, subresource: str = "") -> Obj:
-        return self._answer("merge_patch", key, body, manager, subresource)  # type: ignore[no-any-return]
+        return self._answer("merge_patch", key, body, manager, subresource)

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from kroasync.controller.room import Room
 from kroasync.controller.store import ChildStore
 from kroasync.engine.actions import Need
+from kroasync.model.kinds import SECRETS
 from kroasync.model.names import LABEL_INSTANCE_ID, MANAGER_CHILDREN
 from kroasync.model.objects import Key, Obj
-from tests.unit.controller.samples import CONFIGS, OWNER, SECRETS, config, config_key, desired
+from tests.samples import CONFIG_MAPS
+from tests.unit.controller.samples import OWNER, config, config_key, desired
 
 ONE, TWO = {"v": "1"}, {"v": "2"}
 
@@ -23,10 +25,10 @@ class Bench:
         self.store = ChildStore(self.woken.append, claims=lambda key, obj: True)
 
     def put(self, obj: Obj) -> bool:
-        return self.store.put(CONFIGS, obj)
+        return self.store.put(CONFIG_MAPS, obj)
 
     def listed(self, objs: list[Obj], version: str = "") -> None:
-        self.store.replace(CONFIGS, [self.store.see(CONFIGS, obj) for obj in objs], version)
+        self.store.replace(CONFIG_MAPS, [self.store.see(CONFIG_MAPS, obj) for obj in objs], version)
 
     def applied(self, obj: Obj, data: dict[str, str] | None = None) -> None:
         self.store.applied(config_key(), desired(obj["data"] if data is None else data), obj)
@@ -43,7 +45,7 @@ def bench() -> Bench:
 @pytest.mark.parametrize("levels", [100, 300, 990, 5000])
 def test_however_deeply_a_child_is_nested_it_is_kept_and_compared(bench: Bench, levels: int) -> None:
     """What the graph reads of it, too; Python compares no more than about a thousand levels."""
-    bench.store.widen(CONFIGS, [("deep",)])
+    bench.store.widen(CONFIG_MAPS, [("deep",)])
 
     def deep() -> Any:
         found: Any = 1
@@ -128,7 +130,7 @@ def test_bookkeeping_wakes_nobody(bench: Bench) -> None:
 
 
 def test_a_status_wakes_if_the_graph_reads_it(bench: Bench) -> None:
-    bench.store.widen(CONFIGS, [("status", "seen")])
+    bench.store.widen(CONFIG_MAPS, [("status", "seen")])
     bench.put({**config(version=5, data=ONE), "status": {"seen": False}})
     bench.woken.clear()
     assert bench.put({**config(version=6, data=ONE), "status": {"seen": True}})
@@ -160,13 +162,13 @@ def test_a_new_object_of_the_same_name_owes_nothing_to_the_old_one(bench: Bench)
 
 def test_the_deletion_of_the_old_object_does_not_remove_the_new_one(bench: Bench) -> None:
     bench.put(config(version=9, data=ONE, uid="u2"))
-    assert not bench.store.remove(CONFIGS, config(version=8, data=ONE, uid="u1"))
+    assert not bench.store.remove(CONFIG_MAPS, config(version=8, data=ONE, uid="u1"))
     assert bench.store.find(config_key()) is not None
 
 
 def test_what_is_gone_has_to_be_created_again(bench: Bench) -> None:
     bench.applied(config(version=5, data=ONE))
-    assert bench.store.remove(CONFIGS, config(version=6, data=ONE))
+    assert bench.store.remove(CONFIG_MAPS, config(version=6, data=ONE))
     assert bench.woken == [OWNER]
     assert bench.need(ONE) is Need.CREATE
     assert bench.store.members(OWNER) == []
@@ -174,7 +176,7 @@ def test_what_is_gone_has_to_be_created_again(bench: Bench) -> None:
 
 def test_an_answer_that_was_on_its_way_does_not_bring_back_what_is_gone(bench: Bench) -> None:
     bench.put(config(version=5, data=ONE))
-    bench.store.remove(CONFIGS, config(version=6, data=ONE))
+    bench.store.remove(CONFIG_MAPS, config(version=6, data=ONE))
     bench.applied(config(version=5, data=ONE))
     assert bench.need(ONE) is Need.CREATE
 
@@ -188,7 +190,7 @@ def test_a_late_event_does_not_bring_back_what_a_delete_answered_to_be_gone(benc
 
 def test_an_object_that_left_the_selector_may_come_back(bench: Bench) -> None:
     bench.put(config(version=5, data=ONE))
-    bench.store.remove(CONFIGS, config(version=6, data=ONE))
+    bench.store.remove(CONFIG_MAPS, config(version=6, data=ONE))
     bench.put(config(version=7, data=ONE))
     assert bench.store.version(config_key()) == "7"
 
@@ -196,7 +198,7 @@ def test_an_object_that_left_the_selector_may_come_back(bench: Bench) -> None:
 def test_an_answer_newer_than_the_leaving_keeps_the_object(bench: Bench) -> None:
     bench.put(config(version=5, data=ONE))
     bench.applied(config(version=7, data=ONE))
-    assert not bench.store.remove(CONFIGS, config(version=6, data=ONE))
+    assert not bench.store.remove(CONFIG_MAPS, config(version=6, data=ONE))
     assert bench.store.version(config_key()) == "7"
 
 
@@ -222,11 +224,11 @@ def test_a_list_replaces_one_kind_and_wakes_for_what_is_missing(bench: Bench) ->
     bench.listed([config("b", version=6, uid="ub"), config("c", version=8, uid="uc")])
     assert bench.woken == [OWNER, OWNER]
     assert [m.key.name for m in bench.store.members(OWNER)] == ["b", "s", "c"]
-    assert (bench.store.count(CONFIGS), bench.store.count(SECRETS), len(bench.store)) == (2, 1, 3)
+    assert (bench.store.count(CONFIG_MAPS), bench.store.count(SECRETS), len(bench.store)) == (2, 1, 3)
 
 
 def test_an_answer_from_before_a_list_without_the_object_is_looked_at_again(bench: Bench) -> None:
-    sent_at = bench.store.lists(CONFIGS)
+    sent_at = bench.store.lists(CONFIG_MAPS)
     bench.listed([])
     bench.store.applied(config_key(), desired(ONE), config(version=5, data=ONE), lists=sent_at)
     assert bench.need(ONE) is Need.CREATE
@@ -236,7 +238,7 @@ def test_an_answer_from_before_a_list_without_the_object_is_looked_at_again(benc
 def test_a_list_says_nothing_of_an_object_that_is_newer(bench: Bench) -> None:
     """An answer overtook the list: the object is neither lost nor sent again."""
     bench.applied(config(version=9, data=ONE))
-    sent_at = bench.store.lists(CONFIGS)
+    sent_at = bench.store.lists(CONFIG_MAPS)
     bench.listed([], "8")
     assert bench.need(ONE) is None
     other = config("later", version=10, uid="later")
@@ -255,11 +257,11 @@ def test_an_object_a_stale_list_lacked_comes_back_with_its_event(bench: Bench) -
 
 
 def test_wider_reads_ask_for_a_list_and_are_filled_by_it(bench: Bench) -> None:
-    bench.store.widen(CONFIGS, [("data", "v")])
+    bench.store.widen(CONFIG_MAPS, [("data", "v")])
     bench.put(config(version=5, data={"v": "1", "w": "2"}))
     bench.woken.clear()
-    assert not bench.store.widen(CONFIGS, [("data", "v")])
-    assert bench.store.widen(CONFIGS, [("data", "w")])
+    assert not bench.store.widen(CONFIG_MAPS, [("data", "v")])
+    assert bench.store.widen(CONFIG_MAPS, [("data", "w")])
     bench.listed([config(version=5, data={"v": "1", "w": "2"})])
     found = bench.store.find(config_key())
     assert found is not None
@@ -267,9 +269,9 @@ def test_wider_reads_ask_for_a_list_and_are_filled_by_it(bench: Bench) -> None:
 
 
 def test_wider_reads_are_filled_by_an_event_if_the_list_was_older(bench: Bench) -> None:
-    bench.store.widen(CONFIGS, [("data", "v")])
+    bench.store.widen(CONFIG_MAPS, [("data", "v")])
     bench.put(config(version=5, data={"v": "1", "w": "2"}))
-    assert bench.store.widen(CONFIGS, [("data", "w")])
+    assert bench.store.widen(CONFIG_MAPS, [("data", "w")])
     bench.listed([config(version=3, data={"v": "1"})], "4")
     bench.woken.clear()
     for _ in range(2):
@@ -283,7 +285,7 @@ def test_wider_reads_are_filled_by_an_event_if_the_list_was_older(bench: Bench) 
 def test_a_kind_that_is_no_longer_watched_is_forgotten_in_silence(bench: Bench) -> None:
     bench.put(config(version=5))
     bench.woken.clear()
-    bench.store.forget_resource(CONFIGS)
+    bench.store.forget_resource(CONFIG_MAPS)
     assert (len(bench.store), bench.woken, bench.store.members(OWNER)) == (0, [], [])
 
 
@@ -348,7 +350,7 @@ class Server:
         match what:
             case "ours":
                 self.deliver_answer()
-                sent, self.lists = {"v": value}, self.bench.store.lists(CONFIGS)
+                sent, self.lists = {"v": value}, self.bench.store.lists(CONFIG_MAPS)
                 kept = self.live["data"] if self.live is not None else {}
                 answered = self.write({**kept, **sent})
                 self.answer, self.sent = (sent, answered), (sent, answered["data"])
@@ -364,7 +366,7 @@ class Server:
             case "event" if self.events:
                 kind, obj = self.events.pop(0)
                 if kind == "DELETED":
-                    self.bench.store.remove(CONFIGS, obj)
+                    self.bench.store.remove(CONFIG_MAPS, obj)
                 else:
                     self.bench.put(obj)
             case "answer":
@@ -433,8 +435,8 @@ LARGE = {f"key-{number}": "x" for number in range(9000)}
 @pytest.mark.parametrize("data", [ONE, LARGE])
 def test_of_a_stranger_only_identity_and_hash_are_kept(data: dict[str, str]) -> None:
     bench = Strangers()
-    bench.store.widen(CONFIGS, [("data",)])
-    bench.store.put(CONFIGS, config(version=1, data=data, instance="unknown", finalizers=["x" * 1000]))
+    bench.store.widen(CONFIG_MAPS, [("data",)])
+    bench.store.put(CONFIG_MAPS, config(version=1, data=data, instance="unknown", finalizers=["x" * 1000]))
     found = bench.store.find(config_key())
     assert found is not None
     assert found.obj == {
@@ -452,21 +454,21 @@ def test_strangers_are_counted_and_told_in_one_line_until_they_are_twice_as_many
 ) -> None:
     bench = Strangers()
     objs = [config(f"c{number}", version=number, uid=f"u{number}", instance="unknown") for number in range(1, 61)]
-    bench.store.replace(CONFIGS, [bench.store.see(CONFIGS, obj) for obj in objs])
-    assert bench.store.strangers() == {(str(CONFIGS),): 60.0}
+    bench.store.replace(CONFIG_MAPS, [bench.store.see(CONFIG_MAPS, obj) for obj in objs])
+    assert bench.store.strangers() == {(str(CONFIG_MAPS),): 60.0}
     assert [getattr(record, "count", 0) for record in caplog.records] == [60]
     for number in range(61, 122):
-        bench.store.put(CONFIGS, config(f"c{number}", version=number, uid=f"u{number}", instance="unknown"))
+        bench.store.put(CONFIG_MAPS, config(f"c{number}", version=number, uid=f"u{number}", instance="unknown"))
     assert [getattr(record, "count", 0) for record in caplog.records] == [60, 121]
     for obj in objs:
-        bench.store.remove(CONFIGS, obj)
-    assert bench.store.strangers() == {(str(CONFIGS),): 61.0}
+        bench.store.remove(CONFIG_MAPS, obj)
+    assert bench.store.strangers() == {(str(CONFIG_MAPS),): 61.0}
 
 
 def test_a_stranger_whose_instance_becomes_known_is_compared_after_the_next_list() -> None:
     """Nothing is sent for it."""
     bench = Strangers(Room())
-    bench.store.widen(CONFIGS, [("data",)])
+    bench.store.widen(CONFIG_MAPS, [("data",)])
     live = config(version=1, data=ONE, instance="late")
     live["metadata"]["managedFields"] = [
         {
@@ -475,42 +477,42 @@ def test_a_stranger_whose_instance_becomes_known_is_compared_after_the_next_list
             "fieldsV1": {"f:data": {"f:v": {}}},
         }
     ]
-    bench.store.put(CONFIGS, live)
+    bench.store.put(CONFIG_MAPS, live)
     assert bench.store.compare(config_key(), desired(ONE)) is Need.UPDATE
     bench.known.add("late")
     bench.woken.clear()
-    bench.store.replace(CONFIGS, [bench.store.see(CONFIGS, live)])
+    bench.store.replace(CONFIG_MAPS, [bench.store.see(CONFIG_MAPS, live)])
     assert bench.woken == ["late"]
     assert bench.store.compare(config_key(), desired(ONE)) is None
-    assert bench.store.strangers() == {(str(CONFIGS),): 0}
+    assert bench.store.strangers() == {(str(CONFIG_MAPS),): 0}
 
 
 def test_a_stranger_that_is_applied_is_no_stranger_any_more() -> None:
     """Its event came before its instance was known; the answer is of the same version."""
     bench = Strangers()
-    bench.store.widen(CONFIGS, [("data",)])
-    bench.store.put(CONFIGS, config(version=1, data=ONE, instance="late"))
+    bench.store.widen(CONFIG_MAPS, [("data",)])
+    bench.store.put(CONFIG_MAPS, config(version=1, data=ONE, instance="late"))
     bench.store.applied(config_key(), desired(ONE), config(version=1, data=ONE, instance="late"))
     found = bench.store.find(config_key())
     assert found is not None
     assert found.obj["data"] == ONE
     assert bench.store.compare(config_key(), desired(ONE)) is None
-    bench.store.put(CONFIGS, config(version=2, data=TWO, instance="late"))
+    bench.store.put(CONFIG_MAPS, config(version=2, data=TWO, instance="late"))
     assert bench.store.compare(config_key(), desired(ONE)) is Need.HEAL
 
 
 def test_what_there_is_no_room_for_is_applied_again_and_drift_is_not_missed() -> None:
     bench = Strangers(Room(loose=0, packed=0))
-    bench.store.put(CONFIGS, config(version=1, data=ONE))
+    bench.store.put(CONFIG_MAPS, config(version=1, data=ONE))
     assert bench.store.compare(config_key(), desired(ONE)) is Need.UPDATE
     bench.store.applied(config_key(), desired(ONE), config(version=1, data=ONE))
-    bench.store.put(CONFIGS, config(version=2, data=TWO))
+    bench.store.put(CONFIG_MAPS, config(version=2, data=TWO))
     assert bench.store.compare(config_key(), desired(ONE)) is Need.UPDATE
 
 
 def test_a_large_child_takes_room_until_it_was_compared() -> None:
     bench = Strangers()
-    bench.store.put(CONFIGS, config(version=1, data=LARGE))
+    bench.store.put(CONFIG_MAPS, config(version=1, data=LARGE))
     assert 0 < bench.held() < len(orjson.dumps(LARGE)) / 4
     assert bench.store.unread(config_key()) == config(version=1, data=LARGE)
     bench.store.applied(config_key(), desired(LARGE), config(version=1, data=LARGE))
@@ -519,12 +521,12 @@ def test_a_large_child_takes_room_until_it_was_compared() -> None:
 
 def test_a_namespace_full_of_claimed_children_takes_no_more_than_the_room() -> None:
     bench = Strangers(Room(loose=400_000, packed=50_000))
-    bench.store.widen(CONFIGS, [("data",)])
+    bench.store.widen(CONFIG_MAPS, [("data",)])
     for number in range(200):
         data = {f"{number}-{index}": "x" for index in range(2000)}
-        bench.store.put(CONFIGS, config(f"c{number}", version=number, uid=f"u{number}", data=data))
+        bench.store.put(CONFIG_MAPS, config(f"c{number}", version=number, uid=f"u{number}", data=data))
     assert 0 < bench.room.loose < 400_000
     assert 0 < bench.room.packed < 50_000
     for number in range(200):
-        bench.store.remove(CONFIGS, config(f"c{number}", version=1000 + number, uid=f"u{number}"))
+        bench.store.remove(CONFIG_MAPS, config(f"c{number}", version=1000 + number, uid=f"u{number}"))
     assert (bench.room.loose, bench.room.packed) == (400_000, 50_000)

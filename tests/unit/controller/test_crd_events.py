@@ -4,8 +4,9 @@ from typing import Any, cast
 
 from kroasync.controller.crd_events import CrdEvents
 from kroasync.controller.crds import SeenCrd, seen
-from kroasync.controller.registry import GRAPH_DEFINITIONS, Registry
+from kroasync.controller.registry import Registry
 from kroasync.model import names
+from kroasync.model.kinds import GRAPH_DEFINITIONS
 from kroasync.model.objects import GVK, Key, Obj, Resource
 
 WEB, OTHER = Key(GRAPH_DEFINITIONS, "", "web"), Key(GRAPH_DEFINITIONS, "", "other")

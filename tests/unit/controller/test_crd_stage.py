@@ -8,7 +8,7 @@ import pytest
 from kroasync.controller.crd_stage import CrdStage, Wanted, breakage, going, in_the_way, is_over, labelled, ready
 from kroasync.controller.crds import CrdStore
 from kroasync.controller.options import RuntimeOptions
-from kroasync.controller.registry import GRAPH_DEFINITIONS, Registry
+from kroasync.controller.registry import Registry
 from kroasync.controller.stages import Finding, Proceed, Stage, Stop
 from kroasync.controller.watchdog import Watchdog
 from kroasync.engine.verdict import AtRest, RetryAfter
@@ -17,6 +17,7 @@ from kroasync.kube.client import Client
 from kroasync.kube.errors import ForbiddenError, NotFoundError
 from kroasync.model import names
 from kroasync.model.definition import parse_definition
+from kroasync.model.kinds import GRAPH_DEFINITIONS
 from kroasync.model.objects import Key, Obj
 from kroasync.schema.catalog import bundled
 from tests.fakes import virtual

@@ -19,7 +19,7 @@ from kroasync.controller.definitions import (
 from kroasync.controller.events import Recorder
 from kroasync.controller.fights import Fights
 from kroasync.controller.options import RuntimeOptions
-from kroasync.controller.registry import GRAPH_DEFINITIONS, Registry
+from kroasync.controller.registry import Registry
 from kroasync.controller.revisions import Issued, Revisions, RevisionStore
 from kroasync.controller.stages import Finding, Proceed, Stop
 from kroasync.controller.watchdog import Watchdog
@@ -30,6 +30,7 @@ from kroasync.kube.client import Client
 from kroasync.kube.errors import ApiError, ForbiddenError, NotFoundError, ServerError
 from kroasync.metrics import Metrics
 from kroasync.model import names
+from kroasync.model.kinds import GRAPH_DEFINITIONS
 from kroasync.model.objects import Key, Obj
 from kroasync.schema.catalog import Catalog, bundled
 from tests.unit.controller.samples import NOW, StubClient
@@ -111,7 +112,7 @@ class ApiServer(StubClient):
         return self.objects.pop(key) if method == "delete" else self.objects[key]
 
     async def delete(self, key: Key, *, uid: str | None = None, propagation: str | None = None) -> Obj:
-        return self._answer("delete", key, uid)  # type: ignore[no-any-return]
+        return self._answer("delete", key, uid)
 
     def put(self, key: Key, obj: Obj) -> None:
         self.version += 1
@@ -139,7 +140,7 @@ class Office:
         watchdog, crds = Watchdog(clock=clock, cpu=clock), CrdStore(lambda before, after: None)
         kinds: Any = Kinds()
         options = RuntimeOptions(version="v1", allow_crd_deletion=True)
-        self.revisions = Revisions(client, RevisionStore(str), metrics, options)
+        self.revisions = Revisions(client, RevisionStore(lambda identity: None), metrics, options)
         self.definitions = Definitions(
             client=client,
             registry=self.registry,
@@ -160,7 +161,7 @@ class Office:
 
     @property
     def status(self) -> Obj:
-        return self.server.objects[KEY]["status"]  # type: ignore[no-any-return]
+        return self.server.objects[KEY]["status"]
 
     def conditions(self) -> dict[str, tuple[str, str]]:
         return {c["type"]: (c["status"], c.get("reason", "")) for c in self.status["conditions"]}

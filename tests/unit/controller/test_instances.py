@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from kroasync.controller.converging import Converging
-from kroasync.controller.crds import CRDS
 from kroasync.controller.deleting import Deleting
-from kroasync.controller.events import EVENTS, Recorder
+from kroasync.controller.events import Recorder
 from kroasync.controller.fights import Fights
 from kroasync.controller.instances import Instances
 from kroasync.controller.observing import Observing
@@ -26,6 +25,7 @@ from kroasync.graph.nodes import Graph
 from kroasync.metrics import Metrics
 from kroasync.model import names
 from kroasync.model.definition import parse_definition
+from kroasync.model.kinds import CRDS, EVENTS
 from kroasync.model.objects import Key, Obj, Resource
 from kroasync.schema.catalog import bundled
 from tests.fakes import virtual
@@ -147,7 +147,7 @@ class Bench:
 
     def status(self) -> Obj:
         [instance] = self.server.objects(APPS)
-        return instance["status"]  # type: ignore[no-any-return]
+        return instance["status"]
 
     def message(self, type_: str = "Ready") -> str:
         return next(c["message"] for c in self.status()["conditions"] if c["type"] == type_)

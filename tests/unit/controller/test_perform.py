@@ -8,7 +8,7 @@ import pytest
 from kroasync.controller.fights import Fights
 from kroasync.controller.perform import Performer, parent_patch, refusal_of
 from kroasync.controller.store import ChildStore, InstanceStore
-from kroasync.engine.actions import Apply, Delete, Done, Need, PatchParent, Pause, Refusal, Refused, Watch
+from kroasync.engine.actions import Action, Apply, Delete, Done, Need, PatchParent, Pause, Refusal, Refused, Watch
 from kroasync.kube.errors import (
     AlreadyExistsError,
     ApiError,
@@ -22,9 +22,11 @@ from kroasync.kube.errors import (
     UnauthorizedError,
     UnreachableError,
 )
+from kroasync.model.kinds import SECRETS
 from kroasync.model.names import FINALIZER, LABEL_APPLYSET_PART_OF, MANAGER_CHILDREN, MANAGER_PARENT
 from kroasync.model.objects import Key, Obj, uid_of
-from tests.unit.controller.samples import APPS, CONFIGS, SECRETS, StubClient, app, app_key, config, config_key, desired
+from tests.samples import CONFIG_MAPS
+from tests.unit.controller.samples import APPS, StubClient, app, app_key, config, config_key, desired
 
 WITHHELD = "(details withheld: the object holds values of a Secret)"
 VALUE = "hunter2"
@@ -91,7 +93,7 @@ async def test_an_applied_object_is_known_at_once() -> None:
 
 async def test_an_apply_that_changed_nothing_says_so() -> None:
     bench = Bench(apply=[config(version=5, data={"v": "1"})])
-    bench.children.put(CONFIGS, config(version=5, data={"v": "1"}))
+    bench.children.put(CONFIG_MAPS, config(version=5, data={"v": "1"}))
     result = await bench.performer.perform(apply(force=True))
     assert isinstance(result, Done)
     assert not result.changed
@@ -197,7 +199,7 @@ async def made_again(times: int, *, by_us: bool) -> tuple[Bench, Any]:
         if by_us:
             await bench.performer.perform(Delete(node="config", key=config_key(), uid=answer["metadata"]["uid"]))
         else:
-            bench.children.remove(CONFIGS, answer)
+            bench.children.remove(CONFIG_MAPS, answer)
     return bench, result
 
 
@@ -315,7 +317,7 @@ GONE = NotFoundError('configmaps "a" not found', status=404, details={"name": "a
 )
 async def test_what_the_answer_to_a_delete_says_of_the_object(answer: Any, remains: bool) -> None:
     bench = Bench(delete=[answer])
-    bench.children.put(CONFIGS, config(version=5))
+    bench.children.put(CONFIG_MAPS, config(version=5))
     assert await bench.performer.perform(DELETE) == Done(action=DELETE)
     assert bench.client.asked == [("delete", config_key(), "u1")]
     found = bench.children.find(config_key())
@@ -325,7 +327,7 @@ async def test_what_the_answer_to_a_delete_says_of_the_object(answer: Any, remai
 async def test_a_kind_that_is_not_served_does_not_tell_that_the_object_is_gone() -> None:
     message = "the server could not find the requested resource"
     bench = Bench(delete=[NotFoundError(message, status=404)])
-    bench.children.put(CONFIGS, config(version=5))
+    bench.children.put(CONFIG_MAPS, config(version=5))
     result = await bench.performer.perform(DELETE)
     assert result == Refused(action=DELETE, refusal=Refusal.UNAVAILABLE, message=message)
     assert bench.children.find(config_key()) is not None
@@ -333,7 +335,7 @@ async def test_a_kind_that_is_not_served_does_not_tell_that_the_object_is_gone()
 
 async def test_a_refused_delete_keeps_the_object() -> None:
     bench = Bench(delete=[ConflictError("uid mismatch", status=409)])
-    bench.children.put(CONFIGS, config(version=5))
+    bench.children.put(CONFIG_MAPS, config(version=5))
     result = await bench.performer.perform(DELETE)
     assert result == Refused(action=DELETE, refusal=Refusal.CONFLICT, message="uid mismatch")
     assert bench.children.find(config_key()) is not None
@@ -379,14 +381,14 @@ def test_a_patch_of_annotations_alone_is_bound_to_the_object_only() -> None:
 
 async def test_an_external_reference_is_watched_for_the_instance() -> None:
     bench = Bench()
-    action = Watch(node="ext", resource=CONFIGS, namespace="default", name="a")
+    action = Watch(node="ext", resource=CONFIG_MAPS, namespace="default", name="a")
     assert await bench.performer.perform(action) == Done(action=action)
     assert bench.watched == [(app_key(), action)]
 
 
 async def test_results_come_in_the_order_of_the_actions() -> None:
     bench = Bench(delete=[GONE], apply=[config(version=1)])
-    actions = [DELETE, apply(force=True)]
+    actions: list[Action] = [DELETE, apply(force=True)]
     results = await bench.performer.perform_all(actions)
     assert [result.action for result in results] == actions
 

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from kroasync.controller.events import EVENTS, Recorder
+from kroasync.controller.events import Recorder
 from kroasync.kube.errors import ForbiddenError, NotFoundError
+from kroasync.model.kinds import EVENTS
 from kroasync.model.objects import Obj
 from tests.fakes import virtual
 from tests.unit.controller.samples import NOW, StubClient, app

@@ -1,8 +1,9 @@
 """Which definition a CRD, a kind or another definition leads to."""
 
 from kroasync.controller.crds import seen
-from kroasync.controller.registry import GRAPH_DEFINITIONS, GROUPS, Registry, key_of_identity
+from kroasync.controller.registry import Registry, key_of_identity
 from kroasync.model import names
+from kroasync.model.kinds import GRAPH_DEFINITIONS, GROUPS
 from kroasync.model.objects import GVK, Key, Obj
 
 WEB, TEAM_WEB = Key(GRAPH_DEFINITIONS, "", "web"), Key(GROUPS, "team", "web")

@@ -6,7 +6,6 @@ from typing import Any, cast
 import pytest
 
 from kroasync.controller.options import RuntimeOptions
-from kroasync.controller.registry import GRAPH_DEFINITIONS
 from kroasync.controller.revisions import (
     Issued,
     Revisions,
@@ -26,6 +25,7 @@ from kroasync.kube.errors import AlreadyExistsError, InvalidError, ServerError
 from kroasync.metrics import Metrics
 from kroasync.model import names
 from kroasync.model.definition import Definition, parse_definition
+from kroasync.model.kinds import GRAPH_DEFINITIONS
 from kroasync.model.objects import Key, Obj
 from tests.fakes import virtual
 from tests.unit.controller.samples import StubClient
@@ -102,7 +102,7 @@ def test_a_malformed_revision_has_number_0(malformed: Obj) -> None:
 
 
 def test_revisions_of_one_definition_oldest_first() -> None:
-    store = RevisionStore(str)
+    store = RevisionStore(lambda key: None)
     store.replace([revision(10), revision(9), revision(2, of="other"), revision(1, deletionTimestamp="x")])
     assert [number_of(r) for r in store.of("web")] == [9, 10]
     assert store.identities() == {"web", "other"}
@@ -110,14 +110,14 @@ def test_revisions_of_one_definition_oldest_first() -> None:
 
 
 def test_terminating_are_those_that_wait_for_us() -> None:
-    store = RevisionStore(str)
+    store = RevisionStore(lambda key: None)
     waiting = revision(1, deletionTimestamp="x", finalizers=[names.FINALIZER])
     store.replace([waiting, revision(2, deletionTimestamp="x", finalizers=["other"]), revision(3)])
     assert store.terminating("web") == [waiting]
 
 
 def test_events_change_what_is_known() -> None:
-    store = RevisionStore(str)
+    store = RevisionStore(lambda key: None)
     store.event("ADDED", revision(1))
     store.event("ADDED", revision(2))
     store.event("DELETED", revision(1))
@@ -139,7 +139,7 @@ def test_a_definition_that_has_one_less_is_told() -> None:
 
 def test_whoever_took_the_signal_before_looking_is_woken_by_the_next_change() -> None:
     async def story() -> bool:
-        store = RevisionStore(str)
+        store = RevisionStore(lambda key: None)
         changed = store.changed
         asyncio.get_running_loop().call_later(1.0, store.event, "ADDED", revision(1))
         await changed.wait()
@@ -202,7 +202,7 @@ class Deletes(StubClient):
 
     async def delete(self, key: Key, *, uid: str | None = None, propagation: str | None = None) -> Obj:
         assert propagation is None
-        return self._answer("delete", key)  # type: ignore[no-any-return]
+        return self._answer("delete", key)
 
 
 class Archive:
@@ -210,7 +210,7 @@ class Archive:
 
     def __init__(self, *known: Obj, keep: int = 5, **answers: list[Any]) -> None:
         self.stub = Deletes(answers=answers)
-        self.store = RevisionStore(str)
+        self.store = RevisionStore(lambda identity: None)
         self.store.replace(list(known))
         options = RuntimeOptions(version="v1", max_revisions=keep)
         self.revisions = Revisions(cast(Client, self.stub), self.store, Metrics(), options)

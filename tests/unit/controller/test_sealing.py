@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from kroasync.controller.sealing import SECRETS, load_key
+from kroasync.controller.sealing import load_key
+from kroasync.model.kinds import SECRETS
 from kroasync.model.objects import Key
 from tests.fakes import virtual
 from tests.fakes.client import FakeClient, Fault, Network
@@ -42,7 +43,7 @@ def test_whoever_comes_second_takes_the_key_of_the_first() -> None:
         clients = [FakeClient(server, network=Network(random.Random(seed))) for seed in (1, 2)]
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(load_key(client, NAMESPACE, stop, random=lambda count, b=byte: b * count))
+                group.create_task(load_key(client, NAMESPACE, stop, random=lambda count, b=byte: b * count))  # type: ignore[misc]
                 for client, byte in zip(clients, (b"a", b"b"), strict=True)
             ]
         return [task.result() for task in tasks]

@@ -14,12 +14,14 @@ from kroasync.controller.watches import Watches
 from kroasync.engine.actions import Watch as WatchAction
 from kroasync.kube.errors import NotFoundError, TooBigError
 from kroasync.metrics import Metrics
+from kroasync.model.kinds import GRAPH_DEFINITIONS, SECRETS
 from kroasync.model.names import ANNOTATION_APPLYSET_GROUP_KINDS, ANNOTATION_APPLYSET_NAMESPACES
 from kroasync.model.objects import Key, Obj, Resource
 from tests.fakes import virtual
-from tests.unit.controller.samples import APPS, CONFIGS, OWNER, SECRETS, StubClient, app, app_key, config, config_key
+from tests.samples import CONFIG_MAPS
+from tests.unit.controller.samples import APPS, OWNER, StubClient, app, app_key, config, config_key
 
-DEFINITION = Key(Resource("kro.run", "v1alpha1", "ResourceGraphDefinition", "resourcegraphdefinitions", False), "", "d")
+DEFINITION = Key(GRAPH_DEFINITIONS, "", "d")
 ITEMS = Resource("example.com", "v1", "Item", "items")
 
 # The part of a generated CRD that serving looks at: the schema of `spec`.
@@ -77,7 +79,7 @@ class Bench:
             client=self.client,  # type: ignore[arg-type]
             children=self.children,
             wake=self.woken.append,
-            make=self.make,
+            make=self.make,  # type: ignore[arg-type]
             metrics=self.metrics,
         )
         self.serving = Serving(
@@ -138,7 +140,7 @@ def play(story: Any) -> None:
     virtual.run(main())
 
 
-CONFIG, SECRET = FakeNode("config", CONFIGS), FakeNode("secret", SECRETS)
+CONFIG, SECRET = FakeNode("config", CONFIG_MAPS), FakeNode("secret", SECRETS)
 
 
 def test_a_kind_is_served_with_its_instances_and_the_kinds_it_manages() -> None:
@@ -147,9 +149,9 @@ def test_a_kind_is_served_with_its_instances_and_the_kinds_it_manages() -> None:
         served = bench.kinds.get(APPS)
         assert served is not None
         assert (served.graph, served.definition, served.plan) == (graph, DEFINITION, graph)
-        assert [w.resource for w in bench.made] == [APPS, CONFIGS, SECRETS]
+        assert [w.resource for w in bench.made] == [APPS, CONFIG_MAPS, SECRETS]
         assert bench.of(APPS)[0].selectors == {}
-        assert "kro.run/owned=true" in bench.of(CONFIGS)[0].selectors["label_selector"]
+        assert "kro.run/owned=true" in bench.of(CONFIG_MAPS)[0].selectors["label_selector"]
 
     play(story)
 
@@ -160,15 +162,14 @@ def test_a_new_graph_wakes_those_first_that_wait_for_it() -> None:
     async def story(bench: Bench) -> None:
         await bench.serve(CONFIG)
         seen = {"observedGeneration": 2}
-        for number, (name, more) in enumerate(
-            {
-                "settled": {"status": seen},
-                "new": {},
-                "calm": {"status": seen},
-                "edited": {"status": {"observedGeneration": 1}},
-                "going": {"status": seen, "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["x"]},
-            }.items()
-        ):
+        instances: dict[str, Obj] = {
+            "settled": {"status": seen},
+            "new": {},
+            "calm": {"status": seen},
+            "edited": {"status": {"observedGeneration": 1}},
+            "going": {"status": seen, "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["x"]},
+        }
+        for number, (name, more) in enumerate(instances.items()):
             bench.of(APPS)[0].sink.event("ADDED", app(name, version=number + 1, uid=name, generation=2, **more))
         bench.woken.clear()
         await bench.serve(CONFIG)
@@ -186,7 +187,7 @@ def test_a_new_graph_wakes_every_instance_and_the_same_one_none() -> None:
         assert bench.woken == []
         await bench.serve(CONFIG)
         assert bench.woken == [app_key()]
-        assert len(bench.of(CONFIGS)) == 1
+        assert len(bench.of(CONFIG_MAPS)) == 1
 
     play(story)
 
@@ -246,33 +247,33 @@ def test_a_generated_kind_without_definition_is_watched_for_deletions() -> None:
 def test_wider_reads_of_a_kind_list_it_again() -> None:
     async def story(bench: Bench) -> None:
         await bench.serve(CONFIG, config={("data", "a")})
-        bench.of(CONFIGS)[0].sink.event("ADDED", config(version=1, data={"a": "1", "b": "2"}))
+        bench.of(CONFIG_MAPS)[0].sink.event("ADDED", config(version=1, data={"a": "1", "b": "2"}))
         await bench.serve(CONFIG, config={("data", "b")})
         await turns()
-        _, second = bench.of(CONFIGS)
+        _, second = bench.of(CONFIG_MAPS)
         listed(second, config(version=1, data={"a": "1", "b": "2"}))
         found = bench.children.find(config_key())
         assert found is not None
         assert found.obj["data"] == {"a": "1", "b": "2"}
-        assert bench.watches.children_watch(CONFIGS) is second
+        assert bench.watches.children_watch(CONFIG_MAPS) is second
 
     play(story)
 
 
 def test_one_watch_of_children_serves_all_owners_until_the_last_leaves() -> None:
     async def story(bench: Bench) -> None:
-        one = bench.watches.hold_children(CONFIGS, owner="a")
-        assert bench.watches.hold_children(CONFIGS, owner="b") is one
-        bench.of(CONFIGS)[0].sink.event("ADDED", config(version=1))
+        one = bench.watches.hold_children(CONFIG_MAPS, owner="a")
+        assert bench.watches.hold_children(CONFIG_MAPS, owner="b") is one
+        bench.of(CONFIG_MAPS)[0].sink.event("ADDED", config(version=1))
         await turns()
         bench.watches.release("a")
-        assert bench.watches.children_watch(CONFIGS) is one
-        bench.watches.keep_children("b", [CONFIGS])
-        assert bench.watches.children_watch(CONFIGS) is one
+        assert bench.watches.children_watch(CONFIG_MAPS) is one
+        bench.watches.keep_children("b", [CONFIG_MAPS])
+        assert bench.watches.children_watch(CONFIG_MAPS) is one
         bench.watches.keep_children("b", [])
         await turns()
-        assert bench.watches.children_watch(CONFIGS) is None
-        assert bench.of(CONFIGS)[0].ended
+        assert bench.watches.children_watch(CONFIG_MAPS) is None
+        assert bench.of(CONFIG_MAPS)[0].ended
         assert len(bench.children) == 0
         bench.watches.keep_children("b", [])
 
@@ -290,7 +291,7 @@ def test_a_kind_the_graph_no_longer_has_is_watched_until_no_inventory_names_it()
         await bench.serve(CONFIG)
         await turns()
         # The instance still has Secrets, which are to be pruned.
-        assert bench.watches.children_of(APPS) == {CONFIGS}
+        assert bench.watches.children_of(APPS) == {CONFIG_MAPS}
         assert bench.watches.children_of(app_key()) == {SECRETS}
         assert not bench.of(SECRETS)[0].ended
         bench.serving.hold_inventory(app_key(), [SECRETS])
@@ -298,7 +299,7 @@ def test_a_kind_the_graph_no_longer_has_is_watched_until_no_inventory_names_it()
         bench.serving.hold_inventory(app_key(), [])
         await turns()
         assert bench.of(SECRETS)[0].ended
-        assert not bench.of(CONFIGS)[0].ended
+        assert not bench.of(CONFIG_MAPS)[0].ended
 
     play(story)
 
@@ -308,7 +309,7 @@ def test_a_kind_the_graph_no_longer_has_is_left_at_once_if_no_instance_has_one()
         await bench.serve(CONFIG, SECRET)
         await bench.serve(SECRET)
         await turns()
-        assert bench.of(CONFIGS)[0].ended
+        assert bench.of(CONFIG_MAPS)[0].ended
         assert not bench.of(SECRETS)[0].ended
 
     play(story)
@@ -317,15 +318,15 @@ def test_a_kind_the_graph_no_longer_has_is_left_at_once_if_no_instance_has_one()
 def test_kinds_of_an_inventory_are_held_once() -> None:
     async def story(bench: Bench) -> None:
         await bench.serve(CONFIG)
-        held = bench.serving.hold_inventory(app_key(), [CONFIGS, SECRETS])
-        assert [watch.resource for watch in held] == [CONFIGS, SECRETS]
-        assert [w.resource for w in bench.made] == [APPS, CONFIGS, SECRETS]
+        held = bench.serving.hold_inventory(app_key(), [CONFIG_MAPS, SECRETS])
+        assert [watch.resource for watch in held] == [CONFIG_MAPS, SECRETS]
+        assert [w.resource for w in bench.made] == [APPS, CONFIG_MAPS, SECRETS]
 
     play(story)
 
 
 def external(name: str | None = "ext", *, namespace: str = "default", selector: str | None = None) -> WatchAction:
-    return WatchAction(node="ext", resource=CONFIGS, namespace=namespace, name=name, selector=selector)
+    return WatchAction(node="ext", resource=CONFIG_MAPS, namespace=namespace, name=name, selector=selector)
 
 
 def test_an_external_object_is_known_once_synced_and_wakes_its_holders() -> None:
@@ -356,7 +357,7 @@ def test_an_external_object_is_known_once_synced_and_wakes_its_holders() -> None
 
 def test_an_external_watch_keeps_what_is_read_and_is_silent_about_the_rest() -> None:
     async def story(bench: Bench) -> None:
-        bench.watches.read_externals(CONFIGS, [("data", "a")])
+        bench.watches.read_externals(CONFIG_MAPS, [("data", "a")])
         await bench.watches.hold_external(app_key(), external())
         sink = bench.made[0].sink
         listed(bench.made[0], config("ext", version=1, data={"a": "1", "b": "1"}))
@@ -373,14 +374,14 @@ def test_a_running_external_watch_lists_again_when_more_is_read() -> None:
     """Another definition, or a new revision, reads a field that was not kept so far."""
 
     async def story(bench: Bench) -> None:
-        bench.watches.read_externals(CONFIGS, [("data", "a")])
+        bench.watches.read_externals(CONFIG_MAPS, [("data", "a")])
         await bench.watches.hold_external(app_key(), external())
         listed(bench.made[0], config("ext", version=1, data={"a": "1", "b": "1"}))
-        bench.watches.read_externals(CONFIGS, [("data", "a")])
+        bench.watches.read_externals(CONFIG_MAPS, [("data", "a")])
         await turns()
         assert len(bench.made) == 1
         bench.woken.clear()
-        bench.watches.read_externals(CONFIGS, [("data", "b")])
+        bench.watches.read_externals(CONFIG_MAPS, [("data", "b")])
         await turns()
         assert [watch.ended for watch in bench.made] == [True, False]
         assert bench.made[1].selectors == bench.made[0].selectors
@@ -509,7 +510,7 @@ def test_an_instance_claims_what_has_its_uid_and_is_in_its_inventory() -> None:
     store.put(app(version=1, uid=OWNER, annotations=recorded))
     claims = claims_of(kinds)
 
-    def is_claimed(resource: Resource = CONFIGS, namespace: str = "default", instance: str = OWNER) -> bool:
+    def is_claimed(resource: Resource = CONFIG_MAPS, namespace: str = "default", instance: str = OWNER) -> bool:
         return claims(Key(resource, namespace, "a"), config(version=1, instance=instance))
 
     assert is_claimed()
@@ -535,7 +536,7 @@ def test_children_are_listed_once_all_instances_are_known() -> None:
         assert [w.resource for w in bench.made] == [ITEMS, APPS]
         bench.made[1].synced.set()
         await turns()
-        assert [w.resource for w in bench.made] == [ITEMS, APPS, CONFIGS]
+        assert [w.resource for w in bench.made] == [ITEMS, APPS, CONFIG_MAPS]
         bench.made[2].synced.set()
         await task
 
@@ -545,7 +546,7 @@ def test_children_are_listed_once_all_instances_are_known() -> None:
 def test_events_are_counted_by_kind() -> None:
     async def story(bench: Bench) -> None:
         await bench.serve(CONFIG)
-        instances, children = bench.of(APPS)[0].sink, bench.of(CONFIGS)[0].sink
+        instances, children = bench.of(APPS)[0].sink, bench.of(CONFIG_MAPS)[0].sink
         instances.event("ADDED", app(version=1, uid=OWNER))
         instances.event("DELETED", app(version=2, uid=OWNER))
         children.event("ADDED", config(version=1))

@@ -10,51 +10,40 @@ from typing import Any
 
 import pytest
 
-from kroasync.controller.events import EVENTS
-from kroasync.controller.registry import GRAPH_DEFINITIONS
 from kroasync.controller.runtime import Runtime, RuntimeOptions
 from kroasync.metrics import Metrics
+from kroasync.model.kinds import EVENTS, GRAPH_DEFINITIONS
 from kroasync.model.objects import Key, Obj, Resource
 from tests.fakes import virtual
 from tests.fakes.client import FakeClient
 from tests.fakes.kube import FakeServer, StatusError
+from tests.samples import CONFIG_MAPS, NAMESPACES, config_map, definition
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 APPS = Resource("kro.run", "v1alpha1", "App", "apps")
-CONFIGS = Resource("", "v1", "ConfigMap", "configmaps")
-NAMESPACES = Resource("", "v1", "Namespace", "namespaces", False)
 APP = Key(APPS, "default", "one")
 DEFINITION = Key(GRAPH_DEFINITIONS, "", "app")
 
 
-def definition(
+def app_definition(
     *, namespace: str = "", value: str = "${schema.spec.value}", status: dict[str, str] | None = None
 ) -> Obj:
-    meta = {"name": "${schema.metadata.name}"} | ({"namespace": namespace} if namespace else {})
-    template = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"value": value}}
-    many = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "${schema.metadata.name}-${letter}"},
-    }
-    return {
-        "apiVersion": "kro.run/v1alpha1",
-        "kind": "ResourceGraphDefinition",
-        "metadata": {"name": "app"},
-        "spec": {
-            "schema": {
-                "apiVersion": "v1alpha1",
-                "kind": "App",
-                "spec": {"value": 'string | default="x"', "secret": 'string | default="hidden"'},
-                "status": status or {},
+    placed = {"namespace": namespace} if namespace else {}
+    template = config_map("${schema.metadata.name}", data={"value": value}, **placed)
+    return definition(
+        "App",
+        [
+            {"id": "config", "template": template},
+            {
+                "id": "many",
+                "forEach": [{"letter": "${['a', 'b']}"}],
+                "template": config_map("${schema.metadata.name}-${letter}"),
             },
-            "resources": [
-                {"id": "config", "template": template},
-                {"id": "many", "forEach": [{"letter": "${['a', 'b']}"}], "template": many},
-                {"id": "never", "includeWhen": ["${false}"], "template": {**template, "metadata": {"name": "never"}}},
-            ],
-        },
-    }
+            {"id": "never", "includeWhen": ["${false}"], "template": {**template, "metadata": {"name": "never"}}},
+        ],
+        spec={"value": 'string | default="x"', "secret": 'string | default="hidden"'},
+        status=status or {},
+    )
 
 
 class World:
@@ -81,7 +70,7 @@ class World:
         return EPOCH + timedelta(seconds=self.loop.time())
 
     async def define(self, **more: Any) -> None:
-        await self.user.create(DEFINITION, definition(**more))
+        await self.user.create(DEFINITION, app_definition(**more))
         await asyncio.sleep(5)
 
     async def instance(self, **spec: str) -> None:
@@ -210,7 +199,7 @@ def test_old_revisions_deleted_are_counted() -> None:
     async def story(world: World) -> None:
         await world.define()
         for value in ("a", "b"):
-            spec = definition(value=value)["spec"]
+            spec = app_definition(value=value)["spec"]
             await world.user.merge_patch(DEFINITION, {"spec": spec}, manager="user")
             await asyncio.sleep(2)
         assert world.value("rgd_graph_revision_issue_total", reason="spec_changed") == 2
@@ -346,7 +335,7 @@ def test_stopping_waits_for_writes_that_were_sent_but_not_for_ever(held_s: float
                 await held.wait()
             return await send(method, *rest)
 
-        world.client._exchange = slow  # type: ignore[method-assign]
+        world.client._exchange = slow  # type: ignore[assignment, method-assign]
         await world.instance()
         began = world.loop.time()
         world.loop.call_later(held_s, held.set)
@@ -368,7 +357,7 @@ def test_stopping_does_not_wait_for_passes_that_only_read_or_are_told_to_come_ba
                 await asyncio.Event().wait()
             return 429, b"{}", {"Retry-After": "20"}
 
-        world.client._exchange = busy  # type: ignore[method-assign]
+        world.client._exchange = busy  # type: ignore[assignment, method-assign]
         await world.instance()
         await asyncio.sleep(0.5)
         began = world.loop.time()
@@ -382,7 +371,7 @@ def test_stopping_does_not_wait_for_passes_that_only_read_or_are_told_to_come_ba
 def test_an_instance_the_server_refuses_is_counted_as_an_error() -> None:
     async def story(world: World) -> None:
         def refuse(resource: Resource, obj: Obj) -> None:
-            if resource == CONFIGS:
+            if resource == CONFIG_MAPS:
                 raise StatusError(403, "Forbidden", "not allowed")
 
         world.server.admit(refuse)
@@ -452,7 +441,7 @@ def test_an_instance_too_big_for_any_status_is_not_tried_again_and_again() -> No
         world.server.admit(refuse)
         await world.define()
         await world.instance()
-        assert len(world.server.objects(CONFIGS)) == 3
+        assert len(world.server.objects(CONFIG_MAPS)) == 3
         passes = len(world.keys)
         await asyncio.sleep(300)
         assert len(world.keys) == passes
@@ -468,7 +457,7 @@ def test_without_room_for_anything_all_is_done_as_usual() -> None:
         room.loose = room.packed = 0
         await world.define(status={"value": "${config.data.value}"})
         await world.instance(value="one")
-        served, config = world.runtime.parts.caches.kinds.get(APPS), Key(CONFIGS, "default", "one")
+        served, config = world.runtime.parts.caches.kinds.get(APPS), Key(CONFIG_MAPS, "default", "one")
         assert served is not None
         assert not served.instances.is_whole(APP)
         assert await world.state() == "ACTIVE"
@@ -485,7 +474,7 @@ def test_without_room_for_anything_all_is_done_as_usual() -> None:
         assert world.value("rest_client_requests_total") - asked < 10
         await world.user.delete(APP)
         await asyncio.sleep(2)
-        assert world.server.objects(CONFIGS) == []
+        assert world.server.objects(CONFIG_MAPS) == []
         assert world.server.objects(APPS) == []
 
     play(story)
@@ -497,7 +486,7 @@ def test_objects_labelled_like_children_are_counted_and_forgotten() -> None:
         await world.define()
         await world.instance(value="one")
         assert world.value("kroasync_strangers") == 0
-        stranger = Key(CONFIGS, "default", "stranger")
+        stranger = Key(CONFIG_MAPS, "default", "stranger")
         await world.user.create(stranger, {"metadata": {"name": "stranger", "namespace": "default", "labels": labels}})
         await asyncio.sleep(1)
         assert world.value("kroasync_strangers", gvr="/v1, Resource=configmaps") == 1

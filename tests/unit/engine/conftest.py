@@ -16,6 +16,7 @@ from kroasync.graph.nodes import Graph
 from kroasync.model.definition import parse_definition
 from kroasync.model.objects import GVK, Key, Obj, Resource
 from kroasync.schema.catalog import Catalog, bundled
+from tests.samples import config_map, crd, definition
 
 UID = "11111111-2222-3333-4444-555555555555"
 NOW = "2026-01-02T03:04:05Z"
@@ -89,21 +90,8 @@ class Cluster:
 def catalog() -> Catalog:
     """The kinds of Kubernetes, and a Widget whose spec may be anything."""
     anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    version = {"name": "v1", "served": True, "storage": True}
     schema = {"type": "object", "properties": {"spec": anything, "status": anything}}
-    names = {"kind": "Widget", "plural": "widgets"}
-    crd = {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": "widgets.example.com"},
-        "spec": {
-            "group": "example.com",
-            "scope": "Namespaced",
-            "names": names,
-            "versions": [{**version, "schema": {"openAPIV3Schema": schema}}],
-        },
-    }
-    return bundled().with_crds([crd])
+    return bundled().with_crds([crd("Widget", group="example.com", schema=schema)])
 
 
 @pytest.fixture(scope="session")
@@ -118,20 +106,12 @@ def graph_of(catalog: Catalog) -> Callable[..., Graph]:
         scope: str = "Namespaced",
         name: str = "webapps",
     ) -> Graph:
-        schema: Obj = {"apiVersion": "v1alpha1", "kind": "WebApp", "spec": spec or {}}
-        if api_kind == "ResourceGraphDefinition":
-            schema["scope"] = scope
-        if status is not None:
-            schema["status"] = status
-        obj = {
-            "apiVersion": "kro.run/v1alpha1",
-            "kind": api_kind,
-            "metadata": {"name": name, "uid": "definition-uid"},
-            "spec": {"schema": schema, "resources": list(resources)},
-        }
-        definition, problems = parse_definition(obj)
-        assert definition is not None, problems
-        built = build(definition, catalog, features=frozenset(("CELOmitFunction",)))
+        scoped = {"scope": scope} if api_kind == "ResourceGraphDefinition" else {}
+        obj = definition("WebApp", resources, name=name, spec=spec, api_kind=api_kind, status=status, **scoped)
+        obj["metadata"]["uid"] = "definition-uid"
+        parsed, problems = parse_definition(obj)
+        assert parsed is not None, problems
+        built = build(parsed, catalog, features=frozenset(("CELOmitFunction",)))
         assert built.graph is not None, [str(p) for p in built.problems]
         return built.graph
 
@@ -205,8 +185,7 @@ def config() -> Callable[..., Obj]:
         meta: Obj = {"name": name or f"${{schema.metadata.name}}-{id_}"}
         if "metadata" in rest:
             meta.update(rest.pop("metadata"))
-        template = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data or {}}
-        return {"id": id_, "template": template, **rest}
+        return {"id": id_, "template": config_map(data=data, **meta), **rest}
 
     return make
 

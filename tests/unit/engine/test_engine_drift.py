@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from kroasync.engine.actions import Need
 from kroasync.engine.drift import Applied, fingerprint, need, project, stored
+from kroasync.model.objects import Obj
 
-DEPLOYMENT = {
+DEPLOYMENT: Obj = {
     "apiVersion": "apps/v1",
     "kind": "Deployment",
     "metadata": {"name": "web", "namespace": "team"},

@@ -11,14 +11,14 @@ from kroasync.engine.plan import Options
 from kroasync.engine.teardown import parent_of, plan_teardown
 from kroasync.model import applyset, names
 from kroasync.model.applyset import Inventory
-from kroasync.model.objects import Key, Resource
+from kroasync.model.kinds import SECRETS
+from kroasync.model.objects import Key
 from kroasync.model.seal import is_sealed, seal
+from tests.samples import CONFIG_MAPS
 
 UID = "11111111-2222-3333-4444-555555555555"
 KEY = b"k" * 32
 SEALED = Options(seal_key=KEY)
-CONFIG_MAP = Resource("", "v1", "ConfigMap", "configmaps", True)
-SECRET = Resource("", "v1", "Secret", "secrets", True)
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def instance(instance_of):
 
 @pytest.fixture
 def member(instance):
-    def make(name="a", namespace="team", resource=CONFIG_MAP, *, sealed=True, **given):
+    def make(name="a", namespace="team", resource=CONFIG_MAPS, *, sealed=True, **given):
         key = Key(resource, namespace, name)
         found = Observed(
             key=key, uid="u", obj={"metadata": {"name": name}}, part_of=parent_of(instance).applyset_id, apply_order=1
@@ -57,9 +57,9 @@ def test_without_a_key_labels_manager_and_inventory_have_to_do(instance, member)
 FORGERIES = [
     {"sealed": False},
     {"sealed": False, "deleting": True},
-    {"seal": seal(KEY, UID, Key(CONFIG_MAP, "team", "another"))},
-    {"seal": seal(KEY, "another", Key(CONFIG_MAP, "team", "a"))},
-    {"seal": seal(b"x" * 32, UID, Key(CONFIG_MAP, "team", "a"))},
+    {"seal": seal(KEY, UID, Key(CONFIG_MAPS, "team", "another"))},
+    {"seal": seal(KEY, "another", Key(CONFIG_MAPS, "team", "a"))},
+    {"seal": seal(b"x" * 32, UID, Key(CONFIG_MAPS, "team", "a"))},
 ]
 
 
@@ -71,7 +71,7 @@ def test_a_forged_member_is_neither_deleted_nor_waited_for_but_named(instance, m
     assert "ConfigMap team/a" in stranger_text(teardown.strangers)
 
 
-@pytest.mark.parametrize("place", [{"namespace": "victim"}, {"resource": SECRET}])
+@pytest.mark.parametrize("place", [{"namespace": "victim"}, {"resource": SECRETS}])
 def test_a_member_outside_of_the_inventory_is_none_even_with_a_seal(instance, member, place):
     teardown = plan_teardown(instance, [member(**place)], seal_key=KEY)
     assert teardown.deletes == ()

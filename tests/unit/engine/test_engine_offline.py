@@ -4,6 +4,7 @@ import pytest
 
 from kroasync.engine.actions import Apply, Delete, Done, Need, Refusal, Watch
 from kroasync.engine.offline import OfflineWorld, defaulted, overlaid
+from tests.samples import config_map
 
 
 def world(instance_of, catalog, objects=(), **rest):
@@ -11,12 +12,7 @@ def world(instance_of, catalog, objects=(), **rest):
 
 
 def config(name, namespace="team", **data):
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": name, "namespace": namespace, "uid": f"uid-{name}"},
-        "data": data,
-    }
+    return config_map(name, namespace, data, uid=f"uid-{name}")
 
 
 def test_a_delete_is_bound_to_the_uid(instance_of, catalog, key_of):

@@ -1,6 +1,7 @@
 """Random graphs in random worlds: passes converge, order holds, and only our own is ever touched."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,9 +14,9 @@ from kroasync.engine.status import compose
 from kroasync.engine.teardown import plan_teardown
 from kroasync.engine.walk import Walk
 from kroasync.model import names
-from kroasync.model.objects import Key, Resource, is_deleting
+from kroasync.model.objects import Key, is_deleting
+from tests.samples import CONFIG_MAPS
 
-CONFIG_MAP = Resource("", "v1", "ConfigMap", "configmaps", True)
 PROPERTY = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -49,7 +50,10 @@ def resources(shape):
         meta = {"name": f"${{schema.metadata.name}}-{i}"}
         if shape.namespaces[i]:
             meta["namespace"] = "far"
-        entry = {"id": f"n{i}", "template": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}}
+        entry: dict[str, Any] = {
+            "id": f"n{i}",
+            "template": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data},
+        }
         subject = f"n{i}"
         if shape.collections[i]:
             meta["name"] += "-${one}"
@@ -71,16 +75,16 @@ class Simulation:
     def __init__(self, graph, instance, strangers):
         self.graph = graph
         self.plan = Plan.of(graph)
-        self.world = OfflineWorld(instance, (), lambda gvk: CONFIG_MAP)
+        self.world = OfflineWorld(instance, (), lambda gvk: CONFIG_MAPS)
         self.strangers = {}
         for name, labels in strangers:
             meta = {"name": name, "namespace": "team", "uid": name, "labels": labels}
             obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta}
-            key = Key(CONFIG_MAP, "team", name)
+            key = Key(CONFIG_MAPS, "team", name)
             self.world.put(key, obj)
             self.strangers[key] = obj
         members = self.world.members
-        self.world.members = lambda: [self._marked(m) for m in members()]
+        self.world.members = lambda: [self._marked(m) for m in members()]  # type: ignore[method-assign]
 
     def _marked(self, member):
         from dataclasses import replace
@@ -89,6 +93,7 @@ class Simulation:
 
     def ready(self, key):
         obj = self.world.get(key)
+        assert obj is not None
         meta = obj["metadata"]
         self.world.put(key, {**obj, "metadata": {**meta, "annotations": {**meta["annotations"], "ready": "yes"}}})
 
@@ -218,7 +223,7 @@ def test_a_member_is_seen_with_its_marks(instance_of):
         "labels": {"kro.run/node-id": "n", "applyset.kubernetes.io/part-of": "p"},
         "annotations": {"internal.kro.run/apply-order": "7"},
     }
-    member = observed(Key(CONFIG_MAP, "team", "x"), {"metadata": meta})
+    member = observed(Key(CONFIG_MAPS, "team", "x"), {"metadata": meta})
     assert (member.uid, member.node, member.part_of, member.apply_order) == ("u", "n", "p", 7)
     assert member.deleting
     assert is_deleting(member.obj)
@@ -227,4 +232,4 @@ def test_a_member_is_seen_with_its_marks(instance_of):
 @pytest.mark.parametrize("order", ["", "x", "-1", "1.5", "٣"])
 def test_a_malformed_order_counts_as_none(order):
     meta = {"name": "x", "annotations": {"internal.kro.run/apply-order": order}}
-    assert observed(Key(CONFIG_MAP, "team", "x"), {"metadata": meta}).apply_order == 0
+    assert observed(Key(CONFIG_MAPS, "team", "x"), {"metadata": meta}).apply_order == 0

@@ -1,6 +1,7 @@
 """One template to one object: values, namespaces, labels, annotations."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -169,7 +170,7 @@ def test_a_namespace_brought_into_a_cluster_scoped_kind_is_dropped(catalog):
     owner = Ownership(
         parent=Parent(name="i", namespace="team", kind="K", group="g"), applyset_id="x", labels={}, inherited={}
     )
-    made = desired(node, {"metadata": {"name": "n", "namespace": "stray"}}, owner)
+    made = desired(node, {"metadata": {"name": "n", "namespace": "stray"}}, owner)  # type: ignore[arg-type]
     assert "namespace" not in made.obj["metadata"]
     assert made.key.namespace == ""
 
@@ -318,7 +319,7 @@ def test_what_no_object_is_called_is_an_error_of_the_node(graph_of, config, clus
 
 @pytest.mark.parametrize("namespace", ["Bob", "../x", "a,b"])
 def test_an_external_reference_to_no_namespace_is_an_error(graph_of, cluster_of, instance_of, walked, namespace):
-    metas = {"one": {"name": "x"}, "many": {"selector": {"matchLabels": {"a": "b"}}}}
+    metas: dict[str, Any] = {"one": {"name": "x"}, "many": {"selector": {"matchLabels": {"a": "b"}}}}
     resources = [
         {
             "id": id_,

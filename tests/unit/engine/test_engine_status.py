@@ -1,5 +1,7 @@
 """The status table: state, phase, synced, conditions, the author's fields."""
 
+from typing import Any
+
 import pytest
 
 from kroasync.engine.actions import Refusal
@@ -304,7 +306,7 @@ def test_a_broken_status_expression_shows_and_keeps_everything_else(graph_of, cl
 
 
 def test_a_field_too_deep_to_be_written_is_an_error_of_that_field(graph_of, cluster_of, instance_of, walked, config):
-    value = "x"
+    value: Any = "x"
     for _ in range(199):
         value = [value]
     graph = graph_of(

@@ -9,10 +9,10 @@ from kroasync.engine.outcome import Retry
 from kroasync.engine.teardown import after, blocked, parent_of, plan_teardown
 from kroasync.model import applyset, names
 from kroasync.model.applyset import Inventory
-from kroasync.model.objects import Key, Resource
+from kroasync.model.objects import Key
+from tests.samples import CONFIG_MAPS
 
 UID = "11111111-2222-3333-4444-555555555555"
-CONFIG_MAP = Resource("", "v1", "ConfigMap", "configmaps", True)
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def member(instance):
         obj = {"metadata": {"name": name, **rest.pop("metadata", {})}}
         given = {"part_of": parent_of(instance).applyset_id, **rest}
         return Observed(
-            key=Key(CONFIG_MAP, "team", name), uid=f"uid-{name}", obj=obj, apply_order=order, node=name, **given
+            key=Key(CONFIG_MAPS, "team", name), uid=f"uid-{name}", obj=obj, apply_order=order, node=name, **given
         )
 
     return make

@@ -126,8 +126,21 @@ def test_a_quoted_text_is_one_line_of_printable_characters(text):
     assert literal.endswith('"')
 
 
+# Texts without an expression, and what may be in one: words, texts with braces in quotes, maps.
+_AROUND = st.text(alphabet="ab{}\"'\\ \n", max_size=8)
+_INSIDE = st.lists(
+    st.sampled_from(["a", " + ", "b.c[0]", '"}"', "'x'", "{'k': 1}", r'"\"}"', '"${x}"', "\n"]), max_size=5
+).map("".join)
+
+
+@given(_AROUND, st.lists(st.tuples(_INSIDE, _AROUND), max_size=4))
+def test_extraction_finds_what_was_put_in(before, parts):
+    text = before + "".join(f"${{{expression}}}{after}" for expression, after in parts)
+    assert [match.text for match in extract(text)] == [expression for expression, _ in parts]
+
+
 @given(st.text(alphabet="ab${}\"'\\ \n", max_size=60))
-def test_extraction_ends_and_finds_what_is_there(text):
+def test_extraction_of_any_text_ends_and_says_where_it_found_what(text):
     try:
         found = extract(text)
     except ExtractionError:

@@ -26,11 +26,10 @@ from kroasync.kube.errors import (
 )
 from kroasync.metrics import Metrics
 from kroasync.model.objects import Key, Obj, Resource
+from tests.samples import CONFIG_MAPS, DEPLOYMENTS
 
-CONFIGMAPS = Resource("", "v1", "ConfigMap", "configmaps")
-DEPLOYMENTS = Resource("apps", "v1", "Deployment", "deployments")
 NODES = Resource("", "v1", "Node", "nodes", namespaced=False)
-CM = Key(CONFIGMAPS, "default", "a")
+CM = Key(CONFIG_MAPS, "default", "a")
 PATH = "/api/v1/namespaces/default/configmaps/a"
 BUSY = {"kind": "Status", "reason": "TooManyRequests", "message": "busy"}
 
@@ -78,15 +77,15 @@ async def test_get_asks_for_json_under_the_objects_path(api: Any) -> None:
             {"a": None},
         ),
         (
-            lambda c: c.put(Key(NODES, "", "n"), {"s": 1}, manager="m", subresource="status"),
+            lambda c: c.put(Key(NODES, "", "n"), {"s": 1}, manager="m"),
             "PUT",
-            "/api/v1/nodes/n/status",
+            "/api/v1/nodes/n",
             {"fieldManager": "m"},
             "application/json",
             {"s": 1},
         ),
         (
-            lambda c: c.delete(CM, uid="u", resource_version="5", propagation="Background"),
+            lambda c: c.delete(CM, uid="u", propagation="Background"),
             "DELETE",
             PATH,
             {},
@@ -94,7 +93,7 @@ async def test_get_asks_for_json_under_the_objects_path(api: Any) -> None:
             {
                 "apiVersion": "v1",
                 "kind": "DeleteOptions",
-                "preconditions": {"uid": "u", "resourceVersion": "5"},
+                "preconditions": {"uid": "u"},
                 "propagationPolicy": "Background",
             },
         ),
@@ -130,9 +129,9 @@ async def test_deletion_of_nothing_raises(api: Any) -> None:
 @pytest.mark.parametrize("name", ["..", ".", "a/b", "a/../../secrets/x", "a%2fb"])
 async def test_a_name_cannot_lead_to_another_path(api: Any, name: str) -> None:
     with pytest.raises(InvalidError):
-        await api.client().get(Key(CONFIGMAPS, "default", name))
+        await api.client().get(Key(CONFIG_MAPS, "default", name))
     with pytest.raises(InvalidError):
-        await api.client().get(Key(CONFIGMAPS, name, "x"))
+        await api.client().get(Key(CONFIG_MAPS, name, "x"))
     assert api.seen == []
 
 
@@ -511,18 +510,6 @@ async def test_requests_are_counted(api: Any) -> None:
     assert 'rest_client_requests_total{code="429",method="GET"} 1.0' in text
     assert 'rest_client_request_retries_total{code="429",method="GET"} 1.0' in text
     assert 'rest_client_request_duration_seconds_count{verb="GET"} 3.0' in text
-
-
-@pytest.mark.parametrize(("code", "expected"), [(200, True), (500, False), (404, False)])
-async def test_ready(api: Any, code: int, expected: bool) -> None:
-    api.on("GET", "/readyz", api.text("ok", code))
-    assert await api.client().ready() is expected
-
-
-async def test_ready_raises_what_keeps_it_from_asking(api: Any) -> None:
-    api.on("GET", "/readyz", api.json({"kind": "Status"}, 401))
-    with pytest.raises(UnauthorizedError):
-        await api.client().ready()
 
 
 async def test_a_base_url_with_a_path_is_kept(api: Any) -> None:

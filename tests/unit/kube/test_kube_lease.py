@@ -97,7 +97,7 @@ class StoreClient:
         await asyncio.sleep(self.back_s)
         return saved
 
-    async def put(self, key: Key, obj: Obj, *, manager: str, subresource: str | None = None) -> Obj:
+    async def put(self, key: Key, obj: Obj, *, manager: str) -> Obj:
         await self._call()
         if self.store.lease is None:
             raise NotFoundError("none", status=404)

@@ -4,10 +4,10 @@ import pytest
 
 from kroasync.model.objects import Key, Resource
 from kroasync.model.seal import is_sealed, seal
+from tests.samples import CONFIG_MAPS
 
 KEY = b"k" * 32
-CONFIG = Resource("", "v1", "ConfigMap", "configmaps")
-CHILD = Key(CONFIG, "team", "a")
+CHILD = Key(CONFIG_MAPS, "team", "a")
 
 
 def test_the_seal_of_a_child_is_known_again() -> None:
@@ -23,9 +23,9 @@ def test_the_seal_of_a_child_is_known_again() -> None:
     [
         (b"x" * 32, "uid", CHILD),
         (KEY, "other", CHILD),
-        (KEY, "uid", Key(CONFIG, "team", "b")),
-        (KEY, "uid", Key(CONFIG, "victim", "a")),
-        (KEY, "uid", Key(CONFIG, "", "a")),
+        (KEY, "uid", Key(CONFIG_MAPS, "team", "b")),
+        (KEY, "uid", Key(CONFIG_MAPS, "victim", "a")),
+        (KEY, "uid", Key(CONFIG_MAPS, "", "a")),
         (KEY, "uid", Key(Resource("", "v1", "Secret", "secrets"), "team", "a")),
         (KEY, "uid", Key(Resource("example.com", "v1", "ConfigMap", "configmaps"), "team", "a")),
     ],

@@ -9,6 +9,7 @@ from kroasync.model import paths
 from kroasync.model.manifests import load
 from kroasync.model.objects import GVK, Resource
 from kroasync.schema.catalog import OBJECT_META, bundled, crd_kinds, document_path, from_openapi
+from tests.samples import crd
 
 ROOT = Path(__file__).parents[3]
 DEPLOYMENT = GVK("apps", "v1", "Deployment")
@@ -81,24 +82,13 @@ def test_the_definition_kinds_are_those_of_the_chart(catalog, name):
         assert {key: found[key] for key in schema} == schema
 
 
-CRD = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": "things.example.com"},
-    "spec": {
-        "group": "example.com",
-        "scope": "Cluster",
-        "names": {"kind": "Thing", "plural": "things"},
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object"}}}},
-            },
-            {"name": "v0", "served": False, "schema": {"openAPIV3Schema": {"type": "object"}}},
-        ],
-    },
-}
+CRD = crd(
+    "Thing",
+    group="example.com",
+    scope="Cluster",
+    schema={"type": "object", "properties": {"spec": {"type": "object"}}},
+)
+CRD["spec"]["versions"].append({"name": "v0", "served": False, "schema": {"openAPIV3Schema": {"type": "object"}}})
 
 
 def test_a_crd_adds_its_served_versions(catalog):
@@ -179,7 +169,9 @@ def test_documents_of_an_api_server():
     assert list(catalog) == [resource.gvk, other.gvk, lost.gvk]
     assert catalog.schema(other.gvk) is None
     assert catalog.schema(lost.gvk) is None
-    properties = catalog.schema(resource.gvk)["properties"]
+    schema = catalog.schema(resource.gvk)
+    assert schema is not None
+    properties = schema["properties"]
     cut = {"type": "object"}
     leaf = {"type": "string", "format": "byte"}
     tree = {"type": "object", "properties": {"left": cut, "leaf": leaf}}

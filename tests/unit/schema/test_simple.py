@@ -304,7 +304,7 @@ def check_structural(schema: dict[str, Any]) -> None:
     st.dictionaries(st.text(max_size=4), TREE, max_size=4),
     st.dictionaries(st.sampled_from("ABC"), TREE, max_size=3),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_text_gives_a_structural_schema_and_located_problems(spec: dict[str, Any], types: dict[str, Any]) -> None:
     schema, problems = simple.build(spec, types)
     check_structural(schema)

@@ -1,0 +1,9 @@
+"""What takes seconds by nature: an install, a fuzzer, the price of every function, the steps of large definitions."""
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tests/slow/" in item.nodeid:
+            item.add_marker(pytest.mark.slow)

@@ -1,0 +1,62 @@
+"""Waiting for what another process, thread or task does: until it holds, with a deadline that says what was seen."""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from kroasync.kube.errors import NotFoundError
+
+T = TypeVar("T")
+
+POLL_S = 0.02
+
+
+def eventually(
+    look: Callable[[], T],
+    check: Callable[[T], Any] = bool,
+    *,
+    timeout_s: float = 20.0,
+    what: str = "",
+    why: Callable[[], str] = lambda: "",
+) -> T:
+    """What `look` returned when `check` held of it. Raises AssertionError with what was seen last."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        seen = look()
+        if check(seen):
+            return seen
+        if time.monotonic() > deadline:
+            shown = json.dumps(_shown(seen), indent=1, default=str)
+            raise AssertionError(f"not within {timeout_s:g} s: {what}\nlast seen: {shown}\n{why()}".rstrip())
+        threading.Event().wait(POLL_S)
+
+
+def _shown(seen: Any) -> Any:
+    """Without `managedFields`, for people."""
+    if isinstance(seen, dict):
+        return {key: _shown(value) for key, value in seen.items() if key != "managedFields"}
+    return [_shown(value) for value in seen] if isinstance(seen, list) else seen
+
+
+async def until(look: Callable[[], T], *, timeout_s: float = 30.0) -> T:
+    """What `look` returned when that was true; raises TimeoutError."""
+    async with asyncio.timeout(timeout_s):
+        while not (found := look()):  # noqa: ASYNC110 - what it waits for announces no change
+            await asyncio.sleep(POLL_S)
+        return found
+
+
+async def until_answered(ask: Callable[[], Awaitable[T]], *, timeout_s: float = 30.0) -> T:
+    """What `ask` answered when that was true; a NotFoundError counts as not yet."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            try:
+                found = await ask()
+            except NotFoundError:
+                found = None
+            if found:
+                return found
+            await asyncio.sleep(POLL_S)
