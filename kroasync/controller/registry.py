@@ -13,7 +13,7 @@ from kroasync.controller.store import InstanceStore
 from kroasync.graph.build import Built
 from kroasync.model import names
 from kroasync.model.definition import parse_definition
-from kroasync.model.kinds import GRAPH_DEFINITIONS
+from kroasync.model.kinds import GRAPH_DEFINITIONS, GROUPS
 from kroasync.model.objects import GVK, Key, Obj, labels_of
 from kroasync.schema.crd import crd_name
 
