@@ -136,7 +136,9 @@ def _dot(text: str) -> str:
     return f'"{quoted}"'
 
 
-_CHAR, _LINE, _GAP_X, _GAP_Y, _MARGIN, _TITLE = 7.3, 17, 32, 56, 20, 34
+# Average widths of a character in DejaVu Sans, among the widest of the fonts that a viewer may choose.
+_CHAR, _BOLD_CHAR = 7.3, 9.0
+_LINE, _GAP_X, _GAP_Y, _MARGIN, _TITLE = 17, 32, 56, 20, 34
 _STYLE: Final = (
     "text{font:13px ui-sans-serif,system-ui,sans-serif;fill:#1f2933}.id{font-weight:600}.kind{fill:#52606d}"
     "rect{fill:#f5f7fa;stroke:#3e4c59;stroke-width:1.3}.external{fill:#fff8e6}.conditional{stroke-dasharray:5 4}"
@@ -149,7 +151,7 @@ def as_svg(drawing: Drawing) -> str:
     rows = _rows(drawing)
     width_of = {box.id: _width(box) for box in drawing.boxes}
     full = max((sum(width_of[box.id] + _GAP_X for box in row) - _GAP_X for row in rows), default=0.0)
-    full = max(full, len(drawing.title) * _CHAR)
+    full = max(full, len(drawing.title) * _BOLD_CHAR)
     places: dict[str, tuple[float, float, float, float]] = {}
     top = float(_MARGIN + _TITLE)
     for row in rows:
@@ -190,7 +192,8 @@ def _texts(box: Box) -> tuple[str, ...]:
 
 
 def _width(box: Box) -> float:
-    return max(len(text) for text in _texts(box)) * _CHAR + 24
+    first, *others = map(len, _texts(box))
+    return max(first * _BOLD_CHAR, max(others) * _CHAR) + 24
 
 
 def _height(box: Box) -> float:

@@ -23,7 +23,7 @@ class Text:
 def read_texts(files: Sequence[str], folders: Sequence[Path] = ()) -> list[Text]:
     """The named files, "-" for standard input, and every manifest below the folders.
 
-    Ends the program with status 2 if one of them can't be read.
+    The program exits with status 2 if one of them cannot be read.
     """
     texts: list[Text] = []
     try:
@@ -48,6 +48,6 @@ def _manifests(folder: Path) -> list[Path]:
 
 
 def usage_error(message: str) -> typer.Exit:
-    """Says what is wrong with the call, and gives what to raise: exit status 2."""
+    """Print what is wrong with the call; the result is to be raised and exits with status 2."""
     typer.echo(f"error: {message}", err=True)
     return typer.Exit(2)

@@ -1,4 +1,7 @@
-"""The command line: one table of commands, each imported when it is used, so that none pays for the others."""
+"""The command line: one table of commands, each imported when it is used, so that none pays for the others.
+
+Every group is plain text and leaves completion to the root: `--help` has one look.
+"""
 
 import sys
 from importlib import import_module
@@ -45,7 +48,7 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     name="kroasync",
     cls=_Commands,
-    help="Turns short definitions with CEL into new Kubernetes APIs, and their instances into resources.",
+    help="Turn short definitions with CEL into Kubernetes APIs, and their instances into resources.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

@@ -69,7 +69,7 @@ def _is_object(obj: Any) -> bool:
 def only_instance(found: Analysis, source: str) -> tuple[Graph, Obj]:
     """The one instance in a file as the API server would store it, and the graph of its definition.
 
-    Ends the program with status 2 if there is none, or more than one.
+    The program exits with status 2 if there is none, or more than one.
     """
     instances = [document.obj for document in found.instances if document.source == source]
     if len(instances) > 1:

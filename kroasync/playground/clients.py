@@ -39,7 +39,7 @@ def run_client(
             env=os.environ | own,
         )
     except subprocess.TimeoutExpired as error:
-        raise CommandError(f"{shown}: no end after {timeout_s:.0f} s", returncode=-1, stderr="") from error
+        raise CommandError(f"{shown}: did not finish within {timeout_s:.0f} s", returncode=-1, stderr="") from error
     if done.returncode != 0:
         raise CommandError(
             f"{shown}: {done.stderr.strip() or done.stdout.strip()}",

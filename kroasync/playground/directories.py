@@ -23,7 +23,7 @@ def default_directory(name: str) -> Path:
     """
     if not _NAME.fullmatch(name):
         raise PlaygroundError(
-            f"{name!r} is no name for a playground: 1 to 40 of a-z, 0-9 and '-', no '-' at either end"
+            f"{name!r} is not a valid playground name: expected 1 to 40 of a-z, 0-9 and '-', with no '-' at either end"
         )
     home = os.environ.get("XDG_STATE_HOME", "")
     base = Path(home) if os.path.isabs(home) else Path.home() / ".local" / "state"
@@ -37,7 +37,7 @@ def claim(directory: Path, *, name: str) -> None:
         directory.mkdir(mode=0o700)
     except FileExistsError as error:
         if Layout(directory).state.exists():
-            raise AlreadyUpError(f"playground {name!r} exists already ({directory})") from error
+            raise AlreadyUpError(f"playground {name!r} already exists ({directory})") from error
         if not directory.is_dir() or any(directory.iterdir()):
             raise PlaygroundError(f"{directory} is not an empty directory") from error
         directory.chmod(0o700)
@@ -56,7 +56,7 @@ def alone_in(directory: Path) -> Iterator[None]:
         return
     try:
         if not lock(descriptor, timeout_s=_OTHER_COMMAND_TIMEOUT_S):
-            raise PlaygroundError(f"another process has been starting or ending the playground in {directory}")
+            raise PlaygroundError(f"another process is starting or stopping the playground in {directory}")
         yield
     finally:
         os.close(descriptor)

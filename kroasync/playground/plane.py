@@ -370,7 +370,7 @@ class Playground:
 
     def _error(self, component: str, what: str) -> ComponentError:
         log_tail = tail(self._layout.log(component))
-        return ComponentError(f"{component} {what}; its log ends:", component=component, log_tail=log_tail)
+        return ComponentError(f"{component} {what}; end of its log:", component=component, log_tail=log_tail)
 
     def _spawn(self, component: str) -> None:
         record = self._record(component)
@@ -379,7 +379,7 @@ class Playground:
         try:
             process = spawn(record.command, log=self._layout.log(component), environment=os.environ)
         except OSError as error:
-            raise self._error(component, f"does not start ({error})") from error
+            raise self._error(component, f"did not start ({error})") from error
         self._remember(component, process)
 
     def _signal(self, component: str, number: signal.Signals) -> None:
@@ -471,4 +471,4 @@ def _kill(processes: Sequence[Identity]) -> None:
         send(process, signal.SIGKILL)
     for process in processes:
         if not await_end(process, timeout_s=_KILL_TIMEOUT_S):
-            raise PlaygroundError(f"process {process.pid} does not end")
+            raise PlaygroundError(f"process {process.pid} does not exit")

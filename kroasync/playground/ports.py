@@ -28,5 +28,5 @@ def free_ports(count: int, *, candidates: Iterable[int] | None = None) -> list[i
                 continue
             found.append(port)
     if len(found) < count:
-        raise PlaygroundError(f"found {len(found)} free TCP ports on 127.0.0.1, {count} are needed")
+        raise PlaygroundError(f"expected {count} free TCP ports on 127.0.0.1, found {len(found)}")
     return found

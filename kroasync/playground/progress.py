@@ -30,8 +30,8 @@ class Step:
 
 
 _TEXTS = {
-    "waiting": "waiting for another build of it to end, {self.elapsed_s:.0f} s",
-    "downloading": "fetching sources, {self.done} modules, {self.elapsed_s:.0f} s",
+    "waiting": "waiting for another process that builds it, {self.elapsed_s:.0f} s",
+    "downloading": "downloading {self.done} modules, {self.elapsed_s:.0f} s",
     "compiling": "compiling, {self.done} of at most {self.total} packages, {self.elapsed_s:.0f} s",
     "linking": "linking, {self.elapsed_s:.0f} s",
     "done": "built in {self.elapsed_s:.0f} s",

@@ -21,7 +21,7 @@ _ANSWER_TIMEOUT_S = 300.0  # Go may fetch a newer toolchain first
 _VERSION = re.compile(r"\bgo(\d+)\.(\d+)")
 _HINT = (
     f"install Go {REQUIRED[0]}.{REQUIRED[1]} or newer (see go.dev/doc/install, or your package "
-    "manager) and put it on PATH, or point KUBEBUILDER_ASSETS to a directory with ready binaries"
+    "manager) and put it on PATH, or point KUBEBUILDER_ASSETS to a directory with the binaries"
 )
 
 
@@ -50,7 +50,7 @@ def find(*, module: Path, search_path: str | None = None) -> Go:
     """Go on `search_path` (PATH when None) that can build the module folder; GoError says what to install."""
     program = shutil.which("go", path=search_path)
     if program is None:
-        raise GoError(f"Go is needed to build the playground's programs, and there is no `go` on PATH; {_HINT}")
+        raise GoError(f"the playground's programs are built with Go, but there is no `go` on PATH; {_HINT}")
     answer = _ask(program, module)
     version = parse_version(answer)
     if version is None or version < REQUIRED:
