@@ -238,7 +238,7 @@ def test_a_misspelt_variable_is_a_warning() -> None:
     environ = {"KROASYNC_WORKER": "3", "KROASYNC_SERVICE_HOST": "10.0.0.1", "KROASYNC_PORT_8078_TCP_PORT": "1"}
     assert parse([], environ) == (
         Settings(),
-        ["$KROASYNC_WORKER is no setting (did you mean $KROASYNC_WORKERS?)"],
+        ["$KROASYNC_WORKER is not a setting (did you mean $KROASYNC_WORKERS?)"],
     )
 
 
