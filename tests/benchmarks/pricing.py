@@ -532,11 +532,11 @@ def render(rows: list[Worst]) -> str:
     lines = [
         "# What an evaluation may cost",
         "",
-        "Everything an expression can do, with the arguments found to be the dearest for their price, repeated in a",
-        f"loop until the {EVALUATION_STEPS:,} steps of one evaluation are spent. `python -m tests.benchmarks.pricing`",
-        "makes this page; `tests/unit/cel/test_pricing.py` fails for what takes more than "
-        f"{LIMIT_S} s. Seconds are CPU",
-        f"time, scaled by a loop of plain Python measured beside. The dearest row takes {dearest:.2f} s.",
+        "This table lists everything that an expression can do, with the most expensive arguments that were found.",
+        f"Each row was repeated in a loop until the {EVALUATION_STEPS:,} steps of one evaluation were spent.",
+        "`python -m tests.benchmarks.pricing` makes this page; `tests/unit/cel/test_pricing.py` fails for a row that",
+        f"takes more than {LIMIT_S} s. Seconds are CPU time, scaled by a loop of plain Python that was measured at the",
+        f"same time. The most expensive row takes {dearest:.2f} s.",
         "",
         "| What | Worst arguments found | Calls in one evaluation | Seconds |",
         "|---|---|---|---|",
