@@ -177,7 +177,7 @@ class Process:
                 user_agent=f"kroasync/{__version__}",
             )
         except ConfigError as error:
-            log.error("no way to reach a cluster: %s", error)
+            log.error("cannot connect to a cluster: %s", error)
             return FAILED
         try:
             return await self._controlled(connection)
@@ -239,11 +239,11 @@ class Process:
                 pulse.cancel()
         except* LeaseLostError as failures:
             for failure in _leaves(failures):
-                log.error("leadership lost, ending", extra={"reason": str(failure)})
+                log.error("the lead is lost; exiting", extra={"reason": str(failure)})
             code = DEPOSED
         except* Exception as failures:
             for failure in _leaves(failures):
-                log.error("a long-lived task failed, ending", exc_info=failure)
+                log.error("a long-lived task failed; exiting", exc_info=failure)
             code = FAILED
         runtime.watchdog.stop()
         log.info("stopped", extra={"code": code})
@@ -322,7 +322,7 @@ class Process:
             return ["no election: this process acts"]
         if self._leads:
             return [f"{self._identity} leads"]
-        return [f"standby, the lead is with {self._elector.holder or 'nobody yet'}"]
+        return [f"standby; the leader is {self._elector.holder or 'not known yet'}"]
 
     def _definitions_check(self) -> str | None:
         if self._runtime is None:

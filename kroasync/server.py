@@ -58,9 +58,9 @@ def parse_address(text: str) -> Address | None:
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host or not colon:
-        raise AddressError(f'"{text}" is no address: expected ":port", "host:port", "[IPv6]:port", or "0"')
+        raise AddressError(f'"{text}" is not an address: expected ":port", "host:port", "[IPv6]:port", or "0"')
     if not (port.isascii() and port.isdigit() and int(port) <= 65535):
-        raise AddressError(f'"{text}" is no address: the port must be a number from 0 to 65535')
+        raise AddressError(f'"{text}" is not an address: the port must be a number from 0 to 65535')
     return Address(host=host, port=int(port))
 
 

@@ -523,7 +523,7 @@ class _Body(aiohttp.BytesPayload):
         except FencedError as error:
             if self._has_left:
                 # aiohttp repeats a PUT or DELETE whose connection broke; the first one may have arrived.
-                raise ConnectionResetError("the connection broke, and the request was not repeated") from error
+                raise ConnectionResetError("the connection broke, and the request was not retried") from error
             raise
         self._has_left = True
         await super().write_with_length(writer, content_length)
@@ -549,7 +549,7 @@ def path_of(key: Key, subresource: str | None = None) -> str:
     for part in (key.namespace, key.name):
         if part in (".", "..") or "/" in part or "%" in part:
             raise InvalidError(
-                f'{key.resource.kind}: the name "{part}" may not be ".", "..", nor contain "/" or "%"',
+                f'{key.resource.kind}: the name "{part}" must not be "." or "..", nor contain "/" or "%"',
                 status=422,
                 reason="Invalid",
             )

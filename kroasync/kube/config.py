@@ -100,7 +100,7 @@ class Connection:
             except Exception as error:
                 if first:
                     raise ConfigError(f"no credential for {self.base_url}: {error}") from error
-                log.warning("the credential could not be renewed, going on with the old one: %s", error)
+                log.warning("the credential could not be renewed; continuing with the old one: %s", error)
 
     async def close(self) -> None:
         await self.requests.close()
@@ -163,7 +163,7 @@ def _check_address(server: str) -> None:
     except ValueError:
         valid = False
     if not valid:
-        raise ConfigError(f'"{server}" is no address of an API server: expected https://host:port')
+        raise ConfigError(f'"{server}" is not the address of an API server: expected https://host:port')
 
 
 def _from_service_account(directory: Path, environ: Mapping[str, str]) -> _Access:
@@ -172,7 +172,7 @@ def _from_service_account(directory: Path, environ: Mapping[str, str]) -> _Acces
     port = environ.get("KUBERNETES_SERVICE_PORT") or "443"
     token = directory / "token"
     if not host:
-        raise ConfigError("KUBERNETES_SERVICE_HOST is not set: this is no pod")
+        raise ConfigError("KUBERNETES_SERVICE_HOST is not set: this is not a pod")
     if not token.is_file():
         raise ConfigError(f"{token} does not exist: the pod has no service account token")
     server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
@@ -199,7 +199,7 @@ async def _from_kubeconfig(paths: str, context: str | None, *, found: bool) -> _
 
     existing = [p for p in _files(paths) if os.path.isfile(p)]  # noqa: ASYNC240  (once, at start)
     if not existing:
-        absent = ", $KUBECONFIG is not set and this is no pod with a service account: use --kubeconfig"
+        absent = ", $KUBECONFIG is not set and this is not a pod with a service account: use --kubeconfig"
         hint = "" if found else absent
         raise ConfigError(f"no kubeconfig at {paths}{hint}")
     configuration = Configuration()
@@ -295,7 +295,7 @@ def _header_value(value: str) -> str:
     """The value fit for a header; raises ConfigError rather than letting the request fail without a place."""
     value = value.strip()
     if not value.isascii() or not value.isprintable():
-        raise ConfigError("the token contains characters that no HTTP header may have")
+        raise ConfigError("the token contains characters that are not allowed in an HTTP header")
     return value
 
 

@@ -108,7 +108,7 @@ class Elector:
         self._maybe_ours = False
         self._refused = asyncio.Event()
         # What the last look at the Lease, or write of it, failed with.
-        self.trouble: str | None = "not looked at yet"
+        self.trouble: str | None = "not read yet"
 
     @property
     def holder(self) -> str:
@@ -149,7 +149,7 @@ class Elector:
             await asyncio.wait((renewing, refused), return_when=asyncio.FIRST_COMPLETED)
             if renewing.done():
                 renewing.result()
-            raise LeaseLostError("a write was due when it was no longer certain who leads")
+            raise LeaseLostError("a write was due, but it was no longer certain who leads")
         finally:
             self.is_leader = False
             renewing.cancel()
@@ -200,7 +200,7 @@ class Elector:
             if await self._attempt(deadline=self._renewed_at + self._renew_deadline_s):
                 return
             if self.holder != self.identity:
-                raise LeaseLostError(f"{self.holder or 'nobody'} leads in place of {self.identity}")
+                raise LeaseLostError(f"{self.holder or 'nobody'} leads instead of {self.identity}")
             if self._clock() >= self._renewed_at + self._renew_deadline_s:
                 raise LeaseLostError(f"the lease could not be renewed within {self._renew_deadline_s:g} s")
             await asyncio.sleep(min(self._retry_period_s, 1.0))
@@ -362,4 +362,4 @@ async def lead(
     if settled():
         await elector.release()
     else:
-        log.warning("not every write was answered: the lease is left to run out")
+        log.warning("not every write was answered: the lease is not released, and expires")

@@ -34,7 +34,7 @@ class Outage:
         if not is_new:
             self._known = max(self._known, count)
         elif again and count >= 2 * self._known:
-            log.warning("watches fail, trying again in silence", extra={"watches": count, "first": what})
+            log.warning("watches fail; retrying without further messages", extra={"watches": count, "first": what})
             self._is_told, self._known, self._since = True, count, now
 
     def back(self, watch: Hashable, now: float) -> None:
@@ -42,7 +42,7 @@ class Outage:
         self._down.discard(watch)
         count = len(self._down)
         if self._is_told and count <= self._known * _LEFT:
-            log.warning("watches go on", extra={"watches": self._known, "lasted_s": round(now - self._since, 1)})
+            log.warning("watches work again", extra={"watches": self._known, "lasted_s": round(now - self._since, 1)})
             self._is_told = False
         if not self._is_told:
             self._known = min(self._known, count)

@@ -214,7 +214,7 @@ class Watch:
             # Usual after a long silence: the first one is answered by a list at once.
             self._failures += 1
             self.error = str(error)
-            log.debug("%s: the version is too old, listing again", self._gvr)
+            log.debug("%s: the version is too old; listing again", self._gvr)
             return 0.0 if self._failures == 1 else self._pause_s()
         except (UnauthorizedError, ForbiddenError) as error:
             return self._on_refused(error)
@@ -230,7 +230,7 @@ class Watch:
         except _SinkError:
             raise
         except Exception as error:
-            log.exception("%s: unexpected failure of the watch, listing again", self._gvr)
+            log.exception("%s: unexpected failure of the watch; listing again", self._gvr)
             self._version = None
             return self._on_failure(error)
         return 0.0
@@ -295,7 +295,7 @@ class Watch:
         if self._client.metrics:
             self._client.metrics.kroasync_watch_lost_total.inc(self._gvr, by=len(lost))
         log.warning(
-            "%s: %d events never came (one about %s), listing again",
+            "%s: %d events never arrived (one of them for %s); listing again",
             self._gvr,
             len(lost),
             "/".join(filter(None, lost[0])),
@@ -306,7 +306,7 @@ class Watch:
         """A replica that lags behind would bring back what is gone: raises StaleListError, but not for ever."""
         if is_older(version, self._newest) and self._stale_lists < _STALE_LISTS:
             self._stale_lists += 1
-            raise StaleListError(f"the list is of version {version}, {self._newest} was heard of before")
+            raise StaleListError(f"the list has version {version}, {self._newest} was seen before")
         self._stale_lists = 0
 
     async def _follow(self) -> None:
@@ -338,12 +338,12 @@ class Watch:
                         heard = True
         except TimeoutError as error:
             raise UnreachableError(
-                f"{self._gvr}: not a byte from the server for {self._idle_deadline_s:g} s", reason="Silent"
+                f"{self._gvr}: the server sent nothing for {self._idle_deadline_s:g} s", reason="Silent"
             ) from error
         except (aiohttp.ClientError, OSError) as error:
             raise UnreachableError(f"{self._gvr}: the watch was cut off: {error!r}") from error
         if not heard and self._clock() - opened_at < _SHORTEST_S:
-            raise UnreachableError(f"{self._gvr}: the server ended the watch at once")
+            raise UnreachableError(f"{self._gvr}: the server ended the watch immediately")
 
     async def _take(self, lines: list[bytes]) -> None:
         for number, line in enumerate(lines, 1):
@@ -402,7 +402,7 @@ class Watch:
         self._version = None
         self._absences += 1
         if not self.missing and (self._absences > 1 or not self.synced.is_set()):
-            log.info("%s: the server does not serve this kind (any more), waiting for it", self._gvr)
+            log.info("%s: the API server does not serve this kind; waiting for it", self._gvr)
             self._deliver([], "")
             self.missing = True
             # The state "there are none" is known, and nobody waits for a kind that may never come.
@@ -420,12 +420,12 @@ class Watch:
                 if isinstance(error, ForbiddenError)
                 else "check the controller's token or kubeconfig"
             )
-            log.error("%s: %s; %s (trying again in silence)", self._gvr, error, advice)
+            log.error("%s: %s; %s (retrying without further messages)", self._gvr, error, advice)
         return self._count(error)
 
     def _on_failure(self, error: Exception) -> float:
         delay_s = self._count(error)
-        log.debug("%s: %s; trying again in %.1f s", self._gvr, error, delay_s)
+        log.debug("%s: %s; retrying in %.1f s", self._gvr, error, delay_s)
         self._client.outage.failed(self, f"{self._gvr}: {error}", self._clock())
         return delay_s
 
