@@ -1,8 +1,8 @@
-"""Whether the API server lets this process do its work, told by what it answers anyway.
+"""Whether the API server lets this process work, inferred from the answers to its normal requests.
 
-A credential that is no longer accepted stops everything. Of rights, only those that every controller needs count: to
-read and write definitions, revisions and Events. That some kind of instances or children is not granted is a matter of
-those who need it, and they say so. Open watches do not tell: the API server lets them go on until they end.
+A credential that is no longer accepted stops everything. Only the rights that every controller needs count: to read
+and write definitions, revisions and Events. A missing right for a kind of instances or children is reported where the
+kind is needed. Open watches prove nothing: the API server does not end them when a right is removed.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Final
 
 from kroasync.kube.errors import ApiError, ForbiddenError, UnauthorizedError
 
-# One refusal may be of a moment in which a role is replaced.
+# A single refusal may happen while a role is being replaced.
 _REFUSALS: Final = 3
 _FOR_S: Final = 10.0
 _NEEDED: Final = re.compile(r"/(?:resourcegroups|resourcegraphdefinitions|graphrevisions|events)(?:/|$)")
@@ -20,7 +20,7 @@ _NEEDED: Final = re.compile(r"/(?:resourcegroups|resourcegraphdefinitions|graphr
 
 @dataclass(slots=True)
 class _Refusals:
-    """Refusals in a row."""
+    """Consecutive refusals."""
 
     since: float = 0.0
     count: int = 0
@@ -43,14 +43,14 @@ class Standing:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._credential = _Refusals()
-        # Apart, or a right to read would hide that there is none to write.
+        # Counted separately; otherwise a right to read would hide a missing right to write.
         self._reads = _Refusals()
         self._writes = _Refusals()
 
     def answered(self, method: str, path: str, error: ApiError | None) -> None:
         """The API server answered a request, with an error or without one."""
         if error is not None and (error.status == 429 or error.status >= 500):
-            return  # it did not come to that
+            return  # says nothing about credential and rights
         if isinstance(error, UnauthorizedError):
             self._credential.add(self._clock(), str(error))
             return
@@ -64,6 +64,6 @@ class Standing:
             rights.count = 0
 
     def problem(self) -> str | None:
-        """What keeps this process from its work; None while nothing is known to."""
+        """The reason why this process cannot work; None if none is known."""
         now = self._clock()
         return self._credential.problem(now) or self._writes.problem(now) or self._reads.problem(now)
