@@ -72,7 +72,7 @@ def _parse_bool(text: str) -> bool:
 
 
 def _parse_int(text: str) -> int:
-    """As Go's flag package: decimal, 0x, 0o, 0b or a leading 0 for octal, underscores allowed, 64 bits."""
+    """Parse a 64-bit integer like Go's flag package: decimal, 0x, 0o, 0b, a leading 0 for octal, underscores."""
     try:
         value = int(text, 8) if re.fullmatch(r"[+-]?0[0-7_]+", text) else int(text, 0)
     except ValueError:
@@ -184,7 +184,7 @@ def _positive(value: Any) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Flag:
-    """A flag; with `inert` it has no field, and that text says why."""
+    """A flag. A flag with `inert` has no field; the text says why."""
 
     name: str
     kind: _Kind
@@ -214,7 +214,7 @@ def _setting(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the process was told. Names ending in `_s` are seconds; the flag has the same name without it."""
+    """The settings of the process. Names that end in `_s` are seconds; their flags have the same name without it."""
 
     kubeconfig: str = _setting(
         "",
@@ -543,7 +543,7 @@ def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[s
             continue
         names = [flag.env, *([f"KRO_{flag.kro_env}"] if flag.kro_env else [])]
         for name in names:
-            # Set but empty means not set: a chart cannot always leave a variable out.
+            # An empty variable counts as not set, because a chart cannot always leave a variable out.
             if environ.get(name):
                 _take(flag, environ[name], f"${name}", values, problems)
                 break
@@ -551,8 +551,8 @@ def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[s
 
 
 def _misspelt(environ: Mapping[str, str]) -> list[str]:
-    """Variables that look like one of ours; only a warning, as a Service of our name makes the like in
-    every pod.
+    """Warnings about variables that look like one of kroasync's. They are not errors, because a Service with the name
+    kroasync creates such variables in every pod.
     """
     known = {flag.env for flag in _FLAGS.values()}
     strange = sorted(name for name in environ if name.startswith("KROASYNC_") and name not in known)
@@ -576,7 +576,7 @@ def _from_arguments(argv: Sequence[str], problems: list[str]) -> dict[str, Any]:
         flag = _FLAGS.get(name)
         if flag is None:
             problems.append(f"--{name}: there is no such flag{_hint(name, list(_FLAGS), '--')}")
-            # Its value must not be mistaken for an argument of its own.
+            # The value of an unknown flag must not count as another argument.
             if not equals and rest and not rest[0].startswith("-"):
                 rest.pop(0)
             continue
@@ -641,7 +641,7 @@ def _default_note(flag: _Flag) -> str:
 
 
 def _shown(flag: _Flag) -> str:
-    """The default as one would write it on the command line; empty when there is nothing to write."""
+    """The default as it is written on the command line; empty if there is none."""
     value = flag.default
     if flag.kind is _BOOL:
         return "true" if value else "false"

@@ -1,4 +1,4 @@
-"""What the offline commands read: manifests from files, folders and standard input."""
+"""The input of the offline commands: manifests from files, folders and standard input."""
 
 import sys
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _SUFFIXES: Final = (".yaml", ".yml", ".json")
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """One input: where it came from, as messages name it, and what is in it."""
+    """One input: its source, as messages name it, and its text."""
 
     source: str
     text: str
