@@ -133,7 +133,7 @@ class Process:
         self._elector: Elector | None = None
         self._leads = not settings.leader_elect
         self._seal_key = b""
-        # Two pods in their host's network have the same host name and, in their own PID namespaces, the same process id.
+        # Pods in their host's network have the same host name and, in their own PID namespaces, the same process id.
         self._identity = f"{socket.gethostname()}_{os.getpid()}_{uuid.uuid4().hex[:8]}"
 
     async def run(self) -> int:
