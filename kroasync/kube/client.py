@@ -441,9 +441,10 @@ class Client:
         resource_version: str | None = None,
         propagation: str | None = None,
     ) -> Obj | None:
-        """Delete an object: None if it is gone, otherwise the object that waits for its finalizers.
+        """Ask for a deletion; None if the object is gone, else the object as it waits for its finalizers.
 
-        Raises NotFoundError if it does not exist, and ConflictError if `uid` or `resource_version` do not match.
+        Raises NotFoundError when there is none, and ConflictError when `uid` or `resource_version` is
+        another.
         """
         options: Obj = {"apiVersion": "v1", "kind": "DeleteOptions"}
         preconditions = {name: value for name, value in (("uid", uid), ("resourceVersion", resource_version)) if value}
