@@ -1,4 +1,4 @@
-"""Run kubectl or helm against one playground, with caches and settings apart from the user's own."""
+"""Runs kubectl or helm for one playground, with separate caches and settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def run_client(
     stdin: str | None,
     timeout_s: float,
 ) -> str:
-    """Standard output of the program. Raises CommandError when it fails or does not end in time."""
+    """The standard output of the program. Raises CommandError if it fails or does not finish in time."""
     own = {
         "KUBECONFIG": str(kubeconfig),
         "KUBECACHEDIR": str(scratch / "kubectl"),

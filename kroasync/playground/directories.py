@@ -1,4 +1,4 @@
-"""The directory of a playground: where it is by default, made ours, changed by one process at a time."""
+"""The directory of a playground: its default path, its creation, and a lock for changes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OTHER_COMMAND_TIMEOUT_S = 120.0
 def default_directory(name: str) -> Path:
     """`$XDG_STATE_HOME/kroasync/playground/NAME`, or below ~/.local/state.
 
-    Raises PlaygroundError for an odd name.
+    Raises PlaygroundError for an invalid name.
     """
     if not _NAME.fullmatch(name):
         raise PlaygroundError(
@@ -31,7 +31,7 @@ def default_directory(name: str) -> Path:
 
 
 def claim(directory: Path, *, name: str) -> None:
-    """Make the directory ours; it must not hold anything, because it is removed later."""
+    """Create the directory, or take an empty one: it must be empty, because it is removed later."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     try:
         directory.mkdir(mode=0o700)
@@ -45,14 +45,14 @@ def claim(directory: Path, *, name: str) -> None:
 
 @contextmanager
 def alone_in(directory: Path) -> Iterator[None]:
-    """Let no other process start or end the playground meanwhile; locks the directory, so no file is needed.
+    """Prevent other processes from starting or stopping the playground, by a lock of the directory.
 
-    Raises PlaygroundError when another one holds it for longer than a start may take.
+    Raises PlaygroundError if another process holds the lock for longer than a start may take.
     """
     try:
         descriptor = os.open(directory, os.O_RDONLY)
     except FileNotFoundError:
-        yield  # nothing there to disagree about
+        yield  # without a directory, there is nothing to protect
         return
     try:
         if not lock(descriptor, timeout_s=_OTHER_COMMAND_TIMEOUT_S):
