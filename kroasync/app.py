@@ -1,6 +1,6 @@
-"""The process: settings in, one event loop with server, client and controller, until a signal or a bug ends it.
+"""The process: one event loop with the server, the client and the controller, until a signal or a bug ends it.
 
-Exit codes: 0 stopped on request, 1 a bug or an unusable configuration, 3 leadership lost (start again).
+Exit codes: 0 stopped on request, 1 a bug or an unusable configuration, 3 the lead is lost (restart the process).
 """
 
 import asyncio
@@ -38,10 +38,10 @@ from kroasync.settings import DEFAULT_DEFINITION_WORKERS, Settings
 log = logging.getLogger("setup")
 
 STOPPED, FAILED, DEPOSED = 0, 1, 3
-# A loop that did not turn for this long is not alive.
+# An event loop that did not turn for this long is stuck.
 _STUCK_S = 10.0
 _BEAT_S = 0.5
-# M_ARENA_MAX, M_MMAP_THRESHOLD (a given one does not grow by itself) and M_TRIM_THRESHOLD.
+# M_ARENA_MAX, M_MMAP_THRESHOLD (an explicit threshold does not grow) and M_TRIM_THRESHOLD.
 _MALLOC = ((-8, 1), (-3, 64 << 10), (-1, 128 << 10))
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -63,9 +63,9 @@ def main(settings: Settings, warnings: Sequence[str] = ()) -> int:
 
 
 def _keep_memory_together() -> None:
-    """Let glibc give back what is freed: as it comes, it spreads over arenas and keeps blocks of up to 32 MB.
+    """Make glibc return freed memory. By default it uses many arenas and keeps blocks of up to 32 MB.
 
-    See mallopt(3). Without glibc nothing is changed.
+    See mallopt(3). Without glibc, nothing changes.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -117,7 +117,7 @@ def runtime_options(settings: Settings, *, identity: str, seal_key: bytes = b"")
 
 
 def _version() -> str:
-    """The version reported in labels; `devel` when the program runs from a source checkout."""
+    """The version in labels; `devel` if the program runs from a source checkout."""
     is_checkout = (Path(__file__).parent.parent / "pyproject.toml").exists()
     return "devel" if is_checkout else __version__
 
@@ -136,11 +136,11 @@ class Process:
         self._elector: Elector | None = None
         self._leads = not settings.leader_elect
         self._seal_key = b""
-        # Two pods on the network of their host have its name and, each in its own namespace, the same process id.
+        # Pods in their host's network have the same host name and, in their own PID namespaces, the same process id.
         self._identity = f"{socket.gethostname()}_{os.getpid()}_{uuid.uuid4().hex[:8]}"
 
     async def run(self) -> int:
-        """Serve health at once, then connect and control; returns the exit code."""
+        """Serve health immediately, then connect and control; returns the exit code."""
         self._handle_signals()
         settings = self._settings
         server = Server(
@@ -180,7 +180,7 @@ class Process:
                 user_agent=f"kroasync/{__version__}",
             )
         except ConfigError as error:
-            log.error("no way to reach a cluster: %s", error)
+            log.error("cannot connect to a cluster: %s", error)
             return FAILED
         try:
             return await self._controlled(connection)
@@ -189,7 +189,7 @@ class Process:
 
     async def _controlled(self, connection: Connection) -> int:
         settings = self._settings
-        # Of its own: a renewal never waits behind the requests of passes, and is not subject to what it decides.
+        # A separate client: a renewal never waits for the requests of passes, and needs no permission to write.
         elections = Client(connection, metrics=self._metrics)
         elector = self._candidate(elections) if settings.leader_elect else None
         client = Client(
@@ -198,7 +198,7 @@ class Process:
             concurrency=settings.request_concurrency,
             may_write=elector.may_write if elector is not None else None,
         )
-        # What is loaded by now lives as long as the process: the collector need not visit it again and again.
+        # Everything loaded so far lives as long as the process, so the garbage collector need not visit it.
         gc.collect()
         gc.freeze()
         log.info("connecting", extra={"server": connection.base_url})
@@ -247,11 +247,11 @@ class Process:
                     task.cancel()
         except* LeaseLostError as failures:
             for failure in _leaves(failures):
-                log.error("leadership lost, ending", extra={"reason": str(failure)})
+                log.error("the lead is lost; exiting", extra={"reason": str(failure)})
             code = DEPOSED
         except* Exception as failures:
             for failure in _leaves(failures):
-                log.error("a long-lived task failed, ending", exc_info=failure)
+                log.error("a long-lived task failed; exiting", exc_info=failure)
             code = FAILED
         runtime.parts.watchdog.stop()
         log.info("stopped", extra={"code": code})
@@ -282,7 +282,7 @@ class Process:
         log.info("leading", extra={"lease": names.LEASE_NAME})
 
     async def _pulse(self) -> None:
-        """Note how late the event loop turns."""
+        """Measure how late the event loop wakes up."""
         while True:
             before = time.monotonic()
             await asyncio.sleep(_BEAT_S)
@@ -296,7 +296,7 @@ class Process:
                 loop.add_signal_handler(number, self.stop)
 
     def stop(self) -> None:
-        """End in good order."""
+        """Stop in an orderly way."""
         log.info("stopping")
         self._stop.set()
 
@@ -320,7 +320,7 @@ class Process:
         return "; ".join([*broken, *filter(None, (standing, rights))]) or None
 
     def _lease_check(self) -> str | None:
-        """A standby that could not take over is not ready, nor is a leader that is about to lose the lead."""
+        """A standby that could not take over is unready, and so is a leader that is about to lose the lead."""
         return self._elector.trouble if self._elector is not None else None
 
     def _kro_check(self) -> str | None:
@@ -331,7 +331,7 @@ class Process:
             return ["no election: this process acts"]
         if self._leads:
             return [f"{self._identity} leads"]
-        return [f"standby, the lead is with {self._elector.holder or 'nobody yet'}"]
+        return [f"standby; the leader is {self._elector.holder or 'not known yet'}"]
 
     def _definitions_check(self) -> str | None:
         if self._runtime is None:
@@ -347,7 +347,7 @@ class Process:
         wrong = []
         for name, watch in self._runtime.watch_states():
             if watch.error is not None:
-                continue  # what the server refuses is a matter of the definitions that need it, which say so
+                continue  # definitions that need a refused kind report it
             if not watch.synced.is_set():
                 wrong.append(f"{name} not synced")
             elif watch.last_event_age_s(now) > limit:
@@ -355,7 +355,7 @@ class Process:
         return "; ".join(wrong) or None
 
     def _watch_lines(self) -> list[str]:
-        """Every watch with the time since the server was last heard of on it, and what it answers instead."""
+        """Every watch with the time since it last received something, and its error."""
         if self._runtime is None:
             return []
         now = time.monotonic()

@@ -1,9 +1,7 @@
-"""Log lines to stderr, for people (console) or for collectors (JSON), as kro's `--zap-...` flags ask for
-them.
+"""Writes log lines to stderr, for people (console) or for collectors (JSON), as kro's `--zap-...` flags say.
 
-Fields given as `extra` become part of the line. `reconcile_key` is a context variable: set once per pass,
-it is on every line that pass writes. Credentials and the content of Secrets are masked, wherever they come
-from.
+Fields in `extra` become part of the line. `reconcile_key` is a context variable: it is set once for each pass, and is
+on every line that the pass writes. Credentials and the contents of Secrets are masked, wherever they come from.
 """
 
 import json
@@ -19,19 +17,19 @@ from typing import Any, Final, TextIO
 import orjson
 
 reconcile_key: ContextVar[str] = ContextVar("reconcile_key", default="")
-"""What the running pass is about, for example `WebApp default/shop`."""
+"""The key of the running pass, for example `WebApp default/shop`."""
 
 _MASK: Final = "[redacted]"
 _MASKED_FIELDS: Final = frozenset(
     {"authorization", "data", "password", "secret", "stringdata", "token", "client-key-data"}
 )
-# Bearer and basic credentials, and JSON web tokens on their own.
+# Bearer and basic credentials, and JSON web tokens without a scheme.
 _CREDENTIAL = re.compile(
     r"(?i:\b(bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"
 )
 _LINE_LIMIT: Final = 32 * 1024
 _STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
-# zap's names; panic is above error and has no counterpart here but CRITICAL.
+# zap's names; panic is above error, so it is CRITICAL here.
 _LEVELS: Final[Mapping[str, int]] = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
@@ -39,7 +37,7 @@ _LEVELS: Final[Mapping[str, int]] = {
     "error": logging.ERROR,
     "panic": logging.CRITICAL,
 }
-# Libraries that tell more at debug level than anyone asked kroasync for.
+# Libraries that log too much at debug level.
 _CHATTY: Final = ("asyncio", "aiohttp", "kubernetes_asyncio", "urllib3")
 
 
@@ -52,7 +50,7 @@ def setup(
     time_encoding: str = "rfc3339",
     stream: TextIO | None = None,
 ) -> None:
-    """Configure the root logger, replacing what was there; empty texts mean the default of the mode."""
+    """Configure the root logger and replace its handlers; an empty text means the default of the mode."""
     chosen = encoder or ("console" if devel else "json")
     stack_from = _LEVELS[stacktrace_level or ("warn" if devel else "error")]
     formatter = (ConsoleFormatter if chosen == "console" else JsonFormatter)(
@@ -70,12 +68,12 @@ def setup(
 
 
 def level_of(text: str) -> int:
-    """The level of a zap name or verbosity; verbosity 1 is DEBUG, each further one tells more."""
+    """The level of a zap name or verbosity. Verbosity 1 is DEBUG; each further one logs more."""
     return _LEVELS[text] if text in _LEVELS else max(1, logging.DEBUG + 1 - int(text))
 
 
 def redact(text: str) -> str:
-    """The text with everything that looks like a credential masked."""
+    """The text, with a mask for everything that looks like a credential."""
     return _CREDENTIAL.sub(lambda m: f"{m.group(1)} {_MASK}" if m.group(1) else _MASK, text)
 
 
@@ -93,7 +91,7 @@ class _Formatter(logging.Formatter):
         return fields
 
     def _stack(self, record: logging.LogRecord) -> str:
-        """The traceback of the exception logged, or, for a grave line without one, where it was written."""
+        """The traceback of the logged exception; for a severe line without one, the place that wrote the line."""
         if record.exc_info and record.exc_info[0] is not None:
             return redact("".join(traceback.format_exception(*record.exc_info))).rstrip()
         if record.levelno >= self._stack_from:
@@ -106,7 +104,7 @@ class _Formatter(logging.Formatter):
 
 
 class JsonFormatter(_Formatter):
-    """One JSON object a line: `level`, `ts`, `logger`, `msg`, the fields, `stacktrace`."""
+    """One JSON object for each line: `level`, `ts`, `logger`, `msg`, the fields, `stacktrace`."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -115,7 +113,7 @@ class JsonFormatter(_Formatter):
             "logger": record.name,
             "msg": self._message(record),
         }
-        # A field never hides what every line has.
+        # A field never hides the fields that every line has.
         line |= {name: value for name, value in self._fields(record).items() if name not in line}
         stack = self._stack(record)
         if stack:
@@ -124,14 +122,14 @@ class JsonFormatter(_Formatter):
 
 
 class ConsoleFormatter(_Formatter):
-    """Time, level, logger, message and the fields as JSON, separated by tabs; a stack on lines of its own."""
+    """Time, level, logger, message and the fields as JSON, separated by tabs; a stack follows on separate lines."""
 
     def format(self, record: logging.LogRecord) -> str:
         parts = [
             str(self._time(record.created)),
             _name_of(record.levelno).upper(),
             record.name,
-            # One event is one line: no forged lines through what an object contains.
+            # One event is one line, so that the contents of an object cannot forge lines.
             self._message(record).replace("\n", "\\n").replace("\r", "\\r"),
         ]
         fields = self._fields(record)
@@ -161,7 +159,7 @@ def _json(value: Mapping[str, Any]) -> str:
     try:
         return orjson.dumps(value, default=_text, option=orjson.OPT_NON_STR_KEYS).decode()
     except orjson.JSONEncodeError:
-        # Integers beyond 64 bits, unpaired surrogates: a line is written whatever is in it.
+        # Integers beyond 64 bits and unpaired surrogates must not prevent a line from being written.
         return json.dumps(value, default=_text)
 
 

@@ -1,8 +1,8 @@
-"""What is counted and timed, under kro's metric names where they keep their meaning, else `kroasync_...`.
+"""The metrics of the controller. They have kro's names where the meaning is the same; others start with `kroasync_`.
 
-One `Metrics` per process, with a registry of its own, passed to who counts. Every family remembers its
-bound children and takes a bounded number of label sets; what comes after is counted under the label values
-`other`. What the controller knows anyway is not counted but read when the metrics are (`Reading`).
+The process has one `Metrics` with its own registry, and passes it to everything that counts. Every family
+remembers its children and accepts a limited number of label sets; further ones are counted under `other`. What the
+controller knows anyway is not counted: a `Reading` reads it when the metrics are requested.
 """
 
 import sys
@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from kroasync.model.objects import Resource
 
 SERIES_LIMIT: Final = 2000
-# Definitions that are gone of which the deletion is still told, to be seen at least once: each takes 10 kB.
+# Deleted definitions whose deletion is still reported, so that it is scraped at least once: each takes 10 kB.
 DELETIONS_KEPT: Final = 16
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -81,7 +81,7 @@ Samples: TypeAlias = Mapping[tuple[str, ...], float]
 
 
 class Reading(Collector):
-    """A gauge, or the total of a counter kept elsewhere, read from its source whenever the metrics are."""
+    """A gauge or the total of a counter, read from its source whenever the metrics are requested."""
 
     def __init__(self, name: str, text: str, labels: Sequence[str], *, total: bool = False) -> None:
         self._name = name
@@ -91,7 +91,7 @@ class Reading(Collector):
         self._source: Callable[[], Samples] = dict
 
     def read_from(self, source: Callable[[], Samples]) -> None:
-        """`source` answers values by label values; it must not wait."""
+        """`source` returns values by label values; it must not wait."""
         self._source = source
 
     def describe(self) -> Iterable[Metric]:
@@ -110,7 +110,7 @@ class Reading(Collector):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """What a metric is called, means and is labelled with."""
+    """The name, the meaning and the labels of a metric."""
 
     name: str
     type: str
@@ -132,12 +132,12 @@ CONDITION_AGE: Final = Declared(
     name="instance_condition_current_status_seconds",
     type="gauge",
     labels=("gvr", "namespace", "name", "condition_type", "condition_status", "reason"),
-    text="Seconds since the condition last changed; only with the feature gate InstanceConditionMetrics",
+    text="Seconds since the last transition of the condition; needs the feature gate InstanceConditionMetrics",
 )
 
 
 class ConditionAges(Collector):
-    """How long each condition of each instance has been as it is, computed when read."""
+    """The age of each condition of each instance, computed when the metrics are read."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
@@ -172,16 +172,16 @@ class Metrics:
     """
 
     def __init__(self, *, now: Callable[[], float] = time.time) -> None:
-        # Twice the series for dates nobody reads; the switch is the library's and process-wide.
+        # Otherwise the library doubles the series, for dates that nobody reads. The switch is process-wide.
         prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry = prometheus.CollectorRegistry()
         prometheus.ProcessCollector(registry=registry)
         prometheus.PlatformCollector(registry=registry)
 
         self.declared: list[Declared] = []
-        # Those whose first label is a kind.
+        # The families whose first label is a kind.
         self._of_kinds: list[Counter | Histogram] = []
-        # Whose deletion is still counted by name, oldest first.
+        # The definitions whose deletion is still counted by name, oldest first.
         self._deleted: dict[str, None] = {}
 
         def declare(name: str, kind: str, labels: tuple[str, ...], text: str) -> None:
@@ -212,12 +212,14 @@ class Metrics:
             return found
 
         default = prometheus.Histogram.DEFAULT_BUCKETS
-        self.runtime_node_eval_total = counter("runtime_node_eval_total", "Nodes a pass came to")
-        self.runtime_node_eval_errors_total = counter("runtime_node_eval_errors_total", "Nodes found in state ERROR")
-        self.runtime_node_ignored_total = counter("runtime_node_ignored_total", "Nodes left out by includeWhen")
-        self.runtime_node_not_ready_total = counter("runtime_node_not_ready_total", "Nodes found not ready")
+        self.runtime_node_eval_total = counter("runtime_node_eval_total", "Nodes that passes evaluated")
+        self.runtime_node_eval_errors_total = counter(
+            "runtime_node_eval_errors_total", "Nodes that were in state ERROR"
+        )
+        self.runtime_node_ignored_total = counter("runtime_node_ignored_total", "Nodes that includeWhen left out")
+        self.runtime_node_not_ready_total = counter("runtime_node_not_ready_total", "Nodes that were not ready")
         self.runtime_collection_size = histogram(
-            "runtime_collection_size", "Objects a forEach expanded to in a pass", _COLLECTION
+            "runtime_collection_size", "Objects of one forEach in a pass", _COLLECTION
         )
 
         self.dynamic_controller_reconcile_total = counter(
@@ -225,177 +227,190 @@ class Metrics:
         )
         self.dynamic_controller_requeue_total = counter(
             "dynamic_controller_requeue_total",
-            "Passes by what follows: no_requeue, requeue_after (a set delay), rate_limited (backoff)",
+            "Passes by what follows them: no_requeue, requeue_after (a fixed delay), rate_limited (backoff)",
             "gvr",
             "type",
         )
         self.dynamic_controller_reconcile_duration_seconds = histogram(
-            "dynamic_controller_reconcile_duration_seconds", "Time of a pass", _H120, "gvr"
+            "dynamic_controller_reconcile_duration_seconds", "Duration of passes", _H120, "gvr"
         )
-        self.dynamic_controller_gvr_count = reading("dynamic_controller_gvr_count", "Instance kinds served")
-        self.dynamic_controller_queue_length = reading("dynamic_controller_queue_length", "Instances ready for a pass")
+        self.dynamic_controller_gvr_count = reading(
+            "dynamic_controller_gvr_count", "Kinds whose instances are reconciled"
+        )
+        self.dynamic_controller_queue_length = reading(
+            "dynamic_controller_queue_length", "Instances that wait for a worker"
+        )
         self.dynamic_controller_handler_errors_total = counter(
-            "dynamic_controller_handler_errors_total", "Passes that failed and are repeated with backoff", "gvr"
+            "dynamic_controller_handler_errors_total", "Passes that failed and are retried with backoff", "gvr"
         )
         self.dynamic_controller_reconcile_panics_total = counter(
-            "dynamic_controller_reconcile_panics_total", "Passes ended by a bug", "gvr"
+            "dynamic_controller_reconcile_panics_total", "Passes that a bug ended", "gvr"
         )
         self.dynamic_controller_informer_sync_duration_seconds = histogram(
-            "dynamic_controller_informer_sync_duration_seconds", "Time of a first list", _H120, "gvr"
+            "dynamic_controller_informer_sync_duration_seconds", "Duration of first lists", _H120, "gvr"
         )
         self.dynamic_controller_informer_events_total = counter(
             "dynamic_controller_informer_events_total",
-            "Events of instances: add, update, delete",
+            "Watch events of instances: add, update, delete",
             "gvr",
             "event_type",
         )
-        self.dynamic_controller_watch_count = reading("dynamic_controller_watch_count", "Watches running")
+        self.dynamic_controller_watch_count = reading("dynamic_controller_watch_count", "Open watches")
         self.dynamic_controller_instance_watch_count = reading(
-            "dynamic_controller_instance_watch_count", "Instances known, all of which wake for events", "parent_gvr"
+            "dynamic_controller_instance_watch_count", "Known instances, which watch events can trigger", "parent_gvr"
         )
         self.dynamic_controller_watch_request_count = reading(
             "dynamic_controller_watch_request_count",
-            "External references instances watch: scalar (by name), collection (by selector)",
+            "External references that instances watch: scalar (by name), collection (by selector)",
             "gvr",
             "type",
         )
         self.dynamic_controller_route_total = counter(
-            "dynamic_controller_route_total", "Events of children and external objects", "gvr"
+            "dynamic_controller_route_total", "Watch events of children and external objects", "gvr"
         )
         self.dynamic_controller_route_match_total = counter(
-            "dynamic_controller_route_match_total", "Those of them that woke an instance", "gvr"
+            "dynamic_controller_route_match_total",
+            "Watch events of children and external objects that triggered a pass over an instance",
+            "gvr",
         )
 
         self.instance_state_transitions_total = counter(
             "instance_state_transitions_total",
-            "Changes of status.state; gvr is `group/version, Kind=Kind` here",
+            "Changes of status.state; here, gvr is `group/version, Kind=Kind`",
             "gvr",
             "from_state",
             "to_state",
         )
         self.instance_reconcile_total = counter("instance_reconcile_total", "Passes over instances", "gvr")
         self.instance_reconcile_duration_seconds = histogram(
-            "instance_reconcile_duration_seconds", "Time of a pass over an instance", _H120, "gvr"
+            "instance_reconcile_duration_seconds", "Duration of passes over instances", _H120, "gvr"
         )
         self.instance_reconcile_errors_total = counter(
             "instance_reconcile_errors_total", "Passes over instances that failed", "gvr"
         )
         self.instance_graph_resolution_success_total = counter(
-            "instance_graph_resolution_success_total", "Passes that had a graph to follow", "gvr"
+            "instance_graph_resolution_success_total", "Passes whose definition had a usable graph", "gvr"
         )
         self.instance_graph_resolution_failures_total = counter(
-            "instance_graph_resolution_failures_total", "Passes without one: not_available", "gvr", "reason"
+            "instance_graph_resolution_failures_total",
+            "Passes whose definition had no usable graph: not_available",
+            "gvr",
+            "reason",
         )
         self.instance_conditions = ConditionAges(now)
         self.declared.append(CONDITION_AGE)
         registry.register(self.instance_conditions)
 
-        self.rgd_graph_build_total = counter("rgd_graph_build_total", "Definitions and old revisions compiled", "name")
+        self.rgd_graph_build_total = counter(
+            "rgd_graph_build_total", "Compilations of definitions and old revisions", "name"
+        )
         self.rgd_graph_build_errors_total = counter(
-            "rgd_graph_build_errors_total", "Definitions refused, or waiting for a kind", "name"
+            "rgd_graph_build_errors_total", "Compilations of definitions that were refused, or wait for a kind", "name"
         )
         self.rgd_graph_build_duration_seconds = histogram(
-            "rgd_graph_build_duration_seconds", "Time to load the kinds and compile", _H120, "name"
+            "rgd_graph_build_duration_seconds", "Time to load the schemas of kinds and compile", _H120, "name"
         )
         self.rgd_state_transitions_total = counter(
             "rgd_state_transitions_total", "Changes of a definition's state", "name", "from", "to"
         )
-        self.rgd_deletions_total = counter("rgd_deletions_total", "Definitions deleted", "name")
+        self.rgd_deletions_total = counter("rgd_deletions_total", "Deleted definitions", "name")
         self.rgd_deletion_duration_seconds = histogram(
             "rgd_deletion_duration_seconds", "Time to clean up after a definition", _H120, "name"
         )
         self.rgd_graph_revision_issue_total = counter(
-            "rgd_graph_revision_issue_total", "Revisions issued: no_revision, spec_changed", "reason"
+            "rgd_graph_revision_issue_total", "Issued revisions, by reason: no_revision, spec_changed", "reason"
         )
         self.rgd_graph_revision_resolution_total = counter(
             "rgd_graph_revision_resolution_total",
-            "Passes over definitions: serve, issue, wait (for a kind), failed (refused)",
+            "Passes over definitions, by result: serve, issue, wait (for a kind), failed (refused)",
             "result",
         )
         self.rgd_graph_revision_gc_deleted_total = counter(
-            "rgd_graph_revision_gc_deleted_total", "Old revisions deleted"
+            "rgd_graph_revision_gc_deleted_total", "Deleted old revisions"
         )
         self.rgd_graph_revision_gc_errors_total = counter(
             "rgd_graph_revision_gc_errors_total", "Old revisions that could not be deleted"
         )
         self.graph_revision_registry_entries = reading(
-            "graph_revision_registry_entries", "Revisions known: active, deleting", "state"
+            "graph_revision_registry_entries", "Known revisions: active, deleting", "state"
         )
 
         self.schema_resolver_cache_hits_total = counter(
-            "schema_resolver_cache_hits_total", "Schemas of kinds at hand when a definition needed them"
+            "schema_resolver_cache_hits_total", "Schemas that were in the cache when a definition needed them"
         )
         self.schema_resolver_cache_misses_total = counter(
-            "schema_resolver_cache_misses_total", "Schemas the API server was asked for"
+            "schema_resolver_cache_misses_total", "Schemas that were requested from the API server"
         )
         self.schema_resolver_errors_total = counter(
-            "schema_resolver_errors_total", "Schemas the API server does not have"
+            "schema_resolver_errors_total", "Schemas that the API server does not have"
         )
-        self.schema_resolver_cache_size = reading("schema_resolver_cache_size", "Schemas kept")
+        self.schema_resolver_cache_size = reading("schema_resolver_cache_size", "Schemas in the cache")
         self.schema_resolver_api_call_duration_seconds = histogram(
-            "schema_resolver_api_call_duration_seconds", "Time to obtain the schemas of a group-version", _API_SECONDS
+            "schema_resolver_api_call_duration_seconds", "Time to read the schemas of a group-version", _API_SECONDS
         )
 
         self.rest_client_requests_total = counter(
-            "rest_client_requests_total", "Requests by HTTP status, <error> without one", "code", "method"
+            "rest_client_requests_total", "Requests by HTTP status; <error> if there was no answer", "code", "method"
         )
         self.rest_client_request_retries_total = counter(
-            "rest_client_request_retries_total", "Requests sent again", "code", "method"
+            "rest_client_request_retries_total", "Retries of requests", "code", "method"
         )
         self.rest_client_request_duration_seconds = histogram(
-            "rest_client_request_duration_seconds", "Time of a request", _REST_SECONDS, "verb"
+            "rest_client_request_duration_seconds", "Duration of requests", _REST_SECONDS, "verb"
         )
         self.rest_client_request_size_bytes = histogram(
             "rest_client_request_size_bytes", "Size of request bodies", _REST_BYTES, "verb"
         )
         self.rest_client_response_size_bytes = histogram(
-            "rest_client_response_size_bytes", "Size of answers", _REST_BYTES, "verb"
+            "rest_client_response_size_bytes", "Size of responses", _REST_BYTES, "verb"
         )
 
-        self.workqueue_depth = reading("workqueue_depth", "Keys ready: queues definitions, instances", "name")
-        self.workqueue_adds_total = reading("workqueue_adds_total", "Keys made ready", "name", total=True)
+        self.workqueue_depth = reading(
+            "workqueue_depth", "Keys that wait for a worker; the queues are definitions and instances", "name"
+        )
+        self.workqueue_adds_total = reading("workqueue_adds_total", "Keys that were added", "name", total=True)
         self.workqueue_retries_total = reading(
-            "workqueue_retries_total", "Keys put back with backoff", "name", total=True
+            "workqueue_retries_total", "Keys that were added with backoff", "name", total=True
         )
         self.workqueue_queue_duration_seconds = histogram(
-            "workqueue_queue_duration_seconds", "Time a ready key waits for a worker", default, "name"
+            "workqueue_queue_duration_seconds", "Time that a key waits for a worker", default, "name"
         )
         self.workqueue_work_duration_seconds = histogram(
-            "workqueue_work_duration_seconds", "Time a key is in work", default, "name"
+            "workqueue_work_duration_seconds", "Time that a worker spends on a key", default, "name"
         )
         self.leader_election_master_status = gauge(
             "leader_election_master_status", "1 while this process leads", "name"
         )
 
         self.kroasync_workqueue_depth = reading(
-            "kroasync_workqueue_depth", "Instances by state in the queue: ready, in-work, delayed", "state"
+            "kroasync_workqueue_depth", "Instances by their state in the queue: ready, in-work, delayed", "state"
         )
         self.kroasync_event_loop_lag_seconds = gauge(
-            "kroasync_event_loop_lag_seconds", "How late the event loop last woke up"
+            "kroasync_event_loop_lag_seconds", "How late the event loop was at its last wake-up"
         )
         self.kroasync_watch_last_event_age_seconds = reading(
             "kroasync_watch_last_event_age_seconds",
-            "Seconds since the server was last heard of on a watch; of several watches of a kind the longest",
+            "Seconds since a watch last received something; for several watches of a kind, the maximum",
             "gvr",
         )
         self.kroasync_strangers = reading(
-            "kroasync_strangers", "Objects labelled like children that no known instance claims, by kind", "gvr"
+            "kroasync_strangers", "Objects that are labelled like children, but that no known instance claims", "gvr"
         )
-        self.kroasync_watch_relists_total = counter("kroasync_watch_relists_total", "Lists after the first", "gvr")
-        self.kroasync_watch_errors_total = counter(
-            "kroasync_watch_errors_total", "Failures of lists and watches", "gvr"
-        )
+        self.kroasync_watch_relists_total = counter("kroasync_watch_relists_total", "Lists after the first list", "gvr")
+        self.kroasync_watch_errors_total = counter("kroasync_watch_errors_total", "Failed lists and watches", "gvr")
         self.kroasync_watch_lost_total = counter(
-            "kroasync_watch_lost_total", "Events that never came, found by comparing names and versions", "gvr"
+            "kroasync_watch_lost_total",
+            "Watch events that never arrived; a comparison of names and versions found them",
+            "gvr",
         )
         self.kroasync_pass_overruns_total = counter(
             "kroasync_pass_overruns_total",
-            "Turns of passes that computed for longer than any should; the log has the keys",
+            "Times that a pass computed for too long without a pause; the log has the keys",
             "gvr",
         )
         self.kroasync_odd_objects_total = counter(
             "kroasync_odd_objects_total",
-            "Times an object was left out because it cannot be read; the log has its name",
+            "Times that an object was left out because it cannot be read; the log has its name",
             "gvr",
         )
 
@@ -407,7 +422,7 @@ class Metrics:
         self.rest_client_response_size_bytes.observe(response_bytes, method)
 
     def forget_definition(self, name: str) -> None:
-        """Drop the series of a definition that is gone, and the counts of its deletion after some others'."""
+        """Drop the series of a deleted definition. The counts of its deletion go after some more deletions."""
         self.rgd_graph_build_total.forget(name)
         self.rgd_graph_build_errors_total.forget(name)
         self.rgd_graph_build_duration_seconds.forget(name)
@@ -443,15 +458,15 @@ def markdown() -> str:
     lines = [
         "# Metrics",
         "",
-        "<!-- Made from kroasync/metrics.py by `python -m kroasync.metrics`: change it there. -->",
+        "<!-- Generated from kroasync/metrics.py by `make generate`: change it there. -->",
         "",
-        "Served in Prometheus' text format under `/metrics` (`--metrics-bind-address`), besides the usual",
-        "`process_*` and `python_info`. Names kro has too mean the same; those of kro that are not listed count",
-        "mechanisms that are not here.",
+        "The controller serves these metrics under `/metrics` (`--metrics-bind-address`) in Prometheus' text",
+        "format, together with the usual `process_*` and `python_info`. Metrics that kro has, too, mean the same.",
+        "Metrics of kro that are not listed count mechanisms that kroasync does not have.",
         "",
-        "Labels are of kinds, definitions and HTTP, never of instances; the exception is",
-        f"`{CONDITION_AGE.name}`, which is off unless asked for. A family has at most",
-        f"{SERIES_LIMIT} series; what comes after is counted under `other`.",
+        "Labels name kinds, definitions and HTTP verbs and codes, never instances. The exception is",
+        f"`{CONDITION_AGE.name}`, which is off by default. A family has at most",
+        f"{SERIES_LIMIT} series; everything else is counted under `other`.",
         "`gvr` is `group/version/plural` in `dynamic_controller_reconcile*`, `_requeue*`, `_handler_errors*`",
         "and `_panics*`, and `group/version, Resource=plural` elsewhere.",
         "",

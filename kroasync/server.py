@@ -1,8 +1,8 @@
-"""The process's own HTTP server: liveness, readiness and metrics, read by kubelet and Prometheus.
+"""The HTTP server of the process: liveness, readiness and metrics, for the kubelet and Prometheus.
 
-Read only: GET and HEAD, no bodies, small headers. A client that is slow loses its connection, and so does the one
-connected longest when there are too many: a new probe is always heard. Both addresses may be one. The answers have the
-API server's format, so its documentation of `?verbose` and `?exclude` holds.
+The server is read-only: GET and HEAD, no bodies, small headers. It closes the connection of a slow client, and the
+oldest connection if there are too many, so that it always accepts a new probe. Both addresses may be the same. The
+answers have the API server's format, so its documentation of `?verbose` and `?exclude` applies.
 """
 
 import asyncio
@@ -21,18 +21,18 @@ log = logging.getLogger("server")
 DISABLED: Final = ("0", "")
 _HEADER_LIMIT: Final = 8190
 _BODY_LIMIT: Final = 1024
-# Prometheus asks every minute and keeps its connection.
+# Prometheus sends a request every minute and keeps its connection.
 _IDLE_S: Final = 75.0
 _CONNECTIONS: Final = 100
 
 
 class AddressError(ValueError):
-    """Text that is no address to listen on."""
+    """The text is not an address to listen on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Where to listen; an empty host means every interface, port 0 any free one."""
+    """An address to listen on. An empty host means every interface; port 0 means any free port."""
 
     host: str
     port: int
@@ -40,7 +40,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A named condition of health: `probe` says what is wrong, or None; `details` are lines for `?verbose`.
+    """A named health check: `probe` returns what is wrong, or None; `details` returns lines for `?verbose`.
 
     Neither may block.
     """
@@ -51,24 +51,24 @@ class Check:
 
 
 def parse_address(text: str) -> Address | None:
-    """`:8079`, `127.0.0.1:8079`, `[::1]:8079`; `0` or nothing means disabled. Raises AddressError."""
+    """Parse `:8079`, `127.0.0.1:8079`, `[::1]:8079`; `0` or an empty text means disabled. Raises AddressError."""
     if text.strip() in DISABLED:
         return None
     host, colon, port = text.strip().rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host or not colon:
-        raise AddressError(f'"{text}" is no address: expected ":port", "host:port", "[IPv6]:port", or "0"')
+        raise AddressError(f'"{text}" is not an address: expected ":port", "host:port", "[IPv6]:port", or "0"')
     if not (port.isascii() and port.isdigit() and int(port) <= 65535):
-        raise AddressError(f'"{text}" is no address: the port must be a number from 0 to 65535')
+        raise AddressError(f'"{text}" is not an address: the port must be a number from 0 to 65535')
     return Address(host=host, port=int(port))
 
 
 class Server:
-    """Serves until closed. `ports` tells, after the start, which ports were bound: `health`, `metrics`.
+    """Serves until closed. After the start, `ports` has the ports that were bound: `health`, `metrics`.
 
-    `live` answers `/healthz` and `/livez`, `ready` answers `/readyz`; each check also under its own path. A
-    probe that raises is a failed check. Without metrics, or with a disabled address, that part is left out.
+    `live` answers `/healthz` and `/livez`, and `ready` answers `/readyz`; each check has its own path, too. A check
+    whose probe raises has failed. Without metrics, or with a disabled address, that part is left out.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Server:
         idle_s: float = _IDLE_S,
         connections: int = _CONNECTIONS,
     ) -> None:
-        """`idle_s` is the time for a request to come, whole; `connections` how many there may be to each address."""
+        """`idle_s` is the time in which a whole request must arrive; `connections` is the limit of each address."""
         self.ports: Mapping[str, int] = {}
         self._health_address = health_address
         self._metrics_address = metrics_address if metrics is not None else None
@@ -95,7 +95,7 @@ class Server:
         self._listeners: list[asyncio.Server] = []
 
     async def start(self) -> None:
-        """Listen; raises OSError naming the address when it cannot be bound, with nothing left open."""
+        """Listen; raises OSError, which names the address, if it cannot be bound. Then nothing is left open."""
         ports: dict[str, int] = {}
         try:
             for address, parts in self._sites().items():
@@ -127,7 +127,7 @@ class Server:
         await self.close()
 
     def _sites(self) -> dict[Address, tuple[str, ...]]:
-        """Address to what is served there: one listener when both parts have the same address."""
+        """The routes of each address: one listener if both parts have the same address."""
         sites: dict[Address, tuple[str, ...]] = {}
         for part, address in (("health", self._health_address), ("metrics", self._metrics_address)):
             if address is not None:
@@ -165,7 +165,7 @@ class Server:
         return port
 
     def _acceptor(self, server: web.Server) -> Callable[[], asyncio.Protocol]:
-        """Makes the protocol of a new connection, and ends the oldest if there are too many."""
+        """Creates the protocol of a new connection, and closes the oldest connection if there are too many."""
 
         def accept() -> asyncio.Protocol:
             open_ = [c.transport for c in server.connections if c.transport is not None]
@@ -186,7 +186,7 @@ def _answer(title: str, checks: Sequence[Check]) -> Callable[[web.Request], Awai
 
     async def handle(request: web.Request) -> web.Response:
         name = request.match_info.get("name")
-        # controller-runtime names its only check like the endpoint: `/healthz/healthz`.
+        # controller-runtime gives its only check the name of the endpoint: `/healthz/healthz`.
         chosen = [check for check in checks if name in (None, title, check.name)]
         if not chosen:
             raise web.HTTPNotFound(text=f'no check "{name}"\n')

@@ -1,9 +1,8 @@
-"""Every setting of the controller: the fields of `Settings` are the table parsing, help and docs are made
-from.
+"""Every setting of the controller. Parsing, help and docs all follow from the fields of `Settings`.
 
-Flags have the syntax of Go's `flag` package and kro's names, so that the arguments of a kro deployment
-work. A flag wins over `KROASYNC_<FLAG>`, and that over the `KRO_...` variable kro's chart sets. Read once,
-at the edge.
+Flags have the syntax of Go's `flag` package and the names of kro, so that the arguments of a kro deployment
+work. A flag takes precedence over `KROASYNC_<FLAG>`, which takes precedence over the `KRO_...` variable that
+kro's chart sets. The settings are read once, when the process starts.
 """
 
 import difflib
@@ -21,8 +20,8 @@ from kroasync.server import AddressError, parse_address
 DEFAULT_WORKERS: Final = 32
 DEFAULT_DEFINITION_WORKERS: Final = 4
 FEATURE_GATES: Final[Mapping[str, str]] = {
-    "CELOmitFunction": "the CEL function omit(), which leaves a field out of a template",
-    "InstanceConditionEvents": "a Kubernetes Event for every change of an instance's condition",
+    "CELOmitFunction": "the CEL function omit(), which removes a field from a template",
+    "InstanceConditionEvents": "an Event for every change of a condition of an instance",
     "InstanceConditionMetrics": "the metric instance_condition_current_status_seconds",
 }
 TIME_ENCODINGS: Final = ("rfc3339", "rfc3339nano", "iso8601", "epoch", "millis", "nano")
@@ -30,7 +29,7 @@ _META_GATES: Final = ("AllAlpha", "AllBeta")
 
 
 class SettingsError(Exception):
-    """The command line or environment is wrong; `problems` names everything that is, one line each."""
+    """The command line or the environment is invalid; `problems` has one line for each error."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
@@ -73,7 +72,7 @@ def _parse_bool(text: str) -> bool:
 
 
 def _parse_int(text: str) -> int:
-    """As Go's flag package: decimal, 0x, 0o, 0b or a leading 0 for octal, underscores allowed, 64 bits."""
+    """Parse a 64-bit integer like Go's flag package: decimal, 0x, 0o, 0b, a leading 0 for octal, underscores."""
     try:
         value = int(text, 8) if re.fullmatch(r"[+-]?0[0-7_]+", text) else int(text, 0)
     except ValueError:
@@ -95,8 +94,8 @@ def _parse_list(text: str) -> tuple[str, ...]:
 
 
 def _parse_gates(text: str) -> frozenset[str]:
-    """`A=true,B=false`; what is named wins over AllAlpha (every gate is alpha), which wins over the
-    default.
+    """`A=true,B=false`; a named gate takes precedence over AllAlpha (every gate is alpha), which takes
+    precedence over the default.
     """
     asked: dict[str, bool] = {}
     for entry in _parse_list(text):
@@ -185,7 +184,7 @@ def _positive(value: Any) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Flag:
-    """A flag; with `inert` it has no field, and that text says why."""
+    """A flag. A flag with `inert` has no field; the text says why."""
 
     name: str
     kind: _Kind
@@ -215,224 +214,235 @@ def _setting(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the process was told. Names ending in `_s` are seconds; the flag has the same name without it."""
+    """The settings of the process. Names that end in `_s` are seconds; their flags have the same name without it."""
 
     kubeconfig: str = _setting(
         "",
         _STRING,
-        "Kubeconfig; empty: `$KUBECONFIG`, the pod's service account, `~/.kube/config`, in this order.",
+        "Path of the kubeconfig. Empty: the first of `$KUBECONFIG`, the pod's service account, `~/.kube/config`.",
     )
-    context: str = _setting("", _STRING, "Context of the kubeconfig; empty: its current one.")
+    context: str = _setting("", _STRING, "Context of the kubeconfig. Empty: the current context.")
     metrics_bind_address: str = _setting(
-        ":8078", _ADDRESS, "Where `/metrics` is served; `0` disables it.", kro_env="METRICS_BIND_ADDRESS"
+        ":8078", _ADDRESS, "Address that serves `/metrics`; `0` disables it.", kro_env="METRICS_BIND_ADDRESS"
     )
     health_probe_bind_address: str = _setting(
         ":8079",
         _ADDRESS,
-        "Where `/healthz`, `/livez` and `/readyz` are served; `0` disables them.",
+        "Address that serves `/healthz`, `/livez` and `/readyz`; `0` disables them.",
         kro_env="HEALTH_PROBE_BIND_ADDRESS",
     )
 
-    leader_elect: bool = _setting(False, _BOOL, "Let one of several replicas act, by a Lease.")
+    leader_elect: bool = _setting(False, _BOOL, "Elect one leader among several replicas, by a Lease.")
     enable_controller_warmup: bool = _setting(
-        False, _BOOL, "Compile and watch before the lead is won, so that a change of leader takes no time."
+        False,
+        _BOOL,
+        "Compile definitions and fill the caches while another replica leads, so that it can be replaced quickly.",
     )
-    leader_election_namespace: str = _setting("", _STRING, "Namespace of the Lease; empty: the pod's own.")
+    leader_election_namespace: str = _setting("", _STRING, "Namespace of the Lease. Empty: the namespace of the pod.")
     leader_election_lease_duration_s: float = _setting(
         15.0,
         _SPAN,
-        "How long others wait for a leader that went silent.",
+        "How long standbys wait after the last renewal of the Lease before one takes over.",
         kro_env="LEADER_ELECTION_LEASE_DURATION",
         check=_at_least(1),
     )
     leader_election_renew_deadline_s: float = _setting(
         10.0,
         _SPAN,
-        "How long a leader acts without a successful renewal.",
+        "How long a leader continues to act after its last successful renewal.",
         kro_env="LEADER_ELECTION_RENEW_DEADLINE",
         check=_positive,
     )
     leader_election_retry_period_s: float = _setting(
         2.0,
         _SPAN,
-        "Time between two attempts to get or renew the Lease.",
+        "Time between two attempts to acquire or renew the Lease.",
         kro_env="LEADER_ELECTION_RETRY_PERIOD",
         check=_positive,
     )
 
-    workers: int = _setting(DEFAULT_WORKERS, _INT, "Passes over instances at the same time.", check=_at_least(1))
+    workers: int = _setting(
+        DEFAULT_WORKERS, _INT, "Maximum number of instances that are reconciled at the same time.", check=_at_least(1)
+    )
     request_concurrency: int = _setting(
         32,
         _INT,
-        "Requests to the API server at the same time; watches and what has had no answer for a second do not count.",
+        "Maximum number of requests in flight. Watches, and requests without an answer for a second, do not count.",
         check=_at_least(1),
     )
     resource_graph_definition_concurrent_reconciles: int = _setting(
         DEFAULT_DEFINITION_WORKERS,
         _INT,
-        "Definitions worked on at the same time, never fewer than 4: kro's charts pass 1, and one may wait for its"
-        " CRD.",
+        "Maximum number of definitions that are reconciled at the same time; at least 4, although kro's charts pass 1,"
+        " because a definition may have to wait for its CRD.",
         kro_env="RESOURCE_GROUP_CONCURRENT_RECONCILES",
         check=_at_least(1),
     )
     dynamic_controller_rate_limiter_min_delay_s: float = _setting(
         0.2,
         _SPAN,
-        "First delay after a failed pass; every further failure doubles it.",
+        "Delay after the first failure; every further failure doubles it.",
         kro_env="DYNAMIC_CONTROLLER_RATE_LIMITER_MIN_DELAY",
         check=_positive,
     )
     dynamic_controller_rate_limiter_max_delay_s: float = _setting(
         1000.0,
         _SPAN,
-        "Longest delay between two attempts of a pass that keeps failing.",
+        "Longest delay between two retries.",
         kro_env="DYNAMIC_CONTROLLER_RATE_LIMITER_MAX_DELAY",
         check=_positive,
     )
     dynamic_controller_default_resync_period_s: float = _setting(
         36000.0,
         _SECONDS,
-        "Every instance is looked at again after this time, event or not; 0 turns it off.",
+        "Reconcile every instance again after this time, even without an event; 0 turns this off.",
         kro_env="DYNAMIC_CONTROLLER_DEFAULT_RESYNC_PERIOD",
         check=_at_least(0),
     )
     instance_requeue_interval_s: float = _setting(
         3.0,
         _SPAN,
-        "Longest pause between two looks for what no watch announces, as a missing namespace; 0: the max-delay.",
+        "Longest delay between two checks for what no watch reports, such as a missing namespace; 0: the max-delay.",
         kro_env="INSTANCE_REQUEUE_INTERVAL",
         check=_at_least(0),
     )
     rgd_progress_requeue_delay_s: float = _setting(
         3.0,
         _SPAN,
-        "Longest pause between two looks at a CRD that is not established; its watch usually tells sooner.",
+        "Longest delay between two checks of a CRD that is not established; its watch usually reports it sooner.",
         kro_env="RGD_PROGRESS_REQUEUE_DELAY",
         check=_positive,
     )
     idle_watch_deadline_s: float = _setting(
         150.0,
         _SPAN,
-        "A watch without a byte for this long is opened again; servers send a bookmark a minute.",
+        "Reopen a watch that received no byte for this long; API servers send a bookmark every minute.",
         check=_at_least(1),
     )
     graceful_shutdown_timeout_s: float = _setting(
         60.0,
         _SPAN,
-        "Longest wait for the answers to writes when the process is asked to stop; passes have a second.",
+        "On SIGTERM, how long to wait for the answers to writes; passes have one second.",
         kro_env="GRACEFUL_SHUTDOWN_TIMEOUT",
         check=_at_least(0),
     )
 
     allow_crd_deletion: bool = _setting(
-        False, _BOOL, "Delete the generated CRD, and with it every instance, when its definition is deleted."
+        False, _BOOL, "When a definition is deleted, delete its CRD, and with it all instances."
     )
     rgd_max_collection_size: int = _setting(
         1000,
         _INT,
-        "Most objects a `forEach` may expand to.",
+        "Maximum number of objects of one `forEach`.",
         kro_env="RGD_MAX_COLLECTION_SIZE",
         check=_at_least(1),
     )
     rgd_max_collection_dimension_size: int = _setting(
         10,
         _INT,
-        "Most dimensions a `forEach` may have.",
+        "Maximum number of dimensions of a `forEach`.",
         kro_env="RGD_MAX_COLLECTION_DIMENSION_SIZE",
         check=_at_least(1),
     )
     max_evaluation_steps: int = _setting(
         EVALUATION_STEPS,
         _INT,
-        "Most steps of one evaluation of an expression, each about half a microsecond; nothing else runs meanwhile.",
+        "Maximum number of steps of one evaluation of an expression. A step takes about half a microsecond, and"
+        " nothing else runs meanwhile.",
         check=_at_least(1000),
     )
     max_pass_steps: int = _setting(
-        PASS_STEPS, _INT, "Most steps of all evaluations of one pass over an instance.", check=_at_least(1000)
+        PASS_STEPS,
+        _INT,
+        "Maximum number of steps of all evaluations in one pass over an instance.",
+        check=_at_least(1000),
     )
     max_object_bytes: int = _setting(
         MAX_OBJECT_BYTES,
         _INT,
-        "Most bytes of an object as JSON; what is bigger is not sent. etcd takes 1.5 MiB unless told otherwise.",
+        "Maximum size of an object as JSON, in bytes. Larger objects are not sent. etcd accepts 1.5 MiB by default.",
         check=_at_least(1000),
     )
     rgd_max_graph_revisions: int = _setting(
-        5, _INT, "Revisions kept of each definition; 0 or less keeps all.", kro_env="RGD_MAX_GRAPH_REVISIONS"
+        5,
+        _INT,
+        "Number of revisions to keep of each definition; 0 or less keeps all.",
+        kro_env="RGD_MAX_GRAPH_REVISIONS",
     )
     label_propagation_exclude: tuple[str, ...] = _setting(
         (),
         _LIST,
-        "Prefixes of labels not copied from an instance to its children, besides those that configure something.",
+        "Prefixes of labels that children do not inherit from their instance, besides labels that configure something.",
     )
     kro_namespaces: tuple[str, ...] = _setting(
         KRO_NAMESPACES,
         _LIST,
-        "Namespaces in which the Lease `controller.kro.run` is kro's: while it is renewed nothing is written.",
+        "Namespaces of kro's Lease `controller.kro.run`. While kro renews it, kroasync writes nothing.",
     )
     version_label: str = _setting(
         "",
         _LABEL,
-        "Value of the label `kro.run/kro-version` on what is managed; empty: the program's version.",
+        "Value of the label `kro.run/kro-version` on managed objects. Empty: the version of kroasync.",
     )
-    events: bool = _setting(True, _BOOL, "Write Kubernetes Events.")
+    events: bool = _setting(True, _BOOL, "Write Events.")
     feature_gates: frozenset[str] = _setting(
         frozenset(),
         _GATES,
-        "Features to turn on or off: " + "; ".join(f"`{name}`, {text}" for name, text in FEATURE_GATES.items()) + ".",
+        "Feature gates to turn on or off: "
+        + "; ".join(f"`{name}`, {text}" for name, text in FEATURE_GATES.items())
+        + ".",
     )
 
     zap_devel: bool = _setting(
         True,
         _BOOL,
-        "Logs for people: console form, debug level, stacks from warnings on. Else JSON, info, errors.",
+        "Log for people: console encoding, level debug, stack traces from warnings on. Otherwise JSON, info, errors.",
         kro_env="LOG_DEVELOPMENT",
     )
-    zap_encoder: str = _setting(
-        "", _ENCODER, "`console` or `json`; not set: what `zap-devel` says.", kro_env="LOG_ENCODER"
-    )
+    zap_encoder: str = _setting("", _ENCODER, "`console` or `json`. Empty: as `zap-devel` says.", kro_env="LOG_ENCODER")
     zap_log_level: str = _setting(
         "",
         _LEVEL,
-        "`debug`, `info`, `warn`, `error`, `panic`, or a verbosity: 1 is debug, 2 and 3 tell more.",
+        "`debug`, `info`, `warn`, `error`, `panic`, or a verbosity: 1 is debug, 2 and 3 log more.",
         kro_env="LOG_LEVEL",
     )
     zap_stacktrace_level: str = _setting(
-        "", _STACK_LEVEL, "Level from which a line carries the stack: `info`, `warn`, `error` or `panic`."
+        "", _STACK_LEVEL, "Lowest level whose lines have a stack trace: `info`, `warn`, `error` or `panic`."
     )
     zap_time_encoding: str = _setting(
-        "rfc3339", _TIME_ENCODING, "One of " + ", ".join(f"`{name}`" for name in TIME_ENCODINGS) + "."
+        "rfc3339", _TIME_ENCODING, "Format of times: one of " + ", ".join(f"`{name}`" for name in TIME_ENCODINGS) + "."
     )
 
 
 _NO_THROTTLING: Final = (
-    "the API server's priority and fairness protects it; --request-concurrency bounds the requests in flight"
+    "API priority and fairness protects the API server; --request-concurrency limits the requests in flight"
 )
-_OWN_BACKOFF: Final = "only failed passes are delayed, each by its own backoff"
+_OWN_BACKOFF: Final = "kroasync delays only failed passes, each by its own backoff"
 _WORKERS_FLAG: Final = "dynamic-controller-concurrent-reconciles"
-# kro's flags for mechanisms that are not here, and the one whose default would hold everything up.
+# Flags of kro for mechanisms that kroasync does not have, and one whose default would slow everything down.
 _OTHERS: Final = (
     _Flag(
         name=_WORKERS_FLAG,
         kind=_INT,
-        text=f"As `--workers`, when that is not given and this is more than {DEFAULT_WORKERS}."
-        " kro's charts always pass 1, which here would only slow things down.",
+        text=f"The same as `--workers`, if that is not set and this is more than {DEFAULT_WORKERS}. Smaller values are"
+        " ignored, because kro's charts always pass 1.",
         kro_env="DYNAMIC_CONTROLLER_CONCURRENT_RECONCILES",
         check=_at_least(1),
     ),
-    _Flag(name="pprof-bind-address", kind=_STRING, inert="there is no profiler of Go's kind in this program"),
+    _Flag(name="pprof-bind-address", kind=_STRING, inert="kroasync has no Go profiler"),
     _Flag(name="client-qps", kind=_NUMBER, inert=_NO_THROTTLING),
     _Flag(name="client-burst", kind=_INT, inert=_NO_THROTTLING),
     _Flag(
         name="graph-revision-concurrent-reconciles",
         kind=_INT,
-        inert="revisions are compiled with their definition, they have no queue of their own",
+        inert="kroasync compiles revisions together with their definition, without a queue of their own",
     ),
     _Flag(name="dynamic-controller-rate-limiter-rate-limit", kind=_INT, inert=_OWN_BACKOFF),
     _Flag(name="dynamic-controller-rate-limiter-burst-limit", kind=_INT, inert=_OWN_BACKOFF),
     _Flag(
         name="dynamic-controller-default-queue-max-retries",
         kind=_INT,
-        inert="work is never given up: the attempts go on, at most the max-delay apart",
+        inert="kroasync retries forever, with at most the max-delay between two retries",
     ),
 )
 
@@ -491,11 +501,11 @@ def markdown() -> str:
     lines = [
         "# Settings",
         "",
-        "<!-- Made from kroasync/settings.py by `python -m kroasync.settings`: change it there. -->",
+        "<!-- Generated from kroasync/settings.py by `make generate`: change it there. -->",
         "",
-        "Flags of `kroasync run`, in the syntax of Go's `flag` package: `-x`, `--x`, `--x=value`,",
-        "`--x value`; a boolean is `--x` or `--x=false`. A flag wins over its environment variable,",
-        "and that over the variable of kro's chart.",
+        "These are the flags of `kroasync run`, in the syntax of Go's `flag` package: `-x`, `--x`, `--x=value`,",
+        "`--x value`; a boolean is `--x` or `--x=false`. A flag takes precedence over its environment variable,",
+        "which takes precedence over the variable that kro's chart sets.",
         "",
         "| Flag | Type | Default | Meaning | Variables |",
         "|---|---|---|---|---|",
@@ -510,9 +520,9 @@ def markdown() -> str:
         "",
         "## Accepted without effect",
         "",
-        "These flags of kro are taken, with a warning, so that the arguments of a kro deployment work.",
+        "kroasync accepts these flags of kro with a warning, so that the arguments of a kro deployment work.",
         "",
-        "| Flag | Why it does nothing |",
+        "| Flag | Why it has no effect |",
         "|---|---|",
         *(f"| `--{flag.name}` | {flag.inert} |" for flag in _FLAGS.values() if flag.inert),
         "",
@@ -527,7 +537,7 @@ def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[s
             continue
         names = [flag.env, *([f"KRO_{flag.kro_env}"] if flag.kro_env else [])]
         for name in names:
-            # Set but empty means not set: a chart cannot always leave a variable out.
+            # An empty variable counts as not set, because a chart cannot always leave a variable out.
             if environ.get(name):
                 _take(flag, environ[name], f"${name}", values, problems)
                 break
@@ -535,13 +545,13 @@ def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[s
 
 
 def _misspelt(environ: Mapping[str, str]) -> list[str]:
-    """Variables that look like one of ours; only a warning, as a Service of our name makes the like in
-    every pod.
+    """Warnings about variables that look like one of kroasync's. They are not errors, because a Service with the name
+    kroasync creates such variables in every pod.
     """
     known = {flag.env for flag in _FLAGS.values()}
     strange = sorted(name for name in environ if name.startswith("KROASYNC_") and name not in known)
     close = {name: difflib.get_close_matches(name, known, 1, 0.85) for name in strange}
-    return [f"${name} is no setting (did you mean ${best[0]}?)" for name, best in close.items() if best]
+    return [f"${name} is not a setting (did you mean ${best[0]}?)" for name, best in close.items() if best]
 
 
 def _from_arguments(argv: Sequence[str], problems: list[str]) -> dict[str, Any]:
@@ -560,7 +570,7 @@ def _from_arguments(argv: Sequence[str], problems: list[str]) -> dict[str, Any]:
         flag = _FLAGS.get(name)
         if flag is None:
             problems.append(f"--{name}: there is no such flag{_hint(name, list(_FLAGS), '--')}")
-            # Its value must not be mistaken for an argument of its own.
+            # The value of an unknown flag must not count as another argument.
             if not equals and rest and not rest[0].startswith("-"):
                 rest.pop(0)
             continue
@@ -625,7 +635,7 @@ def _default_note(flag: _Flag) -> str:
 
 
 def _shown(flag: _Flag) -> str:
-    """The default as one would write it on the command line; empty when there is nothing to write."""
+    """The default as it is written on the command line; empty if there is none."""
     value = flag.default
     if flag.kind is _BOOL:
         return "true" if value else "false"

@@ -1,4 +1,4 @@
-"""A definition's graph as text, Mermaid, Graphviz DOT or SVG. The output depends on the definition alone."""
+"""Draws the graph of a definition as text, Mermaid, Graphviz DOT or SVG. The output depends only on the definition."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Box:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What sets the node apart from one that is simply created."""
+        """How the node differs from one that is always created."""
         found = []
         if self.for_each:
             found.append(f"for each {', '.join(self.for_each)}")
@@ -66,7 +66,7 @@ def draw(definition: Definition, needs: Mapping[str, tuple[str, ...]]) -> Drawin
 
 
 def as_text(drawing: Drawing) -> str:
-    """One line a node, in order of creation."""
+    """One line for each node, in order of creation."""
     lines = [drawing.title]
     widths = [max((len(text) for text in column), default=0) for column in (
         [box.id for box in drawing.boxes],
@@ -113,7 +113,7 @@ def _mermaid(text: str) -> str:
 
 
 def as_dot(drawing: Drawing) -> str:
-    """Graphviz DOT, arrows from what is needed to what needs it."""
+    """Graphviz DOT, with arrows from a node to the nodes that need it."""
     lines = [
         f"digraph {_dot(drawing.title)} {{",
         "  rankdir=TB;",
@@ -136,7 +136,9 @@ def _dot(text: str) -> str:
     return f'"{quoted}"'
 
 
-_CHAR, _LINE, _GAP_X, _GAP_Y, _MARGIN, _TITLE = 7.3, 17, 32, 56, 20, 34
+# Average widths of a character in DejaVu Sans, among the widest of the fonts that a viewer may choose.
+_CHAR, _BOLD_CHAR = 7.3, 9.0
+_LINE, _GAP_X, _GAP_Y, _MARGIN, _TITLE = 17, 32, 56, 20, 34
 _STYLE: Final = (
     "text{font:13px ui-sans-serif,system-ui,sans-serif;fill:#1f2933}.id{font-weight:600}.kind{fill:#52606d}"
     "rect{fill:#f5f7fa;stroke:#3e4c59;stroke-width:1.3}.external{fill:#fff8e6}.conditional{stroke-dasharray:5 4}"
@@ -145,11 +147,11 @@ _STYLE: Final = (
 
 
 def as_svg(drawing: Drawing) -> str:
-    """A self-contained picture: one row for each layer, what is needed above what needs it."""
+    """A self-contained picture, with one row for each layer. Nodes are above the nodes that need them."""
     rows = _rows(drawing)
     width_of = {box.id: _width(box) for box in drawing.boxes}
     full = max((sum(width_of[box.id] + _GAP_X for box in row) - _GAP_X for row in rows), default=0.0)
-    full = max(full, len(drawing.title) * _CHAR)
+    full = max(full, len(drawing.title) * _BOLD_CHAR)
     places: dict[str, tuple[float, float, float, float]] = {}
     top = float(_MARGIN + _TITLE)
     for row in rows:
@@ -190,7 +192,8 @@ def _texts(box: Box) -> tuple[str, ...]:
 
 
 def _width(box: Box) -> float:
-    return max(len(text) for text in _texts(box)) * _CHAR + 24
+    first, *others = map(len, _texts(box))
+    return max(first * _BOLD_CHAR, max(others) * _CHAR) + 24
 
 
 def _height(box: Box) -> float:

@@ -1,4 +1,4 @@
-"""`kroasync eval`: the value of one expression, its type, and what it read; without a cluster."""
+"""`kroasync eval`: evaluate one expression and print its value, its type and the fields it reads."""
 
 import base64
 import json
@@ -22,11 +22,13 @@ class Format(StrEnum):
 
 
 def eval_command(
-    expression: Annotated[str, typer.Argument(metavar="EXPRESSION", help="A CEL expression, or ${...} around one.")],
+    expression: Annotated[
+        str, typer.Argument(metavar="EXPRESSION", help="A CEL expression, with or without ${...} around it.")
+    ],
     data: Annotated[
         str | None,
         typer.Option(
-            "--data", metavar="FILE", help='YAML or JSON whose keys are the variables, "-" for standard input.'
+            "--data", metavar="FILE", help='YAML or JSON file whose keys are the variables; "-" reads standard input.'
         ),
     ] = None,
     schema: Annotated[
@@ -34,14 +36,15 @@ def eval_command(
         typer.Option(
             "--schema",
             metavar="VAR=GROUP/VERSION/KIND",
-            help="Check a variable against a built-in kind, such as deployment=apps/v1/Deployment.",
+            help="Type-check a variable as a built-in kind, such as deployment=apps/v1/Deployment.",
         ),
     ] = None,
-    output: Annotated[Format, typer.Option("-o", "--output", help="How to print.")] = Format.TEXT,
+    output: Annotated[Format, typer.Option("-o", "--output", help="Format of the output.")] = Format.TEXT,
 ) -> None:
-    """Evaluate an expression as definitions do, and show its value, its type and the fields it read.
+    """Evaluate a CEL expression as in a definition.
 
-    A variable that is a list may be checked against a kind too: each element is one object of it.
+    The command prints the value, its type and the fields that the expression reads. A variable that is a list can
+    have a --schema, too: then each element is an object of that kind.
     """
     from kroasync.cel import CelError
     from kroasync.engine.allowance import EVALUATION_STEPS
@@ -65,7 +68,7 @@ def _inner(expression: str) -> str:
 
 
 def _load(source: str) -> dict[str, Any]:
-    """The variables of a file; ends the program with status 2 if it has problems or is not one document."""
+    """The variables of a file. If it has problems or several documents, the program exits with status 2."""
     from kroasync.model.manifests import load
 
     (text,) = read_texts([source])

@@ -1,6 +1,4 @@
-"""`kroasync generate`: what follows from a definition: its CRD, a sample instance, a JSON Schema for
-editors.
-"""
+"""`kroasync generate`: print the CRD of a definition, a sample instance, or a JSON Schema for editors."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +9,12 @@ import typer
 if TYPE_CHECKING:
     from kroasync.model.definition import Definition
 
-app = typer.Typer(no_args_is_help=True, help="Generate a CRD, a sample instance or a JSON Schema from a definition.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Generate a CRD, a sample instance or a JSON Schema.",
+)
 
 
 class Format(StrEnum):
@@ -26,20 +29,20 @@ class _Chosen(NamedTuple):
     has_errors: bool
 
 
-File = Annotated[str, typer.Argument(metavar="FILE", help='A manifest with the definition, "-" for standard input.')]
-Output = Annotated[Format, typer.Option("-o", "--output", "--format", help="How to print.")]
-Name = Annotated[str | None, typer.Option("--name", help="Which definition, if there are several.")]
+File = Annotated[str, typer.Argument(metavar="FILE", help='A manifest with the definition; "-" reads standard input.')]
+Output = Annotated[Format, typer.Option("-o", "--output", "--format", help="Format of the output.")]
+Name = Annotated[str | None, typer.Option("--name", help="Name of the definition, if the input has several.")]
 Crds = Annotated[
     list[Path] | None,
-    typer.Option("--crds", metavar="DIR", help="Know the kinds of the CRDs below this folder."),
+    typer.Option("--crds", metavar="DIR", help="Also accept the kinds of the CRDs in this folder."),
 ]
 
 
 @app.command("crd")
 def crd_command(file: File, output: Output = Format.YAML, name: Name = None, crds: Crds = None) -> None:
-    """Print the CustomResourceDefinition that the definition generates."""
+    """Print the CustomResourceDefinition of a definition."""
     found = _choose(file, name, crds)
-    # The status of the CRD has its types from the whole graph, so that has to be right.
+    # The types of the CRD's status come from the whole graph, so the whole graph must be valid.
     if found.has_errors:
         raise typer.Exit(1)
     _print(found.crd, output)
@@ -47,7 +50,7 @@ def crd_command(file: File, output: Output = Format.YAML, name: Name = None, crd
 
 @app.command("instance")
 def instance_command(file: File, output: Output = Format.YAML, name: Name = None, crds: Crds = None) -> None:
-    """Print a sample instance of the definition's kind."""
+    """Print a sample instance of a definition."""
     from kroasync.cli.samples import sample_instance
 
     found = _choose(file, name, crds)
@@ -58,15 +61,16 @@ def instance_command(file: File, output: Output = Format.YAML, name: Name = None
 def schema_command(
     file: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[FILE]", help="A manifest with the definition; without it, for definitions themselves."
-        ),
+        typer.Argument(metavar="[FILE]", help="A manifest with the definition; none: print the schema of definitions."),
     ] = None,
     output: Output = Format.JSON,
     name: Name = None,
     crds: Crds = None,
 ) -> None:
-    """Print a JSON Schema with which an editor completes and checks instances of a definition, or definitions."""
+    """Print a JSON Schema of instances or of definitions.
+
+    Editors use the schema to complete and to check manifests.
+    """
     from kroasync.cli.jsonschema import instance_schema
 
     if file is None:
@@ -96,7 +100,7 @@ def _definition_schema() -> dict[str, Any]:
 
 
 def _choose(file: str, name: str | None, crds: list[Path] | None) -> "_Chosen":
-    """The definition as far as its spec has a schema; without one the program ends with status 1.
+    """The chosen definition. Without a schema of its spec, the program exits with status 1.
 
     Problems go to standard error.
     """

@@ -1,4 +1,4 @@
-"""`kroasync graph`: the resources of a definition and what each of them needs, drawn."""
+"""`kroasync graph`: draw the resources of a definition and their dependencies."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -15,17 +15,20 @@ class Format(StrEnum):
 
 
 def graph_command(
-    definition: Annotated[str, typer.Argument(metavar="DEFINITION", help='A manifest, "-" for standard input.')],
-    output: Annotated[Format, typer.Option("-o", "--output", help="How to draw.")] = Format.TEXT,
-    name: Annotated[str | None, typer.Option("--name", help="Which definition, if there are several.")] = None,
+    definition: Annotated[str, typer.Argument(metavar="DEFINITION", help='A manifest; "-" reads standard input.')],
+    output: Annotated[Format, typer.Option("-o", "--output", help="Format of the drawing.")] = Format.TEXT,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the definition, if the input has several.")
+    ] = None,
     crds: Annotated[
         list[Path] | None,
-        typer.Option("--crds", metavar="DIR", help="Know the kinds of the CRDs below this folder."),
+        typer.Option("--crds", metavar="DIR", help="Also accept the kinds of the CRDs in this folder."),
     ] = None,
 ) -> None:
-    """Draw the graph of a definition: what is created, in which order, and why in that order.
+    """Draw the dependency graph of a definition.
 
-    Problems go to standard error; the graph is drawn all the same unless it has a cycle.
+    The graph shows which resources are created, in which order, and which of them read others. Problems go to
+    standard error; they do not prevent the drawing, unless the graph has a cycle.
     """
     from kroasync.cli import drawing
     from kroasync.cli.inputs import one_definition, read_texts

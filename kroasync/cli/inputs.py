@@ -1,4 +1,4 @@
-"""What the offline commands read: manifests from files, folders and standard input."""
+"""The input of the offline commands: manifests from files, folders and standard input."""
 
 import sys
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _SUFFIXES: Final = (".yaml", ".yml", ".json")
 def read_texts(files: Sequence[str], folders: Sequence[Path] = ()) -> list[Text]:
     """The named files, "-" for standard input, and every manifest below the folders.
 
-    Ends the program with status 2 if one of them can't be read.
+    The program exits with status 2 if one of them cannot be read.
     """
     texts: list[Text] = []
     try:
@@ -54,6 +54,6 @@ def one_definition(found: "Analysis", name: str | None) -> "CheckedDefinition":
 
 
 def usage_error(message: str) -> typer.Exit:
-    """Says what is wrong with the call, and gives what to raise: exit status 2."""
+    """Print what is wrong with the call; the result is to be raised and exits with status 2."""
     typer.echo(f"error: {message}", err=True)
     return typer.Exit(2)

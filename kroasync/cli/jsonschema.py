@@ -1,4 +1,4 @@
-"""OpenAPI v3 schemas as JSON Schema (draft 7), the form editors understand."""
+"""OpenAPI v3 schemas as JSON Schema (draft 7), the form that editors support."""
 
 from typing import Any, Final
 
@@ -26,9 +26,7 @@ _KEPT: Final = (
 
 
 def instance_schema(definition: Definition, spec_schema: Obj) -> Obj:
-    """The schema of instances of a definition; the status is the controller's, so anything may stand
-    there.
-    """
+    """The schema of instances of a definition. The status may have any fields, because the controller writes it."""
     spec = convert(spec_schema)
     return document(
         title=f"{definition.kind} ({definition.group}/{definition.api_version})",

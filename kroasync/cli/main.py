@@ -1,4 +1,7 @@
-"""The command line: one table of commands, each imported when it is used, so that none pays for the others."""
+"""The command line: a table of commands. Each is imported only when it is used, so that others cost nothing.
+
+Every group is plain text and leaves completion to the root: `--help` has one look.
+"""
 
 import sys
 from importlib import import_module
@@ -9,7 +12,7 @@ from typer.core import TyperGroup
 
 from kroasync import __version__
 
-# Command -> module and attribute: a function with typer annotations, or a Typer with commands of its own.
+# Command -> module and attribute: a function with typer annotations, or a Typer with its own commands.
 COMMANDS: Final = {
     "run": ("kroasync.cli.run", "run_command"),
     "validate": ("kroasync.cli.validate", "validate_command"),
@@ -23,7 +26,7 @@ COMMANDS: Final = {
 
 
 class _Commands(TyperGroup):
-    """The table as a click group."""
+    """The table of commands as a click group."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
@@ -45,7 +48,7 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     name="kroasync",
     cls=_Commands,
-    help="Turns short definitions with CEL into new Kubernetes APIs, and their instances into resources.",
+    help="Turn short definitions with CEL into Kubernetes APIs, and their instances into resources.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -71,7 +74,7 @@ def main() -> None:
     """Entry point of `kroasync` and of `kubectl kroasync`."""
     arguments = sys.argv[1:]
     if arguments[:1] == ["run"]:
-        # Flags in Go's syntax, as kro's start commands have them, are not for click.
+        # click cannot parse flags in Go's syntax, which kro's start commands use.
         from kroasync.cli.run import run
 
         raise SystemExit(run(arguments[1:]))

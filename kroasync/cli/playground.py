@@ -1,6 +1,6 @@
-"""`kroasync playground`: a real local control plane to try definitions on, without a container engine.
+"""`kroasync playground`: run a real control plane on this machine, without a container engine.
 
-Standard output has the result only (a path, a table); progress and remarks go to standard error.
+Only the result (a path, a table) goes to standard output; progress and remarks go to standard error.
 """
 
 from __future__ import annotations
@@ -33,13 +33,16 @@ from kroasync.playground.recipes import RECIPE_OF, RECIPES
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="A real local control plane (API server, controllers, scheduler, simulated node) to try things on.",
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Run a real control plane on this machine, for tests.\n\n"
+    "A playground has an API server, etcd, the controllers, the scheduler and a simulated node.",
 )
 
-Name = Annotated[str, typer.Option("--name", help="Which playground; several can be up side by side.")]
+Name = Annotated[str, typer.Option("--name", help="Name of the playground; several can run at the same time.")]
 Directory = Annotated[
     Path | None,
-    typer.Option("--dir", help="Keep its files here instead; absent or empty at first, removed by `down`."),
+    typer.Option("--dir", help="Folder for its files: absent or empty at first; `down` removes it."),
 ]
 
 
@@ -47,11 +50,12 @@ Directory = Annotated[
 def up(
     name: Name = "default",
     directory: Directory = None,
-    audit: Annotated[bool, typer.Option("--audit", help="Log each request of a client to audit.log.")] = False,
+    audit: Annotated[bool, typer.Option("--audit", help="Log every request of a client to audit.log.")] = False,
 ) -> None:
-    """Start it, or what has crashed of it, and print the path of its kubeconfig.
+    """Start a playground and print the path of its kubeconfig.
 
-    The first time, the programs are built with Go, which takes minutes; see `build`.
+    If the playground is up, the command restarts components that crashed. The first start builds the programs with
+    Go, which takes minutes; see `build`.
     """
     with _errors():
         started = time.monotonic()
@@ -59,7 +63,7 @@ def up(
             playground = Playground.load(name, directory=directory)
             playground.repair()
             if audit and not playground.is_audited:
-                _remark("it was started without --audit and stays so; take it down first")
+                _remark("the playground was started without --audit: to change that, take it down first")
         except NotUpError:
             binaries = _build(CONTROL_PLANE)
             started = time.monotonic()
@@ -71,14 +75,17 @@ def up(
 
 @app.command()
 def down(name: Name = "default", directory: Directory = None) -> None:
-    """End it and remove all of its data; nothing is left behind."""
+    """Stop a playground and remove all of its data."""
     with _errors():
         Playground.load(name, directory=directory).down()
 
 
 @app.command()
 def status(name: Name = "default", directory: Directory = None) -> None:
-    """Show its components; with the end of the log of each that crashed, and exit status 1 then."""
+    """Show the components of a playground.
+
+    If a component crashed, the command prints the end of its log and exits with status 1.
+    """
     with _errors():
         playground = Playground.load(name, directory=directory)
         components = playground.status()
@@ -97,7 +104,7 @@ def status(name: Name = "default", directory: Directory = None) -> None:
 
 @app.command()
 def kubeconfig(name: Name = "default", directory: Directory = None) -> None:
-    """Print the path of its kubeconfig."""
+    """Print the path of the kubeconfig of a playground."""
     with _errors():
         typer.echo(Playground.load(name, directory=directory).kubeconfig)
 
@@ -106,10 +113,13 @@ def kubeconfig(name: Name = "default", directory: Directory = None) -> None:
 def build(
     programs: Annotated[
         list[str] | None,
-        typer.Argument(help=f"Any of {', '.join(sorted(RECIPE_OF))}; all that `up` needs if none."),
+        typer.Argument(help=f"Any of {', '.join(sorted(RECIPE_OF))}; default: all that `up` needs."),
     ] = None,
 ) -> None:
-    """Build programs with Go into the user's cache, if they are not there, and print where they are."""
+    """Build programs with Go and print their paths.
+
+    The programs are kept in the user's cache. The command builds only programs that are not there.
+    """
     names = programs or list(CONTROL_PLANE)
     with _errors():
         binaries = _build(names)
@@ -120,18 +130,21 @@ def build(
 @app.command()
 def clean(
     go_cache: Annotated[
-        bool, typer.Option("--go-cache", help="Also empty Go's own caches, which all Go projects share.")
+        bool, typer.Option("--go-cache", help="Also empty Go's own caches, which all Go projects of the user share.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before emptying Go's own caches.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Empty Go's own caches without asking.")] = False,
 ) -> None:
-    """Remove the programs that were built. Playgrounds that are up go on."""
+    """Remove the programs that `up` and `build` built.
+
+    Playgrounds that are up continue to run.
+    """
     with _errors():
         folder = cache_folder()
         typer.echo(f"removed {decimal(remove_cache())} of built programs from {folder}")
         if go_cache:
             _clean_go(yes)
         else:
-            _remark("Go's own caches hold up to 6 GB of the build; --go-cache empties them")
+            _remark("Go's own caches keep up to 6 GB of the build; --go-cache empties them")
 
 
 def _clean_go(yes: bool) -> None:
@@ -148,13 +161,13 @@ def _clean_go(yes: bool) -> None:
 def _build(names: list[str] | tuple[str, ...]) -> Binaries:
     missing = [name for name in names if name in RECIPE_OF and needs_build(name)]
     if missing:
-        _remark(f"building {', '.join(missing)} with Go: minutes, once; Go's caches grow by up to 6 GB")
+        _remark(f"building {', '.join(missing)} with Go, once: this takes minutes, and Go's caches grow by up to 6 GB")
     with reporting(sys.stderr) as progress:
         return Binaries.ensure(names, progress=progress)
 
 
 def _show_crash(component: ComponentStatus) -> None:
-    _remark(f"{component.name} crashed; {component.log} ends:\n{component.log_tail}")
+    _remark(f"{component.name} crashed; end of {component.log}:\n{component.log_tail}")
 
 
 def _remark(text: str) -> None:
@@ -163,7 +176,7 @@ def _remark(text: str) -> None:
 
 @contextmanager
 def _errors() -> Iterator[None]:
-    """One line for a failure that the user can do something about, and exit status 1."""
+    """Print one line for an error that the user can fix, and exit with status 1."""
     try:
         yield
     except (PlaygroundError, OSError) as error:

@@ -17,25 +17,33 @@ class Format(StrEnum):
 
 
 def render_command(
-    definition: Annotated[str, typer.Argument(metavar="DEFINITION", help='File, "-" for standard input.')],
-    instance: Annotated[str, typer.Argument(metavar="INSTANCE", help="File; may be the same.")],
+    definition: Annotated[
+        str, typer.Argument(metavar="DEFINITION", help='File with the definition; "-" reads standard input.')
+    ],
+    instance: Annotated[str, typer.Argument(metavar="INSTANCE", help="File with the instance; may be the same file.")],
     observed: Annotated[
         list[str] | None,
-        typer.Option(metavar="FILE", help="Objects that exist: external references, children with a status."),
+        typer.Option(
+            metavar="FILE", help="Objects that exist in the cluster: external references, children with a status."
+        ),
     ] = None,
     crds: Annotated[
-        list[Path] | None, typer.Option("--crds", metavar="DIR", help="Know the kinds of the CRDs below this folder.")
+        list[Path] | None,
+        typer.Option("--crds", metavar="DIR", help="Also accept the kinds of the CRDs in this folder."),
     ] = None,
-    output: Annotated[Format, typer.Option("-o", "--output", help="Form of the manifests.")] = Format.YAML,
+    output: Annotated[Format, typer.Option("-o", "--output", help="Format of the manifests.")] = Format.YAML,
     status: Annotated[
-        bool, typer.Option("--status", help="End with the instance and the status it would get.")
+        bool, typer.Option("--status", help="Also print the instance with the status it would get.")
     ] = False,
     features: Annotated[
         list[str] | None,
-        typer.Option("--feature", metavar="NAME", help="Feature gate that is on, such as CELOmitFunction."),
+        typer.Option("--feature", metavar="NAME", help="Enable a feature gate, such as CELOmitFunction."),
     ] = None,
 ) -> None:
-    """Print the manifests of an instance in the order they would be applied, without a cluster."""
+    """Print the manifests of an instance without a cluster.
+
+    The manifests are printed in the order in which the controller would apply them.
+    """
     from kroasync.cli import rendering
     from kroasync.cli.inputs import read_texts
     from kroasync.graph.analysis import analyse

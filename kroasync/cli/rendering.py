@@ -1,6 +1,6 @@
-"""What `render` shows: one pass of the controller's engine over an instance, in a world of the objects given.
+"""The output of `render`: one pass of the controller's engine over an instance, with the given objects as the cluster.
 
-Waiting is real: a child has a status only if `observed` gives it one, so nodes behind a readyWhen wait and say so.
+Nodes really wait: a child has a status only if `observed` contains it, so nodes that need a readyWhen wait and say so.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,7 +24,7 @@ from kroasync.model.objects import GVK, Obj, Resource, metadata, name_of
 from kroasync.model.problems import Problem
 from kroasync.schema.catalog import bundled
 
-# Stands for the UID the API server would give.
+# Instead of the UID that the API server would assign.
 _UID: Final = "00000000-0000-0000-0000-000000000000"
 
 
@@ -33,15 +33,15 @@ class Rendered:
     """The result of the pass."""
 
     manifests: tuple[Obj, ...]
-    # The instance with its metadata brought up to date and the status it would get.
+    # The instance with updated metadata and the status that it would get.
     instance: Obj
-    # Nodes left out, waiting and failed, each with the reason, in topological order.
+    # Nodes that are left out, wait or failed, each with the reason, in topological order.
     remarks: tuple[str, ...]
     has_errors: bool
 
 
 def observed_objects(texts: Iterable[Text]) -> tuple[list[Obj], list[Problem]]:
-    """The objects in some manifests, `kubectl get` lists unpacked, and what is wrong with them."""
+    """The objects in some manifests, including the items of `kubectl get` lists, and their problems."""
     objects: list[Obj] = []
     problems: list[Problem] = []
     for text in texts:
@@ -69,7 +69,7 @@ def _is_object(obj: Any) -> bool:
 def only_instance(found: Analysis, source: str) -> tuple[Graph, Obj]:
     """The one instance in a file as the API server would store it, and the graph of its definition.
 
-    Ends the program with status 2 if there is none, or more than one.
+    The program exits with status 2 if there is none, or more than one.
     """
     instances = [document.obj for document in found.instances if document.source == source]
     if len(instances) > 1:
@@ -94,7 +94,7 @@ def _completed(instance: Obj, graph: Graph, spec_schema: Obj) -> Obj:
 
 
 def render(graph: Graph, instance: Obj, observed: Sequence[Obj], crd_texts: Iterable[Text]) -> Rendered:
-    """One pass, with everything declared sent whether it differs from what is observed or not."""
+    """One pass that sends everything declared, even if it does not differ from the observed objects."""
     plan = Plan.of(graph)
     world = OfflineWorld(instance, observed, _kinds(graph, crd_texts).get, resend=True)
     walk = Walk(plan, instance, world)
@@ -121,7 +121,7 @@ def _kinds(graph: Graph, crd_texts: Iterable[Text]) -> dict[GVK, Resource]:
 
 
 def _status(plan: Plan, outcome: Outcome) -> Obj:
-    """The status of this pass; transition times say nothing offline and are left out."""
+    """The status of this pass, without transition times, which mean nothing offline."""
     status = dict(compose(plan, outcome, now=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")))
     status["conditions"] = [
         {k: v for k, v in condition.items() if k != "lastTransitionTime"} for condition in status["conditions"]

@@ -1,4 +1,4 @@
-"""Problems in the formats of machines: JSON, SARIF 2.1.0 (OASIS), workflow commands of GitHub Actions."""
+"""Problems in machine-readable formats: JSON, SARIF 2.1.0 (OASIS), workflow commands of GitHub Actions."""
 
 import json
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ _SARIF_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 def summary(found: Analysis) -> str:
-    """One line on what was checked and what came of it."""
+    """One line that says what was checked, and the result."""
     errors = sum(problem.severity is Severity.ERROR for problem in found.problems)
     warnings = len(found.problems) - errors
     checked = [_count(len(found.definitions), "definition")]
@@ -29,7 +29,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def as_json(problems: Iterable[Problem]) -> str:
-    """A list of objects; what is unknown of a problem is null."""
+    """A list of objects; unknown fields of a problem are null."""
     found = [
         {
             "severity": problem.severity.value,
@@ -47,7 +47,7 @@ def as_json(problems: Iterable[Problem]) -> str:
 
 
 def as_sarif(problems: Iterable[Problem]) -> str:
-    """One run of the tool; the rules are the codes that occur."""
+    """One run of the tool. The rules are the codes that occur."""
     problems = list(problems)
     codes = sorted({problem.code for problem in problems})
     run = {

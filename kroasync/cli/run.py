@@ -12,7 +12,9 @@ def run(arguments: Sequence[str]) -> int:
     from kroasync import settings
 
     if any(argument in ("-h", "-help", "--help") for argument in arguments):
-        sys.stdout.write("Usage: kroasync run [flags]\n\nRuns the controller until it is stopped.\n\nFlags:\n")
+        sys.stdout.write(
+            "Usage: kroasync run [flags]\n\nRuns the controller until it receives SIGTERM or SIGINT.\n\nFlags:\n"
+        )
         sys.stdout.write(settings.usage())
         return 0
     try:
@@ -26,5 +28,5 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def run_command() -> None:
-    """Run the controller; its flags are listed by `kroasync run --help`."""
+    """Run the controller; see its flags with `kroasync run --help`."""
     raise SystemExit(run(()))

@@ -1,6 +1,4 @@
-"""An example value of a schema: the least that the schema allows, defaults and first choices where it names
-them.
-"""
+"""A sample value of a schema: the minimum that the schema allows, with its defaults and the first value of enums."""
 
 from typing import Any, Final
 
@@ -11,7 +9,7 @@ _MAX_ITEMS: Final = 10
 
 
 def sample_instance(definition: Definition, spec_schema: Obj) -> Obj:
-    """An instance of the definition's kind, ready to be edited."""
+    """An instance of the definition's kind, for editing."""
     metadata: Obj = {"name": f"{definition.kind.lower()}-sample"}
     if definition.namespaced:
         metadata["namespace"] = "default"
@@ -25,7 +23,7 @@ def sample_instance(definition: Definition, spec_schema: Obj) -> Obj:
 
 
 def sample(schema: Obj) -> Any:
-    """A value of the schema; patterns are not followed."""
+    """A value of the schema; patterns are ignored."""
     if "default" in schema and schema["default"] != {}:
         return schema["default"]
     if schema.get("enum"):

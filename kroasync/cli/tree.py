@@ -1,6 +1,6 @@
-"""`kroasync tree INSTANCE`: the nodes of a live instance, how each stands, what it waits for and since when.
+"""`kroasync tree INSTANCE`: show the nodes of a live instance, the state of each, and what it waits for.
 
-Reads the cluster, writes nothing. Also as `kubectl kroasync tree`.
+The command reads the cluster and writes nothing. `kubectl kroasync tree` is the same command.
 """
 
 import asyncio
@@ -39,14 +39,19 @@ _COLOURS: Final = {
 
 def tree_command(
     instance: Annotated[
-        str, typer.Argument(metavar="INSTANCE", help="NAME, or KIND/NAME where several kinds have that name.")
+        str, typer.Argument(metavar="INSTANCE", help="NAME, or KIND/NAME if instances of several kinds have that name.")
     ],
     namespace: Annotated[str, typer.Option("-n", "--namespace", help="Namespace of the instance.")] = "default",
-    output: Annotated[Format, typer.Option("-o", "--output", help="How to print.")] = Format.TEXT,
-    kubeconfig: Annotated[str, typer.Option("--kubeconfig", help="Kubeconfig; otherwise as kubectl finds it.")] = "",
+    output: Annotated[Format, typer.Option("-o", "--output", help="Format of the output.")] = Format.TEXT,
+    kubeconfig: Annotated[
+        str, typer.Option("--kubeconfig", help="Path of the kubeconfig; default: the one that kubectl uses.")
+    ] = "",
     context: Annotated[str, typer.Option("--context", help="Context of the kubeconfig.")] = "",
 ) -> None:
-    """Show the nodes of a live instance: their objects, state, and what each waits for."""
+    """Show the nodes of a live instance and their states.
+
+    Each node is printed with its objects, its state, and what it waits for.
+    """
     from kroasync.controller.inspection import InspectionError
     from kroasync.kube.config import ConfigError
     from kroasync.kube.errors import ApiError

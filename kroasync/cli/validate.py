@@ -1,4 +1,4 @@
-"""`kroasync validate`: every problem of some definitions, without a cluster.
+"""`kroasync validate`: report every problem of definitions, without a cluster.
 
 Exit status 0: no errors, 1: errors, 2: the call itself is wrong. As text, problems go to standard error; the
 machine formats are the result and go to standard output.
@@ -20,25 +20,26 @@ class Format(StrEnum):
 
 def validate_command(
     files: Annotated[
-        list[str] | None, typer.Argument(metavar="FILE...", help='Manifests, "-" for standard input.')
+        list[str] | None, typer.Argument(metavar="FILE...", help='Manifests; "-" reads standard input.')
     ] = None,
     folders: Annotated[
         list[Path] | None,
-        typer.Option("-R", "--recursive", metavar="DIR", help="Also every manifest below this folder."),
+        typer.Option("-R", "--recursive", metavar="DIR", help="Also read every manifest in this folder, recursively."),
     ] = None,
     crds: Annotated[
         list[Path] | None,
-        typer.Option("--crds", metavar="DIR", help="Know the kinds of the CRDs below this folder."),
+        typer.Option("--crds", metavar="DIR", help="Also accept the kinds of the CRDs in this folder."),
     ] = None,
-    output: Annotated[Format, typer.Option("-o", "--output", help="How to print the problems.")] = Format.TEXT,
+    output: Annotated[Format, typer.Option("-o", "--output", help="Format of the problems.")] = Format.TEXT,
     features: Annotated[
         list[str] | None,
-        typer.Option("--feature", metavar="NAME", help="Feature gate that is on, such as CELOmitFunction."),
+        typer.Option("--feature", metavar="NAME", help="Enable a feature gate, such as CELOmitFunction."),
     ] = None,
 ) -> None:
-    """Check definitions, and instances of them, without a cluster.
+    """Check definitions and their instances without a cluster.
 
-    Known are the kinds of Kubernetes, of CRDs in the input or in --crds, and those the definitions generate.
+    The command knows the built-in kinds of Kubernetes, the kinds of CRDs in the input or in --crds, and the kinds
+    that the definitions generate.
     """
     from kroasync.cli import reports
     from kroasync.cli.inputs import read_texts, usage_error

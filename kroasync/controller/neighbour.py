@@ -111,7 +111,7 @@ class Neighbour:
         elif namespace not in self._foreign:
             self._foreign.add(namespace)
             log.warning(
-                "a Lease of kro's name is not in a namespace of kro's, and is not taken for kro's",
+                "ignoring a Lease with the name of kro's Lease: it is not in a namespace of kro",
                 extra={"lease": f"{namespace}/{KRO_LEASE_NAME}", "holder": holder_of(lease)},
             )
 
@@ -124,7 +124,7 @@ class Neighbour:
         self._changed.set()
         lease = self._held()
         if lease is None and not self.away.is_set():
-            log.warning("kro does not act any more: going on")
+            log.warning("kro no longer acts on this cluster: continuing")
             self.away.set()
         elif lease is not None and self.away.is_set():
             self.away.clear()

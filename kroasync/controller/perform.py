@@ -173,14 +173,14 @@ class Performer:
     def _others(self, action: Apply) -> tuple[Hashable | None, str]:
         """What a fight over a child is about, and what others do to it, for people; None if nobody did anything."""
         if action.need is Need.CREATE and self.children.went(action.key):
-            return self._lasting(action.key), "somebody keeps deleting it; it is made again with growing pauses"
+            return self._lasting(action.key), "somebody keeps deleting it; it is recreated with growing pauses"
         child, live = self.children.find(action.key), self.children.unread(action.key)
         if action.need is not Need.HEAL or child is None or live is None:
             return None, ""
         held = contenders(live, stored(action.obj), MANAGER_CHILDREN)
         shown = {name: _unique(quotable_field(path, action.secrets) for path in paths) for name, paths in held.items()}
         named = "; ".join(f'manager "{name}" keeps changing {", ".join(paths)}' for name, paths in shown.items())
-        return child.uid, f"{named or 'somebody keeps changing it'}; it is put back with growing pauses"
+        return child.uid, f"{named or 'somebody keeps changing it'}; it is restored with growing pauses"
 
     def _lasting(self, child: Key) -> Hashable:
         """A child of this instance, whatever its UID; one that is made again under its name has others."""

@@ -23,7 +23,7 @@ _SYNC_S = 30.0
 # How long the first list of children waits for those of instances.
 _INSTANCES_S = 5.0
 _RETIRED = (
-    "the definition of this kind is gone: nothing is created, changed or healed until there is one again; "
+    "the definition of this kind is gone: nothing is created, changed or repaired until it exists again; "
     "deleting the instance still removes its resources"
 )
 # The watch's types of event as kro's metric names them.

@@ -65,7 +65,7 @@ async def report(
     if answer is None or meddled is None or not fights.healed(_subject(key)):
         return answer, ""
     by = f'manager "{meddled.by}"' if meddled.by else "somebody"
-    return answer, f"status: {by} keeps changing it; it is put back with growing pauses"
+    return answer, f"status: {by} keeps changing it; it is restored with growing pauses"
 
 
 def _subject(key: Key) -> Hashable:

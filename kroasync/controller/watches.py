@@ -331,8 +331,8 @@ class Watches:
         if action.name is None:
             if sink.all() is None:
                 raise TooBigError(
-                    f"{len(sink.objs)} objects of {action.resource}: what is read of them, and of other external"
-                    f" objects, is over {_EXTERNAL_BYTES >> 20} MiB",
+                    f"{len(sink.objs)} objects of {action.resource}: the fields that are read of them and of"
+                    f" other external objects exceed {_EXTERNAL_BYTES >> 20} MiB",
                     reason="RequestEntityTooLarge",
                 )
             return

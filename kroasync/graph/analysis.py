@@ -1,7 +1,7 @@
-"""All definitions of some inputs, checked together, with every problem at its line and column.
+"""Checks all definitions of the input together, and reports every problem with its line and column.
 
-A definition's own kind, a CRD among the inputs and the bundled kinds of Kubernetes are known to the other
-definitions. Instances of the generated kinds are checked against the schema their definition gives them.
+Definitions may use the kinds of other definitions, of CRDs in the input, and the bundled kinds of Kubernetes. Instances
+of the generated kinds are checked against the schema of their definition.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,7 +34,7 @@ class CheckedDefinition:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Analysis:
-    """What the inputs hold; problems are in the order of files, lines and columns."""
+    """The contents of the input; problems are in the order of files, lines and columns."""
 
     definitions: list[CheckedDefinition] = field(default_factory=list)
     instances: list[Document] = field(default_factory=list)
@@ -52,7 +52,7 @@ class Analysis:
 def analyse(
     texts: Iterable[Text], crd_texts: Iterable[Text] = (), *, features: frozenset[str] = frozenset()
 ) -> Analysis:
-    """Checks every definition and instance; objects of other kinds are passed over."""
+    """Checks every definition and instance; objects of other kinds are ignored."""
     analysis = Analysis()
     texts = list(texts)
     lines = {one.source: one.text.splitlines() for one in texts}
@@ -111,8 +111,8 @@ def _duplicate_kinds(analysis: Analysis, parsed: Iterable[tuple[int, Definition]
 def _built_in_order(
     parsed: Iterable[tuple[int, Definition]], catalog: Catalog, features: frozenset[str]
 ) -> Iterator[tuple[int, Definition, Built, Catalog]]:
-    """Each definition after those whose kinds it uses; in a circle of definitions their kinds are open
-    objects.
+    """Build each definition after those whose kinds it uses. In a cycle of definitions, their kinds have no known
+    fields.
     """
     waiting = list(parsed)
     while waiting:
@@ -136,7 +136,7 @@ def _open_crd(definition: Definition) -> Obj:
 
 
 def _with_kind_hint(problem: Problem, definition: Definition, kinds: Catalog) -> Problem:
-    """For an unknown kind: the kind of that name in another group or version, or of a similar name."""
+    """Suggest, for an unknown kind, the kind with that name in another group or version, or a similar name."""
     if problem.code != "kind-not-found":
         return problem
     wanted = next(object_kind(spec) for spec in definition.resources if spec.path == problem.path[:3])
@@ -148,7 +148,7 @@ def _with_kind_hint(problem: Problem, definition: Definition, kinds: Catalog) ->
 
 
 def _inside(located: Problem, document: Document, problem: Problem, offset: int, lines: Sequence[str]) -> Problem:
-    """The place of a character of a string, if the file has the string as it is; else the place of the
+    """The position of a character of a string, if the file contains the string unchanged; otherwise the position of the
     string.
     """
     value, place = paths.get(document.obj, problem.path), document.positions.value(problem.path)
@@ -163,7 +163,7 @@ def _inside(located: Problem, document: Document, problem: Problem, offset: int,
         column = len(content) - len(content.lstrip(" ")) + offset - before.rfind("\n")
     else:
         column += offset + (opening in ("'", '"'))
-    # Folded and escaped strings differ from their text in the file.
+    # Folded and escaped strings differ from the text in the file.
     if line > len(lines) or lines[line - 1][column - 1 : column] != value[offset]:
         return located
     return located.at(source=located.source, line=line, column=column)

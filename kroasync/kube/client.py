@@ -1,12 +1,11 @@
 """Raw JSON requests to the API server, on plain dicts.
 
-One call costs one aiohttp request and two orjson calls: no models, no discovery. Every refusal is an
-ApiError. Repeated here are only requests the server said it did not process (429 and 503 with Retry-After),
-reads whose connection failed, and one request after a 401 when there is a newer credential. All else is the
-caller's decision.
+A call costs one aiohttp request and two orjson calls: no models, no discovery. Every refusal is an ApiError. The
+client retries only requests that the server did not process (429 and 503 with Retry-After), reads whose connection
+failed, and one request after a 401 if there is a newer credential. The caller decides about everything else.
 
-Whatever is no GET is a write. Before a write leaves, at each of its attempts, the client asks whether it still may;
-if not it raises FencedError, and nothing is sent.
+Every request that is not a GET is a write. Before each attempt of a write, the client checks that this process may
+still write. If not, it raises FencedError and sends nothing.
 """
 
 import asyncio
@@ -52,7 +51,7 @@ from kroasync.model.objects import Key, Obj, Resource, metadata, name_of, namesp
 log = logging.getLogger("kube.client")
 
 JSON: Final = "application/json"
-# Of each object of a list its metadata, where the server can; else the whole object, which will do.
+# A list with only the metadata of each object, if the server supports it; whole objects work, too.
 METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 # JSON is YAML, so an apply needs no YAML writer.
@@ -63,32 +62,32 @@ _RETRY_AFTER_LIMIT_S: Final = 30.0
 _GET_RETRY_S: Final = 0.1
 _WARNINGS_KEPT: Final = 256
 _QUERIES_KEPT: Final = 64
-# Of more objects that cannot be read the names are not told.
+# The names of further unreadable objects are not logged.
 _ODD_KEPT: Final = 256
 _PAGE_ITEMS: Final = 500
-# The items of a list's first page, and by how much the next may have more, or fewer when it was too long.
+# The number of items on the first page of a list, and the factor by which the next page may grow or must shrink.
 _FIRST_PAGE: Final = 32
 _PAGE_GROWTH: Final = 8
-# What a page should have, what is read of one, and what is read of a page that is a single object: JSON writes a
-# byte with six at most, and the store takes 1.5 MiB.
+# The desired size of a page, the limit of a page, and the limit of a page with a single object: JSON writes a byte
+# with at most six bytes, and the store accepts 1.5 MiB.
 _PAGE_BYTES: Final = 2 << 20
 _PAGE_BYTES_MOST: Final = 4 << 20
 OBJECT_BYTES_MOST: Final = 16 << 20
-# Pages that are in memory at the same time, of all lists.
+# The number of pages of all lists that are in memory at the same time.
 _PAGES_AT_ONCE: Final = 4
-# A list whose snapshot expires between two pages begins again so often.
+# How often a list is started whose snapshot expires between two pages.
 _SNAPSHOTS: Final = 3
 _DEFAULT_TIMEOUT_S: Final = 30.0
 _PLAIN: Final = re.compile(r"[A-Za-z0-9/._-]+")
 _SAFE: Final = "/:@!$&'()*+,;=-._~"
-# The request under way is about an object that must not be quoted.
+# Whether the current request contains an object that must not be quoted.
 _confidential: Final[ContextVar[bool]] = ContextVar("confidential", default=False)
 
 
 class Client:
-    """Calls over one Connection, at most `concurrency` at a time; watches do not count, nor what lasts long (`lanes`).
+    """Calls over one Connection, at most `concurrency` at a time. Watches and long requests do not count (`lanes`).
 
-    Without `may_write` writes are allowed; else it is asked at every write, and must take no time.
+    Without `may_write`, all writes are allowed. Otherwise every write calls it, so it must return immediately.
     """
 
     def __init__(
@@ -104,7 +103,7 @@ class Client:
         self.metrics = metrics
         self.standing = Standing(time.monotonic)
         self.outage = Outage()
-        # Comparisons of what watches told with what is there are made one at a time.
+        # Only one watch at a time compares its cache with the server.
         self.comparing = asyncio.Lock()
         self._may_write = may_write
         self._is_closed = False
@@ -130,7 +129,7 @@ class Client:
         content_type: str = JSON,
         timeout_s: float = _DEFAULT_TIMEOUT_S,
     ) -> Obj:
-        """The JSON object the server answers; raises ApiError. `path` may carry a query of its own."""
+        """The JSON object that the server answers; raises ApiError. `path` may contain a query."""
         content = await self.raw(method, path, query=query, body=body, content_type=content_type, timeout_s=timeout_s)
         return _object(method, path, content)
 
@@ -146,7 +145,7 @@ class Client:
         timeout_s: float = _DEFAULT_TIMEOUT_S,
         most_bytes: int | None = None,
     ) -> bytes:
-        """The body of a successful answer as it came; raises AnswerTooLongError once it is over `most_bytes`."""
+        """The unparsed body of a successful answer; raises AnswerTooLongError if it has more than `most_bytes`."""
         url = self._url(path, query)
         data = _encoded(body)
         renewed = False
@@ -223,7 +222,7 @@ class Client:
     async def _body(self, response: aiohttp.ClientResponse, most_bytes: int | None) -> bytes:
         if most_bytes is None:
             return await response.read()
-        # Taken when the answer has begun: a server that does not answer must not keep others from being listed.
+        # Acquired only when the answer has started: a server that does not answer must not block the lists of others.
         async with self._pages_at_once:
             parts: list[bytes] = []
             left = most_bytes
@@ -235,20 +234,20 @@ class Client:
             return b"".join(parts)
 
     def refuse_writes(self) -> None:
-        """No write is sent from now on; those under way go on."""
+        """Send no more writes. Writes in flight continue."""
         self._is_closed = True
 
     async def writes_answered(self) -> None:
-        """Wait until no write is under way; one that is to be repeated later is not."""
+        """Wait until no write is in flight. A write that waits for a retry is not in flight."""
         await self._unwritten.wait()
 
     @property
     def left_unanswered(self) -> bool:
-        """Whether a write that was under way at `refuse_writes` ended without an answer: it may arrive yet."""
+        """Whether a write that was in flight at `refuse_writes` ended without an answer: it may still arrive."""
         return self._left_unanswered
 
     def _permit(self, method: str) -> None:
-        """Raises FencedError if a request of this method may not be sent now."""
+        """Raises FencedError if a request with this method must not be sent now."""
         if method == "GET":
             return
         if self._is_closed:
@@ -258,7 +257,7 @@ class Client:
 
     @contextmanager
     def _sending(self, method: str) -> Iterator[None]:
-        """Around one attempt of a request: permits and counts writes."""
+        """Encloses one attempt of a request: checks and counts writes."""
         if method == "GET":
             yield
             return
@@ -279,7 +278,7 @@ class Client:
 
     @asynccontextmanager
     async def stream(self, path: str, query: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A GET whose answer is read as it comes (a watch), over the session of its own; raises ApiError."""
+        """A GET whose answer is read as it arrives (a watch), over the session for watches; raises ApiError."""
         url = self._url(path, query)
         headers = await self._headers()
         try:
@@ -296,7 +295,7 @@ class Client:
             self.standing.answered(None)
             yield response
         finally:
-            # An unfinished answer cannot be reused: closing ends the connection, and with it the watch.
+            # The connection of an unfinished answer cannot be reused. Closing it ends the watch.
             response.close()
 
     async def get(self, key: Key) -> Obj:
@@ -316,9 +315,9 @@ class Client:
         """Every object, with `apiVersion` and `kind` filled in, and the resourceVersion of the whole list. Once there
         are `most`, no more pages are read.
 
-        Read in pages of at most `limit` items and some megabytes, however large the objects are; of each object only
-        what `keep` answers outlives its page. When the snapshot expires between two pages the list begins again;
-        raises GoneError when that goes on.
+        The list is read in pages of at most `limit` items and some megabytes, however large the objects are. Of each
+        object, only the result of `keep` outlives its page. If the snapshot expires between two pages, the list starts
+        again; raises GoneError if that happens repeatedly.
         """
         pages = _Pages(
             resource, namespace, _selectors(label_selector, field_selector), min(limit, most or limit), "", most
@@ -333,7 +332,7 @@ class Client:
         label_selector: str = "",
         field_selector: str = "",
     ) -> tuple[dict[tuple[str, str], str], str]:
-        """The resourceVersion of every object, by namespace and name, and that of the whole list; in pages."""
+        """The resourceVersion of every object, by namespace and name, and of the whole list; read in pages."""
         pages = _Pages(resource, namespace, _selectors(label_selector, field_selector), _PAGE_ITEMS, METADATA_ONLY)
         found, version = await self._snapshot(pages, lambda obj: ((namespace_of(obj), name_of(obj)), version_of(obj)))
         return dict(found), version
@@ -359,19 +358,19 @@ class Client:
             except AnswerTooLongError:
                 if size == 1:
                     raise
-                # Large ones hide behind small ones: from now on with care.
+                # Large objects follow small ones: from now on, pages grow slowly.
                 size, growth = max(1, size // _PAGE_GROWTH), 2
                 continue
             page = _object("GET", path, content)
             items = _items(page)
             size = min(limit, size * growth, max(1, _PAGE_BYTES * max(1, len(items)) // max(1, len(content))))
-            # Let go of one after the other: what is kept of a page may be as large as the page.
+            # Release the items one by one: the kept results may be as large as the page.
             items.reverse()
             while items:
                 item = items.pop()
                 if not tidy(item):
                     continue
-                # A list's items come without their type.
+                # The items of a list have no type.
                 item.setdefault("apiVersion", api_version)
                 item.setdefault("kind", kind)
                 try:
@@ -384,7 +383,7 @@ class Client:
                 return kept, str(meta.get("resourceVersion") or "")
 
     def odd(self, resource: Resource, obj: Obj, error: Exception) -> None:
-        """Note an object that cannot be read, and so is left out; its name is logged once."""
+        """Count an object that cannot be read and is left out; its name is logged once."""
         if self.metrics:
             self.metrics.kroasync_odd_objects_total.inc(str(resource))
         what = f"{resource} {namespace_of(obj)}/{name_of(obj)}"
@@ -410,9 +409,9 @@ class Client:
         subresource: str | None = None,
         confidential: bool = False,
     ) -> Obj:
-        """Server-side apply; raises ConflictError naming the managers when `force` is False.
+        """Server-side apply; without `force` it raises ConflictError, which names the managers.
 
-        Of a confidential object the server's warnings are not logged, since they may quote it; errors may, too.
+        The server's warnings about a confidential object are not logged, because they may quote it. Errors may, too.
         """
         query = {"fieldManager": manager, "force": "true" if force else "false"}
         path = path_of(key, subresource)
@@ -423,7 +422,7 @@ class Client:
             _confidential.reset(token)
 
     async def merge_patch(self, key: Key, patch: Obj, *, manager: str, subresource: str | None = None) -> Obj:
-        """A JSON merge patch (RFC 7386); `metadata.resourceVersion` in the patch makes it conditional."""
+        """A JSON merge patch (RFC 7386). `metadata.resourceVersion` in the patch makes it conditional."""
         return await self.request(
             "PATCH",
             path_of(key, subresource),
@@ -462,7 +461,7 @@ class Client:
         return URL(text, encoded=True)
 
     def _encoded_query(self, query: Mapping[str, str]) -> str:
-        """Writes repeat a handful of queries, and encoding one costs a tenth of a request."""
+        """Writes use only a few different queries, and encoding one costs a tenth of a request."""
         pairs = tuple(query.items())
         text = self._queries.get(pairs)
         if text is None:
@@ -480,7 +479,7 @@ class Client:
         return found
 
     def _warn(self, warnings: Sequence[str]) -> None:
-        """Each text of a Warning header is logged once, until 256 others came."""
+        """Log each text of a Warning header once, until 256 others have been logged."""
         for warning in warnings:
             if warning in self._warned:
                 continue
@@ -491,8 +490,8 @@ class Client:
 
 
 class _Body(aiohttp.BytesPayload):
-    """What is sent with a request. It asks for permission when the bytes are about to leave: since the request was
-    begun a connection may have been opened, or the process held up.
+    """The body of a request. It asks for permission immediately before the bytes are sent: since the request started,
+    a connection may have been opened, or the process may have been paused.
     """
 
     def __init__(self, value: bytes, permit: Callable[[], None]) -> None:
@@ -505,8 +504,8 @@ class _Body(aiohttp.BytesPayload):
             self._permit()
         except FencedError as error:
             if self._has_left:
-                # aiohttp repeats a PUT or DELETE whose connection broke; the first one may have arrived.
-                raise ConnectionResetError("the connection broke, and the request was not repeated") from error
+                # aiohttp retries a PUT or DELETE whose connection broke. The first attempt may have arrived.
+                raise ConnectionResetError("the connection broke, and the request was not retried") from error
             raise
         self._has_left = True
         await super().write_with_length(writer, content_length)
@@ -514,7 +513,7 @@ class _Body(aiohttp.BytesPayload):
 
 @dataclass(frozen=True, slots=True)
 class _Pages:
-    """A list to be read in pages of at most `limit` items."""
+    """A list that is read in pages of at most `limit` items."""
 
     resource: Resource
     namespace: str
@@ -527,13 +526,13 @@ class _Pages:
 def path_of(key: Key, subresource: str | None = None) -> str:
     """The REST path of an object, or of the collection when the name is empty.
 
-    Raises InvalidError for a name that would lead to another path: the API refuses `.`, `..`, `/` and `%` too
-    (path segment names of apimachinery), but only if asked at the right place.
+    Raises InvalidError for a name that would change the path. The API server refuses `.`, `..`, `/` and `%`, too
+    (path segment names of apimachinery), but only if the request reaches the right path.
     """
     for part in (key.namespace, key.name):
         if part in (".", "..") or "/" in part or "%" in part:
             raise InvalidError(
-                f'{key.resource.kind}: the name "{part}" may not be ".", "..", nor contain "/" or "%"',
+                f'{key.resource.kind}: the name "{part}" must not be "." or "..", nor contain "/" or "%"',
                 status=422,
                 reason="Invalid",
             )
@@ -542,7 +541,7 @@ def path_of(key: Key, subresource: str | None = None) -> str:
 
 
 def unreachable(method: str, url: URL, error: BaseException) -> UnreachableError:
-    """What a failed exchange means; only a failure to connect is certain to have changed nothing."""
+    """The error of a failed request. Only if connecting failed, it is certain that nothing was changed."""
     connecting = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
     timeout = isinstance(error, TimeoutError)
     detail = "the deadline passed" if timeout and not str(error) else f"{error}" or type(error).__name__
@@ -554,7 +553,7 @@ def unreachable(method: str, url: URL, error: BaseException) -> UnreachableError
 
 
 def _object(method: str, path: str, content: bytes) -> Obj:
-    """The JSON object an answer is; raises ServerError if it is none, and the error it tells if it is a failure."""
+    """An answer as a JSON object; raises ServerError if it is not one, and the error of a failed `Status`."""
     try:
         answer = decoded(content)
     except orjson.JSONDecodeError as error:
@@ -568,7 +567,7 @@ def _object(method: str, path: str, content: bytes) -> Obj:
 
 
 def _items(page: Obj) -> list[Any]:
-    """The objects of a list; raises ServerError if it is none, which must not pass for an empty one."""
+    """The objects of a list; raises ServerError if it is not a list, which must not count as an empty one."""
     items = page.get("items", "missing")
     if items is not None and not isinstance(items, list):
         raise ServerError("the answer is not a list: it has no array of items", reason="NotJSON")
@@ -576,13 +575,13 @@ def _items(page: Obj) -> list[Any]:
 
 
 def _shown(content: bytes) -> str:
-    """What a proxy wrote; never the beginning of an object, which may be a Secret."""
+    """The answer of a proxy for a message; never the start of an object, which may be a Secret."""
     return f"{len(content)} bytes" if content.lstrip().startswith((b"{", b"[")) else repr(content[:200])
 
 
 def _retry_delay_s(method: str, error: ApiError) -> float | None:
     if isinstance(error, UnreachableError):
-        # A deadline is the caller's patience: it is not stretched.
+        # The caller chose the deadline, so it is not extended.
         return _GET_RETRY_S if method == "GET" and error.reason != "Timeout" else None
     if error.status in (429, 503) and error.retry_after_s is not None:
         return min(error.retry_after_s, _RETRY_AFTER_LIMIT_S)
@@ -600,5 +599,5 @@ def _encoded(body: Obj | Sequence[Any] | bytes | None) -> bytes | None:
     try:
         return orjson.dumps(body)
     except orjson.JSONEncodeError as error:
-        # Integers beyond 64 bits and unpaired surrogates have no JSON the server would take.
+        # Integers beyond 64 bits and unpaired surrogates have no JSON that the server accepts.
         raise InvalidError(f"the request is not JSON: {error}", status=400, reason="BadRequest") from error

@@ -1,9 +1,9 @@
-"""The way to the API server: address, TLS and credentials, from a kubeconfig or a pod's service account.
+"""The connection to the API server: address, TLS and credentials, from a kubeconfig or a pod's service account.
 
-kubernetes_asyncio reads kubeconfigs and runs credential plugins. It is imported only then, because it costs
-40 MB and half a second, and a pod's service account is two files. Requests and watches have an aiohttp
-session each: a watch holds its connection for minutes, and with one bounded pool the watch that fills it
-would stop every request.
+kubernetes_asyncio reads kubeconfigs and runs credential plugins. It is imported only for a kubeconfig, because it
+costs 40 MB and half a second, and a pod's service account is only two files. Requests and watches have separate
+aiohttp sessions: a watch occupies its connection for minutes, and watches that fill a common pool would block every
+request.
 """
 
 import asyncio
@@ -35,15 +35,14 @@ valid.
 
 
 class ConfigError(Exception):
-    """The configuration is missing or cannot be used; the text says which file and why."""
+    """The configuration is missing or unusable; the message names the file and the reason."""
 
 
 class Connection:
-    """An API server's address with two sessions to it; `close()` ends both.
+    """The address of an API server and two sessions to it; `close()` ends both.
 
-    `requests` and `watches` have no limit of connections: the client bounds what it sends, and there is one
-    watch per kind. `options` are the keyword arguments every request over a session needs (proxy, TLS
-    server name).
+    `requests` and `watches` have no limit of connections: the client limits its requests, and there is one watch
+    for each kind. `options` are the keyword arguments that every request needs (proxy, TLS server name).
     """
 
     def __init__(
@@ -72,15 +71,13 @@ class Connection:
         self._headers: dict[str, str] = {}
 
     async def headers(self) -> Mapping[str, str]:
-        """The authentication headers of a request sent now; costs a comparison while the credential is
-        fresh.
-        """
+        """The authentication headers of a request. While the credential is fresh, this costs one comparison."""
         if self._refresh is not None and self._clock() >= self._check_at:
             await self._check(force=False)
         return self._headers
 
     async def renew(self, stale: Mapping[str, str]) -> bool:
-        """After a 401 for `stale` headers: get a new credential; True if there is now a different one."""
+        """After a 401 for `stale` headers: get a new credential; True if it is a different one."""
         if self._refresh is None:
             return False
         if self._headers == stale:
@@ -92,7 +89,7 @@ class Connection:
             if self._refresh is None or (not force and self._clock() < self._check_at):
                 return
             first = self._check_at == -float("inf")
-            # Set before the attempt: a broken credential plugin is not started again for every request.
+            # Set before the attempt, so that a broken credential plugin is not started again for every request.
             self._check_at = self._clock() + CREDENTIAL_CHECK_S
             try:
                 value = await self._refresh(force)
@@ -100,7 +97,7 @@ class Connection:
             except Exception as error:
                 if first:
                     raise ConfigError(f"no credential for {self.base_url}: {error}") from error
-                log.warning("the credential could not be renewed, going on with the old one: %s", error)
+                log.warning("the credential could not be renewed; continuing with the old one: %s", error)
 
     async def close(self) -> None:
         await self.requests.close()
@@ -116,10 +113,11 @@ async def connect(
     environ: Mapping[str, str] = os.environ,
     service_account: Path = SERVICE_ACCOUNT_DIRECTORY,
 ) -> Connection:
-    """A connection by the first of: `kubeconfig`, `$KUBECONFIG`, the pod's service account, `~/.kube/config`.
+    """A connection from the first of: `kubeconfig`, `$KUBECONFIG`, the pod's service account, `~/.kube/config`.
 
-    `in_cluster` True takes the service account whatever else is there, False leaves it out, None follows
-    the order. A named `context` means a kubeconfig, so the service account is left out. Raises ConfigError.
+    If `in_cluster` is True, the service account is used, whatever else exists; if it is False, the service account is
+    ignored; None means this order. A `context` requires a kubeconfig, so the service account is ignored then. Raises
+    ConfigError.
     """
     explicit = kubeconfig or environ.get("KUBECONFIG") or None
     in_pod = bool(environ.get("KUBERNETES_SERVICE_HOST")) and (service_account / "token").is_file()
@@ -147,7 +145,7 @@ async def connect(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Access:
-    """What a configuration says."""
+    """The contents of a configuration."""
 
     server: str
     tls: ssl.SSLContext | None
@@ -163,16 +161,16 @@ def _check_address(server: str) -> None:
     except ValueError:
         valid = False
     if not valid:
-        raise ConfigError(f'"{server}" is no address of an API server: expected https://host:port')
+        raise ConfigError(f'"{server}" is not the address of an API server: expected https://host:port')
 
 
 def _from_service_account(directory: Path, environ: Mapping[str, str]) -> _Access:
-    """The token and CA that kubelet mounts, and the address it puts in the environment."""
+    """The token and the CA that the kubelet mounts, and the address in the environment."""
     host = environ.get("KUBERNETES_SERVICE_HOST") or ""
     port = environ.get("KUBERNETES_SERVICE_PORT") or "443"
     token = directory / "token"
     if not host:
-        raise ConfigError("KUBERNETES_SERVICE_HOST is not set: this is no pod")
+        raise ConfigError("KUBERNETES_SERVICE_HOST is not set: this is not a pod")
     if not token.is_file():
         raise ConfigError(f"{token} does not exist: the pod has no service account token")
     server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
@@ -180,9 +178,7 @@ def _from_service_account(directory: Path, environ: Mapping[str, str]) -> _Acces
 
 
 def _token_file(path: Path) -> Refresh:
-    """Kubelet replaces a projected token long before it expires: reading the file again is all that is
-    needed.
-    """
+    """The kubelet replaces a projected token long before it expires, so it suffices to read the file again."""
 
     async def refresh(_force: bool) -> str:
         token = path.read_text(encoding="utf-8").strip()  # noqa: ASYNC240  (a small file on a local disk)
@@ -199,7 +195,7 @@ async def _from_kubeconfig(paths: str, context: str | None, *, found: bool) -> _
 
     existing = [p for p in _files(paths) if os.path.isfile(p)]  # noqa: ASYNC240  (once, at start)
     if not existing:
-        absent = ", $KUBECONFIG is not set and this is no pod with a service account: use --kubeconfig"
+        absent = ", $KUBECONFIG is not set and this is not a pod with a service account: use --kubeconfig"
         hint = "" if found else absent
         raise ConfigError(f"no kubeconfig at {paths}{hint}")
     configuration = Configuration()
@@ -210,15 +206,15 @@ async def _from_kubeconfig(paths: str, context: str | None, *, found: bool) -> _
             config_dict=merger.config,
             config_base_path=None,
             active_context=context,
-            # A single-use refresh token must be written back, or the user's own kubectl is logged out.
+            # A single-use refresh token must be written back; otherwise the user's own kubectl is logged out.
             config_persister=(lambda _config: merger.save_changes()) if writable else None,
         )
         if loader._user is None:
-            # A context without a user is anonymous; over https the library would look into None.
+            # A context without a user is anonymous. Over https, the library would fail with None.
             loader._user = ConfigNode("user", {})
         await loader.load_and_set(configuration)
     except Exception as error:
-        # The library raises whatever a malformed file makes it run into.
+        # For a malformed file, the library raises arbitrary exceptions.
         detail = str(error)
         if isinstance(error, AttributeError | KeyError | TypeError | AssertionError):
             detail = f"it is malformed ({type(error).__name__}: {error})"
@@ -247,7 +243,7 @@ def _files(paths: str) -> list[str]:
 
 
 def _kubeconfig_refresh(loader: Any) -> Refresh | None:
-    """How the credential of the loaded user stays valid; None for client certificates and no credential."""
+    """How to renew the credential of the loaded user; None for client certificates and without a credential."""
     user = loader._user
     loaded = getattr(loader, "token", None)
     if user is not None and "exec" in user:
@@ -273,9 +269,9 @@ def _kubeconfig_refresh(loader: Any) -> Refresh | None:
 
 
 def _exec_refresh(loader: Any) -> Refresh:
-    """The plugin runs again when its credential is about to expire, and when the server no longer takes it.
+    """The plugin runs again when its credential is about to expire, and when the server no longer accepts it.
 
-    A plugin that gave a client certificate is not run again: the certificate is part of the TLS context.
+    A plugin that returned a client certificate does not run again: the certificate is part of the TLS context.
     """
 
     async def refresh(force: bool) -> str | None:
@@ -283,7 +279,7 @@ def _exec_refresh(loader: Any) -> Refresh:
             return None
         if force:
             loader.__dict__.pop("exec_plugin_expiry", None)
-        # Without an expiry the plugin's answer holds until the server refuses it.
+        # Without an expiry, the credential is used until the server refuses it.
         if force or hasattr(loader, "exec_plugin_expiry"):
             await loader.load_from_exec_plugin()
         return str(loader.token)
@@ -292,10 +288,10 @@ def _exec_refresh(loader: Any) -> Refresh:
 
 
 def _header_value(value: str) -> str:
-    """The value fit for a header; raises ConfigError rather than letting the request fail without a place."""
+    """A valid value for a header. Raises ConfigError, because the error of the request would not name the file."""
     value = value.strip()
     if not value.isascii() or not value.isprintable():
-        raise ConfigError("the token contains characters that no HTTP header may have")
+        raise ConfigError("the token contains characters that are not allowed in an HTTP header")
     return value
 
 
@@ -315,8 +311,8 @@ def _tls_context(
             context.load_cert_chain(certificate, keyfile=key)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"the certificates for {server} cannot be loaded: {error}") from error
-    # Python 3.13 turned this on; the CAs of many clusters lack the key identifiers it asks for, and Go's
-    # clients, by which a kubeconfig is judged, do not ask.
+    # Python 3.13 turned this on. The CAs of many clusters lack the key identifiers that it requires, and Go's
+    # clients, with which kubeconfigs are tested, do not require them.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if not verify:
         context.check_hostname = False
@@ -325,9 +321,7 @@ def _tls_context(
 
 
 def _proxy_of(base_url: str, environ: Mapping[str, str]) -> str | None:
-    """The proxy the environment names for this address, decided once; NO_PROXY knows names and networks, as
-    in Go.
-    """
+    """The proxy that the environment names for this address. NO_PROXY may contain names and networks, as in Go."""
     address = urlsplit(base_url)
     host = address.hostname or ""
     proxy = environ.get(f"{address.scheme}_proxy") or environ.get(f"{address.scheme.upper()}_PROXY")
@@ -340,7 +334,7 @@ def _proxy_of(base_url: str, environ: Mapping[str, str]) -> str | None:
 
 
 def _covers(entry: str, host: str) -> bool:
-    """Whether an entry of NO_PROXY means this host: `*`, an address, a network, a name or a suffix."""
+    """Whether an entry of NO_PROXY matches this host: `*`, an address, a network, a name or a suffix."""
     if not entry:
         return False
     try:

@@ -1,9 +1,9 @@
-"""JSON of the API server as plain data, however deeply anybody nested it, with `metadata` of the types it should have.
+"""JSON of the API server as plain data, however deeply it is nested, with values of the right types in `metadata`.
 
-The API server takes objects of ten thousand levels, orjson reads 1024. One such object in a list must not hide all the
-others: what is deeper is cut off, and is far beyond what an expression or a template may have. Nor must one whose
-`finalizers` are null, as a server of extensions or a proxy may answer: whoever reads an object finds texts where texts
-belong, or nothing.
+The API server accepts objects with ten thousand levels, but orjson reads only 1024. One such object in a list must not
+hide all others, so deeper levels are cut off; they are far beyond the limits of expressions and templates. The same is
+true of an object whose `finalizers` are null, as an aggregated API server or a proxy may answer: readers of an object
+find strings where strings belong, or nothing.
 """
 
 import re
@@ -12,9 +12,9 @@ from typing import Any, Final
 import orjson
 
 _LEVELS: Final = 1000
-# A string is one token, with whatever is in it.
+# A string is one token, whatever it contains.
 _TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
-# What `metadata` has, and for those with many of something its type.
+# The fields of `metadata` with their types; for lists and maps, the type of the items.
 _TYPES: Final[dict[str, Any]] = {
     **dict.fromkeys(("name", "generateName", "namespace", "uid", "resourceVersion", "selfLink"), str),
     **dict.fromkeys(("creationTimestamp", "deletionTimestamp"), str),
@@ -29,7 +29,7 @@ _ITEM_TYPES: Final[dict[str, Any]] = {
 
 
 def decoded(content: bytes) -> Any:
-    """The data; null stands for what is nested more deeply than a thousand levels. Raises orjson.JSONDecodeError."""
+    """The data, with null for values below a thousand levels. Raises orjson.JSONDecodeError."""
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError:
@@ -40,7 +40,7 @@ def decoded(content: bytes) -> Any:
 
 
 def _cut(content: bytes) -> bytes | None:
-    """The text without what is too deep; None if nothing is."""
+    """The text without the values that are too deep; None if there are none."""
     kept: list[bytes] = []
     depth = begin = 0
     for token in _TOKEN.finditer(content):
@@ -57,7 +57,7 @@ def _cut(content: bytes) -> bytes | None:
 
 
 def tidy(obj: Any) -> bool:
-    """Take out of the object's `metadata` what has another type than it should, null too; False if it has no name."""
+    """Remove values of the wrong type, including null, from the object's `metadata`; False if it has no name."""
     meta = obj.get("metadata") if isinstance(obj, dict) else None
     if not isinstance(meta, dict):
         return False
@@ -77,7 +77,7 @@ def _is_proper(name: str, value: Any) -> bool:
 
 
 def _mend(meta: dict[str, Any], name: str) -> None:
-    """Keep the items that are of the right type; without any, nothing."""
+    """Keep only items of the right type; without any, remove the field."""
     value, of = meta.pop(name), _ITEM_TYPES.get(name)
     if of is None or type(value) is not _TYPES[name]:
         return

@@ -1,7 +1,7 @@
-"""Which resource serves a kind: its plural name and scope, asked per group-version and remembered.
+"""Discovery: the plural name and the scope of a kind, read for each group-version and cached.
 
-Only what was found is remembered. A kind that is not there is asked for again, because it appears when
-someone creates its CRD; `invalidate` is for the opposite, a CRD that went or changed.
+Only kinds that exist are cached. A missing kind is requested again, because it appears when somebody creates its CRD.
+`invalidate` is for the opposite: a CRD that was deleted or changed.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from kroasync.model.objects import GVK, Obj, Resource
 
 
 class Discovery:
-    """A cache of the server's API resource lists; concurrent questions about one group-version ask once."""
+    """A cache of the server's API resource lists. Concurrent calls for one group-version send one request."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -21,16 +21,14 @@ class Discovery:
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def resource(self, gvk: GVK) -> Resource | None:
-        """The resource of a kind, None if the server does not serve it; raises ApiError if it cannot be
-        asked.
-        """
+        """The resource of a kind, None if the server does not serve it; raises ApiError if the request fails."""
         api_version = gvk.api_version
         before = self._known.get(api_version)
         if before is not None and gvk.kind in before:
             return before[gvk.kind]
         async with self._locks.setdefault(api_version, asyncio.Lock()):
             known = self._known.get(api_version)
-            # Another caller may have asked while this one waited.
+            # Another caller may have read it while this one waited.
             if known is None or known is before:
                 known = await self._fetch(gvk.group, gvk.version)
         if not known:
@@ -38,7 +36,7 @@ class Discovery:
         return known.get(gvk.kind)
 
     async def resource_of_group_kind(self, group: str, kind: str) -> Resource | None:
-        """The resource of a kind in the version the server prefers among those that serve it."""
+        """The resource of a kind, in the version that the server prefers among those that serve it."""
         for version in await self.versions(group):
             found = await self.resource(GVK(group, version, kind))
             if found is not None:
@@ -46,12 +44,12 @@ class Discovery:
         return None
 
     async def groups(self) -> frozenset[str]:
-        """The names of all groups but the core group."""
+        """The names of all groups except the core group."""
         answer = await self._client.request("GET", "/apis")
         return frozenset(str(group.get("name") or "") for group in answer.get("groups") or ())
 
     async def kinds_of_group(self, group: str) -> dict[str, Resource]:
-        """Every kind of a group in the version the server prefers among those that serve it."""
+        """Every kind of a group, in the version that the server prefers among those that serve it."""
         found: dict[str, Resource] = {}
         for version in await self.versions(group):
             for kind, resource in (await self._fetch(group, version)).items():
@@ -90,7 +88,7 @@ class Discovery:
 
 
 def _resources(answer: Obj, group: str, version: str) -> dict[str, Resource]:
-    """Kind to resource; subresources (`deployments/scale`) repeat kinds of others and are left out."""
+    """Kind to resource; subresources (`deployments/scale`) are left out, because they repeat the kinds of others."""
     found: dict[str, Resource] = {}
     for entry in answer.get("resources") or ():
         name, kind = str(entry.get("name") or ""), str(entry.get("kind") or "")

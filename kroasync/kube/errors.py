@@ -1,14 +1,14 @@
-"""What the API server, or the way to it, can answer instead of a result.
+"""The errors of requests to the API server, as types.
 
     ApiError
       UnauthorizedError  401            ForbiddenError    403           NotFoundError   404
       AlreadyExistsError 409, reason AlreadyExists      ConflictError   409, any other reason
       GoneError          410, or reason Expired         InvalidError    400, 422
       TooBigError        413, or a 5xx about the limit of the store; an InvalidError
-      ThrottledError     429            ServerError       5xx, or an answer that is no JSON
-      UnreachableError   no answer at all           FencedError       not even asked
-      StaleListError     a list older than what was told before
-      AnswerTooLongError more than what is read of an answer
+      ThrottledError     429            ServerError       5xx, or an answer that is not JSON
+      UnreachableError   no answer at all           FencedError       not even sent
+      StaleListError     a list older than an earlier answer
+      AnswerTooLongError an answer above the limit
 
 Callers branch on the type, `status` and `reason`, never on the text.
 """
@@ -20,7 +20,7 @@ from typing import Any, Final
 import orjson
 
 MESSAGE_LIMIT: Final = 1024
-# What the API server's authorizer says; it knows the request's place only, never its body.
+# A message of the API server's authorizer, which knows the path of the request but never its body.
 _BY_ACCESS_CONTROL = re.compile(r'[a-z0-9.]+(?: "[^"]*")? is forbidden: User "[^"]*" cannot ')
 # metav1.StatusReason
 _REASONS: Final = frozenset(
@@ -37,7 +37,7 @@ class ApiError(Exception):
     """A refused or failed call. `status` is the HTTP status, 0 when there was no answer.
 
     `reason` is the machine-readable reason of the API (`metav1.StatusReason`), `details` its
-    `status.details`; `retry_after_s` is how long the server asked to wait, if it did.
+    `status.details`; `retry_after_s` is the delay that the server asked for, if it did.
     """
 
     def __init__(
@@ -61,30 +61,30 @@ class ApiError(Exception):
 
     @property
     def causes(self) -> list[Mapping[str, Any]]:
-        """`details.causes`, each with `reason`, `message` and `field` where the server gave them."""
+        """`details.causes`, each with `reason`, `message` and `field` if the server set them."""
         causes = self.details.get("causes")
         return [c for c in causes if isinstance(c, dict)] if isinstance(causes, list) else []
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The field paths the causes name (`.spec.replicas`), in the server's order without repetition."""
+        """The field paths that the causes name (`.spec.replicas`), in the server's order, without duplicates."""
         named = (str(c.get("field") or "") for c in self.causes)
         return tuple(dict.fromkeys(field for field in named if field))
 
     @property
     def known_reason(self) -> str:
-        """The reason if it is one of the API's own, otherwise the HTTP status: a webhook may answer any text."""
+        """The reason if the API defines it, otherwise the HTTP status: a webhook may answer any text."""
         return self.reason if self.reason in _REASONS else str(self.status)
 
     @property
     def is_of_object(self) -> bool:
-        """Whether the server speaks of one object, by name; a 404 without is about the path: the kind is not served."""
+        """Whether the error names one object. A 404 without a name is about the path: the kind is not served."""
         return bool(self.details.get("name"))
 
     @property
     def quotes_body(self) -> bool:
-        """Whether the message may quote the object that was sent: not if no server answered, if there is no such place,
-        or if it is access control that refused.
+        """Whether the message may quote the object that was sent. It cannot if no server answered, if the path does not
+        exist, or if access control refused the request.
         """
         return self.status not in (0, 401, 404) and not (self.status == 403 and _BY_ACCESS_CONTROL.match(self.message))
 
@@ -94,15 +94,15 @@ class UnauthorizedError(ApiError):
 
 
 class ForbiddenError(ApiError):
-    """Access control or an admission plugin says no."""
+    """Access control or an admission plugin refused the request."""
 
 
 class NotFoundError(ApiError):
-    """No such object, or no such kind."""
+    """The object or the kind does not exist."""
 
 
 class AlreadyExistsError(ApiError):
-    """A creation found the name taken."""
+    """An object with the name already exists."""
 
 
 class ConflictError(ApiError):
@@ -110,7 +110,7 @@ class ConflictError(ApiError):
 
     @property
     def managers(self) -> tuple[str, ...]:
-        """The field managers a server-side apply conflicts with, sorted; empty for other conflicts."""
+        """The field managers that a server-side apply conflicts with, sorted; empty for other conflicts."""
         found = (_MANAGER.search(str(c.get("message") or "")) for c in self.causes)
         return tuple(sorted({m.group(1).replace('\\"', '"') for m in found if m}))
 
@@ -120,31 +120,31 @@ class GoneError(ApiError):
 
 
 class InvalidError(ApiError):
-    """The request or the object can never be accepted as it is."""
+    """The server can never accept the request or the object as it is."""
 
 
 class TooBigError(InvalidError):
-    """The request, or the object it makes, is more than the API server or its store takes."""
+    """The request, or the resulting object, is larger than the API server or its store accepts."""
 
 
 class StaleListError(ApiError):
-    """A list is older than what the server told before."""
+    """A list is older than an earlier answer of the server."""
 
 
 class AnswerTooLongError(ApiError):
-    """The answer has more bytes than are read; nothing of it is."""
+    """The answer has more bytes than the limit, and was not read."""
 
 
 class ThrottledError(ApiError):
-    """The server has too much to do and asks to come back later."""
+    """The server is overloaded and asks for a later retry."""
 
 
 class ServerError(ApiError):
-    """The server failed, or something in between answered in its place."""
+    """The server failed, or a proxy answered instead of it."""
 
 
 class UnreachableError(ApiError):
-    """No answer: connection refused or lost, TLS not agreed, or a deadline passed.
+    """No answer: the connection was refused or lost, the TLS handshake failed, or a deadline passed.
 
     `maybe_done` is True when the request may have reached the server and changed something.
     """
@@ -155,7 +155,7 @@ class UnreachableError(ApiError):
 
 
 class FencedError(ApiError):
-    """A write that was not sent, because this process may not write (any more): it does not lead, or it ends."""
+    """A write that was not sent, because this process may not write: it does not lead, or it is ending."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, reason="Fenced")
@@ -172,13 +172,14 @@ _BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
     422: InvalidError,
     429: ThrottledError,
 }
-# What etcd says, and the API server's client of it, of a request above the limit; the API server answers 500.
+# The messages of etcd, and of its client in the API server, for a request that is too large. The API server
+# answers 500.
 _TOO_BIG: Final = ("etcdserver: request is too large", "trying to send message larger than max")
 _BY_REASON: Final[Mapping[str, type[ApiError]]] = {"AlreadyExists": AlreadyExistsError, "Expired": GoneError}
 
 
 def error_of(status: int, body: bytes, headers: Mapping[str, str]) -> ApiError:
-    """The typed error of an answer that is no success; `body` need not be a Status, nor JSON."""
+    """The typed error of an unsuccessful answer; `body` need not be a Status, nor JSON."""
     answer = _status_of(body)
     reason = str(answer.get("reason") or "")
     details = answer.get("details")
@@ -203,13 +204,13 @@ def error_of_status(answer: Mapping[str, Any]) -> ApiError:
 
 
 def is_failure(answer: Mapping[str, Any]) -> bool:
-    """Whether an answer, of whatever HTTP status, is a `Status` that says that the request failed."""
+    """Whether an answer is a `Status` that says that the request failed, whatever its HTTP status."""
     is_status = answer.get("kind") == "Status" and answer.get("apiVersion") in ("v1", None)
     return is_status and answer.get("status") == "Failure"
 
 
 def capped(text: str) -> str:
-    """At most `MESSAGE_LIMIT` characters of the text, ending in an ellipsis when cut."""
+    """At most `MESSAGE_LIMIT` characters of the text, with an ellipsis if it was cut."""
     return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - 1] + "…"
 
 

@@ -1,8 +1,8 @@
-"""Who may send a request: so many at a time, and nobody who gets no answer may keep the others from sending.
+"""Limits the requests in flight, so that requests without an answer do not block the others.
 
-A webhook or an aggregated API that hangs holds every request to it for as long as a request may last, half a minute.
-A request that has had no answer for a second no longer counts; but while a lane has several of those nothing more is
-sent in it. A lane is what belongs together: the passes over one definition's instances, the watch of one kind.
+A webhook or an aggregated API that hangs holds each of its requests until the deadline, half a minute. A request that
+has had no answer for a second no longer counts. But while a lane has several such requests, it may send no more.
+Requests with a common cause share a lane: the passes over one definition's instances, or the watch of one kind.
 """
 
 import asyncio
@@ -11,28 +11,28 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Final
 
-# The lane of what runs in this context.
+# The lane of the current context.
 LANE: Final[ContextVar[Hashable]] = ContextVar("lane", default=None)
-# A request without an answer for so long waits for something else than the API server.
+# A request without an answer for so long waits for something other than the API server.
 LONG_S: Final = 1.0
-# The share of the places from which on a lane has too many of those.
+# A lane has too many long requests if they reach the number of places divided by this.
 _SHARE: Final = 4
 
 
 class Lanes:
-    """`places` requests at a time, beside those that have lasted `long_s`."""
+    """Allows `places` requests at a time, not counting requests that have lasted `long_s`."""
 
     def __init__(self, places: int, *, long_s: float = LONG_S) -> None:
         self._places = asyncio.Semaphore(places)
         self._few = max(1, places // _SHARE)
         self._long_s = long_s
-        # How many requests of a lane last long, and the lanes where these are too many.
+        # The number of long requests of each lane, and the lanes that have too many.
         self._long: dict[Hashable, int] = {}
         self._closed: dict[Hashable, asyncio.Event] = {}
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
-        """Around one request: waits until it may be sent."""
+        """Encloses one request: waits until it may be sent."""
         lane = LANE.get()
         await self._enter(lane)
         is_long = False
@@ -60,7 +60,7 @@ class Lanes:
             await self._places.acquire()
             if lane not in self._closed:
                 return
-            # It was closed while this one waited for a place.
+            # The lane was closed while this request waited for a place.
             self._places.release()
 
     def _add(self, lane: Hashable, difference: int) -> None:

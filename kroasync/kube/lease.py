@@ -1,10 +1,10 @@
-"""Leader election over a Lease of coordination.k8s.io: at most one of several processes acts.
+"""Leader election by a Lease of coordination.k8s.io: at most one of several processes acts.
 
-Clocks of other machines are never compared: a Lease counts as expired when it was seen unchanged for its
-duration on the own clock. Writes carry the resourceVersion seen, so of two candidates one gets a conflict.
-The lead is certain for `renew_deadline_s` from the start of the last renewal that succeeded; that is shorter than
-the lease, so whoever asks `may_write` before each write has stopped before another can begin. A candidate
-that follows the Lease by a watch learns of a release at once; without one it looks once in a retry period.
+Clocks of different machines are never compared. A Lease has expired if, by this process's own clock, it has not changed
+for its duration. Writes carry the resourceVersion that was read, so one of two candidates gets a conflict. The lead is
+certain for `renew_deadline_s` from the start of the last successful renewal. That is shorter than the lease: a process
+that checks `may_write` before each write stops before another one can start. A candidate that follows the Lease by a
+watch sees a release immediately; without a watch, it reads the Lease once in a retry period.
 """
 
 import asyncio
@@ -24,17 +24,18 @@ from kroasync.model.objects import Key, Obj
 
 log = logging.getLogger("leader-election")
 
-# Candidates that lost together should not come back together (client-go's JitterFactor).
+# Candidates that lost at the same time should not retry at the same time (client-go's JitterFactor).
 _JITTER: Final = 1.2
-# A release is tried for this long, with pauses; others wait for the lease to run out if it fails.
+# A release is retried for this long, with pauses. If it fails, others wait until the lease expires.
 _RELEASE_S: Final = 3.0
 _RELEASE_PAUSE_S: Final = 0.2
 
 
 def sleepless_clock() -> float:
-    """Monotonic seconds that go on while the machine is suspended, where the system can tell.
+    """Monotonic seconds that include the time while the machine is suspended, if the system supports this.
 
-    On Linux `time.monotonic` stands still then, and a leader that wakes up would take an old lead for a fresh one.
+    On Linux, `time.monotonic` stops while the machine is suspended. A leader that wakes up would believe that its lead
+    is still valid.
     """
     return time.clock_gettime(time.CLOCK_BOOTTIME) if _HAS_BOOT_TIME else time.monotonic()
 
@@ -43,11 +44,11 @@ _HAS_BOOT_TIME: Final = hasattr(time, "CLOCK_BOOTTIME")
 
 
 class LeaseLostError(Exception):
-    """This process may no longer act as the leader: end it."""
+    """This process may no longer act as the leader, and must exit."""
 
 
 class LeaseClient(Protocol):
-    """What the election needs of a client."""
+    """The methods of a client that the election needs."""
 
     async def get(self, key: Key) -> Obj: ...
     async def create(self, key: Key, obj: Obj, *, manager: str = "") -> Obj: ...
@@ -55,15 +56,15 @@ class LeaseClient(Protocol):
 
 
 Follow: TypeAlias = Callable[[Sink], Coroutine[Any, Any, None]]
-"""Tells a sink the state of the Lease, for ever."""
+"""Delivers the state of the Lease to a sink, forever."""
 
 
 class Elector:
-    """A candidate: `acquire()`, then `hold()` for as long as the leader acts, at last `release()`.
+    """A candidate: call `acquire()`, then `hold()` while the leader acts, and finally `release()`.
 
-    `identity` must be unique among all candidates that ever are. `clock` is monotonic and goes on when process and
-    machine do not; `now` only labels the Lease for people. Raises ValueError unless lease > renew deadline > 1.2
-    times the retry period > 0.
+    `identity` must be unique among all candidates of all times. `clock` is monotonic and continues while the process
+    or the machine is paused; `now` only labels the Lease for people. Raises ValueError unless lease > renew
+    deadline > 1.2 times the retry period > 0.
     """
 
     def __init__(
@@ -107,17 +108,17 @@ class Elector:
         self._fresh = False
         self._maybe_ours = False
         self._refused = asyncio.Event()
-        # What the last look at the Lease, or write of it, failed with.
-        self.trouble: str | None = "not looked at yet"
+        # The error of the last read or write of the Lease.
+        self.trouble: str | None = "not read yet"
 
     @property
     def holder(self) -> str:
-        """Who leads, as last seen; empty if nobody does."""
+        """The current leader, as last read; empty if there is none."""
         spec = (self._seen or {}).get("spec") or {}
         return str(spec.get("holderIdentity") or "")
 
     def may_write(self) -> bool:
-        """Whether nobody else can lead at this moment. A leader for whom that is not so ends: `hold()` raises."""
+        """Whether it is certain that nobody else leads now. If it is not, the leader ends: `hold()` raises."""
         certain = self.is_leader and self._clock() < self._renewed_at + self._renew_deadline_s
         if self.is_leader and not certain:
             self._refused.set()
@@ -149,7 +150,7 @@ class Elector:
             await asyncio.wait((renewing, refused), return_when=asyncio.FIRST_COMPLETED)
             if renewing.done():
                 renewing.result()
-            raise LeaseLostError("a write was due when it was no longer certain who leads")
+            raise LeaseLostError("a write was due, but it was no longer certain who leads")
         finally:
             self.is_leader = False
             renewing.cancel()
@@ -157,9 +158,9 @@ class Elector:
             await asyncio.wait((renewing, refused))
 
     async def release(self) -> None:
-        """Gives the lead away, so that the next candidate need not wait; does nothing without it.
+        """Releases the lease, so that the next candidate need not wait; does nothing if this process does not hold it.
 
-        To be called when nothing acts any more. Failures are logged: the lease then runs out by itself.
+        Call it when nothing acts any more. Failures are logged; the lease then expires.
         """
         self.is_leader = False
         if not self._maybe_ours:
@@ -173,7 +174,7 @@ class Elector:
             except NotFoundError:
                 return
             except (ApiError, TimeoutError) as error:
-                # An answer that was not waited for may have changed the version.
+                # A write whose answer was not awaited may have changed the version.
                 self._fresh = False
                 if self._clock() + _RELEASE_PAUSE_S >= end:
                     log.warning("the lease could not be released: %s", str(error) or "no answer in time")
@@ -195,29 +196,29 @@ class Elector:
             await self._renew()
 
     async def _renew(self) -> None:
-        """One renewal, repeated until the deadline."""
+        """One renewal, retried until the deadline."""
         while True:
             if await self._attempt(deadline=self._renewed_at + self._renew_deadline_s):
                 return
             if self.holder != self.identity:
-                raise LeaseLostError(f"{self.holder or 'nobody'} leads in place of {self.identity}")
+                raise LeaseLostError(f"{self.holder or 'nobody'} leads instead of {self.identity}")
             if self._clock() >= self._renewed_at + self._renew_deadline_s:
                 raise LeaseLostError(f"the lease could not be renewed within {self._renew_deadline_s:g} s")
             await asyncio.sleep(min(self._retry_period_s, 1.0))
 
     async def _attempt(self, deadline: float | None = None) -> bool:
-        """Try once to get or keep the lead; False if someone else has it or the server does not answer.
+        """Try once to acquire or renew the lease; False if another process holds it, or the server does not answer.
 
-        The lead counts from before the request: the server may have taken it as early as that.
+        The lead counts from the start of the request, because the server may have processed it that early.
         """
         started = self._clock()
         end = started + self._renew_deadline_s if deadline is None else deadline
         try:
-            # A hanging request must not outlast the lead.
+            # A request that hangs must not outlast the lead.
             async with asyncio.timeout(max(0.0, end - started)):
                 won = await self._claim(started)
         except (AlreadyExistsError, ConflictError):
-            # Somebody wrote first; what they wrote is read by the next attempt.
+            # Another process wrote first. The next attempt reads what it wrote.
             self._fresh = False
             return False
         except (ApiError, TimeoutError) as error:
@@ -230,7 +231,7 @@ class Elector:
         self._note_trouble(None)
         if won:
             self._renewed_at = started
-            # An answer read too late, by a process that was held up, says what was, not what is.
+            # A process that was paused may read the answer too late; then the answer is outdated.
             won = self._clock() < started + self._renew_deadline_s
             self.is_leader = self.is_leader or won
         return won
@@ -241,13 +242,13 @@ class Elector:
         self.trouble = trouble
 
     async def _claim(self, started: float) -> bool:
-        # Who leads writes over the version of its own last write; others, and after any doubt, look first.
+        # A leader writes with the version of its own last write. Others, and a leader in doubt, read the Lease first.
         if not (self.is_leader and self._fresh):
             try:
                 self._observe(await self._client.get(self._key))
             except NotFoundError:
                 if self.holder not in ("", self.identity) and not self._expired(started, (self._seen or {})["spec"]):
-                    # Deleted under a leader, which may not know yet.
+                    # Somebody deleted the Lease of a leader that may not know it yet.
                     return False
                 self._maybe_ours = True
                 self._observe(await self._client.create(self._key, self._new(), manager=self._manager))
@@ -260,7 +261,7 @@ class Elector:
         if holder and holder != self.identity and not self._expired(started, spec):
             return False
         if self.is_leader and holder != self.identity:
-            # Lost while looking away: never taken back without having stopped.
+            # Another process led meanwhile. This process must not take the lead back before it has stopped.
             return False
         self._maybe_ours = True
         self._observe(await self._put({**lease, "spec": self._spec(spec)}))
@@ -272,7 +273,7 @@ class Elector:
         return now >= self._seen_at + seconds
 
     def _observe(self, lease: Obj) -> None:
-        """Remember the lease; the time only when what it says changed."""
+        """Remember the lease, and the current time if its content changed."""
         record = lease.get("spec")
         if self._seen is None or record != self._seen_record:
             self._seen_record = record
@@ -311,7 +312,7 @@ class Elector:
 
 
 class _Freed:
-    """Sets an event when the Lease it is told of is held by nobody."""
+    """Sets an event when nobody holds the Lease."""
 
     def __init__(self, free: asyncio.Event) -> None:
         self._free = free
@@ -337,13 +338,14 @@ async def lead(
     began: Callable[[], None],
     settled: Callable[[], bool],
 ) -> None:
-    """Be a candidate until `stop`, act while leading, hand the lead over at the end.
+    """Be a candidate until `stop`, act while leading, and release the lease at the end.
 
-    `act` is given an event that is set once this process leads, and returns when it was stopped. With `warm` it is
-    started before, to prepare; else when the lead is won. `began` is called then. `settled` says whether nothing of
-    what was done can still arrive; else the lease is not given away but left to run out, and so it is after a failure.
+    `act` gets an event that is set when this process leads, and returns when it was stopped. With `warm`, `act` starts
+    earlier, to prepare; otherwise it starts when this process leads. `began` is called when this process leads.
+    `settled` says whether no write can still arrive. If one can, and after a failure, the lease is not released but
+    expires.
 
-    Raises an ExceptionGroup: with LeaseLostError when the lead was lost, else with what failed.
+    Raises an ExceptionGroup: with LeaseLostError if the lead was lost, otherwise with the failure.
     """
     leads = asyncio.Event()
     async with asyncio.TaskGroup() as group:
@@ -362,4 +364,4 @@ async def lead(
     if settled():
         await elector.release()
     else:
-        log.warning("not every write was answered: the lease is left to run out")
+        log.warning("not every write was answered: the lease is not released, and expires")

@@ -1,7 +1,7 @@
 """The server's OpenAPI v3 documents, one per group-version.
 
-Nothing is kept here: the documents are megabytes, and the caller knows which few types it needs of them.
-The index names a hash per document; while the hash is the same, so is the document.
+Nothing is cached here: the documents have megabytes, and the caller knows which few types it needs.
+The index has a hash of each document. While the hash is the same, so is the document.
 """
 
 from collections.abc import Mapping
@@ -15,9 +15,7 @@ from kroasync.model.objects import Obj
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """Where a group-version's document is; `hash` changes with its content and is empty if the server has
-    none.
-    """
+    """The path of a group-version's document; `hash` changes with its content, and is empty if the server has none."""
 
     path: str
     hash: str
@@ -44,8 +42,8 @@ async def index(client: Client) -> dict[str, Document]:
 async def fetch(client: Client, api_version: str, *, document: Document | None = None) -> Obj | None:
     """The parsed document of a group-version, None if the server has none; raises ApiError.
 
-    `document` is the entry of an index just read, when the caller has one. The current document is fetched
-    even if it changed since: an address with an outdated hash would only redirect there.
+    `document` is an entry of the index, if the caller has just read it. This always reads the current document, even
+    if it has changed since: a path with an outdated hash would only redirect to it.
     """
     if document is None:
         document = (await index(client)).get(api_version)

@@ -1,13 +1,13 @@
-"""List, then watch, one kind for ever, and say what changed to a sink.
+"""List one kind, then watch it forever, and deliver the changes to a sink.
 
-A watch must not die, nor fall silent unnoticed: the server ends each one after a few minutes, bookmarks
-keep the resourceVersion young, a connection without a byte for the idle deadline is dropped, an expired
-version means a new list, and every failure is followed by a capped and jittered pause. An object the sink raises for
-is left out. Only a sink that raises for the rest of a list, which is a bug of its own, ends `run()`.
+A watch must not end, nor fall silent unnoticed. The server ends each watch after a few minutes. Bookmarks keep the
+resourceVersion recent. A connection that receives nothing before the idle deadline is closed, an expired version leads
+to a new list, and every failure is followed by a limited, random pause. If the sink raises for an object, the object is
+left out. `run()` ends only if the sink raises for a whole list, which is a bug of the sink.
 
-An event that never comes would go unnoticed for ever. So about every ten minutes, between two watches, names and
-versions are listed and compared with what is `known`. What differs may only be late: it counts when the watch has come
-as far as that list, and then all is listed again.
+An event that never arrives would stay unnoticed forever. So about every ten minutes, between two watches, the watch
+lists names and versions and compares them with `known`. The event of a difference may only be late. So a difference
+counts only when the watch has reached the version of that list; then the watch lists everything again.
 """
 
 import asyncio
@@ -44,11 +44,12 @@ SERVER_TIMEOUT_S: Final = (240.0, 300.0)
 IDLE_DEADLINE_S: Final = 150.0
 BACKOFF_S: Final = (0.2, 30.0)
 COMPARE_S: Final = (480.0, 720.0)
-# A watch that the server ends sooner than this counts as a failure, or two sides in a hurry would spin.
+# A watch that the server ends sooner counts as a failure. Otherwise client and server would open and end watches in
+# a busy loop.
 _SHORTEST_S: Final = 1.0
-# So many lists in a row that are older than what was known are taken for a store that was restored from a backup.
+# After so many stale lists in a row, the store was probably restored from a backup.
 _STALE_LISTS: Final = 8
-# After so many failures in a row the version, too, may be what is wrong.
+# After so many failures in a row, the version may be the cause.
 _FAILURES_TO_LIST: Final = 3
 _LONGEST_RETRY_AFTER_S: Final = 30.0
 _LINES_PER_TURN: Final = 256
@@ -56,25 +57,25 @@ _EVENTS: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})
 
 
 class Sink(Protocol):
-    """Where a watch delivers; all methods are synchronous. An object that `keep` or `event` raises for is left out;
-    what `replace` raises ends the watch.
+    """The receiver of a watch; all methods are synchronous. If `keep` or `event` raises for an object, the object is
+    left out. If `replace` raises, the watch ends.
     """
 
     def keep(self, obj: Obj) -> Any:
-        """What `replace` is to get of a listed object: no more of a list is ever in memory at once."""
+        """The part of a listed object that `replace` will receive. No more of a list is in memory at once."""
 
     def replace(self, items: list[Any], version: str) -> None:
-        """The full state, after a list, as `keep` left it: what is missing from it is gone, unless it is newer than
-        `version` of the list (an answer to a write that overtook it). Empty when the server says that there is no such
-        kind.
+        """The full state after a list, with the results of `keep`. A missing object is gone, unless it is newer than
+        the `version` of the list (from the answer to a write that overtook the list). The state is empty if the server
+        says that the kind does not exist.
         """
 
     def event(self, type: str, obj: Obj) -> None:
-        """One change: `ADDED`, `MODIFIED` or `DELETED`, with the object as it is, or last was."""
+        """One change: `ADDED`, `MODIFIED` or `DELETED`, with the object as it is or was last."""
 
 
 def is_lost(known: str | None, there: str | None, at: str) -> bool:
-    """Whether what is known of an object (its version, None if there is none) is behind a list of version `at`."""
+    """Whether the known version of an object (None: it is unknown) is behind a list with version `at`."""
     if there is None:
         return known is not None and not is_newer(known, at)
     return known is None or is_older(known, there)
@@ -83,17 +84,17 @@ def is_lost(known: str | None, there: str | None, at: str) -> bool:
 def differing(
     known: Mapping[tuple[str, str], str], there: Mapping[tuple[str, str], str], at: str
 ) -> dict[tuple[str, str], str | None]:
-    """The version of objects that are not known as a list of version `at` has them; None for those it has not."""
+    """The listed versions of the objects that differ from a list with version `at`; None for objects that it lacks."""
     places = dict.fromkeys((*there, *known))
     return {place: there.get(place) for place in places if is_lost(known.get(place), there.get(place), at)}
 
 
 class BadEventError(Exception):
-    """The stream carries something that is no watch event."""
+    """The stream contains something that is not a watch event."""
 
 
 class Lines:
-    """Cuts a stream of chunks into lines of any length, in time linear in its size."""
+    """Splits a stream of chunks into lines of any length, in linear time."""
 
     def __init__(self, limit: int = LINE_LIMIT) -> None:
         self._limit = limit
@@ -101,9 +102,7 @@ class Lines:
         self._held = 0
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The lines this chunk completes, empty ones left out; raises BadEventError on a line over the
-        limit.
-        """
+        """The lines that this chunk completes, without empty ones; raises BadEventError for a line above the limit."""
         if b"\n" not in chunk:
             self._hold(chunk)
             return []
@@ -122,10 +121,10 @@ class Lines:
 
 
 class Watch:
-    """The state of one kind, kept current in a sink. Attributes are statistics, to be read only.
+    """Keeps the state of one kind current in a sink. The attributes are read-only statistics.
 
-    `synced` is set once a first list was delivered and stays set. `missing` is True while the server does not
-    serve the kind. `error` is the last failure while there is no connection. Times are of the injected `clock`.
+    `synced` is set when the first list has been delivered, and stays set. `missing` is True while the server does not
+    serve the kind. `error` is the last failure while there is no connection. Times are those of `clock`.
     """
 
     def __init__(
@@ -165,7 +164,7 @@ class Watch:
         self._known = known
         self._compare_s = compare_s
         self._compare_at = clock() + self._rng.uniform(*compare_s)
-        # The version of objects that were not known as a list had them (None: it had none), and that of the list.
+        # The listed versions of objects that differed from a list (None: the list lacked them), and its version.
         self._suspects: dict[tuple[str, str], str | None] = {}
         self._suspected_at = ""
         self._sleep = sleep
@@ -174,18 +173,18 @@ class Watch:
         self._refused: str | None = None
         self._heard_at = clock()
         self._version: str | None = None
-        # The newest version ever heard of: no list may lead back behind it.
+        # The newest version ever received: an older list is refused.
         self._newest = ""
         self._stale_lists = 0
         self._gvr = str(resource)
 
     def last_event_age_s(self, now: float) -> float:
-        """Seconds since the server last said anything about this kind; bookmarks and lists count."""
+        """Seconds since the server last sent anything about this kind, including bookmarks and lists."""
         return max(0.0, now - self._heard_at)
 
     async def run(self) -> None:
         """Never returns; raises only what the sink raises."""
-        # Lists of a kind whose server hangs must not keep those of other kinds from being sent.
+        # If the server of a kind hangs, the lists of this kind must not block those of other kinds.
         LANE.set(self)
         try:
             while True:
@@ -200,7 +199,7 @@ class Watch:
             self._client.outage.back(self, self._clock())
 
     async def _round(self) -> float:
-        """One list (if needed) and one watch; the seconds to wait before the next."""
+        """One list (if needed) and one watch; returns the seconds to wait before the next round."""
         try:
             if self._version is None:
                 await self._list()
@@ -211,15 +210,15 @@ class Watch:
             return self._on_missing(error)
         except GoneError as error:
             self._version = None
-            # Usual after a long silence: the first one is answered by a list at once.
+            # Normal after a long silence: the first time, the list follows immediately.
             self._failures += 1
             self.error = str(error)
-            log.debug("%s: the version is too old, listing again", self._gvr)
+            log.debug("%s: the version is too old; listing again", self._gvr)
             return 0.0 if self._failures == 1 else self._pause_s()
         except (UnauthorizedError, ForbiddenError) as error:
             return self._on_refused(error)
         except (ThrottledError, ServerError) as error:
-            # The server is in trouble: a list, of all kinds at once, would not help it.
+            # The server is overloaded: lists of all kinds at the same time would make it worse.
             if self._failures >= _FAILURES_TO_LIST:
                 self._version = None
             return max(self._on_failure(error), min(error.retry_after_s or 0.0, _LONGEST_RETRY_AFTER_S))
@@ -230,7 +229,7 @@ class Watch:
         except _SinkError:
             raise
         except Exception as error:
-            log.exception("%s: unexpected failure of the watch, listing again", self._gvr)
+            log.exception("%s: unexpected failure of the watch; listing again", self._gvr)
             self._version = None
             return self._on_failure(error)
         return 0.0
@@ -247,7 +246,7 @@ class Watch:
         self._refuse_stale(version)
         first = not self.synced.is_set()
         if first:
-            # One that ends the process must not be the first again at each start: the others have their turn, too.
+            # An object that ends the process must not be the first again at each start, so that the others are served.
             self._rng.shuffle(items)
         self._deliver(items, version)
         self._version = self._newest = version
@@ -265,7 +264,7 @@ class Watch:
                 metrics.kroasync_watch_relists_total.inc(self._gvr)
 
     async def _compare(self, known: Callable[[], Mapping[tuple[str, str], str]]) -> None:
-        """Look for objects that are not known as they are. A failure is no matter: the next look is in some minutes."""
+        """Find objects that differ from the cache. A failure is harmless: the next comparison follows soon."""
         comparing = self._client.comparing
         if comparing.locked():
             return
@@ -284,7 +283,7 @@ class Watch:
         self._suspects, self._suspected_at = differing(known(), there, version), version
 
     def _confirm(self) -> None:
-        """Raises GoneError if what differed does so still, although the watch has come that far."""
+        """Raises GoneError if objects still differ, although the watch has reached the version of the list."""
         if not self._suspects or self._known is None or is_older(self._version or "", self._suspected_at):
             return
         suspects, self._suspects = self._suspects, {}
@@ -295,7 +294,7 @@ class Watch:
         if self._client.metrics:
             self._client.metrics.kroasync_watch_lost_total.inc(self._gvr, by=len(lost))
         log.warning(
-            "%s: %d events never came (one about %s), listing again",
+            "%s: %d events never arrived (one of them for %s); listing again",
             self._gvr,
             len(lost),
             "/".join(filter(None, lost[0])),
@@ -303,14 +302,14 @@ class Watch:
         raise GoneError("events were lost", reason="Lost")
 
     def _refuse_stale(self, version: str) -> None:
-        """A replica that lags behind would bring back what is gone: raises StaleListError, but not for ever."""
+        """Raises StaleListError, but not forever: a replica that lags behind would bring back deleted objects."""
         if is_older(version, self._newest) and self._stale_lists < _STALE_LISTS:
             self._stale_lists += 1
-            raise StaleListError(f"the list is of version {version}, {self._newest} was heard of before")
+            raise StaleListError(f"the list has version {version}, {self._newest} was seen before")
         self._stale_lists = 0
 
     async def _follow(self) -> None:
-        """One watch from the known version until the server ends it; raises for every other end."""
+        """One watch from the known version, until the server ends it; raises for every other end."""
         timeout_s = self._rng.uniform(*self._server_timeout_s)
         query = {name: value for name, value in self._selectors.items() if value}
         query |= {
@@ -338,12 +337,12 @@ class Watch:
                         heard = True
         except TimeoutError as error:
             raise UnreachableError(
-                f"{self._gvr}: not a byte from the server for {self._idle_deadline_s:g} s", reason="Silent"
+                f"{self._gvr}: the server sent nothing for {self._idle_deadline_s:g} s", reason="Silent"
             ) from error
         except (aiohttp.ClientError, OSError) as error:
             raise UnreachableError(f"{self._gvr}: the watch was cut off: {error!r}") from error
         if not heard and self._clock() - opened_at < _SHORTEST_S:
-            raise UnreachableError(f"{self._gvr}: the server ended the watch at once")
+            raise UnreachableError(f"{self._gvr}: the server ended the watch immediately")
 
     async def _take(self, lines: list[bytes]) -> None:
         for number, line in enumerate(lines, 1):
@@ -360,13 +359,13 @@ class Watch:
             if not isinstance(obj, dict) or not isinstance(kind, str):
                 raise TypeError
             if kind == "ERROR":
-                # Unlike one that refuses to open the watch, this may be about the version.
+                # Unlike an error on opening the watch, this error may be caused by the version.
                 self._version = None
                 raise error_of_status(obj)
             tidy(obj)
             version = obj["metadata"]["resourceVersion"]
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-            # Not quoted: it may be of a Secret.
+            # Not quoted, because it may be a Secret.
             raise BadEventError(f"not a watch event: {len(line)} bytes") from error
         if kind in _EVENTS:
             obj.setdefault("apiVersion", self.resource.api_version)
@@ -374,7 +373,7 @@ class Watch:
             try:
                 self._sink.event(kind, obj)
             except Exception as error:
-                # One object must not hurt the others.
+                # One object must not affect the others.
                 self._client.odd(self.resource, obj, error)
         elif kind != "BOOKMARK":
             raise BadEventError(f"unknown type of event {str(kind)[:40]!r}")
@@ -398,14 +397,14 @@ class Watch:
         self._absences = 0
 
     def _on_missing(self, error: ApiError) -> float:
-        """No such kind, believed when said twice: "all are gone" must not rest on one replica that lags behind."""
+        """The kind does not exist. This counts only the second time: the first answer may come from a stale replica."""
         self._version = None
         self._absences += 1
         if not self.missing and (self._absences > 1 or not self.synced.is_set()):
-            log.info("%s: the server does not serve this kind (any more), waiting for it", self._gvr)
+            log.info("%s: the API server does not serve this kind; waiting for it", self._gvr)
             self._deliver([], "")
             self.missing = True
-            # The state "there are none" is known, and nobody waits for a kind that may never come.
+            # It is known that there are no objects. Nobody must wait for a kind that may never appear.
             self.synced.set()
         self._heard_at = self._clock()
         return self._count(error)
@@ -420,12 +419,12 @@ class Watch:
                 if isinstance(error, ForbiddenError)
                 else "check the controller's token or kubeconfig"
             )
-            log.error("%s: %s; %s (trying again in silence)", self._gvr, error, advice)
+            log.error("%s: %s; %s (retrying without further messages)", self._gvr, error, advice)
         return self._count(error)
 
     def _on_failure(self, error: Exception) -> float:
         delay_s = self._count(error)
-        log.debug("%s: %s; trying again in %.1f s", self._gvr, error, delay_s)
+        log.debug("%s: %s; retrying in %.1f s", self._gvr, error, delay_s)
         self._client.outage.failed(self, f"{self._gvr}: {error}", self._clock())
         return delay_s
 
@@ -438,14 +437,14 @@ class Watch:
         return self._pause_s()
 
     def _pause_s(self) -> float:
-        """Exponential in the failures since the last event, between half and all of it at random, capped."""
+        """A random pause of half to all of a limited delay, which doubles with each failure since the last event."""
         shortest, longest = self._backoff_s
         full = min(longest, shortest * 2.0 ** min(self._failures - 1, 32))
         return full * self._rng.uniform(0.5, 1.0)
 
 
 class _SinkError(Exception):
-    """Carries a sink's failure past the handlers of the watch's own."""
+    """Carries an exception of the sink past the exception handlers of the watch."""
 
     def __init__(self, cause: Exception) -> None:
         super().__init__(str(cause))

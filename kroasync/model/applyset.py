@@ -1,11 +1,10 @@
-"""ApplySet inventory of a parent (KEP-3659): its id, the kinds and namespaces of its members, and checks.
+"""The ApplySet inventory of a parent (KEP-3659): its id, the kinds and namespaces of its members, and checks.
 
-The label and the annotations are how members are found again when a definition is gone; so they are
-validated before anything is deleted by them. The inventory hash is kro's addition: it detects annotations
-edited by others.
+The label and the annotations are used to find the members when the definition is gone. So they are validated before
+anything is deleted. The inventory hash is kro's addition: it detects changes of the annotations by others.
 
-What is recorded can be read back: `is_namespace` is asked before a place is recorded. What an older version, or
-somebody else, wrote otherwise names nothing that can exist, so that it can be dropped (`recorded`).
+Every recorded entry can be read back: `is_namespace` is checked before a namespace is recorded. Invalid entries of an
+older version, or of somebody else, name nothing that can exist, so they can be dropped (`recorded`).
 """
 
 import base64
@@ -22,17 +21,17 @@ TOOLING_PREFIX: Final = "kro/"
 
 _DNS_LABEL: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 _GROUP: Final = re.compile(r"[a-z0-9](?:[-.a-z0-9]{0,251}[a-z0-9])?", re.ASCII)
-# A CRD's kind has to be a DNS label but for its case.
+# The kind of a CRD must be a DNS label, except for its case.
 _KIND: Final = re.compile(r"[A-Za-z](?:[-A-Za-z0-9]{0,61}[A-Za-z0-9])?", re.ASCII)
 
 
 class InventoryError(ValueError):
-    """The ApplySet metadata of a parent is missing, foreign or altered."""
+    """The ApplySet metadata of a parent is missing, foreign or changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parent:
-    """Identity of the object that owns an ApplySet; `namespace` is empty for cluster-scoped kinds."""
+    """The identity of the object that owns an ApplySet; `namespace` is empty for cluster-scoped kinds."""
 
     name: str
     namespace: str
@@ -41,20 +40,21 @@ class Parent:
 
     @property
     def applyset_id(self) -> str:
-        """Made of name, namespace, kind and group only: it survives changes of labels and version."""
+        """Derived only from name, namespace, kind and group, so it survives changes of labels and version."""
         identity = f"{self.name}.{self.namespace}.{self.kind}.{self.group}"
         return f"applyset-{_digest(identity)}-v1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
-    """Where members may be: kinds as `Kind.group` (`Kind` for core), namespaces besides the parent's."""
+    """The kinds and namespaces that may have members: kinds as `Kind.group` (`Kind` for core), namespaces except the
+    parent's."""
 
     group_kinds: frozenset[str] = frozenset()
     namespaces: frozenset[str] = frozenset()
 
     def union(self, other: "Inventory") -> "Inventory":
-        """Everything of both."""
+        """The entries of both inventories."""
         return Inventory(
             group_kinds=self.group_kinds | other.group_kinds, namespaces=self.namespaces | other.namespaces
         )
@@ -73,7 +73,7 @@ class Inventory:
 
     @staticmethod
     def of(members: Iterable[tuple[str, str]], parent_namespace: str) -> "Inventory":
-        """From (group-kind, namespace) of each member; empty namespaces are cluster-scoped members."""
+        """From the group-kind and namespace of each member; the namespace of a cluster-scoped member is empty."""
         found = list(members)
         return Inventory(
             group_kinds=frozenset(group_kind for group_kind, _ in found),
@@ -83,13 +83,13 @@ class Inventory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """What a parent's annotations say, as far as they can be read."""
+    """The readable contents of a parent's annotations."""
 
     inventory: Inventory
-    # Entries that name no kind and no namespace that could be.
+    # Entries that are not valid kinds or namespaces.
     kinds_unreadable: tuple[str, ...] = ()
     namespaces_unreadable: tuple[str, ...] = ()
-    # The hash is that of both texts as they stand: nobody but a controller wrote them.
+    # The hash matches both texts as they are, so a controller wrote them.
     vouched: bool = False
 
     @property
@@ -98,12 +98,12 @@ class Recorded:
 
 
 def is_namespace(text: str) -> bool:
-    """Whether a namespace of that name can exist."""
+    """Whether a namespace with this name can exist."""
     return _DNS_LABEL.fullmatch(text) is not None
 
 
 def inventory_hash(applyset_id: str, group_kinds: str, namespaces: str) -> str:
-    """`sha256:` and the digest of id and both annotation texts, separated by NUL."""
+    """`sha256:` and the digest of the id and both annotation texts, separated by NUL."""
     return "sha256:" + _digest("\0".join((applyset_id, group_kinds, namespaces)))
 
 
@@ -177,10 +177,10 @@ def validate(obj: Obj, parent: Parent) -> Inventory:
 
 
 def salvage(obj: Obj, parent: Parent, *, sealed: bool) -> Recorded:
-    """What a deletion may go by: all that is recorded, or what can be read of it if nothing is lost with the rest.
+    """The inventory for a deletion: all entries, or the readable ones if dropping the others loses no member.
 
-    Nothing is if a controller wrote what cannot be read. With seals the namespaces may be anybody's: members show
-    themselves where they are. Raises InventoryError like `validate`.
+    It loses none if a controller wrote the unreadable entries. With seals, anybody may have written the namespaces,
+    because members are found wherever they are. Raises InventoryError like `validate`.
     """
     found = recorded(annotations_of(obj), parent)
     if not found.unreadable:
@@ -192,7 +192,7 @@ def salvage(obj: Obj, parent: Parent, *, sealed: bool) -> Recorded:
 
 
 def _check_owner(obj: Obj, parent: Parent) -> Mapping[str, str]:
-    """The annotations of a parent that is kro's and has all of them."""
+    """The annotations of a parent, which must be complete and belong to kro."""
     wanted, got = parent.applyset_id, labels_of(obj).get(names.LABEL_APPLYSET_ID, "")
     if got != wanted:
         raise InventoryError(f'invalid {names.LABEL_APPLYSET_ID} label: got "{got}", want "{wanted}"')
@@ -222,7 +222,7 @@ def _entries(key: str, found: Mapping[str, str], is_valid: Callable[[str], bool]
 def _sorted_out(
     key: str, found: Mapping[str, str], is_valid: Callable[[str], bool]
 ) -> tuple[frozenset[str], tuple[str, ...]]:
-    """The valid entries of an annotation, and the others."""
+    """The valid and the invalid entries of an annotation."""
     entries = [entry.strip() for entry in found.get(key, "").split(",")]
     if entries == [""]:
         return frozenset(), ()

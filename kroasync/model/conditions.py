@@ -1,7 +1,7 @@
-"""Condition lists: one root condition that sums up ordered dependents.
+"""Condition lists: one root condition that summarises ordered dependents.
 
-Pure list arithmetic over `status.conditions` as JSON; the time comes in as text (RFC 3339, seconds, UTC). The
-rules are kro's: transition times move only with the status, and a dependent of an older generation counts as
+These are pure functions over `status.conditions` as JSON. The time is an argument (RFC 3339, seconds, UTC). The rules
+are those of kro: a transition time changes only with the status, and a dependent of an older generation counts as
 unhealthy.
 """
 
@@ -23,7 +23,7 @@ AWAITING: Final = "AwaitingReconciliation"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """The facts of the object whose conditions are kept."""
+    """The facts about the object that has the conditions."""
 
     generation: int = 0
     created: str | None = None
@@ -47,7 +47,7 @@ def find(conditions: Iterable[Condition], type_: str) -> Condition | None:
 
 
 def is_true(conditions: Iterable[Condition], type_: str, generation: int | None = None) -> bool:
-    """True if the condition is True, and speaks of `generation` when one is given."""
+    """Whether the condition is True, and describes `generation` if that is given."""
     found = find(conditions, type_)
     return (
         found is not None
@@ -57,7 +57,7 @@ def is_true(conditions: Iterable[Condition], type_: str, generation: int | None 
 
 
 def conditions_of(obj: Obj) -> Conditions:
-    """`status.conditions` of an object, entries that are no conditions left out."""
+    """`status.conditions` of an object, without entries that are not conditions."""
     status = obj.get("status")
     listed = status.get("conditions") if isinstance(status, dict) else None
     if not isinstance(listed, list):
@@ -74,7 +74,7 @@ def make(
     at: str | None = None,
     generation: int = 0,
 ) -> Condition:
-    """One condition in its serialised form: `message` always there, what is unknown left out."""
+    """One condition in its serialised form: always with `message`, without unknown fields."""
     made: Condition = {"type": type_, "status": status}
     if at is not None:
         made["lastTransitionTime"] = at
@@ -114,7 +114,7 @@ class ConditionSet:
         message: str = "",
         now: str,
     ) -> Conditions:
-        """The list with one condition set, sorted, the root recomputed; the same list if nothing changes."""
+        """The sorted list with one condition set and the root recomputed; the same list if nothing changes."""
         current = list(conditions)
         old = find(current, type_)
         new = make(
@@ -136,8 +136,8 @@ class ConditionSet:
     def recompute(self, conditions: Sequence[Condition], subject: Subject, *, now: str) -> Conditions:
         """The list with the root derived from its dependents.
 
-        The newest False dependent wins, else the newest Unknown; if the unhealthy ones are merely of an older
-        generation the root stays as it is.
+        The root copies the newest False dependent, otherwise the newest Unknown one. If all unhealthy dependents only
+        describe an older generation, the root does not change.
         """
         found = [c for c in conditions if c.get("type") in self.dependents]
         unhealthy = [c for c in found if not is_true([c], c["type"], subject.generation)]
@@ -159,7 +159,7 @@ class ConditionSet:
         return list(conditions)
 
     def is_ready(self, conditions: Iterable[Condition], generation: int) -> bool:
-        """The root is True and speaks of this generation."""
+        """Whether the root is True and describes this generation."""
         return is_true(conditions, self.root, generation)
 
     def _transition(self, old: Condition | None, type_: str, status: str, subject: Subject, now: str) -> str | None:
@@ -174,7 +174,7 @@ class ConditionSet:
 
 
 def _time(condition: Condition) -> str:
-    # RFC 3339 in UTC with seconds sorts as text; none comes first.
+    # RFC 3339 in UTC with seconds sorts as text; a missing time sorts first.
     return condition.get("lastTransitionTime") or ""
 
 

@@ -1,8 +1,7 @@
-"""The definition an author writes, as one model for both kinds.
+"""The definition of an author, as one model for both kinds.
 
-`parse_definition` makes the structural checks the definition CRDs make at admission (presence, types,
-patterns, exclusive fields), all of them at once; what an expression or a name means is checked when the graph
-is built.
+`parse_definition` performs all structural checks that the definition CRDs perform at admission (presence, types,
+patterns, exclusive fields). The meaning of expressions and names is checked when the graph is built.
 """
 
 import json
@@ -25,9 +24,9 @@ SCOPES: Final = (NAMESPACED, CLUSTER)
 
 MAX_DEPTH: Final = 200
 MAX_VALUES: Final = 60_000
-"""Most values (texts, numbers, lists, objects) of one definition."""
+"""Maximum number of values (texts, numbers, lists, objects) in one definition."""
 MAX_NAMES: Final = 32
-"""Most entries of `shortNames` and of `categories`."""
+"""Maximum number of entries of `shortNames` and of `categories`."""
 
 _KIND: Final = re.compile(r"[A-Z][a-zA-Z0-9]{0,62}", re.ASCII)
 _VERSION: Final = re.compile(r"v[0-9]+(alpha[0-9]+|beta[0-9]+)?", re.ASCII)
@@ -50,13 +49,13 @@ class ResourceSpec:
 
     @property
     def path(self) -> Path:
-        """Where this entry stands in the definition."""
+        """The path of this entry in the definition."""
         return ("spec", "resources", self.index)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
-    """A structurally valid definition; `api_kind` tells which of the two kinds it was."""
+    """A structurally valid definition; `api_kind` is one of the two kinds."""
 
     api_kind: str
     name: str
@@ -80,9 +79,9 @@ class Definition:
     metadata_annotations: Mapping[str, str] = field(default_factory=dict)
     resources: tuple[ResourceSpec, ...] = ()
     source_spec: Obj = field(default_factory=dict)
-    """The whole `spec` in today's shape: what a revision snapshots and hashes."""
+    """The whole `spec` in the current form: a revision stores and hashes it."""
     known_hash: str = ""
-    """The hash where it is known already; a large spec takes long to hash."""
+    """The hash, if it is known already; hashing a large spec takes long."""
 
     @property
     def namespaced(self) -> bool:
@@ -91,24 +90,24 @@ class Definition:
 
     @property
     def allow_breaking_changes(self) -> bool:
-        """True if the author's annotation lets a CRD update break existing instances."""
+        """Whether the author's annotation allows a CRD update that breaks existing instances."""
         return self.annotations.get(names.ANNOTATION_ALLOW_BREAKING) == "true"
 
     @property
     def hash(self) -> str:
-        """The hash by which revisions are told apart."""
+        """The hash that distinguishes revisions."""
         return self.known_hash or spec_hash(self.source_spec)
 
 
 def is_definition(obj: Mapping[str, Any]) -> bool:
-    """True if apiVersion and kind name one of the definition kinds, in today's form or an older one."""
+    """Whether apiVersion and kind name a definition kind, in the current or an older form."""
     if obj.get("apiVersion") == legacy.SYMPHONY_API_VERSION:
         return obj.get("kind") == names.RESOURCE_GROUP
     return obj.get("apiVersion") == names.KRO_API_VERSION and obj.get("kind") in KINDS
 
 
 def parse_definition(obj: Obj) -> tuple[Definition | None, list[Problem]]:
-    """The definition in a manifest and everything found; None if any of it is an error."""
+    """The definition in a manifest and all problems; None if one of them is an error."""
     problems: list[Problem] = []
     if counts_more(obj, MAX_VALUES):
         return None, [Problem(code="definition-size", message=f"expected at most {MAX_VALUES} values, found more")]
@@ -342,7 +341,7 @@ def _check_selector(selector: "_Fields") -> None:
 
 
 class _Fields:
-    """One object of the manifest, read field by field; faults go to the shared list with their path."""
+    """One object of the manifest, read field by field; problems go to the shared list with their path."""
 
     def __init__(self, obj: Obj, path: Path, problems: list[Problem]) -> None:
         self.obj = obj
@@ -370,7 +369,7 @@ class _Fields:
                 self.warn(key, "unknown-field", f"unknown field {_show(key)}", suggestion=near)
 
     def _value(self, key: str, kind: type, *, required: bool = False) -> Any:
-        """The value of a field if it is there (null counts as absent) and of the type."""
+        """The value of a field if it exists (null counts as absent) and has the type."""
         value = self.obj.get(key)
         if value is None:
             if required:
@@ -382,7 +381,7 @@ class _Fields:
         return value
 
     def has_wrong(self, *keys: str) -> bool:
-        """Whether one of the object fields is there with another type (which is reported already)."""
+        """Whether one of the object fields exists with another type (which is reported already)."""
         return any(not isinstance(self.obj.get(key), dict | None) for key in keys)
 
     def text(self, key: str, *, required: bool = False) -> str | None:
@@ -394,7 +393,7 @@ class _Fields:
         return None if value is None else _Fields(value, (*self._path, key), self._problems)
 
     def indexed(self, key: str) -> "list[tuple[int, _Fields]]":
-        """The objects of a list with their positions, other items reported."""
+        """The objects of a list with their positions; other items are reported."""
         found = []
         for index, item in enumerate(self._value(key, list) or ()):
             if isinstance(item, dict):
@@ -437,12 +436,12 @@ _TYPE_NAMES: Final = {
 
 
 def type_name(value: Any) -> str:
-    """What a JSON value is, in words: `a string`, `an object`, `null`…"""
+    """The type of a JSON value in words: `a string`, `an object`, `null`…"""
     return _TYPE_NAMES.get(type(value), type(value).__name__)
 
 
 def _show(value: Any) -> str:
-    """A value in a message: JSON, cut short."""
+    """A value for a message: truncated JSON."""
     if isinstance(value, dict | list):
         return type_name(value)
     text = json.dumps(value, ensure_ascii=False, default=str)
@@ -455,9 +454,9 @@ def spec_hash(definition_spec: Mapping[str, Any]) -> str:
 
 
 def hashing(definition_spec: Mapping[str, Any]) -> Steps[str]:
-    """16 hex digits that differ iff two definition specs mean something different (order and defaults aside).
+    """16 hex digits that differ if and only if two definition specs differ in meaning, apart from order and defaults.
 
-    Not part of it: formatting, key order, the order of resources and of conditions in one resource.
+    The hash ignores formatting, key order, and the order of resources and of the conditions in one resource.
     """
     schema = _present(definition_spec.get("schema") or {})
     schema.setdefault("group", names.KRO_GROUP)
@@ -481,7 +480,7 @@ def _canonical_resource(resource: Mapping[str, Any]) -> Obj:
 
 
 def _present(fields: Mapping[str, Any]) -> Obj:
-    """A copy without fields that are null or empty; what is inside the fields is not looked at."""
+    """A copy without fields that are null or empty; the contents of the fields are not checked."""
     return {key: value for key, value in fields.items() if value is not None and value != {} and value != []}
 
 
@@ -489,7 +488,7 @@ def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-# Bytes hashed in one step: some 10 ms.
+# The number of bytes that are hashed in one step: some 10 ms.
 _HASHED: Final = 50_000
 
 
@@ -506,7 +505,7 @@ def _fnv1a(text: str, bits: int) -> Steps[int]:
 
 
 def revision_name(definition_name: str, revision: int) -> str:
-    """The name of a revision object, at most 253 characters: a name that is cut gets its hash appended."""
+    """The name of a revision object, at most 253 characters: a hash is appended to a truncated name."""
     name = f"{definition_name}-r{revision:05d}"
     if len(name) <= 253:
         return name

@@ -1,8 +1,8 @@
-"""Older shapes of a definition, rewritten to today's.
+"""Converts older forms of a definition to the current form.
 
-Covers what was published under the name ResourceGroup: symphony's form (group x.symphony.k8s.aws, kind and
-apiVersion beside `definition`), the renames on the way to kro v0.1.0, and the short-lived flat externalRef.
-Today's manifests come back unchanged.
+The module covers the forms that were published under the name ResourceGroup: symphony's form (group
+x.symphony.k8s.aws, with kind and apiVersion beside `definition`), the renames before kro v0.1.0, and the short-lived
+flat externalRef. Current manifests are returned unchanged.
 """
 
 import re
@@ -27,9 +27,9 @@ _INSTANCE: Final = frozenset({"spec", "metadata"})
 
 
 def convert(obj: Obj) -> Obj:
-    """The definition in today's shape; the input is not touched, and shared where nothing changes.
+    """The definition in the current form. The input is not modified, and its unchanged parts are shared.
 
-    What has an unexpected type is left as it is, for the structural checks to report.
+    Values of unexpected types are not changed, so that the structural checks report them.
     """
     spec = obj.get("spec")
     if not isinstance(spec, dict):
@@ -88,7 +88,7 @@ def _external(reference: Obj) -> Obj:
 
 
 def _rewrite(value: Any, words: frozenset[str], prefix: str) -> Any:
-    """The tree with bare `words` in every `${...}` put behind `prefix.`."""
+    """The tree with `prefix.` before the bare `words` in every `${...}`."""
     if isinstance(value, dict):
         return {key: _rewrite(item, words, prefix) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,8 +1,8 @@
-"""YAML and JSON text to objects with positions, and back: the only door to PyYAML.
+"""Converts YAML and JSON text to objects with positions, and back. No other module imports PyYAML.
 
-Scalars mean what they mean to kubectl (sigs.k8s.io/yaml: YAML 1.1 booleans, `0777` octal) except that nothing
-becomes a date and a mapping key has to be a string. Every fault is a Problem on the document it belongs to;
-no text, however deep, large or self-referring, costs more than the bounds below.
+Scalars have the same meaning as in kubectl (sigs.k8s.io/yaml: YAML 1.1 booleans, `0777` octal), but nothing becomes a
+date, and a mapping key must be a string. Every fault is a Problem of its document. The bounds below limit the cost of
+every text, however deep, large or self-referring it is.
 """
 
 import math
@@ -31,7 +31,7 @@ MAX_BYTES: Final = 16 * 1024 * 1024
 MAX_DEPTH: Final = 200
 MAX_NODES: Final = 1_000_000
 MAX_ALIASED_NODES: Final = 100_000
-"""Nodes that aliases and merge keys may add to those written out."""
+"""Number of nodes that aliases and merge keys may add."""
 
 _MAX_PROBLEMS: Final = 100
 _TAG: Final = "tag:yaml.org,2002:"
@@ -72,7 +72,7 @@ class _Node:
 
 
 class Positions:
-    """Where the values and keys of one document stand; what an alias brings in stands at its anchor."""
+    """The positions of the values and keys of one document. The position of an aliased value is that of its anchor."""
 
     __slots__ = ("_root",)
 
@@ -80,17 +80,17 @@ class Positions:
         self._root = root
 
     def value(self, path: Path) -> Place | None:
-        """The place of the value at a path, None if there is none."""
+        """The position of the value at a path, None if there is none."""
         found = self._walk(path)
         return found[1].place if found else None
 
     def key(self, path: Path) -> Place | None:
-        """The place of the key at the end of a path (of the item itself in a list)."""
+        """The position of the key at the end of a path (in a list, of the item itself)."""
         found = self._walk(path)
         return (found[0] or found[1]).place if found else None
 
     def nearest(self, path: Path) -> Place | None:
-        """The place to show for a path: a scalar's value, a container's key, else its closest parent's."""
+        """The position to show for a path: a scalar's value, a container's key, or the closest parent's position."""
         for length in range(len(path), -1, -1):
             if found := self._walk(path[:length]):
                 key, value = found
@@ -137,15 +137,15 @@ class Document:
     problems: tuple[Problem, ...] = ()
 
     def locate(self, problem: Problem) -> Problem:
-        """The problem with the file, line and column its path has in this document."""
+        """The problem with the file, line and column of its path in this document."""
         line, column = self.positions.nearest(problem.path) or (self.line, 1)
         return problem.at(source=self.source, line=line, column=column)
 
 
 def load(text: str, source: str = "<text>") -> list[Document]:
-    """Every object of a YAML (or JSON) text in order; empty documents are left out.
+    """Every object of a YAML (or JSON) text in order, without empty documents.
 
-    A document that can't be read is still in the list, with its problems, and does not hide those after it.
+    A document that cannot be read is in the list, too, with its problems. It does not hide later documents.
     """
     if problems := _refuse(text, source):
         return [Document(obj={}, positions=Positions(), source=source, problems=tuple(problems))]
@@ -156,7 +156,7 @@ def load(text: str, source: str = "<text>") -> list[Document]:
 
 
 def _refuse(text: str, source: str) -> list[Problem]:
-    """Faults of the raw text that make parsing pointless."""
+    """Faults of the raw text that prevent parsing."""
     if len(text) > MAX_BYTES:
         size = f"text of {len(text)} characters is larger than {MAX_BYTES}"
         return [Problem(code="yaml-limit", message=size, source=source, line=1, column=1)]
@@ -171,13 +171,13 @@ def _refuse(text: str, source: str) -> list[Problem]:
     return problems
 
 
-# YAML 1.1 section 4.1.1: what is not in c-printable.
+# YAML 1.1 section 4.1.1: characters that are not c-printable.
 _UNPRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _PAIR: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 
 
 def _join_surrogates(text: str) -> str:
-    r"""JSON writes characters beyond U+FFFF as two `\u` escapes, which YAML does not know."""
+    r"""JSON writes characters beyond U+FFFF as two `\u` escapes, which YAML does not support."""
     if not text.lstrip().startswith(("{", "[")):
         return text
     return _PAIR.sub(
@@ -187,7 +187,7 @@ def _join_surrogates(text: str) -> str:
 
 @dataclass(slots=True)
 class _Part:
-    """A stretch of text that starts at a document; it ends at the end of the text or at a syntax error."""
+    """A part of the text that starts at a document and ends at the end of the text or at a syntax error."""
 
     roots: list[_Node]
     written: list[int]
@@ -202,7 +202,7 @@ class _Part:
 
 
 def _parts(text: str) -> Iterator[_Part]:
-    """The documents of a text; after a syntax error reading goes on at the next `---`."""
+    """The documents of a text. After a syntax error, reading continues at the next `---`."""
     offset = line = nodes = 0
     while offset <= len(text):
         composer = _Composer(line, MAX_NODES - nodes)
@@ -211,7 +211,7 @@ def _parts(text: str) -> Iterator[_Part]:
         yield composer.part
         if error_line is None or nodes >= MAX_NODES:
             return
-        # The error may be noticed at the `---` of the next document, never before that of its own.
+        # The error may be noticed at the `---` of the next document, but never before its own `---`.
         resume = max(error_line, composer.start_line + 1)
         while line < resume and offset <= len(text):
             end = text.find("\n", offset)
@@ -227,7 +227,7 @@ _SEPARATOR: Final = re.compile(r"^---(?=\s|$)", re.MULTILINE)
 
 
 class _Composer:
-    """Builds node trees from parser events without recursion, so that depth is a problem and not a crash."""
+    """Builds node trees from parser events without recursion, so that deep nesting is a Problem and not a crash."""
 
     def __init__(self, first_line: int, max_nodes: int) -> None:
         self.part = _Part([], [], [])
@@ -241,7 +241,7 @@ class _Composer:
         self._problems: list[Problem] = []
 
     def run(self, text: str) -> int | None:
-        """Read to the end (None), or to an error: the 0-based line from where to look for a next document."""
+        """Read to the end (None) or to an error: the 0-based line where to search for the next document."""
         try:
             for event in yaml.parse(text, Loader=_SafeLoader):
                 if not self._take(event):
@@ -251,7 +251,7 @@ class _Composer:
             line, column = (self._first_line + mark.line, mark.column) if mark else (self.start_line, 0)
             message = ", ".join(text for text in (err.problem, err.context) if text)
             if "nesting depth" in message:
-                # libyaml looks ahead, and has a limit of its own (from PyYAML 6.0.4 on).
+                # libyaml reads ahead, and has its own limit (since PyYAML 6.0.4).
                 self._add("yaml-limit", f"nested more than {MAX_DEPTH} levels", line, column)
             else:
                 self._add("yaml-syntax", message or "not YAML", line, column)
@@ -262,7 +262,7 @@ class _Composer:
         return None
 
     def _take(self, event: yaml.Event) -> bool:
-        """Add one event to the tree; False when a bound is passed."""
+        """Add one event to the tree; False if a bound is exceeded."""
         match event:
             case yaml.ScalarEvent():
                 node = self._node(event, "scalar")
@@ -332,7 +332,7 @@ class _Composer:
         """End the current document, complete or not."""
         if self._problems or self._root is not None:
             start = _Node(kind="scalar", line=self.start_line + 1, column=1, plain=True)
-            # An error leaves containers half read (a mapping may lack its last value): nothing of it is kept.
+            # After an error, containers are incomplete (a mapping may lack its last value), so nothing is kept.
             broken = self._root is None or bool(self._stack)
             self.part.roots.append(start if broken or self._root is None else self._root)
             self.part.written.append(self._nodes)
@@ -344,7 +344,7 @@ class _Composer:
 
 
 def _document(root: _Node, written: int, problems: list[Problem], source: str) -> Document | None:
-    """The constructed document; None for an empty one without problems."""
+    """The constructed document; None for an empty document without problems."""
     builder = _Builder(written + MAX_ALIASED_NODES)
     try:
         value = builder.build(root, 0)
@@ -450,7 +450,7 @@ class _Builder:
         return {**merged, **own} if merged else own
 
     def _merge(self, node: _Node, into: dict[str, Any], depth: int) -> None:
-        """YAML 1.1 merge key: own keys win, then the sources in order."""
+        """YAML 1.1 merge key: own keys take precedence, then the sources in order."""
         for source in node.children if node.kind == "list" else [node]:
             value = self.build(source, depth)
             if not isinstance(value, dict):
@@ -552,11 +552,11 @@ class _Dumper(_SafeDumper):
         return True
 
 
-# Words other YAML readers (go-yaml v2, YAML 1.1 and 1.2 core) take for something else than text.
+# Words that other YAML readers (go-yaml v2, YAML 1.1 and 1.2 core) do not read as strings.
 _AMBIGUOUS: Final = re.compile(
     r"[yYnN]|=|<<|[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?|[-+]?[0-9._]+(?:[eE][-+]?[0-9_]*)?"
 )
-# Literal blocks only where all readers agree: no blank at a line's end, no odd first character.
+# Literal blocks only where all readers agree: no blank at the end of a line, no special first character.
 _LITERAL: Final = re.compile(r"[!-~\xa1-\u2027](?:[^\r\x85\u2028\u2029\ufeff\U00010000-\U0010ffff])*")
 _BLANK_END: Final = re.compile(r"[ \t](?:\n|\Z)")
 
@@ -574,7 +574,7 @@ _Dumper.add_representer(str, _represent_text)
 
 
 def dump(obj: Any) -> str:
-    """Block-style YAML of a JSON value, keys in their order, multi-line text as literal blocks."""
+    """Block-style YAML of a JSON value, with keys in their order and multi-line text as literal blocks."""
     text: str = yaml.dump(
         obj, Dumper=_Dumper, sort_keys=False, default_flow_style=False, allow_unicode=True, width=2**20
     )

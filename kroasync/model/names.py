@@ -1,6 +1,7 @@
-"""Every name the cluster sees: labels, annotations, finalizers, field managers, groups.
+"""Every name that the cluster sees: labels, annotations, finalizers, field managers, groups.
 
-One place, because a client of kro reads these names; the values are contracts (kro's, and KEP-3659 for ApplySets).
+They are in one place, because clients of kro read them. The values are contracts (of kro, and of KEP-3659 for
+ApplySets).
 """
 
 from typing import Final
@@ -14,10 +15,10 @@ RESOURCE_GRAPH_DEFINITION: Final = "ResourceGraphDefinition"
 GRAPH_REVISION: Final = "GraphRevision"
 
 FINALIZER: Final = "kro.run/finalizer"
-# Early kro (v0.1.0) used one finalizer per object: "<uid>.kro.run/finalizer".
+# kro v0.1.0 used one finalizer for each object: "<uid>.kro.run/finalizer".
 LEGACY_FINALIZER_SUFFIX: Final = ".kro.run/finalizer"
 
-# Templates may not set labels or annotations under these prefixes.
+# Templates must not set labels or annotations with these prefixes.
 RESERVED_PREFIXES: Final = ("kro.run/", "internal.kro.run/")
 
 LABEL_OWNED: Final = "kro.run/owned"
@@ -38,7 +39,7 @@ LABEL_COLLECTION_SIZE: Final = "kro.run/collection-size"
 LABEL_REVISION_HASH: Final = "kro.run/graph-revision-hash"
 
 ANNOTATION_APPLY_ORDER: Final = "internal.kro.run/apply-order"
-# On every child we apply: it shows that we did (model.seal).
+# On every child: the seal proves that this controller applied it (model.seal).
 ANNOTATION_SEAL: Final = "kroasync.io/seal"
 ANNOTATION_INVENTORY_HASH: Final = "internal.kro.run/applyset-inventory-hash"
 ANNOTATION_ALLOW_BREAKING: Final = "kro.run/allow-breaking-changes"
@@ -59,10 +60,10 @@ MANAGER_LABELLER: Final = "kro.run/labeller"
 MANAGER_STATUS: Final = "kro.run/status"
 
 LEASE_NAME: Final = "controller.kroasync"
-# kro's own.
+# Defined by kro.
 KRO_LEASE_NAME: Final = "controller.kro.run"
 
-# Labels by which other tools claim objects: copied onto a child they would make those tools prune or adopt it.
+# Labels by which other tools claim objects. If a child had them, those tools would prune or adopt it.
 UNPROPAGATED_LABELS: Final = (
     "kro.run/",
     "internal.kro.run/",

@@ -1,11 +1,11 @@
-"""Kubernetes objects are plain dicts; this module names the few facts about them that every layer needs."""
+"""Kubernetes objects are plain dicts. This module reads the few facts about them that every layer needs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 Obj: TypeAlias = dict[str, Any]
-"""A Kubernetes object as JSON: never mutated by who did not make it."""
+"""A Kubernetes object as JSON. Only the code that created it may change it."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -27,7 +27,7 @@ class GVK:
         return f"{self.kind}.{self.group}" if self.group else self.kind
 
     def __str__(self) -> str:
-        """The form of apimachinery's messages: `group/version, Kind=kind`, where the core group is empty."""
+        """The form in apimachinery's messages: `group/version, Kind=kind`, where the core group is empty."""
         return f"{self.group}/{self.version}, Kind={self.kind}"
 
     @staticmethod
@@ -44,7 +44,7 @@ class GVK:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Resource:
-    """How the API server serves a kind: its plural name and its scope (discovery's APIResource)."""
+    """How the API server serves a kind: its plural name and its scope (APIResource of discovery)."""
 
     group: str
     version: str
@@ -77,13 +77,13 @@ class Resource:
         return "/".join(parts)
 
     def __str__(self) -> str:
-        """The form of apimachinery's messages: `group/version, Resource=plural`, where the core group is empty."""
+        """The form in apimachinery's messages: `group/version, Resource=plural`, where the core group is empty."""
         return f"{self.group}/{self.version}, Resource={self.plural}"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Key:
-    """Identity of one object of a known resource; `namespace` is empty for cluster-scoped ones."""
+    """The identity of one object of a known resource; `namespace` is empty for cluster-scoped objects."""
 
     resource: Resource
     namespace: str
@@ -128,7 +128,7 @@ def finalizers_of(obj: Mapping[str, Any]) -> Sequence[str]:
 
 
 def is_deleting(obj: Mapping[str, Any]) -> bool:
-    """True once `metadata.deletionTimestamp` is set."""
+    """Whether `metadata.deletionTimestamp` is set."""
     return bool(metadata(obj).get("deletionTimestamp"))
 
 
@@ -138,7 +138,7 @@ def version_of(obj: Mapping[str, Any]) -> str:
 
 
 def is_same(one: object, other: object) -> bool:
-    """Equality of data anybody may have nested deeply; what is too deep to be compared counts as different."""
+    """Equality of data that may be nested deeply. Data that is too deep to be compared counts as different."""
     try:
         return one == other
     except RecursionError:
@@ -146,12 +146,12 @@ def is_same(one: object, other: object) -> bool:
 
 
 def is_older(version: str, than: str) -> bool:
-    """Certainly older; False for opaque versions."""
+    """Whether a version is certainly older; False for opaque versions."""
     return version.isdecimal() and than.isdecimal() and int(version) < int(than)
 
 
 def is_newer(version: str, than: str) -> bool:
-    """Order of two resourceVersions of one resource (numbers, KEP-5504); opaque ones are newer if they differ."""
+    """The order of two resourceVersions of a resource (numbers, KEP-5504); opaque versions are newer if they differ."""
     if version.isdecimal() and than.isdecimal():
         return int(version) > int(than)
     return version != than

@@ -18,11 +18,11 @@ _INDEX: Final = re.compile(r"[0-9]+", re.ASCII)
 
 
 class PathError(ValueError):
-    """A text that is not a field path, or a path that does not fit an object."""
+    """A text is not a field path, or a path does not match an object."""
 
 
 def build(path: Iterable[str | int]) -> str:
-    """The text of a path; a name that is empty or has a dot is written `["name"]`, others stay bare."""
+    """The text of a path. A name that is empty or contains a dot is written `["name"]`, other names are bare."""
     text = ""
     for part in path:
         if isinstance(part, int):
@@ -35,7 +35,7 @@ def build(path: Iterable[str | int]) -> str:
 
 
 def parse(text: str) -> Path:
-    """The path of a text, inverse of `build`; raises PathError naming the (0-based) position."""
+    """The path of a text, the inverse of `build`; raises PathError, which names the 0-based position."""
     parts: list[str | int] = []
     pos = 0
     while pos < len(text):
@@ -76,7 +76,7 @@ def _index(text: str, pos: int) -> tuple[int, int]:
 
 
 def get(obj: Any, path: Iterable[str | int], default: Any = None) -> Any:
-    """The value at a path, `default` where the path leaves the object."""
+    """The value at a path; `default` if the path does not exist in the object."""
     for part in path:
         obj = _step(obj, part)
         if obj is _MISSING:
@@ -85,7 +85,7 @@ def get(obj: Any, path: Iterable[str | int], default: Any = None) -> Any:
 
 
 def has(obj: Any, path: Iterable[str | int]) -> bool:
-    """True if the path leads to a value (null included)."""
+    """Whether the path leads to a value, including null."""
     return get(obj, path, _MISSING) is not _MISSING
 
 
@@ -98,9 +98,9 @@ def _step(obj: Any, part: str | int) -> Any:
 
 
 def set_at(obj: Any, path: Path, value: Any) -> Any:
-    """A copy with `value` at the path, missing (or null) parents made; an index may append one item.
+    """A copy with `value` at the path. Missing and null parents are created; an index may append one item.
 
-    Raises PathError where a parent is of another type or an index lies beyond the end.
+    Raises PathError if a parent has another type or an index is beyond the end.
     """
     if not path:
         return value
@@ -127,7 +127,7 @@ def _as(kind: type, obj: Any, path: Path) -> Any:
 
 
 def delete_at(obj: Any, path: Path) -> Any:
-    """A copy without the field or item at the path; the same object where there is none."""
+    """A copy without the field or item at the path; the same object if there is none."""
     if not path or not has(obj, path):
         return obj
     part, rest = path[0], path[1:]
@@ -153,7 +153,7 @@ def leaves(obj: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 
 def counts_more(value: Any, limit: int) -> bool:
-    """Whether there are more than `limit` values in lists and objects; no more than that are looked at."""
+    """Whether lists and objects contain more than `limit` values; counting stops at the limit."""
     count = 1
     stack = [value]
     while stack:
@@ -170,12 +170,12 @@ _CONTAINERS: Final = (dict, list)
 
 
 def nests_deeper(value: Any, limit: int) -> bool:
-    """Whether lists and objects nest more than `limit` levels; asked before anything recurses into it."""
+    """Whether lists and objects nest more than `limit` levels; checked before any recursion."""
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(limit):
         if not level:
             return False
-        # Only containers are kept: most values are none, and this is asked of every object.
+        # Only containers are kept, because this runs for every object and most values are not containers.
         level = [
             child
             for item in level

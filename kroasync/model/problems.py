@@ -1,7 +1,7 @@
-"""What is wrong with an author's input: collected, located, coded; never only the first.
+"""Problems of an author's input. All of them are collected, each with its position and a code.
 
-A Problem is a value, not an exception: whoever finds one records it and goes on. `code` is stable and documented
-in docs/problems.md; `path` is the field path in the object; `line`/`column` (1-based) exist when it came from a file.
+A Problem is a value, not an exception: code that finds one records it and continues. `code` is stable and documented
+in docs/problems.md. `path` is the field path in the object. `line` and `column` (1-based) exist for input from a file.
 """
 
 from collections.abc import Iterable
@@ -10,9 +10,9 @@ from enum import StrEnum
 from typing import Final
 
 MAX_PROBLEMS: Final = 1_000
-"""Most problems that are kept of one object."""
+"""Maximum number of problems that are kept of one object."""
 MAX_SUGGESTED: Final = 100
-"""Problems after this many get no suggestion: near words are costly to find."""
+"""Further problems get no suggestion, because similar words are expensive to find."""
 
 
 class Severity(StrEnum):
@@ -22,7 +22,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One located fault. `message` holds the whole text (expected and found included), lower case, no full stop."""
+    """One fault with its position. `message` says what was expected and found, in lower case, without a full stop."""
 
     code: str
     message: str
@@ -34,12 +34,12 @@ class Problem:
     column: int | None = None
 
     def at(self, *, source: str | None, line: int | None, column: int | None) -> "Problem":
-        """The same problem with its place in a file."""
+        """The same problem with its position in a file."""
         return replace(self, source=source, line=line, column=column)
 
     @property
     def where(self) -> str:
-        """The field path in text: `spec.resources[2].template`; empty for the whole object."""
+        """The field path as text: `spec.resources[2].template`; empty for the whole object."""
         text = ""
         for part in self.path:
             if isinstance(part, int):
@@ -51,7 +51,7 @@ class Problem:
         return text
 
     def __str__(self) -> str:
-        """`file:line:column: severity: path: message (did you mean "x"?) [code]`, parts left out where unknown."""
+        """`file:line:column: severity: path: message (did you mean "x"?) [code]`, without unknown parts."""
         place = ""
         if self.source is not None:
             place = self.source + (f":{self.line}:{self.column}" if self.line is not None else "") + ": "
@@ -61,7 +61,7 @@ class Problem:
 
 
 def collect(problems: list[Problem], problem: Problem) -> None:
-    """Adds a problem; once there are MAX_PROBLEMS, one that says so, and then no more."""
+    """Adds a problem. After MAX_PROBLEMS it adds one that says so, and then no more."""
     if len(problems) < MAX_PROBLEMS:
         problems.append(problem)
     elif len(problems) == MAX_PROBLEMS:
@@ -70,5 +70,5 @@ def collect(problems: list[Problem], problem: Problem) -> None:
 
 
 def has_errors(problems: Iterable[Problem]) -> bool:
-    """True if any problem is an error (warnings alone do not refuse an input)."""
+    """Whether a problem is an error; an input with only warnings is not refused."""
     return any(p.severity is Severity.ERROR for p in problems)

@@ -1,6 +1,6 @@
-"""Long work in steps: a generator that yields where others may run, and returns what came of it.
+"""Long work in steps: a generator that yields where others may run, and returns the result.
 
-What decides stays pure; who runs it says what happens between two steps.
+The code that decides stays pure. Its caller determines what happens between two steps.
 """
 
 from collections.abc import Generator
@@ -11,7 +11,7 @@ Steps: TypeAlias = Generator[None, None, T]
 
 
 def drained(steps: Steps[T]) -> T:
-    """All steps at once; raises what they raise."""
+    """Run all steps without a pause; raises what they raise."""
     while True:
         try:
             next(steps)

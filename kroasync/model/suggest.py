@@ -1,5 +1,5 @@
-"""The known word an author probably meant. Work is bounded: long words are not searched for, nor long lists to
-their end."""
+"""The known word that an author probably meant. The work is bounded: long words are not searched for, and long lists
+are not searched completely."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -8,14 +8,14 @@ from typing import Final
 MAX_WORD: Final = 64
 MAX_CANDIDATES: Final = 2000
 MAX_COMPARED: Final = 20_000
-"""Most pairs of characters that are compared for one word: some 5 ms."""
+"""Maximum number of pairs of characters that are compared for one word: some 5 ms."""
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str | None:
     """The candidate closest to `word`, None if none is close.
 
-    Close is an edit distance of at most a third of the word's length (at least 1); a difference in case alone
-    always is. Of equally close ones the first in alphabetical order wins.
+    A candidate is close if its edit distance is at most a third of the word's length (at least 1), or if only the case
+    differs. Of equally close candidates, the first in alphabetical order is taken.
     """
     if not word or len(word) > MAX_WORD:
         return None
@@ -41,7 +41,7 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str | None:
 
 
 def _distance(left: str, right: str, limit: int) -> int:
-    """Edit distance, swapped neighbours counting one; anything above `limit` comes back as `limit + 1`."""
+    """The edit distance, where swapped neighbours count as one. The result is `limit + 1` for every larger distance."""
     before: list[int] = []
     row = list(range(len(right) + 1))
     for i, a in enumerate(left, 1):

@@ -1,4 +1,4 @@
-"""Who may talk to the control plane: bearer tokens, the kubeconfigs that carry them, a request with one."""
+"""Access to the control plane: bearer tokens, kubeconfigs with them, and requests with them."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def request(
     certificate: Path | None = None,
     timeout_s: float = 5.0,
 ) -> tuple[int, bytes]:
-    """Status and body.
+    """Send a request without a proxy; returns status and body.
 
-    Raises OSError (or http.client.HTTPException) when there is no answer; proxies are not used.
+    Raises OSError (or http.client.HTTPException) if there is no answer.
     """
     parts = urlsplit(url)
     address = (parts.hostname or "", parts.port or 0)

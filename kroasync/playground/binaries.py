@@ -1,7 +1,7 @@
-"""The programs of the playground and where they are: ready ones of KUBEBUILDER_ASSETS, the user's kubectl,
-else built once into the user's cache, one folder per recipe and content of its go.mod and go.sum.
+"""Finds the programs of the playground: in KUBEBUILDER_ASSETS, the user's kubectl, or built once into the user's cache,
+with one folder for each recipe and content of its go.mod and go.sum.
 
-A folder appears in the cache complete or not at all (built aside, then renamed), and a lock file keeps two
+A folder in the cache is always complete, because it is built elsewhere and then renamed. A lock file prevents two
 processes from building the same recipe at the same time.
 """
 
@@ -37,14 +37,14 @@ def cache_folder() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Binaries:
-    """Programs by name. What is not there yet is built when it is asked for."""
+    """Programs by name. A missing program is built on first use."""
 
     _paths: dict[str, Path] = field(default_factory=dict)
     _progress: Progress = silent
 
     @classmethod
     def ensure(cls, names: Iterable[str] = CONTROL_PLANE, *, progress: Progress = silent) -> Binaries:
-        """All of `names`, built where missing.
+        """All of `names`; missing programs are built.
 
         Raises GoError, BuildError, or PlaygroundError for an unknown name.
         """
@@ -60,7 +60,7 @@ class Binaries:
         return self._paths[name]
 
     def kwok_stages(self) -> tuple[Path, ...]:
-        """kwok's files that say how nodes and pods behave."""
+        """The files of kwok that define how nodes and pods behave."""
         data = self.path("kwok").parent / "kwok-data"
         folders = ("node/fast", "pod/fast", "node/heartbeat-with-lease")
         return tuple(
@@ -125,14 +125,14 @@ def _cached(recipe: Recipe, *, progress: Progress) -> Path:
         return folder
     cache_folder().mkdir(parents=True, exist_ok=True)
     with _locked(folder.with_name(f"{folder.name}.lock"), recipe=recipe, progress=progress):
-        if not folder.is_dir():  # nobody finished it while we waited
+        if not folder.is_dir():  # no other process finished it meanwhile
             _build_into(folder, recipe=recipe, progress=progress)
     return folder
 
 
 def _build_into(folder: Path, *, recipe: Recipe, progress: Progress) -> None:
     for aborted in folder.parent.glob(f"{folder.name}.*"):
-        if aborted.is_dir():  # of a build that was killed: we hold the lock, so nobody works in it
+        if aborted.is_dir():  # left by a build that was killed; the lock proves that nobody uses it
             shutil.rmtree(aborted)
     with tempfile.TemporaryDirectory(prefix=f"{folder.name}.", dir=folder.parent) as aside:
         workspace, programs = Path(aside) / "module", Path(aside) / "programs"
@@ -146,7 +146,7 @@ def _build_into(folder: Path, *, recipe: Recipe, progress: Progress) -> None:
 def _locked(file: Path, *, recipe: Recipe, progress: Progress) -> Iterator[None]:
     """Hold the lock file, reporting while another process holds it.
 
-    The kernel frees it when its holder dies.
+    The kernel releases it when its holder ends.
     """
     started = time.monotonic()
     what = f"{recipe.name} {recipe.version}"

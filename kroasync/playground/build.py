@@ -1,6 +1,6 @@
-"""Run one recipe with Go: count what is to compile, compile, report how far it is.
+"""Builds one recipe with Go: counts the packages, compiles them, and reports the progress.
 
-The module folder is copied first, so a package installed read-only builds too and Go never edits our go.mod.
+The module folder is copied first, so that a read-only installation can build, too, and Go never edits our go.mod.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def build(recipe: Recipe, *, into: Path, workspace: Path, progress: Progress) ->
 
 
 class _Run:
-    """One recipe on its way; holds what every step needs."""
+    """The build of one recipe, with the data that every step needs."""
 
     def __init__(self, *, recipe: Recipe, go: str, workspace: Path, progress: Progress) -> None:
         self._recipe = recipe
@@ -54,7 +54,7 @@ class _Run:
         self._started = time.monotonic()
 
     def count_packages(self) -> int:
-        """How many packages the programs consist of; downloads the modules that are not on the machine."""
+        """The number of packages of the programs; downloads modules that are missing."""
         downloaded, packages = 0, 0
         self._report("downloading", 0, None)
         for line in self._lines("list", "-deps", *_OPTIONS, *self._recipe.packages):
@@ -67,7 +67,7 @@ class _Run:
     def compile(self, *, into: Path, total: int) -> None:
         """Compile and link; `-v` names each package that is not in Go's build cache."""
         recipe = self._recipe
-        # A file for one program (etcd's package is called server), a folder for several.
+        # A file for one program (etcd's package has the name server), a folder for several.
         target = str(into / recipe.programs[0]) if len(recipe.programs) == 1 else f"{into}{os.sep}"
         compiled = 0
         self._report("compiling", 0, total)
@@ -94,7 +94,7 @@ class _Run:
         )
 
     def _lines(self, *arguments: str) -> Iterator[str | None]:
-        """Lines of `go ...`, and None each second without one; BuildError when it fails."""
+        """Lines of `go ...`, and None after each second without one; raises BuildError if it fails."""
         tail: deque[str] = deque(maxlen=_TAIL_LINES)
         with _running([self._go, *arguments], self._workspace) as process:
             for line in _output(process):
@@ -110,7 +110,7 @@ class _Run:
 
 @contextmanager
 def _running(command: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The process, ended with the block: an interrupted build leaves no compiler behind."""
+    """The process, which ends with the block, so that an interrupted build leaves no compiler behind."""
     process = subprocess.Popen(
         command,
         cwd=folder,
@@ -123,7 +123,7 @@ def _running(command: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[
         yield process
     finally:
         if process.poll() is None:
-            process.terminate()  # Go passes it on to its compilers
+            process.terminate()  # Go forwards the signal to its compilers
             process.wait()
         if process.stdout is not None:
             process.stdout.close()
@@ -150,7 +150,7 @@ def _output(process: subprocess.Popen[bytes]) -> Iterator[str | None]:
 
 
 def _copy_plain(source: str, target: str) -> str:
-    """Content only: files of Go's module cache are read-only, ours must be removable."""
+    """Copy only the content: files in Go's module cache are read-only, but the copy must be removable."""
     return str(shutil.copyfile(source, target))
 
 

@@ -1,4 +1,4 @@
-"""Run kubectl or helm against one playground, with caches and settings apart from the user's own."""
+"""Runs kubectl or helm for one playground, with separate caches and settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def run_client(
     stdin: str | None,
     timeout_s: float,
 ) -> str:
-    """Standard output of the program. Raises CommandError when it fails or does not end in time."""
+    """The standard output of the program. Raises CommandError if it fails or does not finish in time."""
     own = {
         "KUBECONFIG": str(kubeconfig),
         "KUBECACHEDIR": str(scratch / "kubectl"),
@@ -39,7 +39,7 @@ def run_client(
             env=os.environ | own,
         )
     except subprocess.TimeoutExpired as error:
-        raise CommandError(f"{shown}: no end after {timeout_s:.0f} s", returncode=-1, stderr="") from error
+        raise CommandError(f"{shown}: did not finish within {timeout_s:.0f} s", returncode=-1, stderr="") from error
     if done.returncode != 0:
         raise CommandError(
             f"{shown}: {done.stderr.strip() or done.stdout.strip()}",

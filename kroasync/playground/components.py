@@ -1,7 +1,7 @@
 """The control plane's components in the order in which they start: command lines, ports and health endpoints.
 
-Tuned for tests and two cores: etcd does not wait for the disk, nobody elects a leader, and controllers may
-ask the API server as often as they like. Everything listens on 127.0.0.1 only.
+They are tuned for tests and two cores: etcd does not wait for the disk, there is no leader election, and requests of
+controllers are not limited. Everything listens only on 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from kroasync.playground.binaries import Binaries
 
 SERVICE_RANGE = "10.0.0.0/16"
 NODE = "node-0"
-# Authenticated as what they are in a real cluster, so that an audit log can leave them out.
+# The same users as in a real cluster, so that an audit log can omit them.
 OWN_USERS = ("system:kube-controller-manager", "system:kube-scheduler", "system:kwok")
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where things are below the playground's directory."""
+    """The files and folders in the playground's directory."""
 
     directory: Path
 
@@ -32,7 +32,7 @@ class Layout:
 
     @property
     def pki(self) -> Path:
-        """The API server puts its self-signed serving certificate here, and finds it again at a restart."""
+        """The API server writes its self-signed serving certificate here, and reads it after a restart."""
         return self.directory / "pki"
 
     @property
@@ -61,7 +61,7 @@ class Layout:
 
     @property
     def scratch(self) -> Path:
-        """Caches and settings of kubectl and helm, kept apart from the user's own."""
+        """Caches and settings of kubectl and helm, separate from those of the user."""
         return self.directory / "clients"
 
     def kubeconfig_of(self, component: str) -> Path:
@@ -73,7 +73,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What the command lines depend on. `ports` is keyed by component, and by `etcd-peer`."""
+    """The input of the command lines. The keys of `ports` are the components and `etcd-peer`."""
 
     layout: Layout
     ports: dict[str, int]
@@ -85,7 +85,7 @@ class Plan:
 class Component:
     """One program.
 
-    `health` is an URL path on its port; `user` the name it authenticates with, if it is a client.
+    `health` is a URL path on its port; `user` is its user name, if it is a client.
     """
 
     name: str
@@ -126,11 +126,11 @@ def _apiserver(plan: Plan) -> list[str]:
         f"--etcd-servers=http://127.0.0.1:{plan.ports['etcd']}",
         "--bind-address=127.0.0.1",
         "--advertise-address=127.0.0.1",
-        "--endpoint-reconciler-type=none",  # a loopback address is no valid endpoint of Service `kubernetes`
+        "--endpoint-reconciler-type=none",  # a loopback address is not a valid endpoint of Service `kubernetes`
         f"--secure-port={plan.ports['kube-apiserver']}",
         f"--cert-dir={layout.pki}",
         "--service-account-issuer=https://kubernetes.default.svc",
-        f"--service-account-key-file={layout.key}",  # the serving key signs tokens as well: one key to create
+        f"--service-account-key-file={layout.key}",  # the serving key also signs tokens, so that one key suffices
         f"--service-account-signing-key-file={layout.key}",
         f"--token-auth-file={layout.tokens}",
         "--authorization-mode=RBAC",
@@ -207,9 +207,7 @@ PORT_NAMES = (*BY_NAME, "etcd-peer")
 
 
 def audit_policy(users: Sequence[str]) -> str:
-    """One Metadata line for each answered request of `users`; of everyone but the control plane when there
-    are none.
-    """
+    """One Metadata line for each answered request of `users`; without users, of everyone except the control plane."""
     rules: list[dict[str, Any]] = (
         [{"level": "Metadata", "users": list(users)}, {"level": "None"}]
         if users
@@ -229,7 +227,7 @@ def audit_policy(users: Sequence[str]) -> str:
 
 
 def node() -> dict[str, Any]:
-    """The one node, as large as anybody's test needs; kwok plays its kubelet."""
+    """The only node, large enough for every test; kwok simulates its kubelet."""
     room = {"cpu": "100000", "memory": "100Ti", "ephemeral-storage": "100Ti", "pods": "100000"}
     return {
         "apiVersion": "v1",

@@ -1,4 +1,4 @@
-"""The directory of a playground: where it is by default, made ours, changed by one process at a time."""
+"""The directory of a playground: its default path, its creation, and a lock for changes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _OTHER_COMMAND_TIMEOUT_S = 120.0
 def default_directory(name: str) -> Path:
     """`$XDG_STATE_HOME/kroasync/playground/NAME`, or below ~/.local/state.
 
-    Raises PlaygroundError for an odd name.
+    Raises PlaygroundError for an invalid name.
     """
     if not _NAME.fullmatch(name):
         raise PlaygroundError(
-            f"{name!r} is no name for a playground: 1 to 40 of a-z, 0-9 and '-', no '-' at either end"
+            f"{name!r} is not a valid playground name: expected 1 to 40 of a-z, 0-9 and '-', with no '-' at either end"
         )
     home = os.environ.get("XDG_STATE_HOME", "")
     base = Path(home) if os.path.isabs(home) else Path.home() / ".local" / "state"
@@ -31,13 +31,13 @@ def default_directory(name: str) -> Path:
 
 
 def claim(directory: Path, *, name: str) -> None:
-    """Make the directory ours; it must not hold anything, because it is removed later."""
+    """Create the directory, or take an empty one: it must be empty, because it is removed later."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     try:
         directory.mkdir(mode=0o700)
     except FileExistsError as error:
         if Layout(directory).state.exists():
-            raise AlreadyUpError(f"playground {name!r} exists already ({directory})") from error
+            raise AlreadyUpError(f"playground {name!r} already exists ({directory})") from error
         if not directory.is_dir() or any(directory.iterdir()):
             raise PlaygroundError(f"{directory} is not an empty directory") from error
         directory.chmod(0o700)
@@ -45,18 +45,18 @@ def claim(directory: Path, *, name: str) -> None:
 
 @contextmanager
 def alone_in(directory: Path) -> Iterator[None]:
-    """Let no other process start or end the playground meanwhile; locks the directory, so no file is needed.
+    """Prevent other processes from starting or stopping the playground, by a lock of the directory.
 
-    Raises PlaygroundError when another one holds it for longer than a start may take.
+    Raises PlaygroundError if another process holds the lock for longer than a start may take.
     """
     try:
         descriptor = os.open(directory, os.O_RDONLY)
     except FileNotFoundError:
-        yield  # nothing there to disagree about
+        yield  # without a directory, there is nothing to protect
         return
     try:
         if not lock(descriptor, timeout_s=_OTHER_COMMAND_TIMEOUT_S):
-            raise PlaygroundError(f"another process has been starting or ending the playground in {directory}")
+            raise PlaygroundError(f"another process is starting or stopping the playground in {directory}")
         yield
     finally:
         os.close(descriptor)

@@ -1,9 +1,9 @@
-"""What can go wrong in the playground, as types; every text is written for the person at the terminal.
+"""The errors of the playground, as types. Every text is for the person at the terminal.
 
 PlaygroundError
 |- GoError             Go is missing or too old
 |- BuildError          a program did not build; the text ends with the tail of the compiler's output
-|- ComponentError      a component crashed or does not get ready; the text ends with the tail of its log
+|- ComponentError      a component crashed or did not become ready; the text ends with the tail of its log
 |- CommandError        kubectl or helm failed; the text is its standard error
 |- AlreadyUpError      the name or directory is taken
 `- NotUpError          there is no such playground
@@ -25,7 +25,7 @@ class BuildError(PlaygroundError):
 
 
 class ComponentError(PlaygroundError):
-    """A component crashed or does not get ready."""
+    """A component crashed or did not become ready."""
 
     def __init__(self, message: str, *, component: str, log_tail: str) -> None:
         super().__init__(f"{message}\n{log_tail}" if log_tail else message)
@@ -34,7 +34,7 @@ class ComponentError(PlaygroundError):
 
 
 class CommandError(PlaygroundError):
-    """kubectl or helm ended with an error."""
+    """kubectl or helm failed."""
 
     def __init__(self, message: str, *, returncode: int, stderr: str) -> None:
         super().__init__(message)
@@ -43,7 +43,7 @@ class CommandError(PlaygroundError):
 
 
 class AlreadyUpError(PlaygroundError):
-    """The playground exists already."""
+    """The playground already exists."""
 
 
 class NotUpError(PlaygroundError):

@@ -1,4 +1,4 @@
-"""Advisory locks between processes. The kernel frees a lock when its holder ends, however it ends."""
+"""Advisory locks between processes. The kernel releases a lock when its holder ends, however it ends."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _POLL_S = 0.05
 
 
 def lock(descriptor: int, *, timeout_s: float, waiting: Callable[[], None] = lambda: None) -> bool:
-    """Lock the open file or folder until its descriptor closes; False when another one kept it for that time.
+    """Lock the open file or folder until its descriptor closes; False if another process held it until the timeout.
 
-    `waiting` is called at each look at a lock that is not free.
+    `waiting` is called after each attempt that fails.
     """
     deadline = time.monotonic() + timeout_s
     while not _try_lock(descriptor):

@@ -1,7 +1,7 @@
-"""A playground: a real control plane on loopback, as processes with one directory of their own.
+"""A playground: a real control plane on loopback, as processes with one directory.
 
-All that a playground is stands in its directory (see state.py), so any process can look at it, repair it or
-end it. Ending it removes the processes and the directory.
+The directory describes the whole playground (see state.py), so any process can inspect, repair or stop it. Stopping it
+removes the processes and the directory.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ ComponentState = Literal["running", "paused", "stopped", "crashed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComponentStatus:
-    """One component as it is now. `log_tail` is filled for a crashed one."""
+    """The current state of one component. `log_tail` is set for a crashed component."""
 
     name: str
     state: ComponentState
@@ -69,7 +69,7 @@ class ComponentStatus:
 
 
 class Playground:
-    """A control plane that is up, or was left behind. Use `up` to start one and `load` to find one."""
+    """A control plane that is up, or was left behind. Use `up` to start one, and `load` to find one."""
 
     def __init__(self, *, layout: Layout, state: State, binaries: Binaries) -> None:
         self._layout = layout
@@ -91,10 +91,10 @@ class Playground:
         """Start a control plane and return when it is ready: API served, controllers healthy, node
         schedulable.
 
-        `audit` writes a Metadata line for each request of the named users, or with True of everyone but the
-        control plane itself. `directory` must be empty or absent; it belongs to the playground and goes with
-        it. Unless `detach`, the playground ends with the calling process, however that ends. Raises
-        AlreadyUpError, ComponentError (then nothing is left behind), and what Binaries.ensure raises.
+        `audit` writes a Metadata line for each request of the named users, or with True of everyone except the
+        control plane itself. `directory` must be empty or absent; it belongs to the playground and is removed
+        with it. Without `detach`, the playground ends with the calling process, however that ends. Raises
+        AlreadyUpError, ComponentError (then nothing is left behind), and the errors of Binaries.ensure.
         """
         default = default_directory(name)
         layout = Layout((directory or default).absolute())
@@ -114,7 +114,7 @@ class Playground:
 
     @classmethod
     def load(cls, name: str = "default", *, directory: Path | None = None) -> Playground:
-        """The playground of that name or directory, running or not. Raises NotUpError when there is none."""
+        """The playground with that name or directory, running or not. Raises NotUpError if there is none."""
         layout = Layout((directory or default_directory(name)).absolute())
         state = read_state(layout.state)
         if state is None:
@@ -137,7 +137,7 @@ class Playground:
 
     @property
     def server(self) -> str:
-        """URL of the API server."""
+        """The URL of the API server."""
         return f"https://127.0.0.1:{self._state.ports['kube-apiserver']}"
 
     @property
@@ -167,7 +167,7 @@ class Playground:
         return self._layout.log(component)
 
     def kubeconfig_for_token(self, token: str, path: Path) -> Path:
-        """Write a kubeconfig that authenticates with `token`, readable by the user only; returns `path`."""
+        """Write a kubeconfig with `token` that only the user can read; returns `path`."""
         text = kubeconfig(
             server=self.server,
             certificate=self.certificate.read_bytes(),
@@ -191,7 +191,7 @@ class Playground:
         return tuple(self._status(name) for name in self._state.components)
 
     def stop(self, component: str) -> None:
-        """End one component in good order, by force after ten seconds. Its data and ports stay."""
+        """Stop one component; kill it after ten seconds. Its data and ports stay."""
         self._refresh()
         process = self._record(component).process
         if process is not None:
@@ -202,16 +202,16 @@ class Playground:
         self._remember(component, None)
 
     def kill(self, component: str) -> None:
-        """Let one component crash (SIGKILL); `status` then says so."""
+        """Make one component crash (SIGKILL); `status` then reports it."""
         self._refresh()
         process = self._record(component).process
         if process is not None:
             _kill([process])
 
     def start(self, component: str, *, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Start one component again with its ports and data, unless it runs, and wait until it is healthy.
+        """Restart one component with its ports and data, unless it runs, and wait until it is healthy.
 
-        Raises ComponentError when it crashes or is not healthy in time.
+        Raises ComponentError if it crashes or is not healthy in time.
         """
         self._refresh()
         self._spawn(component)
@@ -223,19 +223,19 @@ class Playground:
         )
 
     def pause(self, component: str) -> None:
-        """Freeze one component (SIGSTOP): it keeps connections and answers nothing. Returns when it stands still."""
+        """Pause one component (SIGSTOP): it keeps connections and answers nothing. Returns when it has stopped."""
         self._signal(component, signal.SIGSTOP)
         self._await_state(component, "paused")
 
     def resume(self, component: str) -> None:
-        """Let a paused component go on."""
+        """Continue a paused component."""
         self._signal(component, signal.SIGCONT)
         self._await_state(component, "running")
 
     def repair(self, *, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Start what crashed or was stopped, resume what is paused; same data, same ports.
+        """Start crashed and stopped components, and resume paused ones, with the same data and ports.
 
-        Raises ComponentError when one crashes again.
+        Raises ComponentError if one crashes again.
         """
         with alone_in(self.directory):
             for status in self.status():
@@ -246,7 +246,7 @@ class Playground:
             self._start_all(timeout_s)
 
     def down(self) -> None:
-        """End all processes and remove the directory. Nothing to do when it is gone already."""
+        """Stop all processes and remove the directory. Does nothing if it is gone already."""
         with alone_in(self.directory):
             self._remove()
 
@@ -255,7 +255,7 @@ class Playground:
         _kill([record.process for record in current.components.values() if record.process is not None])
         shutil.rmtree(self.directory, ignore_errors=True)
         if self.directory.exists():
-            shutil.rmtree(self.directory)  # names what could not be removed
+            shutil.rmtree(self.directory)  # raises an error that names what could not be removed
         self._untie()
 
     def __enter__(self) -> Playground:
@@ -268,7 +268,7 @@ class Playground:
 
     @classmethod
     def _prepared(cls, layout: Layout, *, name: str, audit: bool | Sequence[str], binaries: Binaries) -> Playground:
-        """Decide on everything and write it down, so that from here on `load` finds it."""
+        """Decide on everything and write the state, so that `load` finds it from here on."""
         ports = dict(zip(PORT_NAMES, free_ports(len(PORT_NAMES)), strict=True))
         plan = Plan(layout=layout, ports=ports, binaries=binaries, audited=bool(audit))
         state = State(
@@ -281,7 +281,7 @@ class Playground:
         return cls(layout=layout, state=state, binaries=binaries)
 
     def _write_files(self, audit: bool | Sequence[str]) -> None:
-        """Write what the first component reads; the rest follows when the API server has its certificate."""
+        """Write the files of the first components; the others follow when the API server has its certificate."""
         layout = self._layout
         for folder in (layout.pki, layout.log("any").parent, layout.scratch):
             folder.mkdir(mode=0o700)
@@ -293,7 +293,7 @@ class Playground:
         write_private(layout.audit_policy, audit_policy([] if isinstance(audit, bool) else audit))
 
     def _start_all(self, timeout_s: float) -> None:
-        """etcd and API server together; then, with the certificate the API server made, everyone else."""
+        """Start etcd and the API server together; then, with the certificate of the API server, everything else."""
         deadline = time.monotonic() + timeout_s
         for name in ("etcd", "kube-apiserver"):
             self._spawn(name)
@@ -319,7 +319,7 @@ class Playground:
         return status in (201, 409)
 
     def _is_usable(self) -> bool:
-        """The node takes pods (kwok), and namespace `default` has its ServiceAccount (controller manager)."""
+        """Whether the node accepts pods (kwok), and namespace `default` has its ServiceAccount (controller manager)."""
         status, body = self._ask("GET", f"/api/v1/nodes/{NODE}")
         if status != 200 or json.loads(body)["spec"].get("taints"):
             return False
@@ -353,7 +353,7 @@ class Playground:
         timeout_s: float,
         watched: Container[str] = BY_NAME,
     ) -> None:
-        """Until it holds. Raises ComponentError when a watched component crashed or time is up."""
+        """Wait until it holds. Raises ComponentError if a watched component crashes or the time is up."""
         deadline = time.monotonic() + timeout_s
         while True:
             for status in self.status():
@@ -370,7 +370,7 @@ class Playground:
 
     def _error(self, component: str, what: str) -> ComponentError:
         log_tail = tail(self._layout.log(component))
-        return ComponentError(f"{component} {what}; its log ends:", component=component, log_tail=log_tail)
+        return ComponentError(f"{component} {what}; end of its log:", component=component, log_tail=log_tail)
 
     def _spawn(self, component: str) -> None:
         record = self._record(component)
@@ -379,7 +379,7 @@ class Playground:
         try:
             process = spawn(record.command, log=self._layout.log(component), environment=os.environ)
         except OSError as error:
-            raise self._error(component, f"does not start ({error})") from error
+            raise self._error(component, f"did not start ({error})") from error
         self._remember(component, process)
 
     def _signal(self, component: str, number: signal.Signals) -> None:
@@ -389,14 +389,14 @@ class Playground:
             raise PlaygroundError(f"{component} is not running")
 
     def _await_state(self, component: str, state: ProcessState, *, timeout_s: float = 5.0) -> None:
-        """A signal takes effect when the process is scheduled next, which on a busy machine is not at once."""
+        """Wait until a signal takes effect: the process must be scheduled first, which takes time on a busy machine."""
         process = self._record(component).process
         deadline = time.monotonic() + timeout_s
         while process is not None and state_of(process) != state and time.monotonic() < deadline:
             threading.Event().wait(_POLL_S)
 
     def _refresh(self) -> None:
-        """Another process may have worked on it since we looked. Raises NotUpError when it was taken down."""
+        """Read the state again: another process may have changed it. Raises NotUpError if the playground is down."""
         state = read_state(self._layout.state)
         if state is None:
             raise NotUpError(f"playground {self.name!r} is down")
@@ -466,9 +466,9 @@ _STATES: dict[str, ComponentState] = {"running": "running", "paused": "paused", 
 
 
 def _kill(processes: Sequence[Identity]) -> None:
-    """End at once, all together; their data is thrown away or meant to survive it."""
+    """Kill all processes together; their data is discarded, or survives the kill."""
     for process in processes:
         send(process, signal.SIGKILL)
     for process in processes:
         if not await_end(process, timeout_s=_KILL_TIMEOUT_S):
-            raise PlaygroundError(f"process {process.pid} does not end")
+            raise PlaygroundError(f"process {process.pid} does not exit")

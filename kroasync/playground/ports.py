@@ -1,5 +1,5 @@
-"""Free TCP ports of the loopback interface, below the range from which the kernel takes ports of outgoing
-connections: a component that is stopped and started again must find its port free."""
+"""Finds free TCP ports of the loopback interface, below the range that the kernel uses for outgoing connections: when a
+component restarts, its port must still be free."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CANDIDATES = range(20000, 32000)
 
 
 def free_ports(count: int, *, candidates: Iterable[int] | None = None) -> list[int]:
-    """`count` different ports that nobody listens on. Raises PlaygroundError when there are not that many."""
+    """`count` different ports that nobody listens on. Raises PlaygroundError if there are fewer."""
     tried = random.sample(CANDIDATES, len(CANDIDATES)) if candidates is None else candidates
     found: list[int] = []
     with ExitStack() as held:
@@ -28,5 +28,5 @@ def free_ports(count: int, *, candidates: Iterable[int] | None = None) -> list[i
                 continue
             found.append(port)
     if len(found) < count:
-        raise PlaygroundError(f"found {len(found)} free TCP ports on 127.0.0.1, {count} are needed")
+        raise PlaygroundError(f"expected {count} free TCP ports on 127.0.0.1, found {len(found)}")
     return found

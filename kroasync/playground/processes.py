@@ -1,6 +1,6 @@
-"""Long-running processes by identity: a pid may be given to someone else later, a pid with its start is not.
+"""Long-running processes by identity: a pid can be reused, but a pid with its start time is unique.
 
-Processes get a session of their own, so they outlive the terminal. A process that is gone raises nothing.
+Each process has its own session, so it outlives the terminal. Functions raise nothing if a process is gone.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ ProcessState = Literal["running", "paused", "gone"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """One process for good: `started` differs when the kernel gives the pid to another one."""
+    """A unique process: `started` differs if the kernel reuses the pid."""
 
     pid: int
     started: str
 
 
 def spawn(command: Sequence[str], *, log: Path, environment: Mapping[str, str], stdin: int | None = None) -> Identity:
-    """Start `command` in a session of its own, its output appended to `log`.
+    """Start `command` in its own session, and append its output to `log`.
 
-    Raises OSError when it cannot start.
+    Raises OSError if it cannot start.
     """
     append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     source = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0) if stdin is None else (os.POSIX_SPAWN_DUP2, stdin, 0)
@@ -43,20 +43,20 @@ def spawn(command: Sequence[str], *, log: Path, environment: Mapping[str, str], 
         file_actions=[source, (os.POSIX_SPAWN_OPEN, 1, log, append, 0o600), (os.POSIX_SPAWN_DUP2, 1, 2)],
         setsid=True,
         setsigmask=[],
-        setsigdef=[signal.SIGPIPE],  # Python ignores it, and that would be inherited
+        setsigdef=[signal.SIGPIPE],  # Python ignores this signal, and the process would inherit that
     )
-    # A process that ended at once is still here as our zombie, so it has a start time in any case.
+    # A process that has already ended is still a zombie, so it always has a start time.
     return identify(pid) or Identity(pid=pid, started="")
 
 
 def identify(pid: int) -> Identity | None:
-    """The process that has this pid now."""
+    """The process that currently has this pid."""
     found = _look_up(pid)
     return Identity(pid=pid, started=found[1]) if found else None
 
 
 def state_of(process: Identity) -> ProcessState:
-    """Whether the very process is there; one that ended and is ours is reaped here."""
+    """Whether exactly this process exists; a child that has ended is reaped here."""
     found = _look_up(process.pid)
     if found is None or found[1] != process.started:
         return "gone"
@@ -66,7 +66,7 @@ def state_of(process: Identity) -> ProcessState:
 
 
 def send(process: Identity, number: signal.Signals) -> bool:
-    """Signal the very process; False when it is gone. A later process with its pid is left alone."""
+    """Send a signal to exactly this process; False if it is gone. A later process with its pid gets none."""
     try:
         if not hasattr(os, "pidfd_open"):  # macOS: check and kill are two steps
             if state_of(process) == "gone":
@@ -77,7 +77,7 @@ def send(process: Identity, number: signal.Signals) -> bool:
     except ProcessLookupError:
         return False
     try:
-        if state_of(process) == "gone":  # checked while the descriptor pins the pid
+        if state_of(process) == "gone":  # checked while the descriptor prevents the pid from being reused
             return False
         signal.pidfd_send_signal(descriptor, number)
         return True
@@ -98,7 +98,7 @@ def await_end(process: Identity, *, timeout_s: float) -> bool:
 
 
 def tail(log: Path, *, lines: int = 15) -> str:
-    """The last lines of a log file; empty when there is none."""
+    """The last lines of a log file; empty if there is none."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
@@ -109,15 +109,15 @@ def tail(log: Path, *, lines: int = 15) -> str:
 
 
 def _reap(pid: int) -> bool:
-    """Collect an ended child; False while threads of it still run."""
+    """Reap an ended child; False while its threads still run."""
     try:
         return os.waitpid(pid, os.WNOHANG)[0] == pid
     except ChildProcessError:
-        return True  # not ours to collect
+        return True  # not our child
 
 
 def _look_up(pid: int) -> tuple[str, str] | None:
-    """State letter and start of the process."""
+    """The state letter and the start time of the process."""
     return _from_proc(pid) if Path("/proc/self/stat").exists() else _from_ps(pid)
 
 
@@ -127,8 +127,8 @@ def _from_proc(pid: int) -> tuple[str, str] | None:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    fields = stat.rpartition(")")[2].split()  # proc(5): the name before it may hold blanks and parentheses
-    # A main thread may have ended before the others did; the process holds its ports and files until then.
+    fields = stat.rpartition(")")[2].split()  # proc(5): the name before it may contain blanks and parentheses
+    # The main thread may end before the others; until then, the process keeps its ports and files.
     letter = "R" if fields[0] in "ZX" and int(fields[17]) > 1 else fields[0]
     return letter, f"{boot}/{fields[19]}"
 

@@ -1,4 +1,4 @@
-"""Progress of a build for people: a bar on a terminal, else a line now and then so that a log stays alive."""
+"""Shows the progress of a build: a bar on a terminal, otherwise a line from time to time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LINE_EVERY_S = 15.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """How far `what` is. `total` is an upper bound: packages in Go's own cache are not compiled again."""
+    """The progress of `what`. `total` is an upper bound: packages in Go's own cache are not compiled again."""
 
     what: str
     phase: str  # waiting, downloading, compiling, linking, done
@@ -30,8 +30,8 @@ class Step:
 
 
 _TEXTS = {
-    "waiting": "waiting for another build of it to end, {self.elapsed_s:.0f} s",
-    "downloading": "fetching sources, {self.done} modules, {self.elapsed_s:.0f} s",
+    "waiting": "waiting for another process that builds it, {self.elapsed_s:.0f} s",
+    "downloading": "downloading {self.done} modules, {self.elapsed_s:.0f} s",
     "compiling": "compiling, {self.done} of at most {self.total} packages, {self.elapsed_s:.0f} s",
     "linking": "linking, {self.elapsed_s:.0f} s",
     "done": "built in {self.elapsed_s:.0f} s",
@@ -45,7 +45,7 @@ def silent(step: Step) -> None:
 
 
 class Lines:
-    """A line when the phase changes, and one at least every LINE_EVERY_S seconds."""
+    """A line when the phase changes, and at least every LINE_EVERY_S seconds."""
 
     def __init__(self, stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
@@ -62,7 +62,7 @@ class Lines:
 
 
 class Bars:
-    """One bar per program."""
+    """One bar for each program."""
 
     def __init__(self, bar: RichBar) -> None:
         self._bar = bar
@@ -80,7 +80,7 @@ class Bars:
 
 @contextmanager
 def reporting(stream: TextIO) -> Iterator[Progress]:
-    """Bars when `stream` is a terminal, else lines."""
+    """Bars if `stream` is a terminal, otherwise lines."""
     if not stream.isatty():
         yield Lines(stream)
         return

@@ -1,7 +1,7 @@
-"""What is built from which Go module: one table, read by the build, the cache and the command line.
+"""The programs and their Go modules: one table for the build, the cache and the command line.
 
-The folders under `modules/` hold a go.mod and a go.sum each, because kwok and helm want other versions of the
-Kubernetes libraries than the server does. Versions are written there and nowhere else.
+Each folder under `modules/` has a go.mod and a go.sum, because kwok and helm need other versions of the Kubernetes
+libraries than the server. These files are the only place with versions.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ MODULES = Path(__file__).parent / "modules"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """One `go build`. `folder` names the module folder; `stamp` the link variables set to the version."""
+    """One `go build`. `folder` is the module folder; `stamp` has the link variables that are set to the version."""
 
     name: str
     folder: str
@@ -23,7 +23,7 @@ class Recipe:
     packages: tuple[str, ...]
     programs: tuple[str, ...]
     stamp: tuple[str, ...] = ()
-    data: str = ""  # folder of the module that the program needs at run time; copied as `NAME-data`
+    data: str = ""  # a folder of the module that the program needs at run time; copied as `NAME-data`
 
     @property
     def source(self) -> Path:
@@ -41,7 +41,7 @@ class Recipe:
 
     @property
     def link_flags(self) -> str:
-        """Strip symbols; tell the program its version (built as a dependency it would call itself v0.0.0)."""
+        """Strip symbols, and set the version of the program (built as a dependency, it would report v0.0.0)."""
         major, minor = self.version[1:].split(".")[:2]
         values = {"": self.version, ":major": major, ":minor": minor}
         stamps = [name.partition(":") for name in self.stamp]

@@ -1,7 +1,7 @@
-"""What a playground remembers between two commands: one JSON file in its directory, replaced in one step.
+"""The state of a playground between two commands: one JSON file in its directory, replaced atomically.
 
-It is written before the first process starts and after each start and stop, so that whoever comes next finds
-every process.
+It is written before the first process starts and after each start and stop, so that the next command finds every
+process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kroasync.playground.processes import Identity
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComponentRecord:
-    """A component's command line, and its process unless it was stopped on purpose."""
+    """The command line of a component, and its process, unless it was stopped on purpose."""
 
     command: tuple[str, ...]
     process: Identity | None = None
@@ -39,7 +39,7 @@ def write_state(file: Path, state: State) -> None:
 
 
 def read_state(file: Path) -> State | None:
-    """The state, or None when there is no file. Raises PlaygroundError when the file is something else."""
+    """The state, or None if there is no file. Raises PlaygroundError if the file is something else."""
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
         return State(
@@ -65,5 +65,5 @@ def _identity(raw: dict[str, object] | None) -> Identity | None:
         return None
     pid = raw["pid"]
     if not isinstance(pid, int) or pid <= 1:
-        raise ValueError(f"pid {pid!r}")  # 0 and -1 would signal whole groups
+        raise ValueError(f"pid {pid!r}")  # a signal to 0 or -1 would reach whole groups
     return Identity(pid=pid, started=str(raw["started"]))

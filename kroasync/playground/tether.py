@@ -1,6 +1,5 @@
-"""Ends a playground when the process that started it is gone: waits for the end of standard input, then takes
-the playground in the directory named by the only argument down. Run as `python -m kroasync.playground.tether
-DIRECTORY`.
+"""Stops a playground when the process that started it is gone: waits for the end of standard input, then stops the
+playground in the directory of the only argument. Run it as `python -m kroasync.playground.tether DIRECTORY`.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from kroasync.playground.plane import Playground
 
 
 def main(directory: Path) -> None:
-    """Return when the playground is gone; the usual case is that its owner took it down already."""
+    """Return when the playground is gone. Usually, its owner has already stopped it."""
     sys.stdin.buffer.read()
     try:
         playground = Playground.load(directory=directory)

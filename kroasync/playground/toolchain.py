@@ -1,7 +1,7 @@
-"""The user's Go: found on PATH, asked for its version, refused when it is too old for the sources we build.
+"""Finds the user's Go on PATH, reads its version, and refuses it if it is too old for the sources.
 
-Nothing is downloaded or installed here; a Go that may switch to a newer toolchain by itself (GOTOOLCHAIN) is
-asked from inside the module, so that its answer is the version that would really build.
+Nothing is downloaded or installed here. A Go that can switch to a newer toolchain by itself (GOTOOLCHAIN) runs inside
+the module, so that it reports the version that would really build.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from kroasync.playground.errors import GoError
 
 REQUIRED = (1, 26)
 
-_ANSWER_TIMEOUT_S = 300.0  # Go may fetch a newer toolchain first
+_ANSWER_TIMEOUT_S = 300.0  # Go may download a newer toolchain first
 _VERSION = re.compile(r"\bgo(\d+)\.(\d+)")
 _HINT = (
     f"install Go {REQUIRED[0]}.{REQUIRED[1]} or newer (see go.dev/doc/install, or your package "
-    "manager) and put it on PATH, or point KUBEBUILDER_ASSETS to a directory with ready binaries"
+    "manager) and put it on PATH, or point KUBEBUILDER_ASSETS to a directory with the binaries"
 )
 
 
@@ -34,23 +34,23 @@ class Go:
 
 
 def parse_version(text: str) -> tuple[int, int] | None:
-    """Major and minor of `go1.26.8` or `go version go1.27-devel_x linux/amd64`; None when there is none."""
+    """Major and minor of `go1.26.8` or `go version go1.27-devel_x linux/amd64`; None if there is none."""
     found = _VERSION.search(text)
     return (int(found[1]), int(found[2])) if found else None
 
 
 def environment() -> dict[str, str]:
-    """The user's settings of Go hold (GOFLAGS, GOPROXY, ...), except what would build for another machine."""
+    """The user's settings of Go (GOFLAGS, GOPROXY, ...), except settings that would build for another machine."""
     foreign = {"GOOS", "GOARCH"}
     kept = {key: value for key, value in os.environ.items() if key not in foreign}
     return {**kept, "CGO_ENABLED": "0", "GOWORK": "off", "GO111MODULE": "on"}
 
 
 def find(*, module: Path, search_path: str | None = None) -> Go:
-    """Go on `search_path` (PATH when None) that can build the module folder; GoError says what to install."""
+    """Find Go on `search_path` (PATH if None) that can build the module folder; GoError says what to install."""
     program = shutil.which("go", path=search_path)
     if program is None:
-        raise GoError(f"Go is needed to build the playground's programs, and there is no `go` on PATH; {_HINT}")
+        raise GoError(f"the playground's programs are built with Go, but there is no `go` on PATH; {_HINT}")
     answer = _ask(program, module)
     version = parse_version(answer)
     if version is None or version < REQUIRED:
@@ -64,7 +64,7 @@ def own_caches(go: Go) -> tuple[Path, ...]:
 
 
 def clean_own_caches(go: Go) -> None:
-    """Empty both. Raises GoError when Go refuses."""
+    """Empty both caches. Raises GoError if Go refuses."""
     _run(go, "clean", "-cache", "-modcache")
 
 

@@ -110,7 +110,7 @@ def test_a_frozen_leader_that_wakes_up_writes_nothing_and_ends(
     versions = {name: obj["metadata"]["resourceVersion"] for name, obj in lab.configs().items()}
     first.resume()
     assert first.process.wait(10) == DEPOSED
-    assert first.told("leadership lost, ending") > 0
+    assert first.told("the lead is lost; exiting") > 0
     for _ in for_a_while(lambda: None, seconds=1.0):
         assert lease(cluster, chart.namespace)["holderIdentity"] == holder
     assert {name: obj["metadata"]["resourceVersion"] for name, obj in lab.configs().items()} == versions

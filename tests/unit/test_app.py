@@ -179,7 +179,7 @@ async def test_a_candidate_that_cannot_have_the_lease_is_not_ready() -> None:
         refusing.refuse = False
         while on.process._lease_check() is not None:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-        assert on.process._lease_lines() == ["standby, the lead is with one"]
+        assert on.process._lease_lines() == ["standby; the leader is one"]
         on.process.stop()
         assert await running == STOPPED
 
@@ -295,7 +295,7 @@ async def test_an_exception_in_a_long_lived_task_ends_the_process(
     async with asyncio.timeout(ENDS_WITHIN_S), asyncio.TaskGroup() as group:
         group.create_task(fail(on))
         assert await on.process.control(on.client, None) == FAILED
-    assert "a long-lived task failed, ending" in caplog.text
+    assert "a long-lived task failed; exiting" in caplog.text
 
 
 async def test_a_process_that_is_asked_to_stop_ends_well() -> None:
@@ -327,7 +327,7 @@ async def test_a_process_ends_as_deposed_at_the_first_write_after_its_lead(
             late_s = 60.0
             await on.user.merge_patch(instance_key(0, 0), {"spec": {"value": "b"}}, manager="kubectl-edit")
             assert await running == DEPOSED
-    assert "leadership lost, ending" in caplog.text
+    assert "the lead is lost; exiting" in caplog.text
     assert writes == ["user"]
 
 

@@ -157,7 +157,7 @@ def test_what_is_no_duration(text: str) -> None:
         ),
         (["--feature-gates=CELOmitFunction"], "CELOmitFunction needs a value: CELOmitFunction=true"),
         (["--feature-gates=CELOmitFunction=x"], "CELOmitFunction: expected true or false"),
-        (["--metrics-bind-address=8078"], '"8078" is no address'),
+        (["--metrics-bind-address=8078"], '"8078" is not an address'),
         (["--zap-log-level=loud"], "expected one of debug, info, warn, error, panic, or a verbosity"),
         (["--zap-log-level=0"], "or a verbosity from 1"),
         (["--zap-encoder=xml"], "expected one of console, json"),
@@ -238,7 +238,7 @@ def test_a_misspelt_variable_is_a_warning() -> None:
     environ = {"KROASYNC_WORKER": "3", "KROASYNC_SERVICE_HOST": "10.0.0.1", "KROASYNC_PORT_8078_TCP_PORT": "1"}
     assert parse([], environ) == (
         Settings(),
-        ["$KROASYNC_WORKER is no setting (did you mean $KROASYNC_WORKERS?)"],
+        ["$KROASYNC_WORKER is not a setting (did you mean $KROASYNC_WORKERS?)"],
     )
 
 

@@ -99,6 +99,17 @@ def test_svg_shows_every_node_and_arrow_inside_the_picture(run):
     assert result.stdout == run("-", "-o", "svg").stdout
 
 
+def test_the_svg_has_room_for_a_long_title_in_bold(run):
+    name = "webapplication-with-a-long-name"
+    result = run("-", "-o", "svg", input=DEFINITION.replace("name: web}", f"name: {name}}}"))
+    root = ElementTree.fromstring(result.stdout)
+    title = root.find("{http://www.w3.org/2000/svg}text")
+    # DejaVu Sans Bold at 13 px needs 8.7 px for a letter of a text in lower case.
+    assert title is not None
+    end = float(title.get("x", "nan")) + 8.7 * len(f"{name} (kro.run/v1alpha1 Web)")
+    assert end <= float(root.get("width", "nan"))
+
+
 def test_a_definition_with_problems_is_drawn_with_status_1(run):
     result = run("-", input=DEFINITION.replace("kind: Service", "kind: Servce"))
     assert result.exit_code == 1

@@ -224,13 +224,13 @@ async def test_a_plugin_runs_again_when_the_server_refuses(open_: Connect, tmp_p
         ),
         (kubeconfig("https://x", cluster={"certificate-authority-data": "!!!"}), "x"),
         (kubeconfig("https://x", cluster={"certificate-authority-data": "aGVsbG8="}), "certificates for"),
-        (kubeconfig("api.example:6443"), "no address of an API server"),
-        (kubeconfig("http://api.example:99999"), "no address of an API server"),
-        (kubeconfig("http://[::1"), "no address of an API server"),
-        (kubeconfig("http://"), "no address of an API server"),
+        (kubeconfig("api.example:6443"), "not the address of an API server"),
+        (kubeconfig("http://api.example:99999"), "not the address of an API server"),
+        (kubeconfig("http://[::1"), "not the address of an API server"),
+        (kubeconfig("http://"), "not the address of an API server"),
         (kubeconfig(user={"exec": {"command": "x"}}), "apiVersion"),
         (kubeconfig(user={"exec": {"command": "/no/such/plugin", "apiVersion": "v1"}}), "no/such/plugin"),
-        (kubeconfig(user={"token": "bad\ttoken"}), "no HTTP header"),
+        (kubeconfig(user={"token": "bad\ttoken"}), "not allowed in an HTTP header"),
     ],
 )
 async def test_what_is_wrong_with_a_kubeconfig(open_: Connect, tmp_path: Path, text: str, message: str) -> None:

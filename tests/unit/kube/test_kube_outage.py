@@ -11,7 +11,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, Any]]:
     return [(record.getMessage(), record.__dict__["watches"]) for record in caplog.records]
 
 
-FAIL, GO_ON = "watches fail, trying again in silence", "watches go on"
+FAIL, GO_ON = "watches fail; retrying without further messages", "watches work again"
 
 
 def outage(found: Outage, watches: range, *, begin: int, end: int) -> None:

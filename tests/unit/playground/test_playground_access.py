@@ -61,7 +61,7 @@ def test_taken_port_is_passed_over() -> None:
         taken = listener.getsockname()[1]
         other = free_ports(1)[0]
         assert free_ports(1, candidates=[taken, other]) == [other]
-        with pytest.raises(PlaygroundError, match=r"found 0 free TCP ports .*, 1 are needed"):
+        with pytest.raises(PlaygroundError, match=r"expected 1 free TCP ports .*, found 0"):
             free_ports(1, candidates=[taken])
 
 

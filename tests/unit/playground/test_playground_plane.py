@@ -43,7 +43,7 @@ def test_directory_is_below_the_users_state(home: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "A", "-a", "a-", "a" * 41, "a\n", "a b"])
 def test_odd_names_are_refused(name: str) -> None:
-    with pytest.raises(PlaygroundError, match="is no name for a playground"):
+    with pytest.raises(PlaygroundError, match="is not a valid playground name"):
         default_directory(name)
 
 
@@ -63,7 +63,7 @@ def test_directory_with_files_of_others_is_refused_and_left_alone(tmp_path: Path
 
 def test_second_start_in_one_directory_is_refused(tmp_path: Path) -> None:
     write_state(tmp_path / "state.json", state())
-    with pytest.raises(AlreadyUpError, match="playground 'demo' exists already"):
+    with pytest.raises(AlreadyUpError, match="playground 'demo' already exists"):
         Playground.up(name="demo", directory=tmp_path, binaries=Binaries())
 
 

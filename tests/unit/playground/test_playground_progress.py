@@ -36,8 +36,8 @@ def test_every_phase_has_its_text() -> None:
         for phase in ("waiting", "downloading", "compiling", "linking", "done")
     }
     assert shown == {
-        "waiting": "x: waiting for another build of it to end, 1 s",
-        "downloading": "x: fetching sources, 3 modules, 1 s",
+        "waiting": "x: waiting for another process that builds it, 1 s",
+        "downloading": "x: downloading 3 modules, 1 s",
         "compiling": "x: compiling, 3 of at most 9 packages, 1 s",
         "linking": "x: linking, 1 s",
         "done": "x: built in 1 s",
