@@ -139,7 +139,7 @@ class Office:
         watchdog, crds = Watchdog(clock=clock, cpu=clock), CrdStore(lambda before, after: None)
         kinds: Any = Kinds()
         options = RuntimeOptions(version="v1", allow_crd_deletion=True)
-        self.revisions = Revisions(client, RevisionStore(str), metrics, options)
+        self.revisions = Revisions(client, RevisionStore(lambda identity: None), metrics, options)
         self.definitions = Definitions(
             client=client,
             registry=self.registry,

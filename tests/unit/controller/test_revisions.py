@@ -210,7 +210,7 @@ class Archive:
 
     def __init__(self, *known: Obj, keep: int = 5, **answers: list[Any]) -> None:
         self.stub = Deletes(answers=answers)
-        self.store = RevisionStore(str)
+        self.store = RevisionStore(lambda identity: None)
         self.store.replace(list(known))
         options = RuntimeOptions(version="v1", max_revisions=keep)
         self.revisions = Revisions(cast(Client, self.stub), self.store, Metrics(), options)
