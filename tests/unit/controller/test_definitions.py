@@ -111,7 +111,7 @@ class ApiServer(StubClient):
         return self.objects.pop(key) if method == "delete" else self.objects[key]
 
     async def delete(self, key: Key, *, uid: str | None = None, propagation: str | None = None) -> Obj:
-        return self._answer("delete", key, uid)  # type: ignore[no-any-return]
+        return self._answer("delete", key, uid)
 
     def put(self, key: Key, obj: Obj) -> None:
         self.version += 1
@@ -160,7 +160,7 @@ class Office:
 
     @property
     def status(self) -> Obj:
-        return self.server.objects[KEY]["status"]  # type: ignore[no-any-return]
+        return self.server.objects[KEY]["status"]
 
     def conditions(self) -> dict[str, tuple[str, str]]:
         return {c["type"]: (c["status"], c.get("reason", "")) for c in self.status["conditions"]}

@@ -147,7 +147,7 @@ class Bench:
 
     def status(self) -> Obj:
         [instance] = self.server.objects(APPS)
-        return instance["status"]  # type: ignore[no-any-return]
+        return instance["status"]
 
     def message(self, type_: str = "Ready") -> str:
         return next(str(c["message"]) for c in self.status()["conditions"] if c["type"] == type_)

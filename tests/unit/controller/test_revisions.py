@@ -202,7 +202,7 @@ class Deletes(StubClient):
 
     async def delete(self, key: Key, *, uid: str | None = None, propagation: str | None = None) -> Obj:
         assert propagation is None
-        return self._answer("delete", key)  # type: ignore[no-any-return]
+        return self._answer("delete", key)
 
 
 class Archive:
