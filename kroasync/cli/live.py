@@ -43,7 +43,7 @@ async def find_instance(client: Client, *, kind: str, namespace: str, name: str)
     candidates = [crd for crd in crds if is_established(crd) and (not kind or kind.lower() in _called(crd))]
     if not candidates:
         known = ", ".join(sorted(name_of(crd) for crd in crds)) or "none"
-        raise InspectionError(f'no generated kind is called "{kind}"; there are: {known}')
+        raise InspectionError(f'there is no generated kind "{kind}"; known: {known}')
     found: list[tuple[Key, Obj]] = []
     for crd in candidates:
         resource = seen(crd).resource()
@@ -57,7 +57,7 @@ async def find_instance(client: Client, *, kind: str, namespace: str, name: str)
         raise InspectionError(f'there is no instance "{name}"{where} of {", ".join(name_of(c) for c in candidates)}')
     if len(found) > 1:
         kinds = ", ".join(key.resource.kind for key, _ in found)
-        raise InspectionError(f'"{name}" is the name of several instances ({kinds}); say KIND/NAME')
+        raise InspectionError(f'"{name}" is the name of several instances ({kinds}); use KIND/NAME')
     return found[0]
 
 
@@ -145,4 +145,4 @@ async def _graph(client: Client, kinds: ClusterKinds, instance: Obj) -> tuple[Gr
             if built.graph is not None:
                 return built.graph, ""
             return None, f"the definition {definition.name} is refused; see its conditions"
-    return None, f'the definition "{name}" of this kind is gone; shown is what is stored on the objects'
+    return None, f'the definition "{name}" of this kind is gone; showing what its objects record'

@@ -96,7 +96,7 @@ def unchanged(action: Action, instance: Obj) -> Result:
         case Watch():
             return Done(action=action)
         case Apply():
-            return Refused(action=action, refusal=Refusal.MISSING, message="not there yet")
+            return Refused(action=action, refusal=Refusal.MISSING, message="does not exist yet")
         case Delete() | Pause():
             return Done(action=action, changed=False)
 

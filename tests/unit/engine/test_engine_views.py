@@ -55,7 +55,7 @@ def test_what_is_there_is_synced_whatever_it_holds(graph_of: Callable[..., Graph
 
 def test_what_is_not_there_holds_up_the_others(graph_of: Callable[..., Graph]) -> None:
     found = shown(chain(graph_of))
-    assert "not there yet" in found["first"].waits_for
+    assert "does not exist yet" in found["first"].waits_for
     assert (found["second"].blocked_by, found["second"].since) == (("first",), SINCE)
 
 
