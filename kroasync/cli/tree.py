@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from kroasync.cli.drawing import Drawing
-    from kroasync.controller.inspection import InstanceView, NodeView, ObjectView
+    from kroasync.engine.views import InstanceView, NodeView, ObjectView
 
 
 class Format(StrEnum):
@@ -52,7 +52,7 @@ def tree_command(
 
     Each node is printed with its objects, its state, and what it waits for.
     """
-    from kroasync.controller.inspection import InspectionError
+    from kroasync.cli.live import InspectionError
     from kroasync.kube.config import ConfigError
     from kroasync.kube.errors import ApiError
 
@@ -79,7 +79,7 @@ def tree_command(
 
 async def _inspect(kind: str, name: str, namespace: str, kubeconfig: str, context: str) -> "InstanceView":
     from kroasync import __version__
-    from kroasync.controller.inspection import find_instance, inspect_instance
+    from kroasync.cli.live import find_instance, inspect_instance
     from kroasync.kube.client import Client
     from kroasync.kube.config import connect
 

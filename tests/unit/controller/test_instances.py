@@ -150,7 +150,7 @@ class Bench:
         return instance["status"]
 
     def message(self, type_: str = "Ready") -> str:
-        return next(c["message"] for c in self.status()["conditions"] if c["type"] == type_)
+        return next(str(c["message"]) for c in self.status()["conditions"] if c["type"] == type_)
 
     def written(self) -> list[str]:
         """Kinds of the objects written since this was asked last."""

@@ -1,0 +1,148 @@
+"""What `kroasync tree` reads of a live instance: the instance, its children, and its definition; it writes nothing.
+
+The engine makes a pass over what is read and says how every node stands (`engine.views`).
+"""
+
+from collections.abc import Sequence
+
+from kroasync.controller.crds import CRDS, CrdStore, SeenCrd, is_established, seen
+from kroasync.controller.kinds import ClusterKinds
+from kroasync.controller.registry import GRAPH_DEFINITIONS, GROUPS
+from kroasync.engine.actions import Watch
+from kroasync.engine.views import InstanceView, LiveWorld, nodes_of, stored_nodes, unchanged, view_of
+from kroasync.engine.walk import Walk
+from kroasync.graph.build import build, needed_kinds
+from kroasync.graph.nodes import Graph
+from kroasync.kube.client import Client
+from kroasync.kube.errors import NotFoundError
+from kroasync.model import applyset, names
+from kroasync.model.applyset import InventoryError
+from kroasync.model.definition import parse_definition
+from kroasync.model.objects import (
+    GVK,
+    Key,
+    Obj,
+    annotations_of,
+    labels_of,
+    name_of,
+    namespace_of,
+    uid_of,
+)
+
+
+class InspectionError(Exception):
+    """There is nothing to show; the text says why."""
+
+
+async def find_instance(client: Client, *, kind: str, namespace: str, name: str) -> tuple[Key, Obj]:
+    """The instance called `name`; `kind` may be a kind, plural, singular or short name, or empty for any of kro's.
+
+    Raises InspectionError if there is none, or more than one.
+    """
+    crds, _ = await client.list(CRDS, label_selector=f"{names.LABEL_OWNED}=true")
+    candidates = [crd for crd in crds if is_established(crd) and (not kind or kind.lower() in _called(crd))]
+    if not candidates:
+        known = ", ".join(sorted(name_of(crd) for crd in crds)) or "none"
+        raise InspectionError(f'there is no generated kind "{kind}"; known: {known}')
+    found: list[tuple[Key, Obj]] = []
+    for crd in candidates:
+        resource = seen(crd).resource()
+        key = Key(resource, namespace if resource.namespaced else "", name)
+        try:
+            found.append((key, await client.get(key)))
+        except NotFoundError:
+            continue
+    if not found:
+        where = f' in namespace "{namespace}"' if namespace else ""
+        raise InspectionError(f'there is no instance "{name}"{where} of {", ".join(name_of(c) for c in candidates)}')
+    if len(found) > 1:
+        kinds = ", ".join(key.resource.kind for key, _ in found)
+        raise InspectionError(f'"{name}" is the name of several instances ({kinds}); use KIND/NAME')
+    return found[0]
+
+
+def _called(crd: Obj) -> set[str]:
+    found = crd["spec"]["names"]
+    words = [found["kind"], found["plural"], found.get("singular", ""), *found.get("shortNames", ()), name_of(crd)]
+    return {word.lower() for word in words if word}
+
+
+async def inspect_instance(client: Client, key: Key, instance: Obj) -> InstanceView:
+    """How every node of the instance stands; nothing is written. Raises ApiError if the cluster cannot be asked."""
+    crds = CrdStore(_ignore)
+    listed, _ = await client.list(CRDS)
+    crds.replace(listed)
+    kinds = ClusterKinds(client, crds)
+    members = await _members(client, kinds, instance)
+    graph, note = await _graph(client, kinds, instance)
+    if graph is None:
+        return view_of(key, instance, stored_nodes(members), note)
+    known = {node.resource.gvk: node.resource for node in graph.nodes.values()}
+    known |= {child.resource.gvk: child.resource for child, _ in members}
+    world = LiveWorld(instance, (obj for _, obj in members), known.get)
+    walk = Walk(graph, instance, world)
+    while actions := walk.next_actions():
+        for action in actions:
+            if isinstance(action, Watch):
+                await _read(client, world, action)
+        walk.feed([unchanged(action, instance) for action in actions])
+    return view_of(key, instance, nodes_of(graph, walk.outcome, world, instance), note)
+
+
+def _ignore(before: SeenCrd | None, after: SeenCrd | None) -> None:
+    """The list is looked at once; nobody waits for changes."""
+
+
+async def _read(client: Client, world: LiveWorld, watch: Watch) -> None:
+    """Read what an external reference covers."""
+    for obj in await _external(client, watch):
+        found = Key(watch.resource, namespace_of(obj) if watch.resource.namespaced else "", name_of(obj))
+        world.put(found, obj)
+    world.watched(watch)
+
+
+async def _external(client: Client, action: Watch) -> Sequence[Obj]:
+    if action.name is None:
+        found, _ = await client.list(action.resource, action.namespace, label_selector=action.selector or "")
+        return found
+    try:
+        return [await client.get(Key(action.resource, action.namespace, action.name))]
+    except NotFoundError:
+        return []
+
+
+async def _members(client: Client, kinds: ClusterKinds, instance: Obj) -> list[tuple[Key, Obj]]:
+    """The children the instance's inventory leads to."""
+    try:
+        inventory = applyset.parse(annotations_of(instance), namespace_of(instance))
+    except InventoryError:
+        return []
+    found: list[tuple[Key, Obj]] = []
+    for group_kind in sorted(inventory.group_kinds):
+        kind, _, group = group_kind.partition(".")
+        resource = await kinds.resource_of_group_kind(group, kind)
+        if resource is None:
+            continue
+        objs, _ = await client.list(resource, label_selector=f"{names.LABEL_INSTANCE_ID}={uid_of(instance)}")
+        found += [(Key(resource, namespace_of(obj) if resource.namespaced else "", name_of(obj)), obj) for obj in objs]
+    return found
+
+
+async def _graph(client: Client, kinds: ClusterKinds, instance: Obj) -> tuple[Graph | None, str]:
+    """The graph the instance follows, or why it cannot be told."""
+    name = labels_of(instance).get(names.LABEL_DEFINITION_NAME, "")
+    uid = labels_of(instance).get(names.LABEL_DEFINITION_ID, "")
+    gvk = GVK.of(instance)
+    for resource in (GRAPH_DEFINITIONS, GROUPS):
+        for obj in (await client.list(resource))[0]:
+            definition, _ = parse_definition(obj)
+            if definition is None or (definition.group, definition.kind) != (gvk.group, gvk.kind):
+                continue
+            if uid not in ("", definition.uid) and name != definition.name:
+                continue
+            known = await kinds.load(needed_kinds(definition))
+            built = build(definition, known, features=frozenset({"CELOmitFunction"}))
+            if built.graph is not None:
+                return built.graph, ""
+            return None, f"the definition {definition.name} is refused; see its conditions"
+    return None, f'the definition "{name}" of this kind is gone; showing what its objects record'

@@ -1,0 +1,176 @@
+"""How a live instance and its nodes stand, as data to show: from a pass that changes nothing, or from stored labels.
+
+What is there counts as applied: a view shows the cluster, it plans no changes. Without its definition an instance is
+shown by what is stored on its children.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from kroasync.engine.actions import (
+    Action,
+    Apply,
+    Delete,
+    Done,
+    Need,
+    PatchParent,
+    Pause,
+    Refusal,
+    Refused,
+    Result,
+    Watch,
+)
+from kroasync.engine.offline import OfflineWorld
+from kroasync.engine.outcome import Outcome
+from kroasync.graph.nodes import Graph
+from kroasync.model import names
+from kroasync.model.conditions import conditions_of, find
+from kroasync.model.objects import GVK, Key, Obj, Resource, annotations_of, is_deleting, labels_of, metadata
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectView:
+    """One object of a node. `since` is when it was created, or when its deletion began."""
+
+    kind: str
+    namespace: str
+    name: str
+    exists: bool = True
+    deleting: bool = False
+    since: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeView:
+    """One node: its state in the engine's words, what it waits for, and since when."""
+
+    id: str
+    state: str
+    needs: tuple[str, ...] = ()
+    waits_for: str = ""
+    blocked_by: tuple[str, ...] = ()
+    since: str = ""
+    objects: tuple[ObjectView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceView:
+    """An instance with its nodes in order of creation; `note` says what could not be found out."""
+
+    kind: str
+    namespace: str
+    name: str
+    state: str
+    ready: str
+    message: str
+    definition: str
+    note: str = ""
+    nodes: tuple[NodeView, ...] = field(default=())
+
+
+class LiveWorld(OfflineWorld):
+    """What is there counts as applied: the view shows the cluster, it does not plan changes."""
+
+    def __init__(
+        self, instance: Obj, objects: Iterable[Obj], resource_of_kind: Callable[[GVK], Resource | None]
+    ) -> None:
+        super().__init__(instance, objects, resource_of_kind)
+        self._watched: set[Watch] = set()
+
+    def compare(self, key: Key, desired: Obj) -> Need | None:
+        return None if self.get(key) is not None else Need.CREATE
+
+    def external(self, watch: Watch) -> Sequence[Obj] | None:
+        return super().external(watch) if watch in self._watched else None
+
+    def watched(self, watch: Watch) -> None:
+        """The objects an external reference covers were read."""
+        self._watched.add(watch)
+
+
+def unchanged(action: Action, instance: Obj) -> Result:
+    """The answer to an action of a pass that only looks; of a watch, once its objects were read."""
+    match action:
+        case PatchParent():
+            return Done(action=action, obj=instance, changed=False)
+        case Watch():
+            return Done(action=action)
+        case Apply():
+            return Refused(action=action, refusal=Refusal.MISSING, message="does not exist yet")
+        case Delete() | Pause():
+            return Done(action=action, changed=False)
+
+
+def stored_nodes(members: Sequence[tuple[Key, Obj]]) -> tuple[NodeView, ...]:
+    """Nodes by the labels of their objects, in order of their deletion waves."""
+    by_node: dict[str, list[tuple[Key, Obj]]] = {}
+    for key, obj in members:
+        by_node.setdefault(labels_of(obj).get(names.LABEL_NODE_ID, "?"), []).append((key, obj))
+
+    def wave(entry: tuple[str, list[tuple[Key, Obj]]]) -> tuple[int, str]:
+        text = annotations_of(entry[1][0][1]).get(names.ANNOTATION_APPLY_ORDER, "0")
+        return (int(text) if text.isdecimal() else 0, entry[0])
+
+    return tuple(
+        NodeView(id=node, state="UNKNOWN", objects=tuple(_object(key, obj) for key, obj in objs))
+        for node, objs in sorted(by_node.items(), key=wave)
+    )
+
+
+def nodes_of(graph: Graph, outcome: Outcome, world: LiveWorld, instance: Obj) -> tuple[NodeView, ...]:
+    """Nodes as the pass found them, in order of creation."""
+    since = _since(instance)
+    found = []
+    for id_ in graph.order:
+        report = outcome.nodes.get(id_)
+        if report is None:
+            found.append(NodeView(id=id_, state="UNKNOWN", needs=graph.nodes[id_].dependencies))
+            continue
+        found.append(
+            NodeView(
+                id=id_,
+                state=report.state.value,
+                needs=graph.nodes[id_].dependencies,
+                waits_for=report.message,
+                blocked_by=report.blocked_by,
+                since="" if report.state.is_settled else since,
+                objects=tuple(_object(key, world.get(key)) for key in report.objects),
+            )
+        )
+    return tuple(found)
+
+
+def _object(key: Key, obj: Obj | None) -> ObjectView:
+    if obj is None:
+        return ObjectView(kind=key.resource.kind, namespace=key.namespace, name=key.name, exists=False)
+    meta = metadata(obj)
+    return ObjectView(
+        kind=key.resource.kind,
+        namespace=key.namespace,
+        name=key.name,
+        deleting=is_deleting(obj),
+        since=str(meta.get("deletionTimestamp") or meta.get("creationTimestamp") or ""),
+    )
+
+
+def _since(instance: Obj) -> str:
+    """When the instance stopped being ready, or was made."""
+    ready = find(conditions_of(instance), "Ready") or {}
+    return str(ready.get("lastTransitionTime") or metadata(instance).get("creationTimestamp") or "")
+
+
+def view_of(key: Key, instance: Obj, nodes: tuple[NodeView, ...], note: str) -> InstanceView:
+    """The instance as its status says, with its nodes."""
+    status = instance.get("status") or {}
+    ready = find(conditions_of(instance), "Ready") or {}
+    return InstanceView(
+        kind=key.resource.kind,
+        namespace=key.namespace,
+        name=key.name,
+        state=str(status.get("state", "")),
+        ready=str(ready.get("status", "Unknown")),
+        message=str(ready.get("message", "")),
+        definition=labels_of(instance).get(names.LABEL_DEFINITION_NAME, ""),
+        note=note,
+        nodes=nodes,
+    )
