@@ -14,10 +14,10 @@ import signal
 import socket
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from kroasync import __version__, logs
 from kroasync.controller.runtime import Runtime, RuntimeOptions
@@ -125,11 +125,12 @@ def _version() -> str:
 class Process:
     """One run of the program."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
         self._stop = asyncio.Event()
         self._metrics = Metrics()
-        self._beat = time.monotonic()
+        self._clock = clock
+        self._beat = clock()
         self._runtime: Runtime | None = None
         self._client: Client | None = None
         self._rights: Rights | None = None
@@ -284,9 +285,9 @@ class Process:
     async def _pulse(self) -> None:
         """Measure how late the event loop wakes up."""
         while True:
-            before = time.monotonic()
+            before = self._clock()
             await asyncio.sleep(_BEAT_S)
-            self._beat = time.monotonic()
+            self._beat = self._clock()
             self._metrics.kroasync_event_loop_lag_seconds.set(max(0.0, self._beat - before - _BEAT_S))
 
     def _handle_signals(self) -> None:
@@ -303,7 +304,7 @@ class Process:
     # Checks
 
     def _loop_check(self) -> str | None:
-        late = time.monotonic() - self._beat
+        late = self._clock() - self._beat
         return None if self._runtime is None or late < _STUCK_S else f"the event loop has not turned for {late:.0f} s"
 
     def _task_check(self) -> str | None:
@@ -313,11 +314,9 @@ class Process:
     def _api_check(self) -> str | None:
         if self._runtime is None:
             return "not connected yet"
-        watches = list(self._runtime.core_watches())
-        broken = [f"{name}: {watch.error}" for name, watch in watches if watch.error is not None]
         standing = self._client.standing.problem() if self._client is not None else None
         rights = self._rights.problem if self._rights is not None else None
-        return "; ".join([*broken, *filter(None, (standing, rights))]) or None
+        return api_problem(self._runtime.core_watches(), standing, rights)
 
     def _lease_check(self) -> str | None:
         """A standby that could not take over is unready, and so is a leader that is about to lose the lead."""
@@ -342,28 +341,48 @@ class Process:
     def _kinds_check(self) -> str | None:
         if self._runtime is None:
             return "not connected yet"
-        now = time.monotonic()
-        limit = 2 * self._settings.idle_watch_deadline_s
-        wrong = []
-        for name, watch in self._runtime.watch_states():
-            if watch.error is not None:
-                continue  # definitions that need a refused kind report it
-            if not watch.synced.is_set():
-                wrong.append(f"{name} not synced")
-            elif watch.last_event_age_s(now) > limit:
-                wrong.append(f"{name} silent for {watch.last_event_age_s(now):.0f} s")
-        return "; ".join(wrong) or None
+        limit_s = 2 * self._settings.idle_watch_deadline_s
+        return kinds_problem(self._runtime.watch_states(), time.monotonic(), limit_s)
 
     def _watch_lines(self) -> list[str]:
-        """Every watch with the time since it last received something, and its error."""
-        if self._runtime is None:
-            return []
-        now = time.monotonic()
-        return sorted(
-            f"{name}: {'synced' if watch.synced.is_set() else 'not synced'}, {watch.last_event_age_s(now):.0f} s"
-            + (f" ({watch.error})" if watch.error else "")
-            for name, watch in self._runtime.watch_states()
-        )
+        return watch_lines(self._runtime.watch_states(), time.monotonic()) if self._runtime is not None else []
+
+
+class Watched(Protocol):
+    """What the checks read of a watch."""
+
+    synced: asyncio.Event
+    error: str | None
+
+    def last_event_age_s(self, now: float) -> float: ...
+
+
+def api_problem(watches: Iterable[tuple[str, Watched]], *others: str | None) -> str | None:
+    """What keeps this process from using the API server: watches that it refuses, and `others`, if not None."""
+    broken = [f"{name}: {watch.error}" for name, watch in watches if watch.error is not None]
+    return "; ".join([*broken, *filter(None, others)]) or None
+
+
+def kinds_problem(watches: Iterable[tuple[str, Watched]], now: float, limit_s: float) -> str | None:
+    """The kinds that are not listed yet, or of which nothing was heard for longer than the limit."""
+    wrong = []
+    for name, watch in watches:
+        if watch.error is not None:
+            continue  # definitions that need a refused kind report it
+        if not watch.synced.is_set():
+            wrong.append(f"{name} not synced")
+        elif watch.last_event_age_s(now) > limit_s:
+            wrong.append(f"{name} silent for {watch.last_event_age_s(now):.0f} s")
+    return "; ".join(wrong) or None
+
+
+def watch_lines(watches: Iterable[tuple[str, Watched]], now: float) -> list[str]:
+    """Every watch with the time since it last received something, and its error."""
+    return sorted(
+        f"{name}: {'synced' if watch.synced.is_set() else 'not synced'}, {watch.last_event_age_s(now):.0f} s"
+        + (f" ({watch.error})" if watch.error else "")
+        for name, watch in watches
+    )
 
 
 def _own_namespace() -> str:

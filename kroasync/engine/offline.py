@@ -53,7 +53,7 @@ class OfflineWorld:
     ) -> None:
         """`resend`: everything declared is sent, whether it differs or not."""
         self.instance = instance
-        self._resend = resend
+        self.resend = resend
         # Kinds that cannot be listed.
         self.out_of_sight: frozenset[str] = frozenset()
         self.objects: dict[tuple[str, str, str, str], tuple[Key, Obj]] = {}
@@ -88,7 +88,7 @@ class OfflineWorld:
         if obj is None:
             return Need.CREATE
         same = fingerprint(project(obj, desired)) == fingerprint(desired)
-        return None if same and not self._resend else Need.UPDATE
+        return None if same and not self.resend else Need.UPDATE
 
     def external(self, watch: Watch) -> Sequence[Obj] | None:
         if watch.name is not None:

@@ -112,6 +112,7 @@ async def connect(
     user_agent: str = "kroasync",
     environ: Mapping[str, str] = os.environ,
     service_account: Path = SERVICE_ACCOUNT_DIRECTORY,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Connection:
     """A connection from the first of: `kubeconfig`, `$KUBECONFIG`, the pod's service account, `~/.kube/config`.
 
@@ -134,6 +135,7 @@ async def connect(
         proxy=access.proxy or _proxy_of(access.server, environ),
         server_name=access.server_name,
         user_agent=user_agent,
+        clock=clock,
     )
     try:
         await connection.headers()

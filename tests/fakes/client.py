@@ -6,7 +6,7 @@ A `Network` says for every request how long it takes and what goes wrong; withou
 import asyncio
 import builtins
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -23,6 +23,8 @@ from kroasync.model.objects import Obj
 from tests.fakes.kube import FakeServer, StatusError, Stream
 
 LATENCY_S = (0.001, 0.02)
+# Status, body, headers.
+Answer = tuple[int, bytes, dict[str, str]]
 
 
 class _Connection:
@@ -115,6 +117,8 @@ class FakeClient(Client):
         self.server = server
         self.actor = actor
         self.network = network
+        # Awaited before every request, with its method and target; what it answers is the answer.
+        self.meanwhile: Callable[[str, str], Awaitable[Answer | None]] | None = None
 
     async def request(self, method: str, path: str, **options: Any) -> Obj:
         """Documents of schemas are large, many and the same in every run: parsed once. They are not to be changed."""
@@ -155,7 +159,9 @@ class FakeClient(Client):
 
     async def _exchange(
         self, method: str, target: str, data: bytes | None, content_type: str, timeout_s: float
-    ) -> tuple[int, bytes, dict[str, str]]:
+    ) -> Answer:
+        if self.meanwhile is not None and (told := await self.meanwhile(method, target)) is not None:
+            return told
         network = self.network
         if network is None:
             return self.server.handle(method, target, data, content_type, actor=self.actor)
@@ -216,7 +222,7 @@ def _document(content: bytes) -> Obj:
     return found
 
 
-def _refusal(kind: str, rng: random.Random) -> tuple[int, bytes, dict[str, str]]:
+def _refusal(kind: str, rng: random.Random) -> Answer:
     status = int(kind[:3])
     text = "etcdserver: leader changed" if kind == "500-leader" else f"injected {status}"
     body = StatusError(status, _REASONS[status], text).body

@@ -13,10 +13,11 @@ import pytest
 
 import kroasync.app
 import kroasync.controller.runtime
-from kroasync.app import DEPOSED, FAILED, STOPPED, Process, runtime_options
+from kroasync.app import DEPOSED, FAILED, STOPPED, Process, api_problem, kinds_problem, runtime_options, watch_lines
 from kroasync.controller.runtime import RuntimeOptions
 from kroasync.kube.errors import UnauthorizedError, UnreachableError
 from kroasync.kube.lease import Elector
+from kroasync.kube.standing import Standing
 from kroasync.model.kinds import CRDS, REVISIONS
 from kroasync.model.objects import Key, Obj, Resource
 from kroasync.settings import Settings
@@ -109,6 +110,9 @@ def test_kros_single_worker_for_definitions_does_not_make_them_wait_for_each_oth
     assert runtime_options(few, identity="i").definition_workers == 4
 
 
+NOW = 1000.0
+
+
 @dataclass
 class FakeWatch:
     age_s: float
@@ -116,25 +120,8 @@ class FakeWatch:
     error: str | None = None
 
     def last_event_age_s(self, now: float) -> float:
-        assert now == pytest.approx(time.monotonic(), abs=60)
+        assert now == NOW
         return self.age_s
-
-
-@dataclass
-class FakeRuntime:
-    watches: dict[str, FakeWatch]
-
-    def core_watches(self) -> list[tuple[str, FakeWatch]]:
-        return []
-
-    def watch_states(self) -> list[tuple[str, FakeWatch]]:
-        return list(self.watches.items())
-
-
-def process(**watches: FakeWatch) -> Process:
-    found = Process(Settings())
-    found._runtime = FakeRuntime(watches)  # type: ignore[assignment]
-    return found
 
 
 def synced(age_s: float, error: str | None = None) -> FakeWatch:
@@ -144,8 +131,12 @@ def synced(age_s: float, error: str | None = None) -> FakeWatch:
 
 
 def test_readiness_lists_every_watch_with_its_age() -> None:
-    found = process(b=synced(3.2), a=FakeWatch(70.0), c=FakeWatch(1.0, error="forbidden"))
-    assert found._watch_lines() == ["a: not synced, 70 s", "b: synced, 3 s", "c: not synced, 1 s (forbidden)"]
+    watches = {"b": synced(3.2), "a": FakeWatch(70.0), "c": FakeWatch(1.0, error="forbidden")}
+    assert watch_lines(watches.items(), NOW) == [
+        "a: not synced, 70 s",
+        "b: synced, 3 s",
+        "c: not synced, 1 s (forbidden)",
+    ]
     assert Process(Settings())._watch_lines() == []
 
 
@@ -161,7 +152,8 @@ def test_readiness_lists_every_watch_with_its_age() -> None:
 )
 def test_when_the_kinds_are_ready(watch: FakeWatch, problem: str | None) -> None:
     """A watch is late after twice the idle deadline; what may not be watched is told by whose definition needs it."""
-    assert process(w=watch)._kinds_check() == problem
+    limit_s = 2 * Settings().idle_watch_deadline_s
+    assert kinds_problem([("w", watch)], NOW, limit_s) == problem
 
 
 async def test_a_candidate_that_cannot_have_the_lease_is_not_ready() -> None:
@@ -184,14 +176,15 @@ async def test_a_candidate_that_cannot_have_the_lease_is_not_ready() -> None:
         assert await running == STOPPED
 
 
-async def test_a_process_whose_token_is_refused_is_not_ready() -> None:
-    found = process()
-    found._client = client = FakeClient(FakeServer())
-    assert found._api_check() is None
+def test_a_process_whose_token_is_refused_is_not_ready() -> None:
+    now = 0.0
+    standing = Standing(lambda: now)
+    assert api_problem([], standing.problem()) is None
     for _ in range(3):
-        client.standing.answered(UnauthorizedError("revoked", status=401))
-    client.standing._since -= 11
-    assert "revoked" in str(found._api_check())
+        standing.answered(UnauthorizedError("revoked", status=401))
+    now += 11
+    assert "revoked" in str(api_problem([], standing.problem()))
+    assert api_problem([("w", FakeWatch(0.0, error="forbidden"))], None) == "w: forbidden"
 
 
 # The end of a process
@@ -282,9 +275,11 @@ async def break_revisions(stage: Stage) -> None:
     await stage.user.delete(Key(REVISIONS, "", revisions[0]["metadata"]["name"]))
 
 
-def stage(settings: Settings | None = None) -> Stage:
+def stage(settings: Settings | None = None, *, clock: Callable[[], float] = time.monotonic) -> Stage:
     server = FakeServer()
-    return Stage(Process(settings or Settings()), server, Breaking(server), FakeClient(server, actor="user"))
+    return Stage(
+        Process(settings or Settings(), clock=clock), server, Breaking(server), FakeClient(server, actor="user")
+    )
 
 
 @pytest.mark.parametrize("fail", [break_watch, break_consumer, break_recorder, break_pulse, break_revisions])
@@ -333,11 +328,12 @@ async def test_a_process_ends_as_deposed_at_the_first_write_after_its_lead(
 
 async def test_an_event_loop_that_does_not_turn_is_not_alive() -> None:
     """As far as it answers at all: the health server is on the same loop, and a probe has a deadline."""
-    on = stage()
+    now = 0.0
+    on = stage(clock=lambda: now)
     running = asyncio.create_task(on.process.control(on.client, None))
     await asyncio.sleep(0.1)
     assert on.process._loop_check() is None
-    on.process._beat -= 10.5
+    now += 10.5
     assert "has not turned for" in str(on.process._loop_check())
     on.process.stop()
     await running

@@ -15,7 +15,7 @@ from kroasync.metrics import Metrics
 from kroasync.model.kinds import EVENTS, GRAPH_DEFINITIONS
 from kroasync.model.objects import Key, Obj, Resource
 from tests.fakes import virtual
-from tests.fakes.client import FakeClient
+from tests.fakes.client import Answer, FakeClient
 from tests.fakes.kube import FakeServer, StatusError
 from tests.samples import CONFIG_MAPS, NAMESPACES, config_map, definition
 
@@ -325,17 +325,15 @@ def test_stopping_waits_for_writes_that_were_sent_but_not_for_ever(held_s: float
 
     async def story(world: World) -> None:
         await world.define()
-        send = world.client._exchange
         sent: list[float] = []
         held = asyncio.Event()
 
-        async def slow(method: str, *rest: Any) -> Any:
+        async def slow(method: str, _target: str) -> None:
             if method != "GET":
                 sent.append(world.loop.time())
                 await held.wait()
-            return await send(method, *rest)
 
-        world.client._exchange = slow  # type: ignore[assignment, method-assign]
+        world.client.meanwhile = slow
         await world.instance()
         began = world.loop.time()
         world.loop.call_later(held_s, held.set)
@@ -352,12 +350,12 @@ def test_stopping_does_not_wait_for_passes_that_only_read_or_are_told_to_come_ba
     async def story(world: World) -> None:
         await world.define()
 
-        async def busy(method: str, target: str, *rest: Any) -> tuple[int, bytes, dict[str, str]]:
+        async def busy(method: str, _target: str) -> Answer:
             if method == "GET":
                 await asyncio.Event().wait()
             return 429, b"{}", {"Retry-After": "20"}
 
-        world.client._exchange = busy  # type: ignore[assignment, method-assign]
+        world.client.meanwhile = busy
         await world.instance()
         await asyncio.sleep(0.5)
         began = world.loop.time()

@@ -180,7 +180,7 @@ def test_degraded_is_what_was_ready_and_is_no_more(settled, walked):
     passed, cluster, graph = settled("ResourceGroup")
     written(cluster, composed(passed))
     cluster.refusals["shop-a"] = (Refusal.UNAVAILABLE, "timeout")
-    cluster.world._resend = True
+    cluster.world.resend = True
     status = composed(walked(graph, cluster))
     assert conditions(status)["Degraded"]["status"] == "True"
     written(cluster, status)

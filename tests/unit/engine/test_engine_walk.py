@@ -141,7 +141,7 @@ def test_changes_are_told_by_kind(graph, cluster, walked, key_of):
 
 
 def test_an_apply_that_changed_nothing_is_no_change(graph, cluster, walked):
-    cluster.world._resend = True
+    cluster.world.resend = True
     cluster.status["Deployment"] = available
     walked(graph, cluster)
     cluster.settle()
@@ -160,7 +160,7 @@ def test_an_apply_that_changed_nothing_is_no_change(graph, cluster, walked):
 def test_what_is_unknown_is_applied_without_force_and_what_is_ours_with_it(graph, cluster, walked):
     passed = walked(graph, cluster)
     assert not any(a.force for a in passed.actions if isinstance(a, Apply))
-    cluster.world._resend = True
+    cluster.world.resend = True
     assert all(a.force for a in walked(graph, cluster).actions if isinstance(a, Apply))
 
 

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from kroasync.kube.client import Client
-from kroasync.kube.config import ConfigError, Connection, connect
+from kroasync.kube.config import CREDENTIAL_CHECK_S, ConfigError, Connection, connect
 from kroasync.kube.errors import UnreachableError
 
 Connect = Callable[..., Any]
@@ -185,18 +185,21 @@ def plugin(directory: Path, expires: str = "") -> dict[str, Any]:
 async def test_a_plugin_runs_once_while_its_credential_is_good(
     open_: Connect, tmp_path: Path, expires: str, later: str
 ) -> None:
-    connection = await open_(kubeconfig=write(tmp_path / "k", kubeconfig(user=plugin(tmp_path, expires))))
+    now = 0.0
+    config = write(tmp_path / "k", kubeconfig(user=plugin(tmp_path, expires)))
+    connection = await open_(kubeconfig=config, clock=lambda: now)
     assert await connection.headers() == {"Authorization": "Bearer run1"}
-    connection._check_at = 0.0
+    now += CREDENTIAL_CHECK_S
     assert await connection.headers() == {"Authorization": f"Bearer {later}"}
 
 
 @pytest.mark.filterwarnings("ignore:.*utc:DeprecationWarning")
 async def test_a_plugin_runs_again_before_its_credential_expires(open_: Connect, tmp_path: Path) -> None:
     user = plugin(tmp_path, "2001-01-01T00:00:00Z")
-    connection = await open_(kubeconfig=write(tmp_path / "k", kubeconfig(user=user)))
+    now = 0.0
+    connection = await open_(kubeconfig=write(tmp_path / "k", kubeconfig(user=user)), clock=lambda: now)
     before = (await connection.headers())["Authorization"]
-    connection._check_at = 0.0
+    now += CREDENTIAL_CHECK_S
     assert (await connection.headers())["Authorization"] != before
 
 
