@@ -338,7 +338,7 @@ class Process:
         wrong = []
         for name, watch in self._runtime.watch_states():
             if watch.error is not None:
-                continue  # definitions that need a refused kind report it
+                continue  # what the server refuses is a matter of the definitions that need it, which say so
             if not watch.synced.is_set():
                 wrong.append(f"{name} not synced")
             elif watch.last_event_age_s(now) > limit:
@@ -346,7 +346,7 @@ class Process:
         return "; ".join(wrong) or None
 
     def _watch_lines(self) -> list[str]:
-        """Every watch with the time since it last received something, and its error."""
+        """Every watch with the time since the server was last heard of on it, and what it answers instead."""
         if self._runtime is None:
             return []
         now = time.monotonic()

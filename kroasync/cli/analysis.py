@@ -26,7 +26,7 @@ _OPEN: Final[Obj] = {"type": "object", "x-kubernetes-preserve-unknown-fields": T
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Checked:
-    """A definition of the input and the result of its build; both are None if its structure is invalid."""
+    """A definition of the inputs and what came of it; both are None if its structure is wrong."""
 
     document: Document
     definition: Definition | None = None
@@ -42,7 +42,10 @@ class Analysis:
     problems: list[Problem] = field(default_factory=list)
 
     def one_definition(self, name: str | None) -> Checked:
-        """The only definition, or the one with that name. Without one, the program exits with status 2."""
+        """The only definition, or the one of that name.
+
+        Ends the program with status 2 if there is none such.
+        """
         found = [
             one
             for one in self.definitions

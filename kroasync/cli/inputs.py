@@ -14,7 +14,7 @@ _SUFFIXES: Final = (".yaml", ".yml", ".json")
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """One input: its source, as messages name it, and its text."""
+    """One input: where it came from, as messages name it, and what is in it."""
 
     source: str
     text: str

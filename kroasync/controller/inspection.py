@@ -102,7 +102,7 @@ async def find_instance(client: Client, *, kind: str, namespace: str, name: str)
     candidates = [crd for crd in crds if is_established(crd) and (not kind or kind.lower() in _called(crd))]
     if not candidates:
         known = ", ".join(sorted(name_of(crd) for crd in crds)) or "none"
-        raise InspectionError(f'there is no generated kind "{kind}"; known: {known}')
+        raise InspectionError(f'no generated kind is called "{kind}"; there are: {known}')
     found: list[tuple[Key, Obj]] = []
     for crd in candidates:
         resource = seen(crd).resource()
@@ -116,7 +116,7 @@ async def find_instance(client: Client, *, kind: str, namespace: str, name: str)
         raise InspectionError(f'there is no instance "{name}"{where} of {", ".join(name_of(c) for c in candidates)}')
     if len(found) > 1:
         kinds = ", ".join(key.resource.kind for key, _ in found)
-        raise InspectionError(f'"{name}" is the name of several instances ({kinds}); use KIND/NAME')
+        raise InspectionError(f'"{name}" is the name of several instances ({kinds}); say KIND/NAME')
     return found[0]
 
 
@@ -180,7 +180,7 @@ async def _answer(client: Client, world: _LiveWorld, instance: Obj, action: Acti
             world.watched(action)
             return Done(action=action)
         case Apply():
-            return Refused(action=action, refusal=Refusal.MISSING, message="does not exist yet")
+            return Refused(action=action, refusal=Refusal.MISSING, message="not there yet")
         case Delete() | Pause():
             return Done(action=action, changed=False)
 
@@ -229,7 +229,7 @@ async def _graph(client: Client, kinds: ClusterKinds, instance: Obj) -> tuple[Gr
             if built.graph is not None:
                 return built.graph, ""
             return None, f"the definition {definition.name} is refused; see its conditions"
-    return None, f'the definition "{name}" of this kind is gone; showing what its objects record'
+    return None, f'the definition "{name}" of this kind is gone; shown is what is stored on the objects'
 
 
 def _stored_nodes(members: Sequence[tuple[Key, Obj]]) -> tuple[NodeView, ...]:

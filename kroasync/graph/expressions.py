@@ -37,7 +37,7 @@ class Parsed:
     source: Source
     ast: Ast
     inspection: Inspection
-    # The known names that it uses, in order of discovery, including `runtime` for kro's functions with that name.
+    # Known names it uses, in order of discovery; `runtime` for kro's functions of that name too.
     names: tuple[str, ...]
 
 
@@ -49,7 +49,7 @@ class Expressions:
         self._known = set(known)
         self._budget = budget
         self._parsed: dict[str, tuple[Ast, Inspection, tuple[str, ...]] | ParseError] = {}
-        # The key contains everything that an expression uses besides the environment of the definition.
+        # What else than the environment of the definition an expression uses is part of the key.
         self._programs: dict[tuple[str, tuple[tuple[str, Type], ...]], Program | CheckError] = {}
 
     def parse(self, source: Source, report: Report, path: Path, *, what: str) -> Steps[Parsed | None]:

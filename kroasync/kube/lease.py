@@ -24,7 +24,7 @@ from kroasync.model.objects import Key, Obj, Resource
 log = logging.getLogger("leader-election")
 
 LEASES: Final = Resource("coordination.k8s.io", "v1", "Lease", "leases")
-# Candidates that lost at the same time should not retry at the same time (client-go's JitterFactor).
+# Candidates that lost together should not come back together (client-go's JitterFactor).
 _JITTER: Final = 1.2
 # A release is retried for this long, with pauses. If it fails, others wait until the lease expires.
 _RELEASE_S: Final = 3.0
