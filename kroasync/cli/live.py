@@ -5,9 +5,8 @@ The engine makes a pass over what is read and says how every node stands (`engin
 
 from collections.abc import Sequence
 
-from kroasync.controller.crds import CRDS, CrdStore, SeenCrd, is_established, seen
+from kroasync.controller.crds import CrdStore, SeenCrd, is_established, seen
 from kroasync.controller.kinds import ClusterKinds
-from kroasync.controller.registry import GRAPH_DEFINITIONS, GROUPS
 from kroasync.engine.actions import Watch
 from kroasync.engine.views import InstanceView, LiveWorld, nodes_of, stored_nodes, unchanged, view_of
 from kroasync.engine.walk import Walk
@@ -18,6 +17,7 @@ from kroasync.kube.errors import NotFoundError
 from kroasync.model import applyset, names
 from kroasync.model.applyset import InventoryError
 from kroasync.model.definition import parse_definition
+from kroasync.model.kinds import CRDS, GRAPH_DEFINITIONS, GROUPS
 from kroasync.model.objects import (
     GVK,
     Key,

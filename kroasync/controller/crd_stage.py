@@ -196,7 +196,7 @@ def going(crd: Obj) -> Stop | None:
     """Stop if the CRD is being deleted."""
     if not is_deleting(crd):
         return None
-    text = f"CRD {name_of(crd)} is being deleted; it is created again when it is gone"
+    text = f"CRD {name_of(crd)} is being deleted; it is recreated when it is gone"
     return not_ready(text, RetryAfter(delay_s=_GONE_S, reason=text))
 
 

@@ -132,9 +132,9 @@ class Recording:
         recorder = self.recorder
         for child, managers in performer.taken_over.items():
             had = f"its fields were managed by {', '.join(managers)}"
-            note = f"took over {child}, which existed before; {had}"
+            note = f"adopted {child}, which existed before; {had}"
             recorder.record(instance, reason="Adopted", note=note, action="Adopt")
-            note = f"taken over by {key}, and deleted with it; {had}"
+            note = f"adopted by {key}, and deleted with it; {had}"
             recorder.record(performer.existed[child], reason="Adopted", note=note, action="Adopt")
         for child, text in outcome.not_adopted.items():
             if not self.told.is_new(key, text):
@@ -142,7 +142,7 @@ class Recording:
             recorder.record(instance, reason="AdoptionRefused", note=text, action="Adopt", warning=True)
             found = performer.existed.get(child)
             if found is not None:
-                note = f"declared by {key}, and left as it is: {text}"
+                note = f"declared by {key}, but not changed: {text}"
                 recorder.record(found, reason="AdoptionRefused", note=note, action="Adopt", warning=True)
 
     def deletes(self, instance: Obj, plan: Teardown, deleted: Sequence[str]) -> None:

@@ -118,7 +118,7 @@ class Watchdog:
             if turn is not told:
                 told = turn
                 extra = {"key": str(turn[0]), "held_s": round(held_s, 1), "where": self._where()}
-                log.warning("a pass holds the event loop", extra=extra)
+                log.warning("a pass blocks the event loop", extra=extra)
             if held_s >= self._limit_s:
                 # A process that is starved of CPU holds the loop without computing: the handler asks.
                 signal.pthread_kill(self._main.ident or 0, _SIGNAL)

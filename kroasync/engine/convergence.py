@@ -302,7 +302,7 @@ def _refusal_text(refused: Refused, own: str) -> str:
     assert isinstance(refused.action, Apply)
     key = refused.action.key
     if refused.refusal is Refusal.CLAIMED:
-        return f"{key} was there before and belongs to {refused.message}: it is not taken over"
+        return f"{key} existed before and belongs to {refused.message}: it is not adopted"
     if refused.refusal is not Refusal.FOREIGN:
         return f"apply {key}: {refused.message}"
     return (

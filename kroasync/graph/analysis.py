@@ -25,7 +25,7 @@ _OPEN: Final[Obj] = {"type": "object", "x-kubernetes-preserve-unknown-fields": T
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CheckedDefinition:
-    """A definition of the inputs and what came of it; both are None if its structure is wrong."""
+    """A definition of the input and the result of its build; both are None if its structure is invalid."""
 
     document: Document
     definition: Definition | None = None

@@ -1,8 +1,8 @@
-"""What compiling one definition may cost, counted and never timed: the same definition is refused everywhere.
+"""The budget for compiling one definition. It counts work, not time, so every machine refuses the same definitions.
 
 The controller compiles between other work, on one thread: `pause_after` says when a turn of the event loop is used up.
-What a single expression costs is bounded because it is compiled in four pieces that can't be interrupted; what all cost
-together, because it is paid again at each start and by each standby, and is what the compiled form takes in memory.
+A single expression has a limit because it is compiled in four pieces that cannot be interrupted. All expressions
+together have a limit because each start and each standby compiles them again, and because of the memory that they take.
 """
 
 from typing import Final
@@ -23,12 +23,12 @@ MAX_TYPES: Final = 1_500_000
 MAX_REFERENCES: Final = 20_000
 """Most references from one resource to another."""
 
-# What is done in one turn: nodes parsed, inspected, checked or compiled, values of templates read: some 10 ms.
+# The work of one turn, some 10 ms: nodes parsed, inspected, checked or compiled, and values of templates read.
 _TURN: Final = 1_000
 
 
 class OverBudgetError(Exception):
-    """The definition is too much to compile; nothing more of it is looked at."""
+    """The definition is too large to compile; the rest of it is not checked."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
@@ -36,14 +36,14 @@ class OverBudgetError(Exception):
 
 
 class Budget:
-    """What the compilation of one definition has used."""
+    """The work that the compilation of one definition has done."""
 
     def __init__(self) -> None:
         self._used: dict[str, int] = {}
         self._turn = 0
 
     def pause_after(self, work: int) -> bool:
-        """Whether others should run now that so much more has been done."""
+        """Count work; whether others should run now."""
         self._turn += work
         if self._turn < _TURN:
             return False
@@ -51,7 +51,7 @@ class Budget:
         return True
 
     def spend(self, what: str, amount: int, limit: int, path: Path) -> None:
-        """Counts; raises OverBudgetError at the path where there is more of something than allowed."""
+        """Count work; raises OverBudgetError with the path where a limit is exceeded."""
         used = self._used[what] = self._used.get(what, 0) + amount
         if used > limit:
             message = f"the definition is too large: expected at most {limit} {what}, found {used} up to here"

@@ -1,7 +1,7 @@
-"""Definition and schemas in, Graph out, or everything that is wrong with the definition.
+"""Compiles a definition with its schemas to a Graph, or reports all problems of the definition.
 
-Pure: the caller fetches the schemas of `needed_kinds` beforehand. One fault does not hide others, and does not cause
-others: what has no type because of an earlier problem is left to the run time.
+The module is pure: the caller reads the schemas of `needed_kinds` first. One problem neither hides nor causes others:
+an expression without a type because of an earlier problem is not type-checked.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,7 +24,7 @@ from kroasync.model.steps import Steps, drained
 from kroasync.schema import simple
 from kroasync.schema.crd import build_crd, instance_resource
 
-# Dimensions of a resource that are looked at, however few are allowed.
+# The number of dimensions of a resource that are checked, even if fewer are allowed.
 _MOST_DIMENSIONS: Final = 100
 
 _OPEN: Final[Obj] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
@@ -32,7 +32,7 @@ _OPEN: Final[Obj] = {"type": "object", "x-kubernetes-preserve-unknown-fields": T
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds an operator sets."""
+    """Limits that an operator sets."""
 
     max_dimensions: int = 10
     """Most `forEach` entries of one resource."""
@@ -40,7 +40,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Built:
-    """What came of a definition: a graph, or errors; warnings may stand beside a graph."""
+    """The result of a build: a graph, or errors. A graph may have warnings."""
 
     graph: Graph | None
     problems: tuple[Problem, ...] = ()
@@ -56,13 +56,13 @@ class Built:
 
     @property
     def is_waiting(self) -> bool:
-        """True if unknown kinds are all that is wrong."""
+        """Whether unknown kinds are the only errors."""
         codes = {problem.code for problem in self.problems if problem.severity is Severity.ERROR}
         return codes == {"kind-not-found"}
 
 
 def needed_kinds(definition: Definition) -> tuple[GVK, ...]:
-    """The kinds whose schemas `build` asks for, in order of their first use."""
+    """The kinds whose schemas `build` needs, in the order of their first use."""
     found = (checks.object_kind(spec) for spec in definition.resources)
     return tuple(dict.fromkeys(gvk for gvk in found if gvk is not None))
 
@@ -70,14 +70,14 @@ def needed_kinds(definition: Definition) -> tuple[GVK, ...]:
 def build(
     definition: Definition, kinds: Kinds, *, limits: Limits = Limits(), features: frozenset[str] = frozenset()
 ) -> Built:
-    """Checks and compiles a definition: the steps in kro's order, each on whatever came of the ones before."""
+    """Checks and compiles a definition, in kro's order of steps. Each step works on the results of those before it."""
     return drained(building(definition, kinds, limits=limits, features=features))
 
 
 def building(
     definition: Definition, kinds: Kinds, *, limits: Limits = Limits(), features: frozenset[str] = frozenset()
 ) -> Steps[Built]:
-    """`build` with a pause after each resource, and within each part that may be long; `kinds` must not change."""
+    """`build` with a pause after each resource and within each long part; `kinds` must not change."""
     report = Report()
     try:
         return (yield from _building(definition, kinds, limits, features, report))
@@ -94,7 +94,7 @@ def _building(
     spec_schema = yield from _spec_schema(definition, report)
     entries: list[Entry] = []
     for spec in definition.resources:
-        # Those beyond the limit have been reported; of many of them the last are not looked at.
+        # Dimensions beyond the limit have been reported. If there are many, the last ones are not checked.
         spec = replace(spec, for_each=spec.for_each[: max(limits.max_dimensions, _MOST_DIMENSIONS)])
         reading = reading_entry(spec, kinds, cluster_instance=not definition.namespaced, report=report, budget=budget)
         entries.append((yield from reading))
@@ -158,7 +158,7 @@ def _reads(order: Iterable[str], declared: Declarations) -> Steps[dict[str, froz
 
 
 def _spec_schema(definition: Definition, report: Report) -> Steps[Obj | None]:
-    """The schema of the instance's spec; None if it is not what the author meant."""
+    """The schema of the instance's spec; None if it has errors."""
     schema, problems = yield from simple.building(definition.spec, definition.types)
     prefix = f'failed to build resourcegraphdefinition "{definition.name}": '
     with report.step(f"{prefix}failed to build OpenAPI schema for instance: "):

@@ -1,7 +1,6 @@
-"""Rules that need no expression: names, which fields go together, what a template must be, where it may live.
+"""Rules without expressions: names, combinations of fields, the form of a template, and its namespace.
 
-Each function reports every violation it sees; texts and rules are kro's (compatibility), the length of an id
-is ours.
+Each function reports all violations. Texts and rules are those of kro, for compatibility, except the length of an id.
 """
 
 import re
@@ -42,7 +41,7 @@ def resource_path(spec: ResourceSpec, *below: str | int) -> Path:
 
 
 def checking_names(definition: Definition, report: Report, budget: Budget, *, max_dimensions: int) -> Steps[None]:
-    """Ids and iterators; the kind has been checked when the definition was parsed."""
+    """Check ids and iterators; the kind was checked when the definition was parsed."""
     with report.step("failed to validate resourcegraphdefinition: "):
         seen: set[str] = set()
         for spec in definition.resources:
@@ -90,7 +89,7 @@ def _check_iterators(spec: ResourceSpec, ids: set[str], report: Report, max_dime
 
 
 def node_type(spec: ResourceSpec) -> NodeType:
-    """What an entry of `spec.resources` is."""
+    """The type of an entry of `spec.resources`."""
     if spec.template is not None or spec.external_ref is None:
         return NodeType.COLLECTION if spec.for_each else NodeType.RESOURCE
     metadata = spec.external_ref.get("metadata")
@@ -99,7 +98,7 @@ def node_type(spec: ResourceSpec) -> NodeType:
 
 
 def check_combination(spec: ResourceSpec, report: Report) -> None:
-    """Exactly one of template and externalRef, and what goes with it."""
+    """Check that an entry has exactly one of template and externalRef, and the fields that go with it."""
     path = resource_path(spec)
     with report.step(f'invalid combination of resource fields: resource "{spec.id}": '):
         if spec.template is None and spec.external_ref is None:
@@ -111,7 +110,7 @@ def check_combination(spec: ResourceSpec, report: Report) -> None:
 
 
 def declared_object(spec: ResourceSpec) -> Obj | None:
-    """The template, or an external reference as the object it points to; None if the entry has neither."""
+    """The template, or an external reference as the object that it names; None if the entry has neither."""
     if spec.template is not None:
         return spec.template
     if spec.external_ref is None:
@@ -125,12 +124,12 @@ def declared_object(spec: ResourceSpec) -> Obj | None:
 
 
 def object_place(spec: ResourceSpec) -> str:
-    """The key of the resource entry that holds the object."""
+    """The key of the entry's field that contains the object."""
     return "externalRef" if spec.template is None and spec.external_ref is not None else "template"
 
 
 def object_kind(spec: ResourceSpec) -> GVK | None:
-    """The kind of a resource's object, None if it is not stated in a usable way (see `check_object`)."""
+    """The kind of a resource's object, None if it is unusable (see `check_object`)."""
     obj = declared_object(spec)
     if obj is None or _structure_fault(obj) or _version_fault(obj["apiVersion"]) or _kind_fault(obj["kind"]):
         return None
@@ -138,7 +137,7 @@ def object_kind(spec: ResourceSpec) -> GVK | None:
 
 
 def check_object(spec: ResourceSpec, obj: Obj, report: Report) -> None:
-    """`apiVersion`, `kind` and `metadata` as every Kubernetes object has them."""
+    """Check `apiVersion`, `kind` and `metadata`, which every Kubernetes object has."""
     with report.step(path=resource_path(spec, object_place(spec))):
         fault = _structure_fault(obj)
         if fault:
@@ -194,7 +193,7 @@ def _kind_fault(kind: str) -> str | None:
 
 
 def check_namespace(spec: ResourceSpec, obj: Obj, resource: Resource, cluster_instance: bool, report: Report) -> None:
-    """`metadata.namespace` against the scope of the kind and of the instance."""
+    """Check `metadata.namespace` against the scope of the kind and of the instance."""
     metadata = obj["metadata"]
     path = resource_path(spec, object_place(spec), "metadata")
     if not resource.namespaced:
@@ -211,7 +210,7 @@ def check_namespace(spec: ResourceSpec, obj: Obj, resource: Resource, cluster_in
 
 
 def check_reserved_keys(spec: ResourceSpec, obj: Obj, report: Report) -> None:
-    """No literal label or annotation under a prefix of ours."""
+    """Check that no literal label or annotation has a prefix of the controller."""
     for field, one in (("labels", "label"), ("annotations", "annotation")):
         found: Any = obj["metadata"].get(field)
         for key in found if isinstance(found, dict) else ():
@@ -226,7 +225,7 @@ def check_reserved_keys(spec: ResourceSpec, obj: Obj, report: Report) -> None:
 
 
 def check_identity(spec: ResourceSpec, resource: Resource, used: dict[str, set[str]], report: Report) -> None:
-    """Every dimension of a collection makes names differ; `used` has the iterators in each identity field."""
+    """Check that every dimension distinguishes names; `used` has the iterators in each identity field."""
     fields = ("name", "namespace") if resource.namespaced else ("name",)
     seen = set[str]().union(*(used.get(field, set()) for field in fields))
     missing = [name for name, _ in spec.for_each if name not in seen]

@@ -1,4 +1,4 @@
-"""A resource's expressions as programs of the right types: the Node of the graph."""
+"""Compiles the expressions of a resource to programs of the right types: the Node of the graph."""
 
 from collections.abc import Mapping
 
@@ -17,14 +17,14 @@ from kroasync.model.steps import Steps
 
 
 def compiling(linked: Linked, declared: Declarations, *, apply_order: int) -> Steps[Node | None]:
-    """The node, in kro's order of checks; None without a kind, whose other problems are reported all the same."""
+    """The node, in kro's order of checks; None without a kind. Other problems are reported even then."""
     entry = linked.entry
     types: dict[str, Type] = {}
     dimensions = []
     for path, name, parsed in linked.for_each:
         dimension, types[name] = yield from _dimension(entry, name, parsed, path, declared)
         dimensions += [dimension] if dimension else []
-    # An iterator whose forEach expression is refused has no type; its uses are not checked against one.
+    # An iterator whose forEach expression is refused has no type, so its uses are not type-checked.
     iterators = {name: types.get(name, DYN) for name in entry.iterators}
     untyped = declared.untyped | {name for name, found in iterators.items() if found == DYN}
     fields = []
@@ -99,7 +99,7 @@ def _field(
 def _readiness(
     linked: Linked, untyped: frozenset[str], declared: Declarations
 ) -> Steps[tuple[tuple[Expression, ...], bool]]:
-    """The conditions, and whether they speak of each object of the node."""
+    """The conditions, and whether they read `each` object of the node."""
     entry = linked.entry
     each = {EACH: declared.object_type(entry)} if entry.is_collection else {}
     if entry.id in declared.untyped:
@@ -129,7 +129,7 @@ def _condition(
     if program is None:
         return None
     result = program.result_type
-    # What is dyn only because its kind is unknown may well be a bool.
+    # A value that is dyn only because its kind is unknown may be a bool.
     if not fieldtypes.is_bool(result) and (result != DYN or untyped.isdisjoint(parsed.names)):
         message = (
             f'{key} expression "{text}" in resource "{entry.id}" must return bool or optional_type(bool), '

@@ -1,7 +1,7 @@
 """The author's conditions, `schema.status.conditions`: each entry one expression of
 `runtime.newCondition(...)`.
 
-Literal types, statuses and look-ups are checked in the tree; what is computed is left to the run time.
+Literal types, statuses and look-ups are checked in the tree; computed ones are checked at run time.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,12 +22,12 @@ from kroasync.model.suggest import did_you_mean
 BUILT_IN: Final = ("InstanceManaged", "GraphResolved", "ResourcesReady", "Ready")
 PATH: Final[Path] = ("spec", "schema", "status", "conditions")
 _STATUSES: Final = ("True", "False", "Unknown")
-# The name is kro's; it shows in messages.
+# kro's name, which messages show.
 _CONDITION: Final = "kro.run.Condition"
 
 
 def compiling_conditions(block: Any, declared: Declarations) -> Steps[tuple[Expression, ...]]:
-    """The entries, compiled; what is refused is reported and left out."""
+    """The compiled entries; refused entries are reported and left out."""
     report = declared.report
     scope = Scope(place=Place.CONDITION, allowed=declared.names | {RUNTIME}, allow_omit=declared.allow_omit)
     compiled = []
@@ -62,7 +62,7 @@ def _compile_entry(parsed: Parsed, path: Path, scope: Scope, declared: Declarati
 
 
 def _reading_entries(block: Any, declared: Declarations) -> Steps[list[tuple[int, Source]]]:
-    """The entries of the block with their places; what is no expression is reported and left out."""
+    """The entries of the block with their positions; entries that are not expressions are reported and left out."""
     report = declared.report
     if block is None:
         return []
@@ -86,9 +86,7 @@ def _reading_entries(block: Any, declared: Declarations) -> Steps[list[tuple[int
 
 
 def _checking_literals(entries: Sequence[tuple[int, Parsed]], reported: Declarations) -> Steps[None]:
-    """Types declared twice, look-ups of the instance's own conditions, statuses and types no condition may
-    have.
-    """
+    """Report types that are declared twice, look-ups of the author's conditions, and invalid statuses and types."""
     report = reported.report
     declared: dict[str, int] = {}
     for place, parsed in entries:
@@ -156,6 +154,6 @@ def _look_ups(root: Node) -> Iterator[str]:
 
 
 def is_condition(result: Type) -> bool:
-    """True for what an entry may return: a condition, a list of them, or what is only known at run time."""
+    """Whether an entry may return this type: a condition, a list of conditions, or a type known only at run time."""
     one = result.element if result.kind == "list" else result
     return one == DYN or (one.kind in ("opaque", "object") and one.name == _CONDITION)

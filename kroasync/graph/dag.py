@@ -1,7 +1,7 @@
-"""Order of a graph's nodes. The only module that knows networkx.
+"""The order of a graph's nodes. Only this module imports networkx.
 
-Every function takes `needs`: node -> the nodes it needs, keys in declaration order. Ties are broken by that
-order, so a result depends on the edges and the declaration alone.
+Every function takes `needs`: node -> the nodes that it needs, with keys in declaration order. That order breaks ties,
+so a result depends only on the edges and the declaration.
 """
 
 from collections.abc import Collection, Mapping
@@ -13,14 +13,14 @@ from kroasync.model.steps import Steps, drained
 
 Needs: TypeAlias = Mapping[str, Collection[str]]
 
-# Nodes ordered in one step.
+# The number of nodes that are ordered in one step.
 _STEP: Final = 1_000
 
 
 def order(needs: Needs) -> tuple[str, ...]:
-    """Topological order, what is needed first; among ready nodes the one declared first.
+    """The topological order: needed nodes first; among ready nodes, the one that was declared first.
 
-    Nodes of a cycle, and those that need them, are not in it.
+    It does not contain the nodes of a cycle, nor nodes that need them.
     """
     return drained(ordering(needs))
 
@@ -36,18 +36,18 @@ def ordering(needs: Needs) -> Steps[tuple[str, ...]]:
             if len(found) % _STEP == 0:
                 yield
     except nx.NetworkXUnfeasible:
-        # Told when everything outside of the cycle is ordered.
+        # Raised when everything outside of the cycle is ordered.
         pass
     return tuple(found)
 
 
 def layers(needs: Needs) -> tuple[tuple[str, ...], ...]:
-    """Waves of removal: first the nodes nobody needs, then those only the first wave needs, and so on."""
+    """Waves of removal: first the nodes that no node needs, then those that only the first wave needs, and so on."""
     return drained(_layering(needs))
 
 
 def apply_orders(needs: Needs) -> dict[str, int]:
-    """Number of each node's wave, counted from what is removed last, which is 1."""
+    """The number of each node's wave; the wave that is removed last is 1."""
     return drained(numbering(needs))
 
 
@@ -98,12 +98,12 @@ def _cycle(needs: Needs, start: str, group: Collection[str]) -> tuple[str, ...]:
 
 
 def _graph(needs: Needs) -> "nx.DiGraph[str]":
-    """Edges from who needs to what is needed."""
+    """The graph with edges from a node to the nodes that it needs."""
     return drained(_building(needs)).reverse()
 
 
 def _building(needs: Needs) -> Steps["nx.DiGraph[str]"]:
-    """Edges from what is needed to who needs it: the way the order goes."""
+    """The graph with edges from a node to the nodes that need it, in the direction of the order."""
     graph: nx.DiGraph[str] = nx.DiGraph()
     graph.add_nodes_from(needs)
     yield

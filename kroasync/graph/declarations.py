@@ -1,6 +1,6 @@
-"""What the names in a definition's expressions stand for: ids and `schema` with their types, and who reads what.
+"""The names in a definition's expressions: ids and `schema` with their types, and the fields that expressions read.
 
-An id whose kind has no schema is `dyn`. Rules on types do not speak of such ids: their problem is the unknown kind.
+An id whose kind has no schema is `dyn`. Type rules ignore such ids: their problem is the unknown kind.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -28,7 +28,7 @@ _STRING: Final[Obj] = {"type": "string"}
 
 
 class Declarations:
-    """The names of one definition. Of entries with the same id the first one has it."""
+    """The names of one definition. If entries have the same id, it belongs to the first one."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Declarations:
         self._reads: dict[str, set[tuple[str, ...]]] = {}
 
     def owns(self, entry: Entry) -> bool:
-        """True if the entry's id stands for it."""
+        """Whether the entry's id belongs to this entry."""
         return self.entries.get(entry.id) is entry
 
     def object_type(self, entry: Entry) -> Type:
@@ -76,11 +76,11 @@ class Declarations:
         return declared.element if entry.is_collection else declared
 
     def parse(self, source: Source, path: Path, *, what: str) -> Steps[Parsed | None]:
-        """The tree of an expression; None if it has none, which is reported."""
+        """The tree of an expression; None if it does not parse, which is reported."""
         return self._expressions.parse(source, self.report, path, what=what)
 
     def parse_in(self, scope: Scope, source: Source, path: Path, *, label: str) -> Steps[Parsed | None]:
-        """The tree of an expression that uses only what its place has; None if not, which is reported."""
+        """The tree of an expression that uses only the names of its place; otherwise None, which is reported."""
         what = f'{label}: failed to extract dependencies from expression "{source.text}"'
         parsed = yield from self.parse(source, path, what=what)
         if parsed is None:
@@ -97,9 +97,9 @@ class Declarations:
         variables: Mapping[str, Type] = MappingProxyType({}),
         own: Entry | None = None,
     ) -> Steps[Program | None]:
-        """The program of an expression, what it reads noted; None if it does not type-check, which is reported.
+        """The program of an expression; its reads are recorded. None if it does not type-check, which is reported.
 
-        `variables` are those its place has beside the ids of the definition.
+        `variables` are the variables of its place, in addition to the ids of the definition.
         """
         program = yield from self._expressions.compile(parsed, variables, self.report, path, what=what)
         if program is not None:
@@ -111,12 +111,12 @@ class Declarations:
             if root == EACH and own is not None:
                 self._reads.setdefault(own.id, set()).add(tuple(rest))
             elif root in self.entries:
-                # The first part of a path into a list of objects chooses objects.
+                # The first part of a path into a list of objects selects objects.
                 path = rest[1:] if self.entries[root].is_collection else rest
                 self._reads.setdefault(root, set()).add(tuple(path))
 
     def reads(self, name: str) -> frozenset[tuple[str, ...]]:
-        """The field paths compiled expressions read of a node's objects; none is below another."""
+        """The field paths of a node's objects that compiled expressions read; no path is below another one."""
         return outermost(self._reads.get(name, ()))
 
     def expression(
@@ -133,7 +133,7 @@ class Declarations:
 
 
 def _instance_schema(definition: Definition, spec_schema: Obj) -> Obj:
-    """What `schema` stands for: the instance without its status, and without namespace if it has none."""
+    """The type of `schema`: the instance without its status, and without a namespace if it has none."""
     metadata = OBJECT_META
     if not definition.namespaced:
         kept = {name: schema for name, schema in metadata["properties"].items() if name != "namespace"}

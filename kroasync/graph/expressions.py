@@ -1,7 +1,7 @@
-"""Expressions of one build: parsed once per text, compiled once per text and the types of the iterators it uses.
+"""The expressions of one build: parsed once for each text, compiled once for each text and types of its iterators.
 
-What goes wrong becomes a problem at the author's place; the text keeps cel-go's form, with the line of
-source and caret.
+Every error becomes a problem at its position in the author's text. The message keeps cel-go's form, with the source
+line and a caret.
 """
 
 from collections.abc import Collection, Mapping
@@ -25,7 +25,7 @@ from kroasync.model.paths import Path
 from kroasync.model.steps import Steps
 
 RUNTIME: Final = "runtime"
-# What each place with an expression costs, known text or not, in nodes.
+# The cost in nodes of each place with an expression, even if its text is known.
 _WORK_PER_EXPRESSION: Final = 10
 _RUNTIME_FUNCTIONS: Final = (NEW_CONDITION, "runtime.condition", "runtime.newCondition")
 
@@ -37,7 +37,7 @@ class Parsed:
     source: Source
     ast: Ast
     mentions: Mentions
-    # Known names it uses, in order of discovery; `runtime` for kro's functions of that name too.
+    # The known names that it uses, in order of discovery, with `runtime` for kro's functions of that name.
     names: tuple[str, ...]
 
 
@@ -49,11 +49,11 @@ class Expressions:
         self._known = set(known)
         self._budget = budget
         self._parsed: dict[str, tuple[Ast, Mentions, tuple[str, ...]] | ParseError] = {}
-        # What else than the environment of the definition an expression uses is part of the key.
+        # The key contains everything that an expression uses besides the environment of the definition.
         self._programs: dict[tuple[str, tuple[tuple[str, Type], ...]], Program | CheckError] = {}
 
     def parse(self, source: Source, report: Report, path: Path, *, what: str) -> Steps[Parsed | None]:
-        """The tree of an expression; None if it has none, which is reported with `what` before the error."""
+        """The tree of an expression; None if it does not parse, which is reported with `what` before the error."""
         self._budget.spend("expressions", 1, MAX_EXPRESSIONS, path)
         found = self._parsed.get(source.cel)
         if found is None:
@@ -82,7 +82,7 @@ class Expressions:
         self, parsed: Parsed, variables: Mapping[str, Type], report: Report, path: Path, *, what: str
     ) -> Steps[Program | None]:
         """The program of an expression that may use more variables; None if it does not type-check, which is reported
-        likewise.
+        in the same way.
         """
         used = tuple((name, variables[name]) for name in parsed.names if name in variables)
         key = parsed.source.cel, used

@@ -1,4 +1,4 @@
-"""The expressions of a resource as trees that use only names of their place, and the edges that follow from them."""
+"""Parses the expressions of a resource to trees that use only the names of their places, and derives the edges."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _PREFIX = "failed to build dependency graph: "
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Linked:
-    """An entry with its parsed expressions; those that were refused are left out."""
+    """An entry with its parsed expressions, without refused ones."""
 
     entry: Entry
     fields: tuple[tuple[FieldSource, Parsed], ...]
@@ -85,7 +85,7 @@ def linking(entry: Entry, declared: Declarations) -> Steps[Linked]:
 
 
 def _ready_names(entry: Entry) -> frozenset[str]:
-    """What readyWhen speaks of: the node's own object, each of its objects, or for a selector's list either."""
+    """The names that readyWhen may read: the node's object, `each` of its objects, or for a selector either."""
     if entry.type is NodeType.COLLECTION:
         return frozenset((EACH,))
     if entry.type is NodeType.EXTERNAL_COLLECTION:
@@ -94,7 +94,7 @@ def _ready_names(entry: Entry) -> frozenset[str]:
 
 
 def _check_identity(entry: Entry, fields: Iterable[tuple[FieldSource, Parsed]], declared: Declarations) -> None:
-    """A collection's objects have names of their own, and no field that makes an identity is left out."""
+    """Check that the objects of a collection have different names, and that no identity field can be omitted."""
     used: dict[str, set[str]] = {}
     for field, parsed in fields:
         name = field.path[1] if len(field.path) == 2 and field.path[0] == "metadata" else None

@@ -1,7 +1,7 @@
-"""The compiled form of a definition: immutable, shared by every pass over every instance of it.
+"""The compiled form of a definition. It is immutable, and all passes over all of its instances share it.
 
-A Graph is all the engine needs; nothing in it refers to the cluster. Expressions are compiled programs over
-plain dicts, so evaluating one never mutates what it reads.
+The engine needs only a Graph, which has no reference to the cluster. Expressions are compiled programs over plain
+dicts; an evaluation never changes the data that it reads.
 """
 
 from collections.abc import Mapping
@@ -27,23 +27,22 @@ class NodeType(Enum):
 class Expression:
     """One compiled expression.
 
-    `text` is what the author wrote: the inside of `${...}`, or a whole string template.
+    `text` is the author's text: the inside of `${...}`, or a whole string template.
     """
 
     text: str
     program: Program
-    # Node ids it refers to (not `schema`, iterators, `each` or `runtime`), in order of discovery.
+    # The node ids that it reads (not `schema`, iterators, `each` or `runtime`), in order of discovery.
     references: tuple[str, ...] = ()
-    # Own iterators it uses; such an expression is evaluated once per item of the collection.
+    # The node's iterators that it uses; such an expression is evaluated once for each item of the collection.
     iterators: tuple[str, ...] = ()
-    # The field the result goes to holds bytes (OpenAPI format byte): a bytes result is written
-    # base64-encoded.
+    # Whether the field contains bytes (OpenAPI format byte): a result of type bytes is written in base64.
     to_bytes_field: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FieldExpression:
-    """An expression and the place in the template whose value it replaces."""
+    """An expression and the path in the template whose value it replaces."""
 
     path: Path
     expression: Expression
@@ -65,16 +64,16 @@ class Node:
     index: int
     type: NodeType
     resource: Resource
-    # The object with its expressions still in place as strings; for externals {apiVersion, kind, metadata}.
+    # The object, with its expressions as strings; for external references {apiVersion, kind, metadata}.
     template: Obj
     fields: tuple[FieldExpression, ...] = ()
     include_when: tuple[Expression, ...] = ()
     # Bound to the node's id (Resource, External, ExternalCollection by own id) or to `each`.
     ready_when: tuple[Expression, ...] = ()
-    # True if `ready_when` speaks of `each` item instead of the node's id.
+    # Whether `ready_when` reads `each` item instead of the node's id.
     ready_each: bool = False
     for_each: tuple[Dimension, ...] = ()
-    # Ids this node needs, in order of discovery: template, then forEach, then includeWhen.
+    # The ids that this node needs, in order of discovery: template, then forEach, then includeWhen.
     dependencies: tuple[str, ...] = ()
     # Wave number of deletion: dependency-most is 1 (graph order of the ApplySet member annotation).
     apply_order: int = 1
@@ -108,8 +107,8 @@ class Graph:
     conditions: tuple[Expression, ...] = ()
     # The generated CustomResourceDefinition, without ownership labels.
     crd: Obj = field(default_factory=dict)
-    # Per node id, the field paths any expression of the graph reads of its objects ("*" stands for any index
-    # or key); an empty path means the whole object. What a cache must keep.
+    # For each node id, the field paths of its objects that expressions of the graph read ("*" is any index or
+    # key); an empty path means the whole object. A cache must keep these fields.
     reads: Mapping[str, frozenset[tuple[str, ...]]] = field(default_factory=dict)
 
     def dependents(self, node_id: str) -> tuple[str, ...]:
@@ -118,10 +117,10 @@ class Graph:
 
 
 class Kinds(Protocol):
-    """What the checks ask about the cluster's kinds: fetched beforehand, or from the bundled catalog."""
+    """The kinds of the cluster, for the checks: read before the build, or from the bundled catalog."""
 
     def resource(self, gvk: GVK) -> Resource | None:
-        """How the kind is served; None if the cluster does not know it."""
+        """How the kind is served; None if the cluster does not have it."""
 
     def schema(self, gvk: GVK) -> dict[str, Any] | None:
         """The kind's OpenAPI v3 schema with every `$ref` inlined; None if there is none."""

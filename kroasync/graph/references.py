@@ -1,4 +1,4 @@
-"""Which names an expression may use, by the place it stands in, and the edges that follow.
+"""The names that an expression may use, depending on its place, and the edges that follow.
 
 An edge comes from a template, a forEach and an includeWhen; readyWhen and status have none.
 """
@@ -19,7 +19,7 @@ OMIT_GATE: Final = "CELOmitFunction"
 
 
 class Place(Enum):
-    """Where an expression stands."""
+    """The place of an expression."""
 
     TEMPLATE = auto()
     FOR_EACH = auto()
@@ -31,8 +31,8 @@ class Place(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What the names of a place mean: `allowed` ones but for the `excluded` one, `local` ones, the node's own id, and
-    its iterators. The scopes of a definition share `allowed`.
+    """The names of a place: the `allowed` ones except the `excluded` one, `local` ones, the node's own id, and its
+    iterators. The scopes of a definition share `allowed`.
     """
 
     place: Place
@@ -46,7 +46,7 @@ class Scope:
     allow_omit: bool = False
 
     def check(self, parsed: Parsed, report: Report, path: Path) -> bool:
-        """Reports every name and function the place does not have; true if there is none."""
+        """Reports every name and function that the place does not have; True if there is none."""
         faults = list(self._faults(parsed, report))
         for code, message, suggestion in faults:
             report.add(code, message, path, suggestion=suggestion)
@@ -75,7 +75,7 @@ class Scope:
             yield from self._omit_faults()
 
     def _special(self, name: str) -> str | None:
-        """The code of a name that is refused with a text of its own."""
+        """The code of a name that has its own message."""
         if self.place not in (Place.TEMPLATE, Place.FOR_EACH, Place.INCLUDE_WHEN):
             return None
         if name == self.own_id:
@@ -106,7 +106,7 @@ class Scope:
             prefix = f'node "{self.own_id}": forEach iterator "{self.iterator}": '
             yield "omit-place", f"{prefix}omit() can only be used in resource template expressions", None
         elif self.place not in (Place.TEMPLATE, Place.INCLUDE_WHEN):
-            # In includeWhen the rule that a condition is a bool refuses it.
+            # In includeWhen, it is refused because a condition must be a bool.
             yield "omit-place", "omit() can only be used in resource template expressions", None
 
 

@@ -1,8 +1,7 @@
 """Problems of a definition as they are found: step by step of the compilation, in declaration order within a
 step.
 
-A message is kro's whole text, with the prefix of the step that finds it; clients and tests look for these
-texts.
+A message is kro's whole text, with the prefix of the step that found it; clients and tests depend on these texts.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,14 +10,14 @@ from contextlib import contextmanager
 from kroasync.model.paths import Path
 from kroasync.model.problems import MAX_PROBLEMS, MAX_SUGGESTED, Problem, Severity, collect
 
-# Characters of the message of a cluster condition (the API server takes 32,768 bytes of UTF-8).
+# Maximum characters of the message of a condition in the cluster (the API server accepts 32,768 bytes of UTF-8).
 MESSAGE_CAP = 8_000
 # Characters kept at each end of the message of one problem: it may quote a whole string of the author.
 _END = 6_000
 
 
 class Report:
-    """Collects the problems of one build; a prefix and a path are set for the step at hand."""
+    """Collects the problems of one build; the current step sets a prefix and a path."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
@@ -29,17 +28,17 @@ class Report:
 
     @property
     def is_full(self) -> bool:
-        """Whether what is added now is only counted as one more."""
+        """Whether further problems are only counted."""
         return len(self.problems) > MAX_PROBLEMS
 
     @property
     def suggests(self) -> bool:
-        """Whether near words are still worth looking for."""
+        """Whether suggestions are still searched for."""
         return len(self.problems) < MAX_SUGGESTED
 
     @contextmanager
     def step(self, prefix: str = "", path: Path = ()) -> Iterator[None]:
-        """Puts a prefix before the messages and a path before the paths of what is added inside."""
+        """Puts a prefix before the messages, and a path before the paths, of the problems that are added inside."""
         before = self._prefix, self._path
         self._prefix += prefix
         self._path += path
@@ -58,7 +57,7 @@ class Report:
         offset: int | None = None,
         severity: Severity = Severity.ERROR,
     ) -> None:
-        """One problem; `offset` is its place in the author's string at the path."""
+        """Add one problem; `offset` is its position in the author's string at the path."""
         problem = Problem(
             code=code,
             message=_without_middle(self._prefix + message),
@@ -89,7 +88,7 @@ def condition_message(problems: Sequence[Problem], *, cap: int = MESSAGE_CAP) ->
 
 
 def _first(problem: Problem) -> str:
-    """Clients compare how the text begins, so its place comes last."""
+    """Clients compare the start of the message, so the path comes last."""
     text = _hinted(problem)
     if not problem.path:
         return text

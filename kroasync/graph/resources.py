@@ -1,8 +1,8 @@
 """One entry of `spec.resources` as far as it can be read alone: its object, its kind, its expressions as
 text.
 
-An object that is wrong, or of a kind the cluster does not know, still has expressions: they are read without
-a schema.
+An invalid object, or one of a kind that the cluster does not have, still has expressions: they are read without a
+schema.
 """
 
 from collections.abc import Iterable
@@ -41,8 +41,8 @@ class Entry:
     resource: Resource | None
     schema: dict[str, Any] | None
     fields: tuple[FieldSource, ...]
-    # Conditions and dimensions with their place in the list; what is no expression is left out (and
-    # reported).
+    # Conditions and dimensions with their positions in the list. Entries that are not expressions are reported and
+    # left out.
     include_when: tuple[tuple[int, Source], ...]
     ready_when: tuple[tuple[int, Source], ...]
     for_each: tuple[tuple[int, str, Source], ...]
@@ -71,7 +71,7 @@ class Entry:
 def reading_entry(
     spec: ResourceSpec, kinds: Kinds, *, cluster_instance: bool, report: Report, budget: Budget
 ) -> Steps[Entry]:
-    """Everything of one entry that needs no other entry."""
+    """Read everything of one entry that does not depend on other entries."""
     with report.step(f'failed to build resource "{spec.id}": '):
         checks.check_combination(spec, report)
         obj = checks.declared_object(spec) or {}

@@ -1,4 +1,4 @@
-"""The author's status: every leaf an expression, and the schema that follows from their types."""
+"""The author's status: every leaf is an expression, and the types of the leaves determine the schema."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -21,7 +21,7 @@ from kroasync.schema.simple import MAX_FIELDS
 
 PATH: Final[Path] = ("spec", "schema", "status")
 _OPEN: Final[dict[str, Any]] = {"x-kubernetes-preserve-unknown-fields": True}
-# The controller writes these itself; see the instance status.
+# The controller writes these fields itself; see the instance status.
 _OURS: Final = "state"
 
 
@@ -33,7 +33,7 @@ def status_template(status: Mapping[str, Any]) -> Obj:
 def compiling_status(
     template: Obj, declared: Declarations
 ) -> Steps[tuple[tuple[tuple[FieldExpression, Parsed], ...], dict[str, Any]]]:
-    """The leaves, compiled, and the schema of the status; a leaf that is refused has an open schema."""
+    """The compiled leaves and the schema of the status; a refused leaf has an open schema."""
     scope = Scope(place=Place.STATUS, allowed=declared.names, allow_omit=declared.allow_omit)
     leaves = []
     schemas: dict[Path, dict[str, Any]] = {}
@@ -72,7 +72,7 @@ def _schema_of(type_: Type, left: int, path: Path, declared: Declarations) -> di
 
 
 def _size(schema: dict[str, Any]) -> int:
-    """Schemas in a schema, itself counted."""
+    """The number of schemas in a schema, including itself."""
     size, stack = 0, [schema]
     while stack:
         one = stack.pop()
@@ -83,7 +83,7 @@ def _size(schema: dict[str, Any]) -> int:
 
 
 def check_references(leaves: Iterable[tuple[FieldExpression, Parsed]], report: Report) -> None:
-    """Every leaf speaks of a resource or of the instance."""
+    """Check that every leaf reads a resource or the instance."""
     for leaf, parsed in leaves:
         if not parsed.names:
             text = f"instance status field must refer to a resource or schema: status.{paths.build(leaf.path)}"
@@ -92,7 +92,7 @@ def check_references(leaves: Iterable[tuple[FieldExpression, Parsed]], report: R
 
 
 def _reading_leaves(template: Obj, declared: Declarations) -> Steps[tuple[FieldSource, ...]]:
-    """The leaves of the status; one without an expression is reported."""
+    """The leaves of the status; a leaf without an expression is reported."""
     report = declared.report
     found = yield from reading(template, None, declared.budget)
     for fault in found.faults:
@@ -134,7 +134,7 @@ def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     """
     if "properties" not in old or "properties" not in new:
         return new
-    # In place: all are parts of the tree that is being made here, and a list may be long.
+    # Modified in place: all schemas belong to the tree that is being built here, and a list may be long.
     properties = old["properties"]
     for name, schema in new["properties"].items():
         properties[name] = _merged(properties[name], schema) if name in properties else schema

@@ -40,7 +40,7 @@ _MERGE: Final = "<<"
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """One input: where it came from, as messages name it, and what is in it."""
+    """One input: its source, as messages name it, and its text."""
 
     source: str
     text: str

@@ -454,7 +454,7 @@ def test_an_object_that_was_there_before_is_adopted_even_if_nothing_of_it_is_tak
     lab.await_state("Joining")
     assert lab.child("ConfigMap", "one-a")["data"] == {"x": "ours", "y": "kept"}
     (event,) = eventually(lambda: lab.events(reason="Adopted"))
-    assert event["note"].startswith(f"took over ConfigMap {lab.namespace}/one-a, ")
+    assert event["note"].startswith(f"adopted ConfigMap {lab.namespace}/one-a, ")
     assert "somebody" in event["note"]
     (ready,) = eventually(lambda: lab.events(reason="Ready"))
     assert f"created ConfigMap {lab.namespace}/one-b;" in ready["note"]

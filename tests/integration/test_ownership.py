@@ -82,7 +82,7 @@ def test_what_is_somebodys_is_not_taken_over(lab: Lab, meta: Obj, who: str) -> N
         "Refusing", [config("a", data={"y": "ours"}), config("b", data={"x": "${a.metadata.name}"}), config("c")]
     )
     lab.instance("Refusing")
-    obj = lab.await_state("Refusing", state="ERROR", message="it is not taken over")
+    obj = lab.await_state("Refusing", state="ERROR", message="it is not adopted")
     message = condition(obj, "ResourcesReady")["message"]
     assert f"{lab.namespace}/one-a" in message
     assert who in message

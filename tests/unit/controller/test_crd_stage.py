@@ -122,7 +122,7 @@ async def test_a_crd_of_a_live_rival_is_left_alone() -> None:
 
 async def test_a_crd_in_deletion_is_not_written_to() -> None:
     bench = Bench(definition_object(), get=[crd(deletionTimestamp="2026-01-01T00:00:00Z", labels={})])
-    text = f"CRD {CRD} is being deleted; it is created again when it is gone"
+    text = f"CRD {CRD} is being deleted; it is recreated when it is gone"
     assert await bench.ensure() == Stop(findings=not_ready(text), verdict=RetryAfter(delay_s=10.0, reason=text))
     assert bench.methods == ["get"]
 

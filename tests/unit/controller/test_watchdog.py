@@ -58,7 +58,7 @@ def test_what_computes_without_end_is_ended_and_the_loop_goes_on(
     assert len(overruns) == 1
     assert overruns[0] >= LIMIT_S
     (record,) = caplog.records
-    assert (record.getMessage(), record.__dict__["key"]) == ("a pass holds the event loop", str(KEY))
+    assert (record.getMessage(), record.__dict__["key"]) == ("a pass blocks the event loop", str(KEY))
     assert "for_ever" in record.__dict__["where"]
 
 
