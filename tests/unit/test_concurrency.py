@@ -27,7 +27,7 @@ def loose(tree: ast.Module) -> Iterator[str]:
             yield from (f"asyncio.{alias.name}" for alias in node.names if alias.name in LOOSE)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LOOSE:
             called = ast.unparse(node.func)
-            if called.rpartition(".")[0] not in ("group", "self._group"):
+            if called.split(".")[-2:-1] not in (["group"], ["_group"]):
                 yield called
 
 
