@@ -20,8 +20,8 @@ pytestmark = pytest.mark.integration
 
 # The controller has about 110 MB to itself; the rest is a page of a list, and what is decoded at one time.
 BOUND_MB = 300.0
-STRANGERS = 100 if FULL else 24
-INSTANCES = 100 if FULL else 24
+STRANGERS = 100 if FULL else 14
+INSTANCES = 100 if FULL else 14
 OURS = {"kro.run/owned": "true", "kro.run/node-id": "x"}
 LAG_S = 1.5
 

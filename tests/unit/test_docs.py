@@ -226,6 +226,26 @@ def test_no_page_names_a_place_of_one_machine() -> None:
     assert [str(page) for page in PAGES if pattern.search(text_of(page))] == []
 
 
+def test_the_paths_through_the_code_are_those_of_the_code() -> None:
+    """Every file that the page names is there, and another one imports it."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    section = page.partition("## Two paths through the code")[2].partition("\n## ")[0]
+    named = re.findall(r"`(\w+(?:/\w+)+\.py)`", section)
+    assert len(named) >= 20
+    assert [name for name in named if not (ROOT / "kroasync" / name).is_file()] == []
+    for name in named:
+        # What a package's door re-exports is imported from the package.
+        module = f"kroasync.{name.removesuffix('.py').replace('/', '.')}"
+        package = module.rpartition(".")[0]
+        users = [
+            p
+            for p in (ROOT / "kroasync").rglob("*.py")
+            if module in (text := p.read_text(encoding="utf-8"))
+            or f"from {package} import {module.rpartition('.')[2]}" in text
+        ]
+        assert users, f"nothing imports {name}"
+
+
 def test_the_changelog_has_a_section_for_what_is_not_released() -> None:
     text = text_of(ROOT / "docs" / "changelog.md")
     assert re.search(r"^## \[Unreleased\]$", text, re.M)
