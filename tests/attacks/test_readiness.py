@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.attacks.gauges import FULL
 from tests.attacks.people import RBAC, People, User, write_kubeconfig
 from tests.integration.cluster import Cluster, Lab, Obj, RefusedError, config, eventually, for_a_while
 from tests.integration.process import ControllerProcess
@@ -18,6 +19,7 @@ from tests.integration.process import ControllerProcess
 pytestmark = pytest.mark.integration
 
 NOTICED_S = 90.0
+SLOW = pytest.mark.skipif(not FULL, reason="waits for leases to run out: full form only; the simulation has it, too")
 Deputy = Callable[..., tuple[User, list[str]]]
 
 
@@ -190,6 +192,7 @@ def warned(process: ControllerProcess) -> bool:
     )
 
 
+@SLOW
 def test_beside_a_living_kro_nothing_is_written(lab: Lab, controller: ControllerProcess) -> None:
     """Two controllers of the same kinds fight, 24 writes a second: this one yields and says why."""
     family(lab, controller)
@@ -225,6 +228,7 @@ def test_a_kro_that_comes_later_is_noticed(lab: Lab, controller: ControllerProce
     assert controller.pid == pid
 
 
+@SLOW
 def test_the_lease_of_a_kro_that_is_gone_hinders_nobody(lab: Lab, controller: ControllerProcess) -> None:
     with running_kro(lab.cluster) as kro:
         kro.write_old()
