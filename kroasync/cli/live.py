@@ -70,7 +70,7 @@ def _called(crd: Obj) -> set[str]:
 async def inspect_instance(client: Client, key: Key, instance: Obj) -> InstanceView:
     """How every node of the instance stands; nothing is written. Raises ApiError if the cluster cannot be asked."""
     crds = CrdStore(_ignore)
-    listed, _ = await client.list(CRDS)
+    listed, _ = await client.list(CRDS, keep=crds.keep)
     crds.replace(listed)
     kinds = ClusterKinds(client, crds)
     members = await _members(client, kinds, instance)
