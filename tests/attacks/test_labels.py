@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.attacks.people import RBAC, People, User, rule, write_kubeconfig
-from tests.integration.cluster import Lab, Obj, config, eventually, node
+from tests.attacks.people import RBAC, People, User, rule
+from tests.integration.cluster import Cluster, Lab, Obj, RefusedError, config, eventually, node
 
 pytestmark = pytest.mark.integration
 
@@ -63,25 +61,21 @@ def resources(name: str) -> list[Obj]:
 
 
 @pytest.fixture
-def roles_managed(
-    lab: Lab, deputy: Callable[..., tuple[User, list[str]]], people: People, stand_in: Any, tmp_path: Path
-) -> Iterator[None]:
-    """A controller that may manage ClusterRoles, with an account of its own: what others may is a test elsewhere."""
+def roles_managed(cluster: Cluster) -> None:
+    """The controller may manage ClusterRoles that only get ConfigMaps; it may give no more than it has."""
     verbs = ["get", "list", "watch", "create", "patch", "delete"]
-    role: Obj = {
+    role = {
         "apiVersion": f"{RBAC}/v1",
         "kind": "ClusterRole",
-        "metadata": {"name": f"{lab.namespace}-cluster-roles"},
+        "metadata": {"name": "test-cluster-roles", "labels": {"rbac.kro.run/aggregate-to-controller": "true"}},
         "rules": [{"apiGroups": [RBAC], "resources": ["clusterroles"], "verbs": verbs}],
     }
-    lab.cluster.create(role)
-    user, _ = deputy()
-    people.bind(user, "ClusterRole", role["metadata"]["name"], "")
-    process = stand_in(kubeconfig=write_kubeconfig(tmp_path / "kubeconfig", user))
-    process.wait_ready()
-    lab.controller = process
-    yield
-    lab.cluster.delete(lab.cluster.path("ClusterRole", "", role["metadata"]["name"]))
+    # It stays for the session: a right taken away under a watch would be a request refused.
+    try:
+        cluster.create(role)
+    except RefusedError as error:
+        if error.status != 409:
+            raise
 
 
 @pytest.fixture
