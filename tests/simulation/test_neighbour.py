@@ -116,4 +116,4 @@ def test_a_lease_in_anybodys_namespace_stops_nobody(caplog: pytest.LogCaptureFix
             await asyncio.sleep(30)
 
     played(story)
-    assert len([r for r in caplog.records if "not taken for kro's" in r.getMessage()]) == 1
+    assert len([r for r in caplog.records if "ignoring a Lease" in r.getMessage()]) == 1
