@@ -17,11 +17,13 @@ from kroasync.controller.serving import Serving
 from kroasync.controller.watchdog import PassOverranError
 from kroasync.engine.plan import MAX_DEPTH
 from kroasync.engine.teardown import own_finalizers
-from kroasync.engine.verdict import SAFETY_NET_S, AtRest, Verdict, no_later
+from kroasync.engine.verdict import AtRest, Verdict, no_later
 from kroasync.model.objects import Key, Obj, is_deleting
 from kroasync.model.paths import nests_deeper
 
 _LARGE_AT_ONCE = 4
+# When a pass looks again for kinds of its inventory that could not be listed.
+_OUT_OF_SIGHT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,4 +98,4 @@ class Instances:
         if not world.out_of_sight:
             return verdict
         # What the kinds out of sight have may be there to prune: nothing tells when they can be listed.
-        return no_later(verdict, SAFETY_NET_S, "kinds of the inventory cannot be listed")
+        return no_later(verdict, _OUT_OF_SIGHT_S, "kinds of the inventory cannot be listed")
