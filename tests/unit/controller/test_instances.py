@@ -236,7 +236,7 @@ def test_kinds_out_of_sight_bring_a_living_instance_back() -> None:
         bench.stub.unseen = {"Widget.example.com": "no answer"}
         verdict = await bench.instances.reconcile(APP)
         assert isinstance(verdict, RetryAfter)
-        assert (verdict.delay_s, bench.status()["state"]) == (SAFETY_NET_S, "ACTIVE")
+        assert (verdict.delay_s, bench.status()["state"]) == (60.0, "ACTIVE")
 
     play(story)
 
