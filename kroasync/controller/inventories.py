@@ -16,7 +16,7 @@ from kroasync.controller.kinds import ClusterKinds
 from kroasync.controller.store import key_of, seal_of
 from kroasync.controller.watches import CHILD_SELECTOR, Watches
 from kroasync.kube.client import Client
-from kroasync.kube.errors import ApiError, ForbiddenError, NotFoundError, UnreachableError
+from kroasync.kube.errors import ApiError, NotFoundError, UnreachableError
 from kroasync.model.names import LABEL_INSTANCE_ID, MANAGER_CHILDREN
 from kroasync.model.objects import Obj, Resource, labels_of, metadata
 from kroasync.model.seal import is_sealed
@@ -24,8 +24,6 @@ from kroasync.model.seal import is_sealed
 # How long an answer is good; a CRD that comes is known at once. In between children are of kinds of some graph.
 _KEPT_S: Final = 600.0
 _FAILED_S: Final = 30.0
-# A right that is missing is not given within seconds, and an inventory may name many kinds without one.
-_FORBIDDEN_S: Final = 120.0
 # Children looked at: they may be as large as an object can be. Where there are more, the watch has to tell.
 _LOOKED_AT: Final = 20
 
@@ -93,8 +91,14 @@ class InventoryKinds:
                 most=_LOOKED_AT,
             )
         except NotFoundError:
-            return False
+            # Either the kind has just gone or it is not there for a moment only: discovery has to say which.
+            self._forget(resource.group)
+            raise
         return any(found) or len(found) >= _LOOKED_AT
+
+    def _forget(self, group: str) -> None:
+        self._answers.pop("groups", None)
+        self._answers.pop(f"kinds {group}", None)
 
     def _is_ours(self, resource: Resource, obj: Obj) -> bool:
         if not self.seal_key:
@@ -117,5 +121,4 @@ class InventoryKinds:
         try:
             return _Answer(await ask(), "", self.clock() + _KEPT_S)
         except ApiError as error:
-            kept_s = _FORBIDDEN_S if isinstance(error, ForbiddenError) else _FAILED_S
-            return _Answer(None, error.message or str(error.status), self.clock() + kept_s)
+            return _Answer(None, error.message or str(error.status), self.clock() + _FAILED_S)

@@ -253,6 +253,25 @@ def test_a_kind_that_may_not_be_listed_is_named_and_holds_up_only_who_needs_it()
     virtual.run(main())
 
 
+def test_a_kind_that_is_not_found_for_a_moment_leaves_no_child_behind() -> None:
+    """A 404 at a list says nothing about children as long as discovery names the kind."""
+
+    async def main() -> None:
+        cluster = await served(options=RuntimeOptions(allow_crd_deletion=False))
+        await cluster.user.delete(definition_key(0))
+        await cluster.until(lambda: not cluster.server.objects(GRAPH_DEFINITIONS), 5)
+        await cluster.stop()
+        again = Cluster(server=cluster.server)
+        again.network.faults.append(Fault(kind="404", begin_s=0, end_s=1e9, rate=1.0, path="/configmaps"))
+        await cluster.user.delete(WIDGET)
+        await again.until(lambda: "deletion blocked" in str(instance(cluster)), 30)
+        again.network.faults.clear()
+        await again.until(lambda: gone(cluster), 60)
+        await again.stop()
+
+    virtual.run(main())
+
+
 def test_a_deletion_that_may_not_list_a_kind_of_its_inventory_says_so() -> None:
     async def main() -> None:
         cluster = await served(options=RuntimeOptions(allow_crd_deletion=False))
