@@ -77,7 +77,7 @@ class Select:
     id: int
     span: Span
     at: int
-    operand: "Node"
+    operand: "Expr"
     field: str
     test: bool = False
     optional: bool = False
@@ -90,8 +90,8 @@ class Index:
     id: int
     span: Span
     at: int
-    operand: "Node"
-    index: "Node"
+    operand: "Expr"
+    index: "Expr"
     optional: bool = False
 
 
@@ -107,8 +107,8 @@ class Call:
     span: Span
     at: int
     function: str
-    target: "Node | None"
-    args: tuple["Node", ...]
+    target: "Expr | None"
+    args: tuple["Expr", ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,7 +118,7 @@ class ListLit:
     id: int
     span: Span
     at: int
-    elements: tuple["Node", ...]
+    elements: tuple["Expr", ...]
     optional: frozenset[int] = frozenset()
 
 
@@ -129,8 +129,8 @@ class MapEntry:
     id: int
     span: Span
     at: int
-    key: "Node"
-    value: "Node"
+    key: "Expr"
+    value: "Expr"
     optional: bool = False
 
 
@@ -152,7 +152,7 @@ class FieldInit:
     span: Span
     at: int
     field: str
-    value: "Node"
+    value: "Expr"
     optional: bool = False
 
 
@@ -192,13 +192,13 @@ class Macro:
     span: Span
     at: int
     kind: str
-    range: "Node"
+    range: "Expr"
     variables: tuple[str, ...]
-    body: "Node"
-    condition: "Node | None" = None
+    body: "Expr"
+    condition: "Expr | None" = None
 
 
-Node: TypeAlias = Literal | Ident | Select | Index | Call | ListLit | MapLit | StructLit | Macro
+Expr: TypeAlias = Literal | Ident | Select | Index | Call | ListLit | MapLit | StructLit | Macro
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -206,7 +206,7 @@ class Ast:
     """A parsed expression. `size` is one more than the largest id."""
 
     source: str
-    root: Node
+    root: Expr
     size: int
 
 
@@ -232,7 +232,7 @@ class CheckedAst:
     work: int
 
 
-def children(node: Node) -> tuple[Node, ...]:
+def children(node: Expr) -> tuple[Expr, ...]:
     """The nodes directly below, in source order."""
     if isinstance(node, Literal | Ident):
         return ()
@@ -253,7 +253,7 @@ def children(node: Node) -> tuple[Node, ...]:
     return (node.range, node.condition, node.body)
 
 
-def walk(root: Node) -> Iterator[Node]:
+def walk(root: Expr) -> Iterator[Expr]:
     """Every node, parents first; no recursion."""
     stack = [root]
     while stack:
@@ -262,7 +262,7 @@ def walk(root: Node) -> Iterator[Node]:
         stack.extend(reversed(children(node)))
 
 
-def spine(node: Node) -> list[Call]:
+def spine(node: Expr) -> list[Call]:
     """The left-leaning chain of binary operators that ends in `node`, innermost first; empty for other nodes."""
     calls: list[Call] = []
     while isinstance(node, Call) and node.function in SPINE_OPERATORS:
@@ -272,7 +272,7 @@ def spine(node: Node) -> list[Call]:
     return calls
 
 
-def dotted(node: Node) -> str | None:
+def dotted(node: Expr) -> str | None:
     """`a.b.c` for a chain of plain selections on an identifier, otherwise None."""
     names: list[str] = []
     while isinstance(node, Select) and not node.test and not node.optional:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _OPEN, _CLOSE = "${", "}"
 
 
-class Format(StrEnum):
+class EvalFormat(StrEnum):
     TEXT = "text"
     JSON = "json"
 
@@ -39,7 +39,7 @@ def eval_command(
             help="Type-check a variable as a built-in kind, such as deployment=apps/v1/Deployment.",
         ),
     ] = None,
-    output: Annotated[Format, typer.Option("-o", "--output", help="Format of the output.")] = Format.TEXT,
+    output: Annotated[EvalFormat, typer.Option("-o", "--output", help="Format of the output.")] = EvalFormat.TEXT,
 ) -> None:
     """Evaluate a CEL expression as in a definition.
 
@@ -57,7 +57,7 @@ def eval_command(
     except CelError as error:
         _report(error, _inner(expression))
         raise typer.Exit(1) from None
-    typer.echo(_as_json(program, value) if output is Format.JSON else _as_text(program, value))
+    typer.echo(_as_json(program, value) if output is EvalFormat.JSON else _as_text(program, value))
 
 
 def _inner(expression: str) -> str:

@@ -17,7 +17,7 @@ app = typer.Typer(
 )
 
 
-class Format(StrEnum):
+class GenerateFormat(StrEnum):
     YAML = "yaml"
     JSON = "json"
 
@@ -30,7 +30,7 @@ class _Chosen(NamedTuple):
 
 
 File = Annotated[str, typer.Argument(metavar="FILE", help='A manifest with the definition; "-" reads standard input.')]
-Output = Annotated[Format, typer.Option("-o", "--output", "--format", help="Format of the output.")]
+Output = Annotated[GenerateFormat, typer.Option("-o", "--output", "--format", help="Format of the output.")]
 Name = Annotated[str | None, typer.Option("--name", help="Name of the definition, if the input has several.")]
 Crds = Annotated[
     list[Path] | None,
@@ -39,7 +39,7 @@ Crds = Annotated[
 
 
 @app.command("crd")
-def crd_command(file: File, output: Output = Format.YAML, name: Name = None, crds: Crds = None) -> None:
+def crd_command(file: File, output: Output = GenerateFormat.YAML, name: Name = None, crds: Crds = None) -> None:
     """Print the CustomResourceDefinition of a definition."""
     found = _choose(file, name, crds)
     # The types of the CRD's status come from the whole graph, so the whole graph must be valid.
@@ -49,7 +49,7 @@ def crd_command(file: File, output: Output = Format.YAML, name: Name = None, crd
 
 
 @app.command("instance")
-def instance_command(file: File, output: Output = Format.YAML, name: Name = None, crds: Crds = None) -> None:
+def instance_command(file: File, output: Output = GenerateFormat.YAML, name: Name = None, crds: Crds = None) -> None:
     """Print a sample instance of a definition."""
     from kroasync.cli.samples import sample_instance
 
@@ -63,7 +63,7 @@ def schema_command(
         str | None,
         typer.Argument(metavar="[FILE]", help="A manifest with the definition; none: print the schema of definitions."),
     ] = None,
-    output: Output = Format.JSON,
+    output: Output = GenerateFormat.JSON,
     name: Name = None,
     crds: Crds = None,
 ) -> None:
@@ -120,9 +120,9 @@ def _choose(file: str, name: str | None, crds: list[Path] | None) -> "_Chosen":
     return _Chosen(chosen.definition, built.spec_schema, built.crd, has_errors(found.problems))
 
 
-def _print(obj: Any, output: Format) -> None:
+def _print(obj: Any, output: GenerateFormat) -> None:
     import json
 
     from kroasync.model.manifests import dump
 
-    typer.echo(dump(obj) if output is Format.YAML else json.dumps(obj, indent=2) + "\n", nl=False)
+    typer.echo(dump(obj) if output is GenerateFormat.YAML else json.dumps(obj, indent=2) + "\n", nl=False)

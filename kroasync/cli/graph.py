@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 
-class Format(StrEnum):
+class GraphFormat(StrEnum):
     TEXT = "text"
     MERMAID = "mermaid"
     DOT = "dot"
@@ -16,7 +16,7 @@ class Format(StrEnum):
 
 def graph_command(
     definition: Annotated[str, typer.Argument(metavar="DEFINITION", help='A manifest; "-" reads standard input.')],
-    output: Annotated[Format, typer.Option("-o", "--output", help="Format of the drawing.")] = Format.TEXT,
+    output: Annotated[GraphFormat, typer.Option("-o", "--output", help="Format of the drawing.")] = GraphFormat.TEXT,
     name: Annotated[
         str | None, typer.Option("--name", help="Name of the definition, if the input has several.")
     ] = None,
@@ -46,10 +46,10 @@ def graph_command(
         raise typer.Exit(1)
     picture = drawing.draw(chosen.definition, chosen.built.needs)
     render = {
-        Format.TEXT: drawing.as_text,
-        Format.MERMAID: drawing.as_mermaid,
-        Format.DOT: drawing.as_dot,
-        Format.SVG: drawing.as_svg,
+        GraphFormat.TEXT: drawing.as_text,
+        GraphFormat.MERMAID: drawing.as_mermaid,
+        GraphFormat.DOT: drawing.as_dot,
+        GraphFormat.SVG: drawing.as_svg,
     }
     typer.echo(render[output](picture), nl=False)
     raise typer.Exit(1 if has_errors(found.problems) else 0)

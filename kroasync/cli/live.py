@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from kroasync.controller.crds import CrdStore, SeenCrd, is_established, seen
 from kroasync.controller.kinds import ClusterKinds
-from kroasync.engine.actions import Watch
+from kroasync.engine.actions import WatchExternal
 from kroasync.engine.views import InstanceView, LiveWorld, nodes_of, stored_nodes, unchanged, view_of
 from kroasync.engine.walk import Walk
 from kroasync.graph.build import build, needed_kinds
@@ -83,7 +83,7 @@ async def inspect_instance(client: Client, key: Key, instance: Obj) -> InstanceV
     walk = Walk(graph, instance, world)
     while actions := walk.next_actions():
         for action in actions:
-            if isinstance(action, Watch):
+            if isinstance(action, WatchExternal):
                 await _read(client, world, action)
         walk.feed([unchanged(action, instance) for action in actions])
     return view_of(key, instance, nodes_of(graph, walk.outcome, world, instance), note)
@@ -93,7 +93,7 @@ def _ignore(before: SeenCrd | None, after: SeenCrd | None) -> None:
     """The list is looked at once; nobody waits for changes."""
 
 
-async def _read(client: Client, world: LiveWorld, watch: Watch) -> None:
+async def _read(client: Client, world: LiveWorld, watch: WatchExternal) -> None:
     """Read what an external reference covers."""
     for obj in await _external(client, watch):
         found = Key(watch.resource, namespace_of(obj) if watch.resource.namespaced else "", name_of(obj))
@@ -101,7 +101,7 @@ async def _read(client: Client, world: LiveWorld, watch: Watch) -> None:
     world.watched(watch)
 
 
-async def _external(client: Client, action: Watch) -> Sequence[Obj]:
+async def _external(client: Client, action: WatchExternal) -> Sequence[Obj]:
     if action.name is None:
         found, _ = await client.list(action.resource, action.namespace, label_selector=action.selector or "")
         return found

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 
-class Format(StrEnum):
+class RenderFormat(StrEnum):
     YAML = "yaml"
     JSON = "json"
 
@@ -31,7 +31,9 @@ def render_command(
         list[Path] | None,
         typer.Option("--crds", metavar="DIR", help="Also accept the kinds of the CRDs in this folder."),
     ] = None,
-    output: Annotated[Format, typer.Option("-o", "--output", help="Format of the manifests.")] = Format.YAML,
+    output: Annotated[
+        RenderFormat, typer.Option("-o", "--output", help="Format of the manifests.")
+    ] = RenderFormat.YAML,
     status: Annotated[
         bool, typer.Option("--status", help="Also print the instance with the status it would get.")
     ] = False,
@@ -62,7 +64,7 @@ def render_command(
     graph, completed = rendering.only_instance(found, "<stdin>" if instance == "-" else instance)
     rendered = rendering.render(graph, completed, live, crd_texts)
     manifests = [*rendered.manifests, *([rendered.instance] if status else [])]
-    typer.echo(rendering.as_json(manifests) if output is Format.JSON else rendering.as_yaml(manifests), nl=False)
+    typer.echo(rendering.as_json(manifests) if output is RenderFormat.JSON else rendering.as_yaml(manifests), nl=False)
     for remark in rendered.remarks:
         typer.echo(remark, err=True)
     if rendered.has_errors:

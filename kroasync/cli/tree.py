@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kroasync.engine.views import InstanceView, NodeView, ObjectView
 
 
-class Format(StrEnum):
+class TreeFormat(StrEnum):
     TEXT = "text"
     JSON = "json"
     MERMAID = "mermaid"
@@ -42,7 +42,7 @@ def tree_command(
         str, typer.Argument(metavar="INSTANCE", help="NAME, or KIND/NAME if instances of several kinds have that name.")
     ],
     namespace: Annotated[str, typer.Option("-n", "--namespace", help="Namespace of the instance.")] = "default",
-    output: Annotated[Format, typer.Option("-o", "--output", help="Format of the output.")] = Format.TEXT,
+    output: Annotated[TreeFormat, typer.Option("-o", "--output", help="Format of the output.")] = TreeFormat.TEXT,
     kubeconfig: Annotated[
         str, typer.Option("--kubeconfig", help="Path of the kubeconfig; default: the one that kubectl uses.")
     ] = "",
@@ -63,15 +63,15 @@ def tree_command(
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
     match output:
-        case Format.TEXT:
+        case TreeFormat.TEXT:
             _print(view)
-        case Format.JSON:
+        case TreeFormat.JSON:
             typer.echo(json.dumps(asdict(view), indent=2))
-        case Format.MERMAID:
+        case TreeFormat.MERMAID:
             from kroasync.cli.drawing import as_mermaid
 
             typer.echo(as_mermaid(_drawing(view)), nl=False)
-        case Format.SVG:
+        case TreeFormat.SVG:
             from kroasync.cli.drawing import as_svg
 
             typer.echo(as_svg(_drawing(view)), nl=False)

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 
-class Format(StrEnum):
+class ValidateFormat(StrEnum):
     TEXT = "text"
     JSON = "json"
     SARIF = "sarif"
@@ -30,7 +30,9 @@ def validate_command(
         list[Path] | None,
         typer.Option("--crds", metavar="DIR", help="Also accept the kinds of the CRDs in this folder."),
     ] = None,
-    output: Annotated[Format, typer.Option("-o", "--output", help="Format of the problems.")] = Format.TEXT,
+    output: Annotated[
+        ValidateFormat, typer.Option("-o", "--output", help="Format of the problems.")
+    ] = ValidateFormat.TEXT,
     features: Annotated[
         list[str] | None,
         typer.Option("--feature", metavar="NAME", help="Enable a feature gate, such as CELOmitFunction."),
@@ -50,7 +52,7 @@ def validate_command(
         raise usage_error("nothing to validate: name a file, - for standard input, or a folder with -R")
     texts = read_texts(files or (), folders or ())
     found = analyse(texts, read_texts((), crds or ()), features=frozenset(features or ()))
-    if output is Format.TEXT:
+    if output is ValidateFormat.TEXT:
         for problem in found.problems:
             typer.echo(str(problem), err=True)
         if not found.definitions and not has_errors(found.problems):
@@ -58,9 +60,9 @@ def validate_command(
         typer.echo(reports.summary(found))
     else:
         render = {
-            Format.JSON: reports.as_json,
-            Format.SARIF: reports.as_sarif,
-            Format.GITHUB: reports.as_github,
+            ValidateFormat.JSON: reports.as_json,
+            ValidateFormat.SARIF: reports.as_sarif,
+            ValidateFormat.GITHUB: reports.as_github,
         }
         typer.echo(render[output](found.problems), nl=False)
     raise typer.Exit(1 if has_errors(found.problems) else 0)

@@ -16,7 +16,7 @@ from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.pacing import in_turns
 from kroasync.controller.registry import Registry
 from kroasync.controller.serving import Serving
-from kroasync.controller.stages import Finding, Proceed, Stage, Stop
+from kroasync.controller.stages import Proceed, Stage, StageCondition, Stop
 from kroasync.controller.watchdog import Watchdog
 from kroasync.engine.verdict import AtRest, RetryAfter, Verdict, is_of_an_older_spec, is_of_another_object
 from kroasync.graph.nodes import Graph
@@ -174,13 +174,15 @@ def is_over(seen: Obj, current: Obj | None) -> bool:
 
 def not_ready(text: str, verdict: Verdict | None = None) -> Stop:
     """The kind cannot be served as the definition has it."""
-    return Stop(findings=(Finding("KindReady", FALSE, "Failed", text),), verdict=verdict or AtRest())
+    return Stop(findings=(StageCondition("KindReady", FALSE, "Failed", text),), verdict=verdict or AtRest())
 
 
 def ready(crd: Obj, kind: str) -> Proceed:
     """The kind is served; `kind` is its name as the definition has it."""
     accepted = crd.get("status", {}).get("acceptedNames", {}).get("kind", kind)
-    return Proceed(findings=(Finding("KindReady", TRUE, "Ready", f"kind {accepted} has been accepted and ready"),))
+    return Proceed(
+        findings=(StageCondition("KindReady", TRUE, "Ready", f"kind {accepted} has been accepted and ready"),)
+    )
 
 
 def in_the_way(crd: Obj, rival: Key | None) -> Stop | None:

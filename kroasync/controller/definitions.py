@@ -27,7 +27,7 @@ from kroasync.controller.revisions import (
     number_of,
 )
 from kroasync.controller.serving import Serving
-from kroasync.controller.stages import Finding, Proceed, Stage, Stop
+from kroasync.controller.stages import Proceed, Stage, StageCondition, Stop
 from kroasync.controller.statuses import report, wait_s
 from kroasync.controller.withdrawal import Withdrawal
 from kroasync.engine.verdict import AtRest, RetryAfter, Summary, Verdict, no_later
@@ -223,7 +223,7 @@ class _Pass:
         if self._goes_on(recorded(issued)):
             return True
         if not await self._keep_newest():
-            unresolved = Finding("GraphRevisionsResolved", FALSE, "Failed", not_issued(issued.refused))
+            unresolved = StageCondition("GraphRevisionsResolved", FALSE, "Failed", not_issued(issued.refused))
             self._goes_on(Proceed(findings=(unresolved,)))
         return False
 
@@ -232,9 +232,9 @@ class _Pass:
             await self.owner.serving.serve(self.key, graph)
         except (ApiError, TimeoutError) as error:
             text = str(error) or "the watches were not synced in time"
-            failed = Finding("ControllerReady", FALSE, "FailedToStart", text)
+            failed = StageCondition("ControllerReady", FALSE, "FailedToStart", text)
             return Stop(findings=(failed,), verdict=RetryAfter(reason="watches not synced"))
-        return Proceed(findings=(Finding("ControllerReady", TRUE, "Running", "controller is running"),))
+        return Proceed(findings=(StageCondition("ControllerReady", TRUE, "Running", "controller is running"),))
 
     async def _report(self) -> str:
         """Write the status if it changed, and an Event when the state did; the state."""
@@ -278,14 +278,14 @@ class _Pass:
             )
 
 
-ACCEPTED: Final = Finding("GraphAccepted", TRUE, "Valid", "resource graph and schema are valid")
+ACCEPTED: Final = StageCondition("GraphAccepted", TRUE, "Valid", "resource graph and schema are valid")
 
 
 def refused(message: str, *, is_waiting: bool) -> Stop:
     """The definition is not valid; or it waits for a kind, whose CRD wakes it."""
     if not is_waiting:
-        return Stop(findings=(Finding("GraphAccepted", FALSE, "InvalidResourceGraph", message),))
-    waits = Finding("GraphAccepted", FALSE, "WaitingForKind", message)
+        return Stop(findings=(StageCondition("GraphAccepted", FALSE, "InvalidResourceGraph", message),))
+    waits = StageCondition("GraphAccepted", FALSE, "WaitingForKind", message)
     return Stop(findings=(waits,), verdict=RetryAfter(delay_s=_KIND_S, reason=message))
 
 
@@ -293,11 +293,11 @@ def recorded(issued: Issued) -> Stage:
     """What issuing the revision of an accepted spec comes to."""
     if issued.refused:
         text = not_issued(issued.refused)
-        invalid = Finding("GraphAccepted", FALSE, "InvalidResourceGraph", text)
+        invalid = StageCondition("GraphAccepted", FALSE, "InvalidResourceGraph", text)
         return Stop(findings=(invalid,), verdict=RetryAfter(reason=text))
     if issued.revision is None:
         text = "waiting for terminating graph revisions to settle"
-        waits = Finding("GraphRevisionsResolved", UNKNOWN, "WaitingForGraphRevisionSettlement", text)
+        waits = StageCondition("GraphRevisionsResolved", UNKNOWN, "WaitingForGraphRevisionSettlement", text)
         return Proceed(findings=(waits,))
     return Proceed(findings=(resolved(issued.revision),))
 
@@ -306,9 +306,11 @@ def not_issued(error: str) -> str:
     return f"the API server refuses the graph revision: {error}"
 
 
-def resolved(revision: Obj) -> Finding:
+def resolved(revision: Obj) -> StageCondition:
     """The revision that is served."""
-    return Finding("GraphRevisionsResolved", TRUE, "Resolved", f"revision {number_of(revision)} compiled and active")
+    return StageCondition(
+        "GraphRevisionsResolved", TRUE, "Resolved", f"revision {number_of(revision)} compiled and active"
+    )
 
 
 def resources_of(graph: Graph) -> list[Obj]:

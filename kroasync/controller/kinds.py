@@ -14,7 +14,7 @@ from kroasync.kube import openapi
 from kroasync.kube.client import Client
 from kroasync.kube.discovery import Discovery
 from kroasync.kube.errors import NotFoundError
-from kroasync.kube.openapi import Document
+from kroasync.kube.openapi import GroupVersionDocument
 from kroasync.model.kinds import CRDS
 from kroasync.model.objects import GVK, Key, Obj, Resource, version_of
 from kroasync.schema.catalog import Catalog, crd_kinds, document_path, from_openapi
@@ -46,7 +46,7 @@ class ClusterKinds:
         asked.
         """
         wanted = {GVK.parse(gvk.api_version, gvk.kind) for gvk in gvks} | {OBJECT_META_OF}
-        index: dict[str, Document] | None = None
+        index: dict[str, GroupVersionDocument] | None = None
         resources: dict[GVK, Resource] = {}
         schemas: dict[GVK, Obj] = {}
         for api_version in sorted({gvk.api_version for gvk in wanted}):
@@ -108,7 +108,7 @@ class ClusterKinds:
         for known in (self._schemas, self._resources, self._from_crd):
             known.pop(gvk, None)
 
-    async def _load_version(self, api_version: str, gvks: list[GVK], index: dict[str, Document]) -> None:
+    async def _load_version(self, api_version: str, gvks: list[GVK], index: dict[str, GroupVersionDocument]) -> None:
         document = index.get(api_version)
         current = document.hash if document is not None else ""
         if current != self._hashes.get(api_version):

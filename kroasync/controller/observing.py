@@ -12,7 +12,7 @@ from kroasync.controller.served import Served
 from kroasync.controller.serving import Serving
 from kroasync.controller.store import ChildStore
 from kroasync.controller.watches import Watches, synced
-from kroasync.engine.actions import Need, Observed, Watch
+from kroasync.engine.actions import Need, Observed, WatchExternal
 from kroasync.engine.teardown import parent_of
 from kroasync.kube.client import Client
 from kroasync.kube.errors import ApiError, NotFoundError
@@ -39,7 +39,7 @@ class InstanceWorld:
     def compare(self, key: Key, desired: Obj) -> Need | None:
         return self.children.compare(key, desired)
 
-    def external(self, watch: Watch) -> Sequence[Obj] | None:
+    def external(self, watch: WatchExternal) -> Sequence[Obj] | None:
         return self.watches.external(watch, holder=self.instance)
 
     def unseen(self) -> frozenset[str]:

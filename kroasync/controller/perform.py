@@ -23,7 +23,7 @@ from kroasync.engine.actions import (
     Refusal,
     Refused,
     Result,
-    Watch,
+    WatchExternal,
 )
 from kroasync.engine.adoption import claimed_by
 from kroasync.engine.drift import stored
@@ -61,7 +61,7 @@ class Performer:
     children: ChildStore
     instances: InstanceStore
     instance: Key
-    watch_external: Callable[[Key, Watch], Awaitable[None]]
+    watch_external: Callable[[Key, WatchExternal], Awaitable[None]]
     pause: Callable[[Key], Awaitable[None]]
     fights: Fights
     # Objects that existed before, and the managers who owned the fields we took.
@@ -91,7 +91,7 @@ class Performer:
                     return await self._delete(action)
                 case PatchParent():
                     return await self._patch_parent(action)
-                case Watch():
+                case WatchExternal():
                     await self.watch_external(self.instance, action)
                     return Done(action=action)
                 case Pause():
@@ -222,7 +222,7 @@ class Performers:
 
     client: Client
     children: ChildStore
-    watch_external: Callable[[Key, Watch], Awaitable[None]]
+    watch_external: Callable[[Key, WatchExternal], Awaitable[None]]
     pause: Callable[[Key], Awaitable[None]]
     fights: Fights
 

@@ -7,7 +7,7 @@ from kroasync.engine.verdict import AtRest, Verdict
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class StageCondition:
     """A condition of the definition as a stage found it."""
 
     type: str
@@ -20,7 +20,7 @@ class Finding:
 class Proceed:
     """The next stage makes sense. `changes` has what was written, one entry for each write."""
 
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[StageCondition, ...] = ()
     changes: tuple[str, ...] = ()
 
 
@@ -28,7 +28,7 @@ class Proceed:
 class Stop:
     """The next stage makes no sense. `verdict` says when the definition gets another pass."""
 
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[StageCondition, ...] = ()
     changes: tuple[str, ...] = ()
     verdict: Verdict = field(default_factory=AtRest)
 

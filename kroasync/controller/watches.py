@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from kroasync.controller.projection import Projection
 from kroasync.controller.room import Held, Room
 from kroasync.controller.store import Child, ChildStore, Instance, InstanceStore, head_of, key_of
-from kroasync.engine.actions import Watch as WatchAction
+from kroasync.engine.actions import WatchExternal
 from kroasync.kube.client import Client
 from kroasync.kube.errors import NotFoundError, TooBigError, UnreachableError
 from kroasync.kube.watch import Sink, Watch
@@ -290,7 +290,7 @@ class Watches:
                 running.sink.projection = wider
                 self._relist(running)
 
-    def external(self, action: WatchAction, *, holder: Key) -> list[Obj] | None:
+    def external(self, action: WatchExternal, *, holder: Key) -> list[Obj] | None:
         """The objects an external reference covers, sorted; None while they have to be asked for."""
         running = self._running.get(self._external_id(action))
         if running is None or holder not in running.owners or not running.watch.synced.is_set():
@@ -301,7 +301,7 @@ class Watches:
         assert isinstance(sink, ExternalSink)
         return sink.named(action.namespace, action.name, holder) if action.name is not None else sink.all()
 
-    async def hold_external(self, holder: Key, action: WatchAction) -> None:
+    async def hold_external(self, holder: Key, action: WatchExternal) -> None:
         """Start or join the watch of an external reference and wait until it is synced, and there is what it covers;
         raises ApiError if that takes long, or if it covers too much.
         """
@@ -326,7 +326,7 @@ class Watches:
             raise NotFoundError(f"{target.resource} is not served", status=404, reason="NotFound")
         await self._ask_for(running.sink, holder, action)
 
-    async def _ask_for(self, sink: ExternalSink, holder: Key, action: WatchAction) -> None:
+    async def _ask_for(self, sink: ExternalSink, holder: Key, action: WatchExternal) -> None:
         """Read again what there was no room for."""
         if action.name is None:
             if sink.all() is None:
@@ -341,7 +341,7 @@ class Watches:
             sink.take(obj)
             sink.lent[holder] = sink.projection.keep(obj)
 
-    def keep_externals(self, holder: Key, used: Iterable[WatchAction]) -> None:
+    def keep_externals(self, holder: Key, used: Iterable[WatchExternal]) -> None:
         """Leave the external watches an instance no longer uses."""
         keep = {self._external_id(action) for action in used}
         for watch_id in [
@@ -383,10 +383,10 @@ class Watches:
 
         return heard
 
-    def _external_id(self, action: WatchAction) -> _Id:
+    def _external_id(self, action: WatchExternal) -> _Id:
         return ("external", self._target(action))
 
-    def _target(self, action: WatchAction) -> Target:
+    def _target(self, action: WatchExternal) -> Target:
         if action.name is None:
             return Target(action.resource, action.namespace, "", action.selector or "")
         narrow = Target(action.resource, action.namespace, action.name)

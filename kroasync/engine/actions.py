@@ -57,7 +57,7 @@ class PatchParent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watch:
+class WatchExternal:
     """Make an external object, or the objects a selector matches, visible in the World (and wake the instance
     by them).
     """
@@ -76,7 +76,7 @@ class Pause:
     """Let others run: the pass has computed for a while."""
 
 
-Action: TypeAlias = Apply | Delete | PatchParent | Watch | Pause
+Action: TypeAlias = Apply | Delete | PatchParent | WatchExternal | Pause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +153,7 @@ class World(Protocol):
         send.
         """
 
-    def external(self, watch: Watch) -> Sequence[Obj] | None:
+    def external(self, watch: WatchExternal) -> Sequence[Obj] | None:
         """The external objects a watch covers, sorted by namespace and name; None while it is not watched."""
 
     def unseen(self) -> frozenset[str]:

@@ -22,14 +22,14 @@ from kroasync.engine.actions import (
     Refusal,
     Refused,
     Result,
-    Watch,
+    WatchExternal,
 )
 from kroasync.engine.expand import expand
 from kroasync.engine.externals import read, watched
 from kroasync.engine.management import potential
 from kroasync.engine.outcome import Change, ChangeKind, NodeState
 from kroasync.engine.parent import covers, patch, place
-from kroasync.engine.passstate import Batches, Finding, NodeRun, PassState, Stage
+from kroasync.engine.passstate import Batches, Ending, NodeRun, PassState, Stage
 from kroasync.engine.readiness import NotReady, is_included, readiness
 from kroasync.engine.resolve import Desired, desired
 from kroasync.engine.scope import NodeFailure, PendingData
@@ -91,14 +91,14 @@ def _is_left_out(state: PassState, run: NodeRun) -> bool:
     plan = run.plan
     for dependency in plan.node.dependencies:
         if state.runs[dependency].state is NodeState.SKIPPED:
-            state.end(run, Finding.EXCLUDED_WITH, cause=dependency)
+            state.end(run, Ending.EXCLUDED_WITH, cause=dependency)
             return True
     if not plan.include_when:
         return False
     not_ready = {d: state.runs[d].why for d in _blockers(state, run)}
     if is_included(plan, state.scope, not_ready):
         return False
-    state.end(run, Finding.EXCLUDED)
+    state.end(run, Ending.EXCLUDED)
     return True
 
 
@@ -113,7 +113,7 @@ def _block(state: PassState, run: NodeRun, blockers: Sequence[str]) -> None:
         roots.update(dict.fromkeys(state.runs[blocker].blocked_by))
     ordered = sorted(roots, key=state.plan.positions.__getitem__)
     cause = state.runs[ordered[0]]
-    state.end(run, Finding.BLOCKED, cause=cause.plan.id, why=cause.why, blocked_by=tuple(ordered))
+    state.end(run, Ending.BLOCKED, cause=cause.plan.id, why=cause.why, blocked_by=tuple(ordered))
 
 
 def _wait(state: PassState, run: NodeRun, error: PendingData) -> None:
@@ -123,7 +123,7 @@ def _wait(state: PassState, run: NodeRun, error: PendingData) -> None:
     if blockers:
         _block(state, run, blockers)
     else:
-        state.end(run, Finding.PENDING, why=str(error))
+        state.end(run, Ending.PENDING, why=str(error))
 
 
 def _resolve(state: PassState, run: NodeRun) -> Batches[list[Action]]:
@@ -268,7 +268,7 @@ def _complete(state: PassState, run: NodeRun) -> None:
     if run.errors:
         _fail_apply(state, run)
     elif run.deleting is not None:
-        state.end(run, Finding.BEING_DELETED, why=_deleting_text(run.plan.id, run.deleting))
+        state.end(run, Ending.BEING_DELETED, why=_deleting_text(run.plan.id, run.deleting))
     else:
         state.show(run, run.answers if run.plan.node.is_collection else run.answers[0])
 
@@ -327,10 +327,10 @@ def _judge(state: PassState, run: NodeRun) -> Batches[list[Action]]:
         if state.allowance.tired():
             yield [Pause()]
     if unmet is None:
-        state.end(run, Finding.READY)
+        state.end(run, Ending.READY)
     else:
         run.expression = unmet.expression
-        state.end(run, Finding.NOT_READY, why=unmet.why)
+        state.end(run, Ending.NOT_READY, why=unmet.why)
     return []
 
 
@@ -341,6 +341,6 @@ _TURNS: Final[Mapping[Stage, Callable[[PassState, NodeRun], Batches[list[Action]
 }
 _ANSWERS: Final[Mapping[type[Action], Callable[[PassState, Result], None]]] = {
     PatchParent: _widened,
-    Watch: watched,
+    WatchExternal: watched,
     Apply: _applied,
 }

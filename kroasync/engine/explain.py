@@ -41,7 +41,7 @@ class Explainer:
         run = (allowance or Allowance()).run
         return self._explain(program.ast.root, program.source, expression.secret, lambda part: run(part, variables))
 
-    def _explain(self, node: ast.Node, source: str, secret: bool, run: _Run) -> str:
+    def _explain(self, node: ast.Expr, source: str, secret: bool, run: _Run) -> str:
         while isinstance(node, ast.Call) and node.function == ast.AND:
             failing = next((a for a in node.args if not self._holds(a, source, run)), None)
             if failing is None:
@@ -54,14 +54,14 @@ class Explainer:
             return "is false"
         return f"{texts[0]} {_COMPARISONS[node.function]} {texts[1]} is false"
 
-    def _holds(self, node: ast.Node, source: str, run: _Run) -> bool:
+    def _holds(self, node: ast.Expr, source: str, run: _Run) -> bool:
         program = self._program(_slice(node, source))
         try:
             return program is not None and truth(run(program)) is True
         except CelError:
             return False
 
-    def _operand(self, node: ast.Node, source: str, secret: bool, run: _Run) -> str | None:
+    def _operand(self, node: ast.Expr, source: str, secret: bool, run: _Run) -> str | None:
         if isinstance(node, ast.Literal):
             return shown(node.value)
         program = self._program(_slice(node, source))
@@ -84,7 +84,7 @@ class Explainer:
         return self._operands[text]
 
 
-def _slice(node: ast.Node, source: str) -> str:
+def _slice(node: ast.Expr, source: str) -> str:
     start, end = node.span
     return source[start:end]
 

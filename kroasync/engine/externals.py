@@ -6,8 +6,8 @@ wakes the instance. A watch that is not there yet is an action.
 
 from collections.abc import Sequence
 
-from kroasync.engine.actions import Action, Refused, Result, Watch
-from kroasync.engine.passstate import Finding, NodeRun, PassState, Stage
+from kroasync.engine.actions import Action, Refused, Result, WatchExternal
+from kroasync.engine.passstate import Ending, NodeRun, PassState, Stage
 from kroasync.engine.plan import NodePlan
 from kroasync.engine.resolve import identity, key_of, namespace_in
 from kroasync.engine.scope import NodeFailure
@@ -29,7 +29,7 @@ def read(state: PassState, run: NodeRun, obj: Obj) -> list[Action]:
 
 def watched(state: PassState, result: Result) -> None:
     """The answer to a watch."""
-    assert isinstance(result.action, Watch)
+    assert isinstance(result.action, WatchExternal)
     run = state.runs[result.action.node]
     if isinstance(result, Refused):
         what = "list external collection" if run.plan.node.is_collection else "read external reference"
@@ -39,12 +39,12 @@ def watched(state: PassState, result: Result) -> None:
     _show(state, run, state.world.external(run.watch) or ())
 
 
-def _watch_of(state: PassState, plan: NodePlan, obj: Obj) -> Watch:
+def _watch_of(state: PassState, plan: NodePlan, obj: Obj) -> WatchExternal:
     node = plan.node
     if node.type is NodeType.EXTERNAL:
         key = key_of(plan, obj, state.ownership.parent.namespace)
         state.external.add(identity(key))
-        return Watch(node=plan.id, resource=node.resource, namespace=key.namespace, name=key.name)
+        return WatchExternal(node=plan.id, resource=node.resource, namespace=key.namespace, name=key.name)
     meta = metadata(obj)
     try:
         selector = selector_text(meta.get("selector"))
@@ -53,7 +53,7 @@ def _watch_of(state: PassState, plan: NodePlan, obj: Obj) -> Watch:
         why = "details withheld: it is made from a Secret" if secret else str(error)
         raise NodeFailure(f"invalid label selector for {plan.id}: {why}") from None
     namespace = namespace_in(plan, meta.get("namespace") or "") if node.resource.namespaced else ""
-    return Watch(node=plan.id, resource=node.resource, namespace=namespace, selector=selector)
+    return WatchExternal(node=plan.id, resource=node.resource, namespace=namespace, selector=selector)
 
 
 def _show(state: PassState, run: NodeRun, objects: Sequence[Obj]) -> None:
@@ -62,4 +62,4 @@ def _show(state: PassState, run: NodeRun, objects: Sequence[Obj]) -> None:
     elif objects:
         state.show(run, objects[0])
     else:
-        state.end(run, Finding.NOT_FOUND)
+        state.end(run, Ending.NOT_FOUND)

@@ -18,7 +18,7 @@ from kroasync.engine.actions import (
     Refusal,
     Refused,
     Result,
-    Watch,
+    WatchExternal,
 )
 from kroasync.engine.drift import fingerprint, project
 from kroasync.engine.resolve import identity
@@ -90,7 +90,7 @@ class OfflineWorld:
         same = fingerprint(project(obj, desired)) == fingerprint(desired)
         return None if same and not self.resend else Need.UPDATE
 
-    def external(self, watch: Watch) -> Sequence[Obj] | None:
+    def external(self, watch: WatchExternal) -> Sequence[Obj] | None:
         if watch.name is not None:
             obj = self.get(Key(watch.resource, watch.namespace, watch.name))
             return [] if obj is None else [obj]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING
 
-from kroasync.engine.actions import Observed, Refusal, Watch
+from kroasync.engine.actions import Observed, Refusal, WatchExternal
 from kroasync.model.objects import Key, Obj
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Outcome:
     settled: bool = False
     retry: Retry = Retry.NONE
     # Every watch the instance needs now, whether it was emitted in this pass or before.
-    watches: tuple[Watch, ...] = ()
+    watches: tuple[WatchExternal, ...] = ()
 
     @property
     def causes(self) -> tuple[NodeReport, ...]:

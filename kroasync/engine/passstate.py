@@ -1,6 +1,6 @@
 """What the phases of one pass share: what is looked at, how far every node is, and what was found.
 
-A node goes from stage to stage, as `NEXT` allows, until it ends. How it can end is the table `Finding`: the state, and
+A node goes from stage to stage, as `NEXT` allows, until it ends. How it can end is the table `Ending`: the state, and
 the sentence that the status has for it. What fails or waits ends, too: its dependents then say what they wait for.
 """
 
@@ -11,7 +11,7 @@ from enum import Enum, StrEnum
 from heapq import heapify, heappop, heappush
 from typing import Any, Final, TypeAlias, TypeVar
 
-from kroasync.engine.actions import Action, Observed, Pause, Refused, Result, Watch, World
+from kroasync.engine.actions import Action, Observed, Pause, Refused, Result, WatchExternal, World
 from kroasync.engine.allowance import Allowance
 from kroasync.engine.membership import Membership
 from kroasync.engine.outcome import Change, Failure, NodeReport, NodeState
@@ -49,7 +49,7 @@ NEXT: Final = {
 }
 
 
-class Finding(Enum):
+class Ending(Enum):
     """What a pass found of a node: the state it ends in, and what is said of it.
 
     `why` is the bare reason, `cause` the node that it is about.
@@ -102,7 +102,7 @@ class NodeRun:
         self.outstanding = 0
         self.errors: list[tuple[int | None, Refused]] = []
         self.deleting: Key | None = None
-        self.watch: Watch | None = None
+        self.watch: WatchExternal | None = None
         self.message = ""
         # The bare reason, as dependents quote it.
         self.why = ""
@@ -237,7 +237,7 @@ class PassState:
     def end(
         self,
         run: NodeRun,
-        finding: Finding,
+        finding: Ending,
         *,
         why: str = "",
         cause: str = "",
@@ -263,7 +263,7 @@ class PassState:
         """The node failed: a failure of the pass, too."""
         refusal = refused.refusal if refused is not None else None
         self.found.failures.append(Failure(message=why, retryable=retryable, node=run.plan.id, refusal=refusal))
-        self.end(run, Finding.FAILED, why=why)
+        self.end(run, Ending.FAILED, why=why)
 
     # Work in steps
 

@@ -186,7 +186,7 @@ def encoded(value: bytes) -> str:
     return base64.b64encode(value).decode("ascii")
 
 
-def _written_name(node: ast.Node) -> str | None:
+def _written_name(node: ast.Expr) -> str | None:
     """The name, field or key a node of the syntax tree looks up, as it is written."""
     match node:
         case ast.Select():

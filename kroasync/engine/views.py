@@ -18,7 +18,7 @@ from kroasync.engine.actions import (
     Refusal,
     Refused,
     Result,
-    Watch,
+    WatchExternal,
 )
 from kroasync.engine.offline import OfflineWorld
 from kroasync.engine.outcome import Outcome
@@ -75,15 +75,15 @@ class LiveWorld(OfflineWorld):
         self, instance: Obj, objects: Iterable[Obj], resource_of_kind: Callable[[GVK], Resource | None]
     ) -> None:
         super().__init__(instance, objects, resource_of_kind)
-        self._watched: set[Watch] = set()
+        self._watched: set[WatchExternal] = set()
 
     def compare(self, key: Key, desired: Obj) -> Need | None:
         return None if self.get(key) is not None else Need.CREATE
 
-    def external(self, watch: Watch) -> Sequence[Obj] | None:
+    def external(self, watch: WatchExternal) -> Sequence[Obj] | None:
         return super().external(watch) if watch in self._watched else None
 
-    def watched(self, watch: Watch) -> None:
+    def watched(self, watch: WatchExternal) -> None:
         """The objects an external reference covers were read."""
         self._watched.add(watch)
 
@@ -93,7 +93,7 @@ def unchanged(action: Action, instance: Obj) -> Result:
     match action:
         case PatchParent():
             return Done(action=action, obj=instance, changed=False)
-        case Watch():
+        case WatchExternal():
             return Done(action=action)
         case Apply():
             return Refused(action=action, refusal=Refusal.MISSING, message="does not exist yet")

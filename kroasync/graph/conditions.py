@@ -7,12 +7,12 @@ Literal types, statuses and look-ups are checked in the tree; computed ones are 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from kroasync.cel.syntax import NEW_CONDITION, Call, Ident, Literal, Node, walk
+from kroasync.cel.syntax import NEW_CONDITION, Call, Expr, Ident, Literal, walk
 from kroasync.cel.types import DYN, Type
 from kroasync.graph.declarations import Declarations
 from kroasync.graph.expressions import RUNTIME, Parsed
 from kroasync.graph.nodes import Expression
-from kroasync.graph.references import SCHEMA, Place, Scope
+from kroasync.graph.references import SCHEMA, NameScope, Place
 from kroasync.graph.templates import CHARS_PER_VALUE, ExtractionError, Source, read_standalone
 from kroasync.model.definition import type_name
 from kroasync.model.paths import Path
@@ -29,7 +29,7 @@ _CONDITION: Final = "kro.run.Condition"
 def compiling_conditions(block: Any, declared: Declarations) -> Steps[tuple[Expression, ...]]:
     """The compiled entries; refused entries are reported and left out."""
     report = declared.report
-    scope = Scope(place=Place.CONDITION, allowed=declared.names | {RUNTIME}, allow_omit=declared.allow_omit)
+    scope = NameScope(place=Place.CONDITION, allowed=declared.names | {RUNTIME}, allow_omit=declared.allow_omit)
     compiled = []
     with report.step("failed to build instance conditions: "):
         entries = []
@@ -44,7 +44,7 @@ def compiling_conditions(block: Any, declared: Declarations) -> Steps[tuple[Expr
     return tuple(compiled)
 
 
-def _compile_entry(parsed: Parsed, path: Path, scope: Scope, declared: Declarations) -> Steps[Expression | None]:
+def _compile_entry(parsed: Parsed, path: Path, scope: NameScope, declared: Declarations) -> Steps[Expression | None]:
     text = parsed.source.text
     with declared.report.step(f'condition "{text}": '):
         if not scope.check(parsed, declared.report, path):
@@ -114,24 +114,24 @@ def _checking_literals(entries: Sequence[tuple[int, Parsed]], reported: Declarat
             report.add("condition-literal", f"runtime.newCondition: {fault}{where}", (*PATH, place))
 
 
-def _new_conditions(root: Node) -> Iterator[Call]:
+def _new_conditions(root: Expr) -> Iterator[Call]:
     for node in walk(root):
         if isinstance(node, Call) and node.function == NEW_CONDITION:
             yield node
 
 
-def _text(node: Node) -> str | None:
+def _text(node: Expr) -> str | None:
     return node.value if isinstance(node, Literal) and isinstance(node.value, str) else None
 
 
-def _types(root: Node) -> Iterable[str]:
+def _types(root: Expr) -> Iterable[str]:
     for call in _new_conditions(root):
         name = _text(call.args[0])
         if name:
             yield name
 
 
-def _literal_faults(root: Node) -> Iterator[str]:
+def _literal_faults(root: Expr) -> Iterator[str]:
     for call in _new_conditions(root):
         status = _text(call.args[1])
         if status is not None and status not in _STATUSES:
@@ -140,7 +140,7 @@ def _literal_faults(root: Node) -> Iterator[str]:
             yield "type must not be empty"
 
 
-def _look_ups(root: Node) -> Iterator[str]:
+def _look_ups(root: Expr) -> Iterator[str]:
     """The literal type of every `runtime.condition(schema, "type")`."""
     for node in walk(root):
         if not isinstance(node, Call) or node.function != "condition" or len(node.args) != 2:

@@ -13,7 +13,7 @@ from kroasync.graph import checks
 from kroasync.graph.budget import Budget
 from kroasync.graph.expressions import RUNTIME, Expressions, Parsed
 from kroasync.graph.nodes import Expression
-from kroasync.graph.references import EACH, SCHEMA, Scope
+from kroasync.graph.references import EACH, SCHEMA, NameScope
 from kroasync.graph.report import Report
 from kroasync.graph.resources import Entry
 from kroasync.graph.templates import Source
@@ -79,7 +79,7 @@ class Declarations:
         """The tree of an expression; None if it does not parse, which is reported."""
         return self._expressions.parse(source, self.report, path, what=what)
 
-    def parse_in(self, scope: Scope, source: Source, path: Path, *, label: str) -> Steps[Parsed | None]:
+    def parse_in(self, scope: NameScope, source: Source, path: Path, *, label: str) -> Steps[Parsed | None]:
         """The tree of an expression that uses only the names of its place; otherwise None, which is reported."""
         what = f'{label}: failed to extract dependencies from expression "{source.text}"'
         parsed = yield from self.parse(source, path, what=what)

@@ -8,7 +8,7 @@ from kroasync.graph.budget import MAX_REFERENCES
 from kroasync.graph.declarations import Declarations
 from kroasync.graph.expressions import Parsed
 from kroasync.graph.nodes import NodeType
-from kroasync.graph.references import EACH, SCHEMA, Place, Scope, edges
+from kroasync.graph.references import EACH, SCHEMA, NameScope, Place, edges
 from kroasync.graph.resources import Entry
 from kroasync.graph.templates import FieldSource, Source
 from kroasync.model import paths
@@ -34,8 +34,10 @@ def linking(entry: Entry, declared: Declarations) -> Steps[Linked]:
     """Parses the expressions of an entry and checks the names they use."""
     label = f'{_PREFIX}resource "{entry.id}"'
 
-    def scope(place: Place, allowed: frozenset[str], iterator: str = "", local: frozenset[str] = frozenset()) -> Scope:
-        return Scope(
+    def scope(
+        place: Place, allowed: frozenset[str], iterator: str = "", local: frozenset[str] = frozenset()
+    ) -> NameScope:
+        return NameScope(
             place=place,
             allowed=allowed,
             local=local,
@@ -46,7 +48,9 @@ def linking(entry: Entry, declared: Declarations) -> Steps[Linked]:
             allow_omit=declared.allow_omit,
         )
 
-    def listed(key: str, sources: Iterable[tuple[int, Source]], scope: Scope) -> Steps[tuple[tuple[Path, Parsed], ...]]:
+    def listed(
+        key: str, sources: Iterable[tuple[int, Source]], scope: NameScope
+    ) -> Steps[tuple[tuple[Path, Parsed], ...]]:
         found = []
         for place, source in sources:
             path = checks.resource_path(entry.spec, key, place)

@@ -30,7 +30,7 @@ class Place(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
+class NameScope:
     """The names of a place: the `allowed` ones except the `excluded` one, `local` ones, the node's own id, and its
     iterators. The scopes of a definition share `allowed`.
     """

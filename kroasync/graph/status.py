@@ -8,7 +8,7 @@ from kroasync.graph.budget import OverBudgetError
 from kroasync.graph.declarations import Declarations
 from kroasync.graph.expressions import Parsed
 from kroasync.graph.nodes import FieldExpression
-from kroasync.graph.references import Place, Scope
+from kroasync.graph.references import NameScope, Place
 from kroasync.graph.report import Report
 from kroasync.graph.templates import FieldSource, reading
 from kroasync.model import paths
@@ -34,7 +34,7 @@ def compiling_status(
     template: Obj, declared: Declarations
 ) -> Steps[tuple[tuple[tuple[FieldExpression, Parsed], ...], dict[str, Any]]]:
     """The compiled leaves and the schema of the status; a refused leaf has an open schema."""
-    scope = Scope(place=Place.STATUS, allowed=declared.names, allow_omit=declared.allow_omit)
+    scope = NameScope(place=Place.STATUS, allowed=declared.names, allow_omit=declared.allow_omit)
     leaves = []
     schemas: dict[Path, dict[str, Any]] = {}
     with declared.report.step("failed to build instance status schema: "):

@@ -14,18 +14,18 @@ from kroasync.model.objects import Obj
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
+class GroupVersionDocument:
     """The path of a group-version's document; `hash` changes with its content, and is empty if the server has none."""
 
     path: str
     hash: str
 
 
-async def index(client: Client) -> dict[str, Document]:
+async def index(client: Client) -> dict[str, GroupVersionDocument]:
     """The documents by apiVersion (`v1`, `apps/v1`); raises ApiError."""
     answer = await client.request("GET", "/openapi/v3")
     paths = answer.get("paths")
-    found: dict[str, Document] = {}
+    found: dict[str, GroupVersionDocument] = {}
     for name, entry in paths.items() if isinstance(paths, dict) else ():
         prefix, _, api_version = str(name).partition("/")
         if prefix not in ("api", "apis") or not api_version or not isinstance(entry, Mapping):
@@ -35,11 +35,13 @@ async def index(client: Client) -> dict[str, Document]:
             continue
         path = str(entry.get("serverRelativeURL") or "")
         if path.startswith("/"):
-            found[api_version] = Document(path=path, hash=parse_qs(urlsplit(path).query).get("hash", [""])[0])
+            found[api_version] = GroupVersionDocument(
+                path=path, hash=parse_qs(urlsplit(path).query).get("hash", [""])[0]
+            )
     return found
 
 
-async def fetch(client: Client, api_version: str, *, document: Document | None = None) -> Obj | None:
+async def fetch(client: Client, api_version: str, *, document: GroupVersionDocument | None = None) -> Obj | None:
     """The parsed document of a group-version, None if the server has none; raises ApiError.
 
     `document` is an entry of the index, if the caller has just read it. This always reads the current document, even

@@ -93,7 +93,7 @@ class BadEventError(Exception):
     """The stream contains something that is not a watch event."""
 
 
-class Lines:
+class LineSplitter:
     """Splits a stream of chunks into lines of any length, in linear time."""
 
     def __init__(self, limit: int = LINE_LIMIT) -> None:
@@ -321,7 +321,7 @@ class Watch:
         path = path_of(Key(self.resource, self._namespace, ""))
         loop = asyncio.get_running_loop()
         opened_at = self._clock()
-        lines = Lines()
+        lines = LineSplitter()
         heard = False
         try:
             async with (

@@ -345,7 +345,7 @@ class _Composer:
 
 def _document(root: _Node, written: int, problems: list[Problem], source: str) -> Document | None:
     """The constructed document; None for an empty document without problems."""
-    builder = _Builder(written + MAX_ALIASED_NODES)
+    builder = _DocumentBuilder(written + MAX_ALIASED_NODES)
     try:
         value = builder.build(root, 0)
     except _TooManyNodesError:
@@ -390,7 +390,7 @@ class _TooManyNodesError(Exception):
     """The alias budget is used up."""
 
 
-class _Builder:
+class _DocumentBuilder:
     """Turns nodes into JSON values; recursion is at most MAX_DEPTH deep."""
 
     def __init__(self, budget: int) -> None:
@@ -404,7 +404,7 @@ class _Builder:
                 Problem(code=code, message=message, path=tuple(self._path), line=node.line, column=node.column)
             )
 
-    def at_root(self) -> "_Builder":
+    def at_root(self) -> "_DocumentBuilder":
         self._path.clear()
         return self
 

@@ -72,7 +72,7 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class CommandInputs:
     """The input of the command lines. The keys of `ports` are the components and `etcd-peer`."""
 
     layout: Layout
@@ -89,17 +89,17 @@ class Component:
     """
 
     name: str
-    arguments: Callable[[Plan], list[str]]
+    arguments: Callable[[CommandInputs], list[str]]
     scheme: str
     health: str
     user: str = ""
 
-    def command(self, plan: Plan) -> list[str]:
+    def command(self, plan: CommandInputs) -> list[str]:
         """Absolute program and arguments."""
         return [str(plan.binaries.path(self.name)), *self.arguments(plan)]
 
 
-def _etcd(plan: Plan) -> list[str]:
+def _etcd(plan: CommandInputs) -> list[str]:
     client = f"http://127.0.0.1:{plan.ports['etcd']}"
     peer = f"http://127.0.0.1:{plan.ports['etcd-peer']}"
     return [
@@ -115,7 +115,7 @@ def _etcd(plan: Plan) -> list[str]:
     ]
 
 
-def _apiserver(plan: Plan) -> list[str]:
+def _apiserver(plan: CommandInputs) -> list[str]:
     layout = plan.layout
     audit = [
         f"--audit-policy-file={layout.audit_policy}",
@@ -142,7 +142,7 @@ def _apiserver(plan: Plan) -> list[str]:
     ]
 
 
-def _client(plan: Plan, name: str) -> list[str]:
+def _client(plan: CommandInputs, name: str) -> list[str]:
     return [
         f"--kubeconfig={plan.layout.kubeconfig_of(name)}",
         f"--authentication-kubeconfig={plan.layout.kubeconfig_of(name)}",
@@ -159,7 +159,7 @@ def _client(plan: Plan, name: str) -> list[str]:
     ]
 
 
-def _controller_manager(plan: Plan) -> list[str]:
+def _controller_manager(plan: CommandInputs) -> list[str]:
     return [
         *_client(plan, "kube-controller-manager"),
         "--use-service-account-credentials=false",
@@ -169,11 +169,11 @@ def _controller_manager(plan: Plan) -> list[str]:
     ]
 
 
-def _scheduler(plan: Plan) -> list[str]:
+def _scheduler(plan: CommandInputs) -> list[str]:
     return _client(plan, "kube-scheduler")
 
 
-def _kwok(plan: Plan) -> list[str]:
+def _kwok(plan: CommandInputs) -> list[str]:
     return [
         f"--kubeconfig={plan.layout.kubeconfig_of('kwok')}",
         "--manage-all-nodes=true",

@@ -30,9 +30,9 @@ from kroasync.playground.components import (
     COMPONENTS,
     NODE,
     PORT_NAMES,
+    CommandInputs,
     Component,
     Layout,
-    Plan,
     audit_policy,
     node,
 )
@@ -270,7 +270,7 @@ class Playground:
     def _prepared(cls, layout: Layout, *, name: str, audit: bool | Sequence[str], binaries: Binaries) -> Playground:
         """Decide on everything and write the state, so that `load` finds it from here on."""
         ports = dict(zip(PORT_NAMES, free_ports(len(PORT_NAMES)), strict=True))
-        plan = Plan(layout=layout, ports=ports, binaries=binaries, audited=bool(audit))
+        plan = CommandInputs(layout=layout, ports=ports, binaries=binaries, audited=bool(audit))
         state = State(
             name=name,
             admin_token=secrets.token_urlsafe(24),

@@ -44,7 +44,7 @@ def silent(step: Step) -> None:
     """Report nothing."""
 
 
-class Lines:
+class LineProgress:
     """A line when the phase changes, and at least every LINE_EVERY_S seconds."""
 
     def __init__(self, stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -82,7 +82,7 @@ class Bars:
 def reporting(stream: TextIO) -> Iterator[Progress]:
     """Bars if `stream` is a terminal, otherwise lines."""
     if not stream.isatty():
-        yield Lines(stream)
+        yield LineProgress(stream)
         return
     columns = (
         SpinnerColumn(),

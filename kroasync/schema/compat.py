@@ -66,7 +66,7 @@ class ChangeType(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class SchemaChange:
     """One difference at a schema path like `.properties.spec.properties.replicas`."""
 
     path: str
@@ -76,13 +76,13 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Comparison:
     """All differences, in a fixed order."""
 
-    changes: tuple[Change, ...] = ()
+    changes: tuple[SchemaChange, ...] = ()
 
     @property
-    def breaking(self) -> tuple[Change, ...]:
+    def breaking(self) -> tuple[SchemaChange, ...]:
         return tuple(change for change in self.changes if change.breaking)
 
     @property
@@ -98,7 +98,7 @@ class Report:
         return "; ".join(found[:3]) + more
 
 
-def comparing_crds(old: Obj, new: Obj) -> Steps[Report]:
+def comparing_crds(old: Obj, new: Obj) -> Steps[Comparison]:
     """The differences of two CRDs with one version each; raises CompatibilityError."""
     versions = [crd.get("spec", {}).get("versions") or [] for crd in (old, new)]
     if [len(found) for found in versions] != [1, 1]:
@@ -109,20 +109,20 @@ def comparing_crds(old: Obj, new: Obj) -> Steps[Report]:
     return (yield from comparing_versions(versions[0][0], versions[1][0]))
 
 
-def compare_crds(old: Obj, new: Obj) -> Report:
+def compare_crds(old: Obj, new: Obj) -> Comparison:
     """`comparing_crds` at once."""
     return drained(comparing_crds(old, new))
 
 
-def compare_versions(old: Obj, new: Obj) -> Report:
+def compare_versions(old: Obj, new: Obj) -> Comparison:
     """`comparing_versions` at once."""
     return drained(comparing_versions(old, new))
 
 
-def comparing_versions(old: Obj, new: Obj) -> Steps[Report]:
+def comparing_versions(old: Obj, new: Obj) -> Steps[Comparison]:
     """The differences of two CRD versions; raises CompatibilityError if one has no schema."""
     if old.get("name") != new.get("name"):
-        return Report(changes=(_type_changed("version", old.get("name"), new.get("name")),))
+        return Comparison(changes=(_type_changed("version", old.get("name"), new.get("name")),))
     schemas = []
     for version, age in ((old, "old"), (new, "new")):
         schema = (version.get("schema") or {}).get("openAPIV3Schema")
@@ -132,7 +132,7 @@ def comparing_versions(old: Obj, new: Obj) -> Steps[Report]:
             message = f"{age} version {version.get('name')} nests more than {MAX_DEPTH} levels"
             raise CompatibilityError(message)
         schemas.append(schema)
-    changes: list[Change] = []
+    changes: list[SchemaChange] = []
     if old.get("served") and not new.get("served"):
         changes.append(_type_changed("version.served", "true", "false"))
     if "status" in (old.get("subresources") or {}) and "status" not in (new.get("subresources") or {}):
@@ -142,24 +142,24 @@ def comparing_versions(old: Obj, new: Obj) -> Steps[Report]:
             changes.append(change)
         if count % _STEP == 0:
             yield
-    return Report(changes=tuple(changes))
+    return Comparison(changes=tuple(changes))
 
 
 def _name(path: str) -> str:
     return path.rpartition(".")[2]
 
 
-def _type_changed(path: str, old: Any, new: Any) -> Change:
+def _type_changed(path: str, old: Any, new: Any) -> SchemaChange:
     description = f"Type changed from {old or ''} to {new or ''}"
-    return Change(path=path, type=ChangeType.TYPE_CHANGED, breaking=True, description=description)
+    return SchemaChange(path=path, type=ChangeType.TYPE_CHANGED, breaking=True, description=description)
 
 
-def _removed(path: str) -> Change:
+def _removed(path: str) -> SchemaChange:
     description = f"Property {_name(path)} was removed"
-    return Change(path=path, type=ChangeType.PROPERTY_REMOVED, breaking=True, description=description)
+    return SchemaChange(path=path, type=ChangeType.PROPERTY_REMOVED, breaking=True, description=description)
 
 
-def _compare(old: Obj, new: Obj, path: str) -> Iterator[Change | None]:
+def _compare(old: Obj, new: Obj, path: str) -> Iterator[SchemaChange | None]:
     """The changes, and None for each schema and each property that was looked at."""
     yield None
     yield from _compare_texts(old, new, path)
@@ -175,10 +175,10 @@ def _compare(old: Obj, new: Obj, path: str) -> Iterator[Change | None]:
     yield from _compare_items(old, new, path)
 
 
-def _compare_texts(old: Obj, new: Obj, path: str) -> Iterator[Change]:
+def _compare_texts(old: Obj, new: Obj, path: str) -> Iterator[SchemaChange]:
     before, after = old.get("description", ""), new.get("description", "")
     if before != after:
-        yield Change(
+        yield SchemaChange(
             path=path,
             type=ChangeType.DESCRIPTION_CHANGED,
             breaking=False,
@@ -186,7 +186,7 @@ def _compare_texts(old: Obj, new: Obj, path: str) -> Iterator[Change]:
         )
     old_default, new_default = _raw(old.get("default")), _raw(new.get("default"))
     if old_default != new_default:
-        yield Change(
+        yield SchemaChange(
             path=path,
             type=ChangeType.DEFAULT_CHANGED,
             breaking=False,
@@ -199,7 +199,7 @@ def _raw(value: Any) -> str:
     return "" if value is None else json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
-def _compare_pattern(old: Obj, new: Obj, path: str) -> Iterator[Change]:
+def _compare_pattern(old: Obj, new: Obj, path: str) -> Iterator[SchemaChange]:
     before, after = old.get("pattern", ""), new.get("pattern", "")
     if before == after:
         return
@@ -209,7 +209,7 @@ def _compare_pattern(old: Obj, new: Obj, path: str) -> Iterator[Change]:
         type_, text = ChangeType.PATTERN_REMOVED, f"{before} was removed"
     else:
         type_, text = ChangeType.PATTERN_CHANGED, f"changed from {before} to {after}"
-    yield Change(
+    yield SchemaChange(
         path=path,
         type=type_,
         breaking=type_ is not ChangeType.PATTERN_REMOVED,
@@ -230,7 +230,7 @@ _BOUNDS: Final = (
 
 def _compare_bound(
     old: Obj, new: Obj, path: str, keyword: str, prefix: str, label: str, is_lower: bool
-) -> Iterator[Change]:
+) -> Iterator[SchemaChange]:
     before, after = old.get(keyword), new.get(keyword)
     if before == after:
         return
@@ -242,7 +242,9 @@ def _compare_bound(
         suffix = "INCREASED" if after > before else "DECREASED"
         breaking = (after > before) == is_lower
         text = f"was {suffix.lower()} from {_decimal(before)} to {_decimal(after)}"
-    yield Change(path=path, type=ChangeType[f"{prefix}_{suffix}"], breaking=breaking, description=f"{label} {text}")
+    yield SchemaChange(
+        path=path, type=ChangeType[f"{prefix}_{suffix}"], breaking=breaking, description=f"{label} {text}"
+    )
 
 
 def _decimal(number: Any) -> str:
@@ -253,7 +255,7 @@ def _decimal(number: Any) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _compare_enum(old: Obj, new: Obj, path: str) -> Iterator[Change]:
+def _compare_enum(old: Obj, new: Obj, path: str) -> Iterator[SchemaChange]:
     before, after = ([_raw(value) for value in schema.get("enum") or ()] for schema in (old, new))
     if not before or not after:
         return
@@ -261,14 +263,14 @@ def _compare_enum(old: Obj, new: Obj, path: str) -> Iterator[Change]:
     for value in before:
         if value not in news:
             description = f"Enum value {value} was removed"
-            yield Change(path=path, type=ChangeType.ENUM_RESTRICTED, breaking=True, description=description)
+            yield SchemaChange(path=path, type=ChangeType.ENUM_RESTRICTED, breaking=True, description=description)
     for value in after:
         if value not in olds:
             description = f"Enum value {value} was added"
-            yield Change(path=path, type=ChangeType.ENUM_EXPANDED, breaking=False, description=description)
+            yield SchemaChange(path=path, type=ChangeType.ENUM_EXPANDED, breaking=False, description=description)
 
 
-def _compare_required(old: Obj, new: Obj, path: str) -> Iterator[Change | None]:
+def _compare_required(old: Obj, new: Obj, path: str) -> Iterator[SchemaChange | None]:
     """Only properties that both sides have; an added or removed property speaks for itself."""
     before, after = set(old.get("required") or ()), set(new.get("required") or ())
     added, removed = after - before, before - after
@@ -285,7 +287,7 @@ def _compare_required(old: Obj, new: Obj, path: str) -> Iterator[Change | None]:
             type_, breaking = ChangeType.REQUIRED_DEFAULT_REMOVED, True
         else:
             continue
-        yield Change(path=here, type=type_, breaking=breaking, description=text)
+        yield SchemaChange(path=here, type=type_, breaking=breaking, description=text)
 
 
 def _properties(schema: Obj) -> dict[str, Obj]:
@@ -296,29 +298,29 @@ def _has_default(schema: Obj) -> bool:
     return schema.get("default") is not None
 
 
-def _compare_properties(old: Obj, new: Obj, path: str) -> Iterator[Change | None]:
+def _compare_properties(old: Obj, new: Obj, path: str) -> Iterator[SchemaChange | None]:
     olds, news = _properties(old), _properties(new)
     required = set(new.get("required") or ())
     for name in sorted(olds.keys() | news.keys()):
         here = f"{path}.properties.{name}"
         if name not in news:
             description = f"Property {name} was removed"
-            yield Change(path=here, type=ChangeType.PROPERTY_REMOVED, breaking=True, description=description)
+            yield SchemaChange(path=here, type=ChangeType.PROPERTY_REMOVED, breaking=True, description=description)
         elif name not in olds:
             breaking = name in required and not _has_default(news[name])
             description = f"{'Required' if breaking else 'Optional'} property {name} was added"
-            yield Change(path=here, type=ChangeType.PROPERTY_ADDED, breaking=breaking, description=description)
+            yield SchemaChange(path=here, type=ChangeType.PROPERTY_ADDED, breaking=breaking, description=description)
         else:
             yield from _compare(olds[name], news[name], here)
 
 
-def _compare_items(old: Obj, new: Obj, path: str) -> Iterator[Change | None]:
+def _compare_items(old: Obj, new: Obj, path: str) -> Iterator[SchemaChange | None]:
     before, after = old.get("items"), new.get("items")
     here = f"{path}.items"
     if before is not None and after is None:
         yield _removed(here)
     elif before is None and after is not None:
         description = "Optional property items was added"
-        yield Change(path=here, type=ChangeType.PROPERTY_ADDED, breaking=False, description=description)
+        yield SchemaChange(path=here, type=ChangeType.PROPERTY_ADDED, breaking=False, description=description)
     elif before is not None and after is not None:
         yield from _compare(before, after, here)

@@ -168,7 +168,7 @@ class Patch:
     """A JSON merge patch is needed; `adopted` when the CRD belonged to an earlier definition of this name."""
 
     patch: Obj
-    report: compat.Report
+    report: compat.Comparison
     adopted: bool = False
 
 
@@ -200,7 +200,7 @@ class Breaking:
     """The update could break instances, and the author has not allowed that."""
 
     name: str
-    report: compat.Report
+    report: compat.Comparison
 
     @property
     def message(self) -> str:

@@ -120,7 +120,7 @@ def build(spec: Mapping[str, Any], types: Mapping[str, Any]) -> tuple[Obj, list[
 
 def building(spec: Mapping[str, Any], types: Mapping[str, Any]) -> Steps[tuple[Obj, list[Problem]]]:
     """The schema of the instance's `spec`, and every problem of it and of `types`, in declared order."""
-    builder = _Builder()
+    builder = _SchemaBuilder()
     for tree, path in ((spec, SPEC_PATH), (types, TYPES_PATH)):
         if nests_deeper(tree, MAX_DEPTH):
             builder.add(path, "schema-limit", f"nested more than {MAX_DEPTH} levels")
@@ -130,7 +130,7 @@ def building(spec: Mapping[str, Any], types: Mapping[str, Any]) -> Steps[tuple[O
     return built.schema, builder.problems
 
 
-class _Builder:
+class _SchemaBuilder:
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self._types: dict[str, _Built] = {}

@@ -22,7 +22,7 @@ from kroasync.kube.errors import (
     NotFoundError,
     error_of_status,
 )
-from kroasync.kube.watch import Lines
+from kroasync.kube.watch import LineSplitter
 from kroasync.model.kinds import CRDS
 from kroasync.model.objects import GVK, Key, Obj, Resource
 from tests.fakes.client import FakeClient
@@ -110,7 +110,7 @@ def widget_body(widget: Key, **spec: Any) -> Obj:
 
 async def events(client: Client, resource: Resource, version: str, count: int, **query: str) -> list[tuple[str, Obj]]:
     """The next events of a watch from a version; raises what an ERROR event says."""
-    lines, found = Lines(), []
+    lines, found = LineSplitter(), []
     path = path_of(Key(resource, "default", ""))
     query = {"watch": "true", "resourceVersion": version, **query}
     async with asyncio.timeout(20), client.stream(path, query) as response:

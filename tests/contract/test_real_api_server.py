@@ -25,7 +25,7 @@ from kroasync.kube.errors import (
     error_of_status,
 )
 from kroasync.kube.lease import Elector
-from kroasync.kube.watch import Lines, Watch
+from kroasync.kube.watch import LineSplitter, Watch
 from kroasync.model.kinds import CRDS, LEASES, SECRETS
 from kroasync.model.objects import GVK, Key, Obj, Resource
 from tests.samples import CONFIG_MAPS, config_map, crd
@@ -85,7 +85,7 @@ async def watching(client: Client, resource: Resource, world: World, **options: 
 
 async def first_event(client: Client, path: str, version: str) -> Obj:
     """The object of the first event of a watch from this version; raises what an ERROR event says."""
-    lines = Lines()
+    lines = LineSplitter()
     query = {"watch": "true", "resourceVersion": version}
     async with asyncio.timeout(20), client.stream(path, query) as response:
         async for chunk in response.content.iter_any():
@@ -263,7 +263,7 @@ async def test_openapi_documents(client: Client) -> None:
     document = await openapi.fetch(client, "apps/v1", document=documents["apps/v1"])
     assert document is not None
     assert "io.k8s.api.apps.v1.Deployment" in document["components"]["schemas"]
-    stale = openapi.Document(path=documents["v1"].path.split("?")[0] + "?hash=OUTDATED", hash="OUTDATED")
+    stale = openapi.GroupVersionDocument(path=documents["v1"].path.split("?")[0] + "?hash=OUTDATED", hash="OUTDATED")
     assert await openapi.fetch(client, "v1", document=stale) is not None
     assert await openapi.fetch(client, "none.example.com/v1") is None
 

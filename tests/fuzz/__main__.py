@@ -28,7 +28,7 @@ from kroasync.engine.walk import Walk
 from kroasync.graph.build import build
 from kroasync.kube.decoding import decoded, tidy
 from kroasync.kube.errors import ApiError, error_of
-from kroasync.kube.watch import BadEventError, Lines
+from kroasync.kube.watch import BadEventError, LineSplitter
 from kroasync.model import names
 from kroasync.model.definition import parse_definition
 from kroasync.model.manifests import dump, load
@@ -207,7 +207,7 @@ class Targets:
             rng.choice((400, 404, 409, 410, 422, 429, 500, 503)), body, {"Retry-After": rng.choice(SCRAPS)}
         )
         assert isinstance(error, ApiError)
-        lines = Lines(limit=1000)
+        lines = LineSplitter(limit=1000)
         try:
             for cut in range(0, len(body), 7):
                 lines.feed(body[cut : cut + 7])

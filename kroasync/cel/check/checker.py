@@ -22,13 +22,13 @@ from kroasync.cel.syntax import (
     Ast,
     Call,
     CheckedAst,
+    Expr,
     Ident,
     Index,
     ListLit,
     Literal,
     Macro,
     MapLit,
-    Node,
     Select,
     StructLit,
 )
@@ -152,7 +152,7 @@ class _Checker:
         known: dict[int, Type] = {}
         return lambda type_: self._unify.final(type_, known)
 
-    def check(self, node: Node) -> Type:
+    def check(self, node: Expr) -> Type:
         """The type of a node; it and all below are recorded."""
         # Handlers are called from here, and take few frames of their own: nesting may be 250 deep.
         handler = _MACRO[node.kind] if isinstance(node, Macro) else _CHECK[type(node)]
@@ -161,7 +161,7 @@ class _Checker:
         self.stop_at_limit(node)
         return type_
 
-    def stop_at_limit(self, node: Node) -> None:
+    def stop_at_limit(self, node: Expr) -> None:
         """Raises TooLargeError when the types have been too much work."""
         if self._unify.work > self._max_work:
             message = f"type-checking takes more than {self._max_work} steps"
@@ -174,18 +174,18 @@ class _Checker:
 
     # Issues
 
-    def _issue(self, node: "Node | syntax.MapEntry", message: str, suggestion: str | None = None) -> Type:
+    def _issue(self, node: "Expr | syntax.MapEntry", message: str, suggestion: str | None = None) -> Type:
         if len(self.issues) < MAX_ISSUES:
             self.issues.append(Issue(message, (node.at, max(node.at + 1, node.span[1])), suggestion))
         return ERROR
 
-    def _undeclared(self, node: Node, name: str, known: Iterable[str]) -> Type:
+    def _undeclared(self, node: Expr, name: str, known: Iterable[str]) -> Type:
         return self._issue(node, f"undeclared reference to '{name}' (in container '')", _near(name, known))
 
-    def _mismatch(self, node: Node, expected: Type, found: Type) -> Type:
+    def _mismatch(self, node: Expr, expected: Type, found: Type) -> Type:
         return self._issue(node, f"expected type '{self._show(expected)}' but found '{self._show(found)}'")
 
-    def _no_overload(self, node: Node, function: str, given: Sequence[Type], *, member: bool) -> Type:
+    def _no_overload(self, node: Expr, function: str, given: Sequence[Type], *, member: bool) -> Type:
         if any(type_.kind == "error" for type_ in given):
             return ERROR
         texts = [self._show(type_) for type_ in given]
@@ -282,7 +282,7 @@ class _Checker:
             return self._named_call(node, qualified, None)
         return self._named_call(node, node.function, node.target)
 
-    def _named_call(self, node: Call, function: str, target: Node | None) -> Type:
+    def _named_call(self, node: Call, function: str, target: Expr | None) -> Type:
         self.functions.add(function)
         given = [] if target is None else [self.check(target)]
         for arg in node.args:
@@ -331,7 +331,7 @@ class _Checker:
             self._expect_bool(arg, self.check(arg))
         return BOOL
 
-    def _expect_bool(self, node: Node, found: Type) -> None:
+    def _expect_bool(self, node: Expr, found: Type) -> None:
         if not self._unify.assignable(found, BOOL):
             self._mismatch(node, BOOL, found)
 
@@ -343,7 +343,7 @@ class _Checker:
 
     def _resolve(
         self,
-        node: Node,
+        node: Expr,
         function: str,
         candidates: Sequence[_Candidate],
         given: Sequence[Type],
@@ -403,7 +403,7 @@ class _Checker:
             return map_of(self._unify.variable(), self._unify.variable())
         return map_of(key, value)
 
-    def _unwrapped(self, node: Node, found: Type) -> Type:
+    def _unwrapped(self, node: Expr, found: Type) -> Type:
         """What an element written with `?` contributes."""
         found = self._unify.apply(found)
         if found.kind == "optional":
@@ -429,7 +429,7 @@ class _Checker:
         self.functions.add(node.kind)
         return self._unify.apply(self.check(node.range))
 
-    def _within(self, node: Macro, types: tuple[Type, ...], part: Node | None) -> Type:
+    def _within(self, node: Macro, types: tuple[Type, ...], part: Expr | None) -> Type:
         """The type of a part that sees the macro's variables."""
         self.variables[node.id] = types
         if part is None:

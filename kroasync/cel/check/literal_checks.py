@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
-from kroasync.cel.syntax import Call, ListLit, Literal, MapLit, Node
+from kroasync.cel.syntax import Call, Expr, ListLit, Literal, MapLit
 from kroasync.cel.types import Type
 
 _MAX_PRECISION: Final = 100
@@ -58,7 +58,7 @@ _VERBS: Final[Mapping[str, tuple[frozenset[str], str]]] = MappingProxyType(
 _UNKNOWN: Final = frozenset(("dyn", "error", "param"))
 
 
-LiteralFault: TypeAlias = tuple[Node, str]
+LiteralFault: TypeAlias = tuple[Expr, str]
 
 
 def literal_fault(

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from kroasync.cel import syntax
 from kroasync.cel.check.reads import ANY, outermost
 from kroasync.cel.decls import Environment
-from kroasync.cel.syntax import Ast, Call, Ident, Index, Literal, Macro, Node, Select
+from kroasync.cel.syntax import Ast, Call, Expr, Ident, Index, Literal, Macro, Select
 
 # A root name and the members selected from it.
 _Place: TypeAlias = tuple[str, tuple[str, ...]]
@@ -93,9 +93,9 @@ def _is_type(name: str, path: tuple[str, ...], type_names: Container[str]) -> bo
     return any(".".join((name, *path[:length])) in type_names for length in range(len(path) + 1))
 
 
-def _free_paths(root: Node, is_function: Callable[[str], bool]) -> Iterator[_Place]:
+def _free_paths(root: Expr, is_function: Callable[[str], bool]) -> Iterator[_Place]:
     """Every name that no macro binds, with the members selected from it. Loop variables stand for their range."""
-    stack: list[tuple[Node, _Bound]] = [(root, MappingProxyType({}))]
+    stack: list[tuple[Expr, _Bound]] = [(root, MappingProxyType({}))]
     while stack:
         node, scope = stack.pop()
         base, path, inner = _path(node)
@@ -120,10 +120,10 @@ def _free_paths(root: Node, is_function: Callable[[str], bool]) -> Iterator[_Pla
             stack.extend((child, scope) for child in syntax.children(base))
 
 
-def _path(node: Node) -> tuple[Node, tuple[str, ...], list[Node]]:
+def _path(node: Expr) -> tuple[Expr, tuple[str, ...], list[Expr]]:
     """The node below a chain of selections and indexes, the chain, and the index expressions on the way."""
     names: list[str] = []
-    inner: list[Node] = []
+    inner: list[Expr] = []
     while isinstance(node, Select | Index):
         if isinstance(node, Select):
             names.append(node.field)

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from kroasync.cel import syntax
 from kroasync.cel.check.bound_names import BoundNames
-from kroasync.cel.syntax import Call, Ident, Index, Literal, Macro, Node, Select
+from kroasync.cel.syntax import Call, Expr, Ident, Index, Literal, Macro, Select
 from kroasync.cel.types import Type, TypeProvider
 
 ReadPath: TypeAlias = tuple[str, ...]
@@ -31,7 +31,7 @@ _WRAPPERS: Final = frozenset(("dyn", "optional.of", "optional.ofNonZeroValue"))
 
 
 def find_reads(
-    root: Node,
+    root: Expr,
     types: Mapping[int, Type],
     *,
     variables: Container[str],
@@ -69,12 +69,12 @@ class _Reader:
         self._provider = provider
         self._scope: BoundNames[ReadPaths] = BoundNames()
 
-    def use(self, node: Node) -> None:
+    def use(self, node: Expr) -> None:
         """The node's whole value is needed."""
         found = self.places(node)
         self.paths.update(found)
 
-    def places(self, node: Node) -> ReadPaths:
+    def places(self, node: Expr) -> ReadPaths:
         """Where in the data a value comes from, () if computed; what computing it needs is recorded."""
         found = _PLACES.get(type(node), _Reader._computed)(self, node)
         if len(found) > _MAX_PATHS:
@@ -82,7 +82,7 @@ class _Reader:
             return ()
         return found
 
-    def _computed(self, node: Node) -> ReadPaths:
+    def _computed(self, node: Expr) -> ReadPaths:
         for child in syntax.children(node):
             found = self.places(child)
             self.paths.update(found)
@@ -199,7 +199,7 @@ class _Reader:
         return body
 
 
-def _is_selection(node: Node) -> bool:
+def _is_selection(node: Expr) -> bool:
     return isinstance(node, Macro) and node.kind in ("filter", "sortBy")
 
 

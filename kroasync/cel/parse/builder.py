@@ -4,9 +4,9 @@ from typing import Any, TypeVar
 
 from kroasync.cel import syntax
 from kroasync.cel.errors import Issue, ParseError, Span, TooLargeError
-from kroasync.cel.syntax import MAX_DEPTH, TOO_DEEP, Call, Literal, Node
+from kroasync.cel.syntax import MAX_DEPTH, TOO_DEEP, Call, Expr, Literal
 
-_NodeT = TypeVar("_NodeT", bound=Node)
+_NodeT = TypeVar("_NodeT", bound=Expr)
 
 
 class TreeBuilder:
@@ -40,7 +40,7 @@ class TreeBuilder:
             raise ParseError(self.text, (*self.issues, Issue(TOO_DEEP, node.span)))
         return node
 
-    def depth(self, node: Node) -> int:
+    def depth(self, node: Expr) -> int:
         return self._depths[node.id]
 
     def issue(self, message: str, span: Span) -> None:
@@ -49,5 +49,5 @@ class TreeBuilder:
     def literal(self, value: Any, span: Span, at: int | None = None) -> Literal:
         return Literal(self.new_id(1), span, span[0] if at is None else at, value)
 
-    def call(self, function: str, args: tuple[Node, ...], span: Span, at: int) -> Node:
+    def call(self, function: str, args: tuple[Expr, ...], span: Span, at: int) -> Expr:
         return self.add(Call(self.new_id(), span, at, function, None, args))

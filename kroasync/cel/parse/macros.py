@@ -14,19 +14,19 @@ from kroasync.cel.syntax import (
     CONDITION_KEYS,
     NEW_CONDITION,
     Call,
+    Expr,
     Ident,
     ListLit,
     Macro,
     MapLit,
-    Node,
     Select,
 )
 
-_Args: TypeAlias = tuple[Node, ...]
-_Expander: TypeAlias = Callable[[TreeBuilder, Node, _Args, Span, int], Node]
+_Args: TypeAlias = tuple[Expr, ...]
+_Expander: TypeAlias = Callable[[TreeBuilder, Expr, _Args, Span, int], Expr]
 
 
-def expand_global(b: TreeBuilder, name: str, args: _Args, span: Span, at: int) -> Node | None:
+def expand_global(b: TreeBuilder, name: str, args: _Args, span: Span, at: int) -> Expr | None:
     """The node for `has(e.f)`, or None if this is no macro."""
     if name != "has" or len(args) != 1:
         return None
@@ -37,7 +37,7 @@ def expand_global(b: TreeBuilder, name: str, args: _Args, span: Span, at: int) -
     return b.add(Select(b.new_id(), span, at, operand.operand, operand.field, True))
 
 
-def expand_member(b: TreeBuilder, target: Node, name: str, args: _Args, span: Span, at: int) -> Node | None:
+def expand_member(b: TreeBuilder, target: Expr, name: str, args: _Args, span: Span, at: int) -> Expr | None:
     """The node for a macro with a receiver, or None if this is no macro."""
     expand = _MEMBER.get((name, len(args)))
     if expand is not None:
@@ -49,7 +49,7 @@ def expand_member(b: TreeBuilder, target: Node, name: str, args: _Args, span: Sp
     return None if expand is None else expand(b, target, args, span, at)
 
 
-def _variable(b: TreeBuilder, node: Node, problem: str = "argument is not an identifier") -> str:
+def _variable(b: TreeBuilder, node: Expr, problem: str = "argument is not an identifier") -> str:
     """The name that a macro binds."""
     if not isinstance(node, Ident) or node.absolute or node.id in b.parenthesised:
         b.issue(problem, node.span)
@@ -69,7 +69,7 @@ def _variables(b: TreeBuilder, nodes: _Args) -> tuple[str, ...]:
 
 
 def _comprehension(kind: str, *, variables: int, condition: bool = False) -> _Expander:
-    def expand(b: TreeBuilder, target: Node, args: _Args, span: Span, at: int) -> Node:
+    def expand(b: TreeBuilder, target: Expr, args: _Args, span: Span, at: int) -> Expr:
         names = _variables(b, args[:variables])
         guard = args[variables] if condition else None
         return b.add(Macro(b.new_id(), span, at, kind, target, names, args[-1], guard))
@@ -77,20 +77,20 @@ def _comprehension(kind: str, *, variables: int, condition: bool = False) -> _Ex
     return expand
 
 
-def _bind(b: TreeBuilder, target: Node, args: _Args, span: Span, at: int) -> Node:
+def _bind(b: TreeBuilder, target: Expr, args: _Args, span: Span, at: int) -> Expr:
     names = _variables(b, args[:1])
     return b.add(Macro(b.new_id(), span, at, "bind", args[1], names, args[2]))
 
 
-def _of_list(b: TreeBuilder, target: Node, name: str, args: _Args, span: Span, at: int) -> Node:
+def _of_list(b: TreeBuilder, target: Expr, name: str, args: _Args, span: Span, at: int) -> Expr:
     """`math.greatest(a, b, c)`: any number of arguments become one list."""
     values = b.add(ListLit(b.new_id(), (args[0].span[0], args[-1].span[1]), at, args))
     return b.add(Call(b.new_id(), span, at, name, target, (values,)))
 
 
-def _new_condition(b: TreeBuilder, target: Node, args: _Args, span: Span, at: int) -> Node:
+def _new_condition(b: TreeBuilder, target: Expr, args: _Args, span: Span, at: int) -> Expr:
     """kro: a map literal whose keys are bare identifiers becomes a call with the four values in order."""
-    values: dict[str, Node] = {}
+    values: dict[str, Expr] = {}
     literal = args[0]
     if not isinstance(literal, MapLit):
         b.issue("runtime.newCondition: argument must be a map literal", literal.span)

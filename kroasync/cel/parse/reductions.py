@@ -15,6 +15,7 @@ from kroasync.cel.parse.builder import TreeBuilder
 from kroasync.cel.syntax import (
     SPINE_OPERATORS,
     Call,
+    Expr,
     FieldInit,
     Ident,
     Index,
@@ -22,7 +23,6 @@ from kroasync.cel.syntax import (
     Literal,
     MapEntry,
     MapLit,
-    Node,
     Select,
     StructLit,
 )
@@ -39,7 +39,7 @@ _Positions: TypeAlias = list[int]
 
 
 def _literal(convert: Callable[[str], Any]) -> "Reduction":
-    def reduce(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
+    def reduce(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Expr:
         try:
             value = convert(values[0])
         except literals.LiteralError as error:
@@ -52,7 +52,7 @@ def _literal(convert: Callable[[str], Any]) -> "Reduction":
 
 
 def _constant(value: bool | None) -> "Reduction":
-    def reduce(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
+    def reduce(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Expr:
         return Literal(b.new_id(1), (starts[0], ends[0]), starts[0], value)
 
     return reduce
@@ -61,7 +61,7 @@ def _constant(value: bool | None) -> "Reduction":
 def _binary(function: str) -> "Reduction":
     leans = function in SPINE_OPERATORS
 
-    def reduce(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
+    def reduce(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Expr:
         # The relation rules are split in two: `relation_lt: relation "<"`, then `relation: relation_lt addition`.
         (left, at), right = values
         node = Call(b.new_id(), (starts[0], ends[-1]), at, function, None, (left, right))
@@ -78,7 +78,7 @@ def _left(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Position
 
 
 def _logical(function: str) -> "Reduction":
-    def reduce(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
+    def reduce(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Expr:
         left, _, right = values
         span = (starts[0], ends[2])
         if isinstance(left, _Chain) and left.function == function and left.start == starts[0]:
@@ -95,7 +95,7 @@ class _Chain:
 
     __slots__ = ("args", "at", "end", "function", "start")
 
-    def __init__(self, function: str, args: list[Node], span: Span, at: int) -> None:
+    def __init__(self, function: str, args: list[Expr], span: Span, at: int) -> None:
         self.function = function
         self.args = args
         self.start, self.end = span
@@ -116,7 +116,7 @@ def _or(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions)
     return _OR(b, [values[0], values[1], _finish(b, values[2])], starts, ends)
 
 
-def _conditional(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
+def _conditional(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Expr:
     return b.call(
         syntax.CONDITIONAL, (_finish(b, values[0]), _finish(b, values[2]), values[4]), (starts[0], ends[4]), starts[1]
     )
@@ -131,7 +131,7 @@ def _count_more(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Po
 
 
 def _unary(function: str) -> "Reduction":
-    def reduce(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
+    def reduce(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Expr:
         count, operand = values
         # cel-go: an even number of signs cancels out.
         if count % 2 == 0:
@@ -151,7 +151,7 @@ def _unary(function: str) -> "Reduction":
 
 
 def _select(*, field: int, optional: bool) -> "Reduction":
-    def reduce(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
+    def reduce(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Expr:
         span = (starts[0], ends[-1])
         return b.add(Select(b.new_id(), span, starts[1], values[0], values[field], False, optional))
 
@@ -159,7 +159,7 @@ def _select(*, field: int, optional: bool) -> "Reduction":
 
 
 def _index(*, index: int, optional: bool) -> "Reduction":
-    def reduce(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
+    def reduce(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Expr:
         return b.add(Index(b.new_id(), (starts[0], ends[-1]), starts[1], values[0], values[index], optional))
 
     return reduce
@@ -170,11 +170,11 @@ def _field_name(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Po
     return text[1:-1] if text[0] == "`" else text
 
 
-def _ident(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
+def _ident(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Expr:
     return Ident(b.new_id(1), (starts[0], ends[0]), starts[0], _unreserved(b, values[0], starts[0], ends[0]))
 
 
-def _absolute_ident(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
+def _absolute_ident(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Expr:
     name = _unreserved(b, values[1], starts[1], ends[1])
     return Ident(b.new_id(1), (starts[0], ends[1]), starts[0], name, True)
 
@@ -186,7 +186,7 @@ def _unreserved(b: TreeBuilder, name: str, start: int, end: int) -> str:
 
 
 def _global_call(*, name: int) -> "Reduction":
-    def reduce(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
+    def reduce(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Expr:
         function = _unreserved(b, values[name], starts[name], ends[name])
         args = tuple(values[name + 2]) if len(values) == name + 4 else ()
         span, at = (starts[0], ends[-1]), starts[name + 1]
@@ -196,7 +196,7 @@ def _global_call(*, name: int) -> "Reduction":
     return reduce
 
 
-def _member_call(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
+def _member_call(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Expr:
     target, function = values[0], values[2]
     args = tuple(values[4]) if len(values) == 6 else ()
     span, at = (starts[0], ends[-1]), starts[3]
@@ -206,8 +206,8 @@ def _member_call(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _P
     return b.add(Call(b.new_id(), span, at, function, target, args))
 
 
-def _parenthesised(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
-    node: Node = values[1]
+def _parenthesised(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Expr:
+    node: Expr = values[1]
     b.parenthesised.add(node.id)
     return node
 
@@ -229,7 +229,7 @@ def _optional_element(b: TreeBuilder, values: list[Any], starts: _Positions, end
     return values[1], True
 
 
-def _list(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
+def _list(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Expr:
     items = values[1] if isinstance(values[1], list) else []
     optional = frozenset(i for i, (_, is_optional) in enumerate(items) if is_optional)
     elements = tuple(node for node, _ in items)
@@ -242,7 +242,7 @@ def _entry(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positio
     return MapEntry(b.new_id(), (starts[0], ends[-1]), colon, key, value, optional)
 
 
-def _map(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
+def _map(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Expr:
     entries = tuple(values[1]) if isinstance(values[1], list) else ()
     return b.add(MapLit(b.new_id(), (starts[0], ends[-1]), starts[0], entries))
 
@@ -252,7 +252,7 @@ def _field_init(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Po
     return FieldInit(b.new_id(), (starts[0], ends[-1]), starts[-2], values[-3], values[-1], optional)
 
 
-def _struct(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Node:
+def _struct(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Expr:
     name = syntax.dotted(values[0])
     if name is None or values[0].id in b.parenthesised:
         b.issue("Syntax error: unexpected input '{'", (starts[1], ends[1]))
@@ -262,7 +262,7 @@ def _struct(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positi
     return b.add(StructLit(b.new_id(), (starts[0], ends[-1]), starts[1], name or "", fields))
 
 
-def _absolute_root(node: Node) -> bool:
+def _absolute_root(node: Expr) -> bool:
     while isinstance(node, Select):
         node = node.operand
     return isinstance(node, Ident) and node.absolute

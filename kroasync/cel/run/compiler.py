@@ -34,13 +34,13 @@ from kroasync.cel.syntax import (
     Ast,
     Call,
     CheckedAst,
+    Expr,
     Ident,
     Index,
     ListLit,
     Literal,
     Macro,
     MapLit,
-    Node,
     Select,
     StructLit,
 )
@@ -146,7 +146,7 @@ class _Compiler:
         self.slots += 1
         return _FIRST_SLOT + self.slots - 1
 
-    def compile(self, node: Node, scope: _Locals) -> Code:
+    def compile(self, node: Expr, scope: _Locals) -> Code:
         """The code of a node, its value lifted to its static type."""
         # One Python frame a level here and one in the method: deep trees must fit on the stack.
         self.weight += 1
@@ -160,7 +160,7 @@ class _Compiler:
             return code
         return code if lift is None else _lifted(code, lift, node.span)
 
-    def compile_raw(self, node: Node, scope: _Locals) -> Code:
+    def compile_raw(self, node: Expr, scope: _Locals) -> Code:
         """The code of a node, its value as the data holds it."""
         self.weight += 1
         return _COMPILE[type(node)](self, node, scope)
@@ -179,7 +179,7 @@ class _Compiler:
             return _local(local)
         return self.type_constant(node, scope) or _variable(node.name, node.span)
 
-    def type_constant(self, node: Node, scope: _Locals) -> Code | None:
+    def type_constant(self, node: Expr, scope: _Locals) -> Code | None:
         """The code of a name such as `int` or `net.IP`, which stands for a type."""
         name = syntax.dotted(node)
         root = _root(node)
@@ -203,7 +203,7 @@ class _Compiler:
             return self.optional_select(node, scope)
         # Plain selections down to something else are one chain.
         fields: list[tuple[str, bool]] = []
-        at: Node = node
+        at: Expr = node
         while isinstance(at, Select) and not at.test and not at.optional and (at is node or self.is_plain(at, scope)):
             fields.append(self.field_key(at))
             at = at.operand
@@ -227,7 +227,7 @@ class _Compiler:
         key = provider.key_of(owner.name, node.field)
         return key, declared is not None and node.field in declared
 
-    def chain(self, root: Node, fields: list[tuple[str, bool]], span: Span, scope: _Locals) -> Code:
+    def chain(self, root: Expr, fields: list[tuple[str, bool]], span: Span, scope: _Locals) -> Code:
         keys = [key for key, _ in fields]
         nullable = not fields[-1][1]
         slow = _slow_chain(fields, span)
@@ -474,7 +474,7 @@ class _Compiler:
 
         return equality
 
-    def slot_field(self, node: Node, scope: _Locals) -> tuple[int, str] | None:
+    def slot_field(self, node: Expr, scope: _Locals) -> tuple[int, str] | None:
         """Slot and key if the node is a plain field of a loop variable: the predicate of most loops."""
         if not isinstance(node, Select) or node.test or node.optional or not isinstance(node.operand, Ident):
             return None
@@ -514,7 +514,7 @@ class _Compiler:
             return _sum(first, steps)
         return _fold(first, steps)
 
-    def list_kind(self, node: Node) -> tuple[str, tuple[str, ...]] | None:
+    def list_kind(self, node: Expr) -> tuple[str, tuple[str, ...]] | None:
         """The kind ("set", "map") and keys of a list field whose schema gives it another equality."""
         provider = self.env.types
         while isinstance(node, Call) and node.function == syntax.ADD:
@@ -576,7 +576,7 @@ _LITERAL_KEYS: Final = KEYS - {float}
 _NEVER: Final[dict[Any, Any]] = {}
 
 
-def _root(node: Node) -> Node:
+def _root(node: Expr) -> Expr:
     while isinstance(node, Select):
         node = node.operand
     return node

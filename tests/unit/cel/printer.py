@@ -8,13 +8,13 @@ from kroasync.cel import syntax
 from kroasync.cel.syntax import (
     CONDITION_KEYS,
     Call,
+    Expr,
     Ident,
     Index,
     ListLit,
     Literal,
     Macro,
     MapLit,
-    Node,
     Select,
     StructLit,
 )
@@ -54,12 +54,12 @@ _FIELD_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOP
 _KEYWORDS: Final = frozenset(("in", "true", "false", "null"))
 
 
-def unparse(node: Node) -> str:
+def unparse(node: Expr) -> str:
     """An expression that parses to this tree."""
     return _print(node, _CONDITIONAL)
 
 
-def _print(node: Node, context: int) -> str:
+def _print(node: Expr, context: int) -> str:
     strength, text = _PRINT[type(node)](node)
     return f"({text})" if strength < context else text
 
@@ -81,7 +81,7 @@ def _ident(node: Ident) -> tuple[int, str]:
     return _MEMBER, f".{node.name}" if node.absolute else node.name
 
 
-def _operand(node: Node) -> str:
+def _operand(node: Expr) -> str:
     text = _print(node, _MEMBER)
     # `1.a` would scan as the start of a double, `-1.a` is clear but easily misread.
     return f"({text})" if isinstance(node, Literal) and isinstance(node.value, int | float) else text
@@ -133,7 +133,7 @@ def _binary(node: Call) -> tuple[int, str]:
     """A chain of one strength without recursion into its left side."""
     strength, _ = _BINARY[node.function]
     parts: list[str] = []
-    left: Node = node
+    left: Expr = node
     while isinstance(left, Call) and left.function in _BINARY and _BINARY[left.function][0] == strength:
         parts.append(f" {_BINARY[left.function][1]} {_print(left.args[1], strength + 1)}")
         left = left.args[0]
@@ -189,7 +189,7 @@ _PRINT: Final[Mapping[type, Callable[[Any], tuple[int, str]]]] = MappingProxyTyp
 )
 
 
-def same(left: Node, right: Node) -> bool:
+def same(left: Expr, right: Expr) -> bool:
     """True if two trees say the same, whatever their ids and spans."""
     pairs = [(left, right)]
     while pairs:
@@ -203,7 +203,7 @@ def same(left: Node, right: Node) -> bool:
     return True
 
 
-def _label(node: Node) -> object:
+def _label(node: Expr) -> object:
     """What a node says beside its children."""
     match node:
         case Literal():
@@ -226,7 +226,7 @@ def _label(node: Node) -> object:
             return node.kind, node.variables, node.condition is None
 
 
-def _condition_entries(call: Call) -> list[tuple[str, Node]]:
+def _condition_entries(call: Call) -> list[tuple[str, Expr]]:
     """The keys and values that were written, for printing."""
     return [
         (key, value)

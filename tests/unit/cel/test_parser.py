@@ -12,7 +12,7 @@ import pytest
 from kroasync.cel import Env, ParseError
 from kroasync.cel.parse import parser, tables
 from kroasync.cel.parse.parser import parse
-from kroasync.cel.syntax import MAX_CODE_POINTS, Call, Index, ListLit, Literal, Macro, MapLit, Node, Select, spine
+from kroasync.cel.syntax import MAX_CODE_POINTS, Call, Expr, Index, ListLit, Literal, Macro, MapLit, Select, spine
 from tests.unit.cel.printer import same, unparse
 
 ROOT = Path(__file__).parents[3]
@@ -207,7 +207,7 @@ def test_conditions_are_checked_when_parsed(argument: str, messages: list[str]) 
 def test_spans_cover_the_text_of_every_node() -> None:
     source = 'has(a.b) ? [1, x.f(2)][0] : "s" + {k: -v}.z'
     pieces = set()
-    stack: list[Node] = [parse(source).root]
+    stack: list[Expr] = [parse(source).root]
     while stack:
         node = stack.pop()
         pieces.add(source[slice(*node.span)])
@@ -216,7 +216,7 @@ def test_spans_cover_the_text_of_every_node() -> None:
     assert pieces >= {"has(a.b)", "[1, x.f(2)][0]", "x.f(2)", '"s"', "{k: -v}", "-v", "{k: -v}.z", source}
 
 
-def syntax_children(node: Node) -> tuple[Node, ...]:
+def syntax_children(node: Expr) -> tuple[Expr, ...]:
     from kroasync.cel.syntax import children
 
     return children(node)

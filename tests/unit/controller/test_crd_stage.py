@@ -9,7 +9,7 @@ from kroasync.controller.crd_stage import CrdStage, Wanted, breakage, going, in_
 from kroasync.controller.crds import CrdStore
 from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.registry import Registry
-from kroasync.controller.stages import Finding, Proceed, Stage, Stop
+from kroasync.controller.stages import Proceed, Stage, StageCondition, Stop
 from kroasync.controller.watchdog import Watchdog
 from kroasync.engine.verdict import AtRest, RetryAfter
 from kroasync.graph.build import build
@@ -86,11 +86,11 @@ class Bench:
         return [what[0] for what in self.stub.asked]
 
 
-def not_ready(text: str) -> tuple[Finding, ...]:
-    return (Finding("KindReady", "False", "Failed", text),)
+def not_ready(text: str) -> tuple[StageCondition, ...]:
+    return (StageCondition("KindReady", "False", "Failed", text),)
 
 
-READY = (Finding("KindReady", "True", "Ready", "kind App has been accepted and ready"),)
+READY = (StageCondition("KindReady", "True", "Ready", "kind App has been accepted and ready"),)
 
 
 async def test_a_crd_that_is_as_declared_is_only_read() -> None:

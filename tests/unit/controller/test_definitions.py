@@ -21,7 +21,7 @@ from kroasync.controller.fights import Fights
 from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.registry import Registry
 from kroasync.controller.revisions import Issued, Revisions, RevisionStore
-from kroasync.controller.stages import Finding, Proceed, Stop
+from kroasync.controller.stages import Proceed, StageCondition, Stop
 from kroasync.controller.watchdog import Watchdog
 from kroasync.controller.withdrawal import Withdrawal
 from kroasync.engine.verdict import AtRest, RetryAfter, Verdict
@@ -300,9 +300,9 @@ async def test_a_standby_serves_what_is_in_force_and_writes_nothing() -> None:
 
 
 def test_a_definition_is_refused_for_good_or_until_its_kind_appears() -> None:
-    invalid = Finding("GraphAccepted", "False", "InvalidResourceGraph", "why")
+    invalid = StageCondition("GraphAccepted", "False", "InvalidResourceGraph", "why")
     assert refused("why", is_waiting=False) == Stop(findings=(invalid,))
-    waits = Finding("GraphAccepted", "False", "WaitingForKind", "why")
+    waits = StageCondition("GraphAccepted", "False", "WaitingForKind", "why")
     verdict = RetryAfter(delay_s=60.0, reason="why")
     assert refused("why", is_waiting=True) == Stop(findings=(waits,), verdict=verdict)
 
@@ -316,7 +316,7 @@ def test_a_revision_on_its_way_out_does_not_stop_a_pass() -> None:
 
 def test_the_revision_that_is_served_is_named() -> None:
     [found] = recorded(Issued(number=3, revision={"spec": {"revision": 3}})).findings
-    assert found == Finding("GraphRevisionsResolved", "True", "Resolved", "revision 3 compiled and active")
+    assert found == StageCondition("GraphRevisionsResolved", "True", "Resolved", "revision 3 compiled and active")
 
 
 @pytest.mark.parametrize("missing", [None, "GraphAccepted", "KindReady", "ControllerReady"])

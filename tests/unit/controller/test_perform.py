@@ -8,7 +8,18 @@ import pytest
 from kroasync.controller.fights import Fights
 from kroasync.controller.perform import Performer, parent_patch, refusal_of
 from kroasync.controller.store import ChildStore, InstanceStore
-from kroasync.engine.actions import Action, Apply, Delete, Done, Need, PatchParent, Pause, Refusal, Refused, Watch
+from kroasync.engine.actions import (
+    Action,
+    Apply,
+    Delete,
+    Done,
+    Need,
+    PatchParent,
+    Pause,
+    Refusal,
+    Refused,
+    WatchExternal,
+)
 from kroasync.kube.errors import (
     AlreadyExistsError,
     ApiError,
@@ -60,7 +71,7 @@ class Bench:
         self.children = ChildStore(self.woken.append, claims=lambda key, obj: True)
         self.instances = InstanceStore(APPS, lambda key: None, lambda key, obj: None)
         self.instances.put(app(version=1, finalizers=["theirs"]))
-        self.watched: list[tuple[Key, Watch]] = []
+        self.watched: list[tuple[Key, WatchExternal]] = []
         self.paused: list[Key] = []
         self.performer = Performer(
             self.client,  # type: ignore[arg-type]
@@ -72,7 +83,7 @@ class Bench:
             Fights(lambda: 0.0),
         )
 
-    async def watch(self, key: Key, action: Watch) -> None:
+    async def watch(self, key: Key, action: WatchExternal) -> None:
         self.watched.append((key, action))
 
     async def pause(self, key: Key) -> None:
@@ -381,7 +392,7 @@ def test_a_patch_of_annotations_alone_is_bound_to_the_object_only() -> None:
 
 async def test_an_external_reference_is_watched_for_the_instance() -> None:
     bench = Bench()
-    action = Watch(node="ext", resource=CONFIG_MAPS, namespace="default", name="a")
+    action = WatchExternal(node="ext", resource=CONFIG_MAPS, namespace="default", name="a")
     assert await bench.performer.perform(action) == Done(action=action)
     assert bench.watched == [(app_key(), action)]
 

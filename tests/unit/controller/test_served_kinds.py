@@ -11,7 +11,7 @@ from kroasync.controller.served import Served, ServedKinds, claims_of, wake_by_u
 from kroasync.controller.serving import Serving
 from kroasync.controller.store import ChildStore, InstanceStore
 from kroasync.controller.watches import Watches
-from kroasync.engine.actions import Watch as WatchAction
+from kroasync.engine.actions import WatchExternal as WatchExternal
 from kroasync.kube.errors import NotFoundError, TooBigError
 from kroasync.metrics import Metrics
 from kroasync.model.kinds import GRAPH_DEFINITIONS, SECRETS
@@ -325,8 +325,8 @@ def test_kinds_of_an_inventory_are_held_once() -> None:
     play(story)
 
 
-def external(name: str | None = "ext", *, namespace: str = "default", selector: str | None = None) -> WatchAction:
-    return WatchAction(node="ext", resource=CONFIG_MAPS, namespace=namespace, name=name, selector=selector)
+def external(name: str | None = "ext", *, namespace: str = "default", selector: str | None = None) -> WatchExternal:
+    return WatchExternal(node="ext", resource=CONFIG_MAPS, namespace=namespace, name=name, selector=selector)
 
 
 def test_an_external_object_is_known_once_synced_and_wakes_its_holders() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kroasync.engine.actions import Action, Apply, Delete, Done, PatchParent, Refusal, Refused, Result, Watch
+from kroasync.engine.actions import Action, Apply, Delete, Done, PatchParent, Refusal, Refused, Result
 from kroasync.engine.offline import OfflineWorld
 from kroasync.engine.outcome import Outcome
 from kroasync.engine.plan import Options, Plan

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kroasync.engine.actions import Apply, Delete, Done, Need, Refusal, Watch
+from kroasync.engine.actions import Apply, Delete, Done, Need, Refusal, WatchExternal
 from kroasync.engine.offline import OfflineWorld, defaulted, overlaid
 from tests.samples import config_map
 
@@ -60,11 +60,11 @@ def test_externals_are_filtered_by_namespace_and_selector(instance_of, catalog, 
     objects = [config("a", "one"), config("b", "two"), config("c", "two")]
     found = world(instance_of, catalog, objects)
     resource = key_of("ConfigMap", "a").resource
-    everywhere = Watch(node="x", resource=resource, namespace="", selector="")
+    everywhere = WatchExternal(node="x", resource=resource, namespace="", selector="")
     assert [o["metadata"]["name"] for o in found.external(everywhere)] == ["a", "b", "c"]
-    two = Watch(node="x", resource=resource, namespace="two", selector="")
+    two = WatchExternal(node="x", resource=resource, namespace="two", selector="")
     assert [o["metadata"]["name"] for o in found.external(two)] == ["b", "c"]
-    named = Watch(node="x", resource=resource, namespace="two", name="a")
+    named = WatchExternal(node="x", resource=resource, namespace="two", name="a")
     assert found.external(named) == []
     assert found.unseen() == frozenset()
 

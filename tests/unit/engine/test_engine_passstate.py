@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kroasync.engine.allowance import Allowance
-from kroasync.engine.passstate import NEXT, Finding, NodeRun, PassState, Stage
+from kroasync.engine.passstate import NEXT, Ending, NodeRun, PassState, Stage
 from kroasync.engine.plan import Plan
 from kroasync.graph.nodes import Graph
 from kroasync.model.objects import Obj
@@ -43,7 +43,7 @@ def turns(state: PassState) -> list[NodeRun]:
 def test_a_node_is_due_when_the_last_of_its_dependencies_has_ended(state: PassState) -> None:
     one, two, both = state.by_position
     assert turns(state) == [one, two]
-    state.end(one, Finding.READY)
+    state.end(one, Ending.READY)
     assert stages(state) == {"one": Stage.ENDED, "two": Stage.DUE, "both": Stage.WAITING}
     state.fail(two, "broken")
     assert turns(state) == [both]
@@ -91,25 +91,25 @@ WAITS = "waiting for something"
 @pytest.mark.parametrize(
     ("finding", "given", "message", "why"),
     [
-        (Finding.READY, {}, "", ""),
-        (Finding.EXCLUDED_WITH, {"cause": "two"}, 'depends on excluded node "two"', 'depends on excluded node "two"'),
+        (Ending.READY, {}, "", ""),
+        (Ending.EXCLUDED_WITH, {"cause": "two"}, 'depends on excluded node "two"', 'depends on excluded node "two"'),
         (
-            Finding.BLOCKED,
+            Ending.BLOCKED,
             {"cause": "two", "why": WAITS},
             f'node "one": dependent node "two" not ready: {WAITS} (data pending)',
             WAITS,
         ),
         (
-            Finding.NOT_FOUND,
+            Ending.NOT_FOUND,
             {},
             'waiting for external reference "one": not found',
             'waiting for external reference "one": not found',
         ),
-        (Finding.NOT_READY, {"why": "{cause} {0}"}, 'node "one" not ready: {cause} {0}', "{cause} {0}"),
+        (Ending.NOT_READY, {"why": "{cause} {0}"}, 'node "one" not ready: {cause} {0}', "{cause} {0}"),
     ],
 )
 def test_what_is_said_of_a_node_and_what_its_dependents_quote(
-    state: PassState, finding: Finding, given: dict[str, Any], message: str, why: str
+    state: PassState, finding: Ending, given: dict[str, Any], message: str, why: str
 ) -> None:
     run = state.by_position[0]
     state.end(run, finding, **given)

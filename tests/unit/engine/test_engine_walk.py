@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from kroasync.engine.actions import Apply, Done, PatchParent, Refusal, Watch
+from kroasync.engine.actions import Apply, Done, PatchParent, Refusal, WatchExternal
 from kroasync.engine.outcome import ChangeKind, Retry
 from kroasync.engine.walk import Walk
 from kroasync.model import names
@@ -538,7 +538,7 @@ def test_an_unwatched_external_object_is_watched_and_read_in_the_same_pass(graph
     batches = []
     while actions := walk.next_actions():
         batches.append([type(a).__name__ for a in actions])
-        seen += [a for a in actions if isinstance(a, Watch)]
+        seen += [a for a in actions if isinstance(a, WatchExternal)]
         walk.feed([cluster.perform(a) for a in actions])
     assert batches == [["PatchParent"], ["Watch"], ["Apply"]]
 

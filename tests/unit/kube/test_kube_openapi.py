@@ -36,7 +36,7 @@ async def test_fetch_by_api_version(api: Any) -> None:
 
 async def test_fetch_with_an_index_at_hand_asks_once(api: Any) -> None:
     api.on("GET", "/openapi/v3/api/v1", api.json({"a": 1}))
-    document = openapi.Document(path="/openapi/v3/api/v1?hash=1", hash="1")
+    document = openapi.GroupVersionDocument(path="/openapi/v3/api/v1?hash=1", hash="1")
     assert await openapi.fetch(api.client(), "v1", document=document) == {"a": 1}
     assert len(api.seen) == 1
 

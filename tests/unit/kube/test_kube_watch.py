@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kroasync.kube.watch import BadEventError, Lines, Watch
+from kroasync.kube.watch import BadEventError, LineSplitter, Watch
 from kroasync.metrics import Metrics
 from kroasync.model.objects import Obj, Resource
 
@@ -580,7 +580,7 @@ async def test_counts_lists_and_failures(api: Any) -> None:
 )
 def test_lines_come_out_whole_however_they_are_cut(lines: list[bytes], sizes: list[int]) -> None:
     stream = b"".join(one + b"\n" for one in lines)
-    reader = Lines()
+    reader = LineSplitter()
     got: list[bytes] = []
     for size in sizes:
         got += reader.feed(stream[:size]) if stream[:size] else []
@@ -590,11 +590,11 @@ def test_lines_come_out_whole_however_they_are_cut(lines: list[bytes], sizes: li
 
 
 def test_empty_lines_mean_nothing() -> None:
-    assert Lines().feed(b"\n\na\n\n") == [b"a"]
+    assert LineSplitter().feed(b"\n\na\n\n") == [b"a"]
 
 
 def test_a_line_without_end_is_not_held_for_ever() -> None:
-    reader = Lines(limit=10)
+    reader = LineSplitter(limit=10)
     reader.feed(b"12345678")
     with pytest.raises(BadEventError, match="longer than 10 bytes"):
         reader.feed(b"9abc")

@@ -17,7 +17,7 @@ from kroasync.playground import (
     PlaygroundError,
     default_directory,
 )
-from kroasync.playground.components import COMPONENTS, PORT_NAMES, Layout, Plan, audit_policy
+from kroasync.playground.components import COMPONENTS, PORT_NAMES, CommandInputs, Layout, audit_policy
 from kroasync.playground.processes import Identity
 from kroasync.playground.state import ComponentRecord, State, read_state, write_state
 
@@ -129,7 +129,7 @@ def test_everything_listens_on_loopback_only(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "kwok-data").mkdir()
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
     ports = {name: 20000 + index for index, name in enumerate(PORT_NAMES)}
-    plan = Plan(layout=Layout(tmp_path), ports=ports, binaries=Binaries(), audited=False)
+    plan = CommandInputs(layout=Layout(tmp_path), ports=ports, binaries=Binaries(), audited=False)
     for component in COMPONENTS:
         program, *arguments = component.command(plan)
         assert program == str(tmp_path / component.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from kroasync.playground.progress import LINE_EVERY_S, Lines, Step, reporting
+from kroasync.playground.progress import LINE_EVERY_S, LineProgress, Step, reporting
 
 
 class Clock:
@@ -16,7 +16,7 @@ class Clock:
 
 def test_line_at_each_phase_and_at_least_every_so_often() -> None:
     stream, clock = io.StringIO(), Clock()
-    report = Lines(stream, clock=clock)
+    report = LineProgress(stream, clock=clock)
     for second in range(40):
         clock.now = float(second)
         report(Step(what="etcd v1", phase="compiling", done=second, total=50, elapsed_s=second))
