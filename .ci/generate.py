@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PRINTED_BY: Mapping[str, str] = {
-    "docs/cel.md": "kroasync.cel.reference",
+    "docs/cel.md": "kroasync.cel.function_pages",
     "docs/metrics.md": "kroasync.metrics",
     "docs/settings.md": "kroasync.settings",
     "kroasync/cel/parse/grammar.json": "kroasync.cel.parse.tables",

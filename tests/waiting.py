@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from kroasync.kube.errors import NotFoundError
+from kroasync.kube.api_errors import NotFoundError
 
 T = TypeVar("T")
 

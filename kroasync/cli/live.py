@@ -5,15 +5,15 @@ The engine makes a pass over what is read and says how every node stands (`engin
 
 from collections.abc import Sequence
 
+from kroasync.controller.cluster_kinds import ClusterKinds
 from kroasync.controller.crds import CrdStore, SeenCrd, is_established, seen
-from kroasync.controller.kinds import ClusterKinds
 from kroasync.engine.actions import WatchExternal
 from kroasync.engine.views import InstanceView, LiveWorld, nodes_of, stored_nodes, unchanged, view_of
 from kroasync.engine.walk import Walk
 from kroasync.graph.build import build, needed_kinds
 from kroasync.graph.nodes import Graph
+from kroasync.kube.api_errors import NotFoundError
 from kroasync.kube.client import Client
-from kroasync.kube.errors import NotFoundError
 from kroasync.model import applyset, names
 from kroasync.model.applyset import InventoryError
 from kroasync.model.definition import parse_definition

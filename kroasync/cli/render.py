@@ -46,7 +46,7 @@ def render_command(
 
     The manifests are printed in the order in which the controller would apply them.
     """
-    from kroasync.cli import rendering
+    from kroasync.cli import offline_pass
     from kroasync.cli.inputs import read_texts
     from kroasync.graph.analysis import analyse
     from kroasync.model.problems import has_errors
@@ -55,16 +55,18 @@ def render_command(
     found = analyse(
         read_texts(list(dict.fromkeys((definition, instance)))), crd_texts, features=frozenset(features or ())
     )
-    live, faults = rendering.observed_objects(read_texts(observed or ()))
+    live, faults = offline_pass.observed_objects(read_texts(observed or ()))
     problems = found.problems + faults
     for problem in problems:
         typer.echo(str(problem), err=True)
     if has_errors(problems):
         raise typer.Exit(1)
-    graph, completed = rendering.only_instance(found, "<stdin>" if instance == "-" else instance)
-    rendered = rendering.render(graph, completed, live, crd_texts)
+    graph, completed = offline_pass.only_instance(found, "<stdin>" if instance == "-" else instance)
+    rendered = offline_pass.render(graph, completed, live, crd_texts)
     manifests = [*rendered.manifests, *([rendered.instance] if status else [])]
-    typer.echo(rendering.as_json(manifests) if output is RenderFormat.JSON else rendering.as_yaml(manifests), nl=False)
+    typer.echo(
+        offline_pass.as_json(manifests) if output is RenderFormat.JSON else offline_pass.as_yaml(manifests), nl=False
+    )
     for remark in rendered.remarks:
         typer.echo(remark, err=True)
     if rendered.has_errors:

@@ -53,8 +53,8 @@ def tree_command(
     Each node is printed with its objects, its state, and what it waits for.
     """
     from kroasync.cli.live import InspectionError
+    from kroasync.kube.api_errors import ApiError
     from kroasync.kube.config import ConfigError
-    from kroasync.kube.errors import ApiError
 
     kind, _, name = instance.rpartition("/")
     try:

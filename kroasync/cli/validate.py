@@ -43,7 +43,7 @@ def validate_command(
     The command knows the built-in kinds of Kubernetes, the kinds of CRDs in the input or in --crds, and the kinds
     that the definitions generate.
     """
-    from kroasync.cli import reports
+    from kroasync.cli import problem_output
     from kroasync.cli.inputs import read_texts, usage_error
     from kroasync.graph.analysis import analyse
     from kroasync.model.problems import has_errors
@@ -57,12 +57,12 @@ def validate_command(
             typer.echo(str(problem), err=True)
         if not found.definitions and not has_errors(found.problems):
             raise usage_error("no definition in the input")
-        typer.echo(reports.summary(found))
+        typer.echo(problem_output.summary(found))
     else:
         render = {
-            ValidateFormat.JSON: reports.as_json,
-            ValidateFormat.SARIF: reports.as_sarif,
-            ValidateFormat.GITHUB: reports.as_github,
+            ValidateFormat.JSON: problem_output.as_json,
+            ValidateFormat.SARIF: problem_output.as_sarif,
+            ValidateFormat.GITHUB: problem_output.as_github,
         }
         typer.echo(render[output](found.problems), nl=False)
     raise typer.Exit(1 if has_errors(found.problems) else 0)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from kroasync.controller.kinds import ClusterKinds
+from kroasync.controller.cluster_kinds import ClusterKinds
 from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.pacing import in_turns
 from kroasync.controller.registry import Remembered

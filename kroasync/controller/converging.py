@@ -12,14 +12,14 @@ from kroasync.controller.pacing import Pacing, in_turns
 from kroasync.controller.perform import Performer, Performers
 from kroasync.controller.recording import Recording
 from kroasync.controller.reporting import Reporting
-from kroasync.controller.served import Served
+from kroasync.controller.served_kinds import Served
 from kroasync.controller.serving import Serving
 from kroasync.controller.watchdog import Watchdog
 from kroasync.controller.watches import Watches
+from kroasync.engine.instance_status import StatusRefusal, composing
 from kroasync.engine.offline import defaulted
 from kroasync.engine.outcome import Outcome, Retry
 from kroasync.engine.plan import Plan
-from kroasync.engine.status import StatusRefusal, composing
 from kroasync.engine.verdict import Reported, Summary, Verdict, Written, of_outcome, of_pass, summed_up
 from kroasync.engine.walk import Walk
 from kroasync.model.objects import Key, Obj

@@ -20,15 +20,15 @@ from kroasync.controller.stages import Proceed, Stage, StageCondition, Stop
 from kroasync.controller.watchdog import Watchdog
 from kroasync.engine.verdict import AtRest, RetryAfter, Verdict, is_of_an_older_spec, is_of_another_object
 from kroasync.graph.nodes import Graph
+from kroasync.kube.api_errors import ApiError, NotFoundError
 from kroasync.kube.client import Client
-from kroasync.kube.errors import ApiError, NotFoundError
 from kroasync.model import names
 from kroasync.model.conditions import FALSE, TRUE
 from kroasync.model.definition import Definition
 from kroasync.model.kinds import CRDS
 from kroasync.model.objects import Key, Obj, is_deleting, labels_of, name_of
 from kroasync.schema.crd import Breaking, Create, Patch, Unchanged, crd_name, ensuring_crd_patch
-from kroasync.schema.instances import check_instance
+from kroasync.schema.instance_checks import check_instance
 
 log = logging.getLogger("kroasync.definitions")
 

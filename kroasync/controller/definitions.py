@@ -28,14 +28,14 @@ from kroasync.controller.revisions import (
 )
 from kroasync.controller.serving import Serving
 from kroasync.controller.stages import Proceed, Stage, StageCondition, Stop
-from kroasync.controller.statuses import report, wait_s
+from kroasync.controller.status_writes import report, wait_s
 from kroasync.controller.withdrawal import Withdrawal
 from kroasync.engine.verdict import AtRest, RetryAfter, Summary, Verdict, no_later
 from kroasync.graph.build import needed_kinds
 from kroasync.graph.nodes import Graph
-from kroasync.graph.report import condition_message
+from kroasync.graph.problem_report import condition_message
+from kroasync.kube.api_errors import ApiError, NotFoundError
 from kroasync.kube.client import Client
-from kroasync.kube.errors import ApiError, NotFoundError
 from kroasync.metrics import Metrics
 from kroasync.model import names
 from kroasync.model.conditions import FALSE, TRUE, UNKNOWN, Conditions, ConditionSet, Subject, conditions_of, is_true

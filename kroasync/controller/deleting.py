@@ -14,11 +14,11 @@ from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.perform import Performers
 from kroasync.controller.recording import LISTED, Recording
 from kroasync.controller.reporting import Reporting
-from kroasync.controller.served import Served
+from kroasync.controller.served_kinds import Served
 from kroasync.controller.store import ChildStore
 from kroasync.controller.watches import Watches
+from kroasync.engine.instance_status import compose_release_failed, compose_teardown
 from kroasync.engine.outcome import ChangeKind
-from kroasync.engine.status import compose_release_failed, compose_teardown
 from kroasync.engine.teardown import Teardown, after, blocked, membership_of, own_finalizers, plan_teardown
 from kroasync.engine.verdict import (
     AWAY_S,
@@ -31,8 +31,8 @@ from kroasync.engine.verdict import (
     of_teardown,
     summed_up,
 )
+from kroasync.kube.api_errors import ApiError, ConflictError, NotFoundError
 from kroasync.kube.client import Client
-from kroasync.kube.errors import ApiError, ConflictError, NotFoundError
 from kroasync.model.objects import Key, Obj, finalizers_of, uid_of
 
 _NOT_LISTED: Final = "list deletion inventory"

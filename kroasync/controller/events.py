@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from kroasync.kube.api_errors import ApiError, FencedError, NotFoundError
 from kroasync.kube.client import Client
-from kroasync.kube.errors import ApiError, FencedError, NotFoundError
 from kroasync.model.kinds import EVENTS
 from kroasync.model.objects import Key, Obj, metadata, name_of, namespace_of, uid_of
 

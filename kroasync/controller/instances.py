@@ -12,7 +12,7 @@ from kroasync.controller.deleting import Deleting
 from kroasync.controller.observing import InstanceWorld, Observing
 from kroasync.controller.recording import Recording
 from kroasync.controller.reporting import Reporting
-from kroasync.controller.served import Served
+from kroasync.controller.served_kinds import Served
 from kroasync.controller.serving import Serving
 from kroasync.controller.watchdog import PassOverranError
 from kroasync.engine.plan import MAX_DEPTH

@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from kroasync.controller.kinds import ClusterKinds
+from kroasync.controller.cluster_kinds import ClusterKinds
 from kroasync.controller.store import key_of, seal_of
 from kroasync.controller.watches import CHILD_SELECTOR, Watches
+from kroasync.kube.api_errors import ApiError, NotFoundError, UnreachableError
 from kroasync.kube.client import Client
-from kroasync.kube.errors import ApiError, NotFoundError, UnreachableError
 from kroasync.model.names import LABEL_INSTANCE_ID, MANAGER_CHILDREN
 from kroasync.model.objects import Obj, Resource, labels_of, metadata
 from kroasync.model.seal import is_sealed

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kroasync.controller.inventories import InventoryKinds
-from kroasync.controller.served import Served
+from kroasync.controller.served_kinds import Served
 from kroasync.controller.serving import Serving
 from kroasync.controller.store import ChildStore
 from kroasync.controller.watches import Watches, synced
 from kroasync.engine.actions import Need, Observed, WatchExternal
 from kroasync.engine.teardown import parent_of
+from kroasync.kube.api_errors import ApiError, NotFoundError
 from kroasync.kube.client import Client
-from kroasync.kube.errors import ApiError, NotFoundError
 from kroasync.model import applyset
 from kroasync.model.objects import Key, Obj, annotations_of, uid_of
 

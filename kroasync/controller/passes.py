@@ -16,7 +16,7 @@ from kroasync.controller.watchdog import PassOverranError
 from kroasync.controller.wiring import Parts
 from kroasync.controller.workqueue import WorkQueue
 from kroasync.engine.verdict import AWAY_S, AtRest, RetryAfter, Verdict
-from kroasync.kube.errors import ApiError, ServerError, UnreachableError
+from kroasync.kube.api_errors import ApiError, ServerError, UnreachableError
 from kroasync.kube.lanes import LANE
 from kroasync.metrics import gvr_path
 from kroasync.model.objects import Key, Obj

@@ -27,8 +27,7 @@ from kroasync.engine.actions import (
 )
 from kroasync.engine.adoption import claimed_by
 from kroasync.engine.drift import stored
-from kroasync.kube.client import Client
-from kroasync.kube.errors import (
+from kroasync.kube.api_errors import (
     AlreadyExistsError,
     ApiError,
     ConflictError,
@@ -40,6 +39,7 @@ from kroasync.kube.errors import (
     UnauthorizedError,
     UnreachableError,
 )
+from kroasync.kube.client import Client
 from kroasync.model.names import (
     FINALIZER,
     LABEL_APPLYSET_PART_OF,

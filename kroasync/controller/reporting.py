@@ -15,9 +15,9 @@ from kroasync.controller.fights import Fights
 from kroasync.controller.observing import Observing
 from kroasync.controller.perform import refusal_of
 from kroasync.controller.recording import Recording
-from kroasync.controller.served import Served
-from kroasync.controller.statuses import report, wait_s
-from kroasync.engine.status import compose_unresolved
+from kroasync.controller.served_kinds import Served
+from kroasync.controller.status_writes import report, wait_s
+from kroasync.engine.instance_status import compose_unresolved
 from kroasync.engine.verdict import (
     Reported,
     Written,
@@ -26,8 +26,8 @@ from kroasync.engine.verdict import (
     may_have_been_written,
     unwritten,
 )
+from kroasync.kube.api_errors import ApiError, ConflictError, NotFoundError
 from kroasync.kube.client import Client
-from kroasync.kube.errors import ApiError, ConflictError, NotFoundError
 from kroasync.model.objects import Key, Obj, version_of
 
 log = logging.getLogger("kroasync.instances")

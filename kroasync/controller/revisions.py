@@ -14,9 +14,9 @@ from typing import Any
 
 from kroasync.controller.finalizers import set_finalizers
 from kroasync.controller.options import RuntimeOptions
-from kroasync.controller.statuses import write_status
+from kroasync.controller.status_writes import write_status
+from kroasync.kube.api_errors import AlreadyExistsError, ApiError, ForbiddenError, InvalidError, NotFoundError
 from kroasync.kube.client import Client
-from kroasync.kube.errors import AlreadyExistsError, ApiError, ForbiddenError, InvalidError, NotFoundError
 from kroasync.metrics import Metrics
 from kroasync.model import names
 from kroasync.model.conditions import TRUE, ConditionSet, Subject, conditions_of

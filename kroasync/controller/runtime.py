@@ -12,16 +12,16 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from kroasync.controller.gauges import let_metrics_read
 from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.passes import DefinitionPasses, InstancePasses
-from kroasync.controller.readings import let_metrics_read
 from kroasync.controller.serving import is_behind
 from kroasync.controller.watchdog import PassOverranError
 from kroasync.controller.watches import synced
 from kroasync.controller.wiring import Given, core_watches, lease_watch, wire
 from kroasync.engine.verdict import AWAY_S
+from kroasync.kube.api_errors import ApiError, UnreachableError
 from kroasync.kube.client import Client
-from kroasync.kube.errors import ApiError, UnreachableError
 from kroasync.kube.watch import Watch
 from kroasync.metrics import Metrics
 from kroasync.model.objects import Key

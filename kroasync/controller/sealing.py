@@ -12,8 +12,8 @@ import secrets
 from collections.abc import Callable
 from typing import Final
 
+from kroasync.kube.api_errors import AlreadyExistsError, ApiError, ForbiddenError, NotFoundError
 from kroasync.kube.client import Client
-from kroasync.kube.errors import AlreadyExistsError, ApiError, ForbiddenError, NotFoundError
 from kroasync.model.kinds import SECRETS
 from kroasync.model.objects import Key, Obj
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from kroasync.controller.room import Room
-from kroasync.controller.served import Served, ServedKinds
+from kroasync.controller.served_kinds import Served, ServedKinds
 from kroasync.controller.store import ChildStore, InstanceStore
 from kroasync.controller.watches import InstanceSink, Watches
 from kroasync.engine.plan import Plan

@@ -15,8 +15,8 @@ from kroasync.controller.projection import Projection
 from kroasync.controller.room import Held, Room
 from kroasync.controller.store import Child, ChildStore, Instance, InstanceStore, head_of, key_of
 from kroasync.engine.actions import WatchExternal
+from kroasync.kube.api_errors import NotFoundError, TooBigError, UnreachableError
 from kroasync.kube.client import Client
-from kroasync.kube.errors import NotFoundError, TooBigError, UnreachableError
 from kroasync.kube.watch import Sink, Watch
 from kroasync.metrics import Metrics
 from kroasync.model.names import FINALIZER, LABEL_NODE_ID, LABEL_OWNED

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from kroasync.controller.cluster_kinds import ClusterKinds
 from kroasync.controller.compilation import Compilation
 from kroasync.controller.converging import Converging
 from kroasync.controller.crd_events import CrdEvents
@@ -23,7 +24,6 @@ from kroasync.controller.events import Recorder
 from kroasync.controller.fights import Fights
 from kroasync.controller.instances import Instances
 from kroasync.controller.inventories import InventoryKinds
-from kroasync.controller.kinds import ClusterKinds
 from kroasync.controller.neighbour import Neighbour
 from kroasync.controller.observing import Observing
 from kroasync.controller.options import RuntimeOptions
@@ -34,7 +34,7 @@ from kroasync.controller.registry import Registry, key_of_identity
 from kroasync.controller.reporting import Reporting
 from kroasync.controller.revisions import Revisions, RevisionStore
 from kroasync.controller.room import Room
-from kroasync.controller.served import ServedKinds, claims_of, wake_by_uid
+from kroasync.controller.served_kinds import ServedKinds, claims_of, wake_by_uid
 from kroasync.controller.serving import Serving
 from kroasync.controller.slots import Slots
 from kroasync.controller.store import ChildStore

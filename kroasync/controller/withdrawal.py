@@ -16,8 +16,8 @@ from kroasync.controller.registry import Registry
 from kroasync.controller.revisions import Revisions
 from kroasync.controller.serving import Serving
 from kroasync.engine.verdict import AtRest, Summary, Verdict
+from kroasync.kube.api_errors import NotFoundError
 from kroasync.kube.client import Client
-from kroasync.kube.errors import NotFoundError
 from kroasync.metrics import Metrics
 from kroasync.model import names
 from kroasync.model.definition import parse_definition

@@ -11,8 +11,8 @@ from enum import Enum
 from typing import Final, TypeAlias
 
 from kroasync.engine.actions import Refusal
+from kroasync.engine.instance_status import TOO_LARGE, StatusRefusal, invalid
 from kroasync.engine.outcome import ChangeKind, Outcome, Retry
-from kroasync.engine.status import TOO_LARGE, StatusRefusal, invalid
 from kroasync.engine.teardown import Teardown
 from kroasync.model.objects import Obj, metadata, uid_of
 

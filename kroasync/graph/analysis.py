@@ -18,7 +18,7 @@ from kroasync.model.problems import Problem
 from kroasync.model.suggest import did_you_mean
 from kroasync.schema.catalog import Catalog, bundled, crd_kinds
 from kroasync.schema.crd import build_crd, instance_resource
-from kroasync.schema.instances import check_instance
+from kroasync.schema.instance_checks import check_instance
 
 _OPEN: Final[Obj] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 

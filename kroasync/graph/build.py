@@ -8,14 +8,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from kroasync.graph import checks, conditions, dag, status
+from kroasync.graph import author_conditions, author_status, checks, dag
 from kroasync.graph.budget import Budget, OverBudgetError
 from kroasync.graph.compiling import compiling
 from kroasync.graph.declarations import Declarations
 from kroasync.graph.linking import Linked, linking
 from kroasync.graph.nodes import Graph, Kinds, Node
+from kroasync.graph.problem_report import Report
 from kroasync.graph.references import OMIT_GATE
-from kroasync.graph.report import Report
 from kroasync.graph.resources import Entry, reading_entry
 from kroasync.model.definition import Definition, hashing
 from kroasync.model.objects import GVK, Obj
@@ -117,11 +117,12 @@ def _building(
     yield
     waves = (yield from dag.numbering(needs)) if order else {}
     nodes = yield from _nodes(linked, waves, declared)
-    template = status.status_template(definition.status)
-    leaves, status_schema = yield from status.compiling_status(template, declared)
+    template = author_status.status_template(definition.status)
+    leaves, status_schema = yield from author_status.compiling_status(template, declared)
     yield
-    author_conditions = yield from conditions.compiling_conditions(definition.status.get("conditions"), declared)
-    status.check_references(leaves, report)
+    written = definition.status.get("conditions")
+    conditions = yield from author_conditions.compiling_conditions(written, declared)
+    author_status.check_references(leaves, report)
     crd = build_crd(definition, spec_schema, status_schema, owner_labels={}) if spec_schema is not None else None
     graph = None
     if crd is not None and not has_errors(report.problems):
@@ -133,7 +134,7 @@ def _building(
             order=order,
             status=tuple(leaf for leaf, _ in leaves),
             status_template=template,
-            conditions=author_conditions,
+            conditions=conditions,
             crd=crd,
             reads=(yield from _reads(order, declared)),
         )

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from kroasync.graph.budget import Budget
 from kroasync.graph.nodes import NodeType
-from kroasync.graph.report import Report, names
+from kroasync.graph.problem_report import Report, names
 from kroasync.model.definition import Definition, ResourceSpec
 from kroasync.model.names import RESERVED_PREFIXES
 from kroasync.model.objects import GVK, Obj, Resource

@@ -13,8 +13,8 @@ from kroasync.graph import checks
 from kroasync.graph.budget import Budget
 from kroasync.graph.expressions import RUNTIME, Expressions, Parsed
 from kroasync.graph.nodes import Expression
+from kroasync.graph.problem_report import Report
 from kroasync.graph.references import EACH, SCHEMA, NameScope
-from kroasync.graph.report import Report
 from kroasync.graph.resources import Entry
 from kroasync.graph.templates import Source
 from kroasync.model.definition import Definition

@@ -19,7 +19,7 @@ from kroasync.graph.budget import (
     MAX_TYPES,
     Budget,
 )
-from kroasync.graph.report import Report
+from kroasync.graph.problem_report import Report
 from kroasync.graph.templates import Source
 from kroasync.model.paths import Path
 from kroasync.model.steps import Steps

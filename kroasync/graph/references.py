@@ -9,7 +9,7 @@ from enum import Enum, auto
 from typing import Final
 
 from kroasync.graph.expressions import RUNTIME, Parsed
-from kroasync.graph.report import Report, names
+from kroasync.graph.problem_report import Report, names
 from kroasync.model.paths import Path
 from kroasync.model.suggest import did_you_mean
 

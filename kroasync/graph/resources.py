@@ -12,7 +12,7 @@ from typing import Any, Final
 from kroasync.graph import checks
 from kroasync.graph.budget import Budget
 from kroasync.graph.nodes import Kinds, NodeType
-from kroasync.graph.report import Report
+from kroasync.graph.problem_report import Report
 from kroasync.graph.templates import (
     CHARS_PER_VALUE,
     ExtractionError,

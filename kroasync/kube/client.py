@@ -26,9 +26,7 @@ import orjson
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
-from kroasync.kube.config import ConfigError, Connection
-from kroasync.kube.decoding import decoded, tidy
-from kroasync.kube.errors import (
+from kroasync.kube.api_errors import (
     AnswerTooLongError,
     ApiError,
     FencedError,
@@ -42,6 +40,8 @@ from kroasync.kube.errors import (
     error_of_status,
     is_failure,
 )
+from kroasync.kube.config import ConfigError, Connection
+from kroasync.kube.decoding import decoded, tidy
 from kroasync.kube.lanes import Lanes
 from kroasync.kube.outage import Outage
 from kroasync.kube.standing import Standing

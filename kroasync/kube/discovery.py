@@ -7,8 +7,8 @@ Only kinds that exist are cached. A missing kind is requested again, because it 
 import asyncio
 from collections.abc import Mapping
 
+from kroasync.kube.api_errors import NotFoundError
 from kroasync.kube.client import Client
-from kroasync.kube.errors import NotFoundError
 from kroasync.model.objects import GVK, Obj, Resource
 
 

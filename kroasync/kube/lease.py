@@ -17,7 +17,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol, TypeAlias
 
-from kroasync.kube.errors import AlreadyExistsError, ApiError, ConflictError, NotFoundError
+from kroasync.kube.api_errors import AlreadyExistsError, ApiError, ConflictError, NotFoundError
 from kroasync.kube.watch import Sink
 from kroasync.model.kinds import LEASES
 from kroasync.model.objects import Key, Obj

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
+from kroasync.kube.api_errors import NotFoundError
 from kroasync.kube.client import Client
-from kroasync.kube.errors import NotFoundError
 from kroasync.model.objects import Obj
 
 

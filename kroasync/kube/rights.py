@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from kroasync.kube.api_errors import ApiError
 from kroasync.kube.client import Client
-from kroasync.kube.errors import ApiError
 from kroasync.model.names import INTERNAL_GROUP, KRO_GROUP
 from kroasync.model.objects import Obj
 

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from kroasync.kube.errors import ApiError, ForbiddenError, UnauthorizedError
+from kroasync.kube.api_errors import ApiError, ForbiddenError, UnauthorizedError
 
 # One refusal may be of a moment in which a token is replaced.
 _REFUSALS: Final = 3

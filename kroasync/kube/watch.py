@@ -20,9 +20,7 @@ from typing import Any, Final, Protocol
 import aiohttp
 import orjson
 
-from kroasync.kube.client import OBJECT_BYTES_MOST, Client, path_of
-from kroasync.kube.decoding import decoded, tidy
-from kroasync.kube.errors import (
+from kroasync.kube.api_errors import (
     ApiError,
     ForbiddenError,
     GoneError,
@@ -34,6 +32,8 @@ from kroasync.kube.errors import (
     UnreachableError,
     error_of_status,
 )
+from kroasync.kube.client import OBJECT_BYTES_MOST, Client, path_of
+from kroasync.kube.decoding import decoded, tidy
 from kroasync.kube.lanes import LANE
 from kroasync.model.objects import Key, Obj, Resource, is_newer, is_older
 

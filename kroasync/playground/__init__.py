@@ -13,7 +13,8 @@ from kroasync.playground.binaries import (
     remove_cache,
 )
 from kroasync.playground.directories import default_directory
-from kroasync.playground.errors import (
+from kroasync.playground.plane import ComponentStatus, Playground
+from kroasync.playground.plane_errors import (
     AlreadyUpError,
     BuildError,
     CommandError,
@@ -22,7 +23,6 @@ from kroasync.playground.errors import (
     NotUpError,
     PlaygroundError,
 )
-from kroasync.playground.plane import ComponentStatus, Playground
 from kroasync.playground.progress import Progress, Step, reporting
 
 __all__ = [

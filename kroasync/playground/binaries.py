@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kroasync.playground.build import build
-from kroasync.playground.errors import BuildError, PlaygroundError
+from kroasync.playground.go_build import build
 from kroasync.playground.locks import lock
+from kroasync.playground.plane_errors import BuildError, PlaygroundError
 from kroasync.playground.progress import Progress, Step, silent
 from kroasync.playground.recipes import RECIPE_OF, Recipe
 

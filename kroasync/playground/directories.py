@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kroasync.playground.components import Layout
-from kroasync.playground.errors import AlreadyUpError, PlaygroundError
 from kroasync.playground.locks import lock
+from kroasync.playground.plane_errors import AlreadyUpError, PlaygroundError
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _OTHER_COMMAND_TIMEOUT_S = 120.0

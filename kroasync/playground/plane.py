@@ -24,7 +24,7 @@ from typing import Literal
 import kroasync
 from kroasync.playground.access import User, kubeconfig, request, write_private
 from kroasync.playground.binaries import Binaries
-from kroasync.playground.clients import run_client
+from kroasync.playground.client_programs import run_client
 from kroasync.playground.components import (
     BY_NAME,
     COMPONENTS,
@@ -37,7 +37,7 @@ from kroasync.playground.components import (
     node,
 )
 from kroasync.playground.directories import alone_in, claim, default_directory
-from kroasync.playground.errors import (
+from kroasync.playground.plane_errors import (
     ComponentError,
     NotUpError,
     PlaygroundError,

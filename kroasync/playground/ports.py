@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterable
 from contextlib import ExitStack
 
-from kroasync.playground.errors import PlaygroundError
+from kroasync.playground.plane_errors import PlaygroundError
 
 CANDIDATES = range(20000, 32000)
 

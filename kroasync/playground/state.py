@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kroasync.playground.access import write_private
-from kroasync.playground.errors import PlaygroundError
+from kroasync.playground.plane_errors import PlaygroundError
 from kroasync.playground.processes import Identity
 
 

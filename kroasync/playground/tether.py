@@ -7,8 +7,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from kroasync.playground.errors import NotUpError
 from kroasync.playground.plane import Playground
+from kroasync.playground.plane_errors import NotUpError
 
 
 def main(directory: Path) -> None:

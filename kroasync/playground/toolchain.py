@@ -13,7 +13,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from kroasync.playground.errors import GoError
+from kroasync.playground.plane_errors import GoError
 
 REQUIRED = (1, 26)
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from kroasync.engine.actions import Action, Apply, Done, Need, Result
 from kroasync.engine.drift import Applied, need
+from kroasync.engine.instance_status import compose
 from kroasync.engine.offline import OfflineWorld
 from kroasync.engine.plan import Plan
-from kroasync.engine.status import compose
 from kroasync.engine.walk import Walk
 from kroasync.graph.build import build
 from kroasync.graph.nodes import Graph

@@ -10,10 +10,7 @@ import orjson
 import pytest
 
 from kroasync.kube import openapi
-from kroasync.kube.client import Client, path_of
-from kroasync.kube.config import connect
-from kroasync.kube.discovery import Discovery
-from kroasync.kube.errors import (
+from kroasync.kube.api_errors import (
     AlreadyExistsError,
     ApiError,
     ConflictError,
@@ -22,6 +19,9 @@ from kroasync.kube.errors import (
     NotFoundError,
     error_of_status,
 )
+from kroasync.kube.client import Client, path_of
+from kroasync.kube.config import connect
+from kroasync.kube.discovery import Discovery
 from kroasync.kube.watch import LineSplitter
 from kroasync.model.kinds import CRDS
 from kroasync.model.objects import GVK, Key, Obj, Resource

@@ -10,10 +10,7 @@ import orjson
 import pytest
 
 from kroasync.kube import openapi
-from kroasync.kube.client import Client
-from kroasync.kube.config import connect
-from kroasync.kube.discovery import Discovery
-from kroasync.kube.errors import (
+from kroasync.kube.api_errors import (
     AlreadyExistsError,
     ConflictError,
     ForbiddenError,
@@ -24,6 +21,9 @@ from kroasync.kube.errors import (
     UnreachableError,
     error_of_status,
 )
+from kroasync.kube.client import Client
+from kroasync.kube.config import connect
+from kroasync.kube.discovery import Discovery
 from kroasync.kube.lease import Elector
 from kroasync.kube.watch import LineSplitter, Watch
 from kroasync.model.kinds import CRDS, LEASES, SECRETS

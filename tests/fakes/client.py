@@ -16,8 +16,8 @@ import aiohttp
 import orjson
 from yarl import URL
 
+from kroasync.kube.api_errors import AnswerTooLongError, error_of
 from kroasync.kube.client import Client, unreachable
-from kroasync.kube.errors import AnswerTooLongError, error_of
 from kroasync.metrics import Metrics
 from kroasync.model.objects import Obj
 from tests.fakes.kube import FakeServer, StatusError, Stream

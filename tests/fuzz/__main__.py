@@ -21,20 +21,20 @@ from kroasync.controller.fights import contenders
 from kroasync.controller.revisions import RevisionStore, number_of
 from kroasync.controller.store import ChildStore, InstanceStore
 from kroasync.controller.watches import ChildSink, InstanceSink
+from kroasync.engine.instance_status import compose
 from kroasync.engine.offline import OfflineWorld
-from kroasync.engine.status import compose
 from kroasync.engine.teardown import plan_teardown
 from kroasync.engine.walk import Walk
 from kroasync.graph.build import build
+from kroasync.kube.api_errors import ApiError, error_of
 from kroasync.kube.decoding import decoded, tidy
-from kroasync.kube.errors import ApiError, error_of
 from kroasync.kube.watch import BadEventError, LineSplitter
 from kroasync.model import names
 from kroasync.model.definition import parse_definition
 from kroasync.model.manifests import dump, load
 from kroasync.schema import simple
 from kroasync.schema.catalog import bundled
-from kroasync.schema.instances import check_instance
+from kroasync.schema.instance_checks import check_instance
 from tests.samples import CONFIG_MAPS
 
 ROOT = Path(__file__).parents[2]

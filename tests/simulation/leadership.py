@@ -24,7 +24,7 @@ from typing import Any
 import aiohttp
 
 from kroasync.controller.runtime import Runtime, RuntimeOptions
-from kroasync.kube.errors import NotFoundError
+from kroasync.kube.api_errors import NotFoundError
 from kroasync.kube.lease import Elector, LeaseLostError, lead
 from kroasync.kube.watch import Sink, Watch
 from kroasync.metrics import Metrics

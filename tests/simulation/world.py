@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 
 from kroasync.controller.runtime import Runtime, RuntimeOptions
-from kroasync.kube.errors import ApiError, NotFoundError
+from kroasync.kube.api_errors import ApiError, NotFoundError
 from kroasync.metrics import Metrics
 from kroasync.model.kinds import CRDS, GRAPH_DEFINITIONS, GROUPS, REVISIONS
 from kroasync.model.names import (

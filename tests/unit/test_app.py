@@ -15,7 +15,7 @@ import kroasync.app
 import kroasync.controller.runtime
 from kroasync.app import DEPOSED, FAILED, STOPPED, Process, api_problem, kinds_problem, runtime_options, watch_lines
 from kroasync.controller.runtime import RuntimeOptions
-from kroasync.kube.errors import UnauthorizedError, UnreachableError
+from kroasync.kube.api_errors import UnauthorizedError, UnreachableError
 from kroasync.kube.lease import Elector
 from kroasync.kube.standing import Standing
 from kroasync.model.kinds import CRDS, REVISIONS

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import kroasync
 from kroasync import settings
 from kroasync.cli.main import app
-from kroasync.engine import status
+from kroasync.engine import instance_status
 from kroasync.model import names
 
 ROOT = Path(__file__).parents[2]
@@ -148,11 +148,11 @@ def test_the_instance_of_the_readme_is_the_example() -> None:
     assert yaml.safe_load(blocks[0]) == example
 
 
-# docs/status.md
+# docs/instance_status.md
 
 
 def table_words(heading: str, column: int = 0) -> set[str]:
-    """The code spans in a column of the first table below a heading of status.md."""
+    """The code spans in a column of the first table below a heading of instance_status.md."""
     text = text_of(ROOT / "docs" / "status.md")
     below = text[text.index(f"{heading}\n") + len(heading) :]
     rows = re.findall(r"^\|.*$", below.split("\n#")[0], re.M)[2:]
@@ -169,26 +169,34 @@ def source(*packages: str) -> str:
 
 def test_every_state_and_phase_is_described() -> None:
     text = text_of(ROOT / "docs" / "status.md")
-    assert [word for pair in status.PHASES.items() for word in pair if f"`{word}`" not in text] == []
+    assert [word for pair in instance_status.PHASES.items() for word in pair if f"`{word}`" not in text] == []
 
 
 def test_every_condition_of_an_instance_is_described() -> None:
-    types = {status.PROGRESSING, status.DEGRADED, status.ERROR, status.RECONCILING, status.STALLED}
-    assert table_words("### Conditions of an instance") == types | status.BUILT_IN
+    types = {
+        instance_status.PROGRESSING,
+        instance_status.DEGRADED,
+        instance_status.ERROR,
+        instance_status.RECONCILING,
+        instance_status.STALLED,
+    }
+    assert table_words("### Conditions of an instance") == types | instance_status.BUILT_IN
 
 
 def test_reasons_of_instances_are_those_of_the_code() -> None:
     code = source("engine") + source("model")
     missing = [word for word in table_words("### Reasons on instances") if f'"{word}"' not in code]
     assert missing == []
-    used = set(re.findall(r'"([A-Z][a-z]+(?:[A-Z][a-z]+)+)"', text_of(ROOT / "kroasync" / "engine" / "status.py")))
-    assert used - table_words("### Reasons on instances") - status.BUILT_IN == set()
+    used = set(
+        re.findall(r'"([A-Z][a-z]+(?:[A-Z][a-z]+)+)"', text_of(ROOT / "kroasync" / "engine" / "instance_status.py"))
+    )
+    assert used - table_words("### Reasons on instances") - instance_status.BUILT_IN == set()
 
 
 def test_conditions_and_reasons_of_definitions_are_those_of_the_code() -> None:
     files = ("definitions.py", "crd_stage.py")
     code = "".join(text_of(ROOT / "kroasync" / "controller" / name) for name in files)
-    set_there = re.findall(r'Finding\(\s*"(\w+)"', code)
+    set_there = re.findall(r'StageCondition\(\s*"(\w+)"', code)
     assert table_words("### Conditions of a definition") == {*set_there, "Ready"}
     reasons = table_words("### Conditions of a definition", 1)
     assert [word for word in reasons if f'"{word}"' not in code] == []

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kroasync.cel import Env, Library, MacroDoc, Overload, reference
+from kroasync.cel import Env, Library, MacroDoc, Overload, function_pages
 from kroasync.cel.decls import SignatureError, parse_signature, parse_type
 from kroasync.cel.lib import ALL_LIBRARIES, KRO_LIBRARIES
 
@@ -39,7 +39,7 @@ def test_extras_are_marked() -> None:
 
 
 def test_the_committed_reference_is_current() -> None:
-    assert DOCS.read_text("utf-8") == reference.render()
+    assert DOCS.read_text("utf-8") == function_pages.render()
 
 
 @pytest.mark.parametrize(

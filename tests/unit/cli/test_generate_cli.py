@@ -12,7 +12,7 @@ from kroasync.graph.build import build
 from kroasync.model.definition import parse_definition
 from kroasync.model.manifests import load
 from kroasync.schema.catalog import bundled
-from kroasync.schema.instances import check_instance
+from kroasync.schema.instance_checks import check_instance
 
 DEFINITION = """\
 apiVersion: kro.run/v1alpha1

@@ -202,7 +202,7 @@ spec:
 
 def test_no_kubernetes_client_is_loaded():
     code = (
-        "import sys; import kroasync.cli.render, kroasync.cli.rendering; "
+        "import sys; import kroasync.cli.render, kroasync.cli.offline_pass; "
         "sys.exit('kubernetes_asyncio' in sys.modules or 'aiohttp' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -13,8 +13,8 @@ from kroasync.controller.stages import Proceed, Stage, StageCondition, Stop
 from kroasync.controller.watchdog import Watchdog
 from kroasync.engine.verdict import AtRest, RetryAfter
 from kroasync.graph.build import build
+from kroasync.kube.api_errors import ForbiddenError, NotFoundError
 from kroasync.kube.client import Client
-from kroasync.kube.errors import ForbiddenError, NotFoundError
 from kroasync.model import names
 from kroasync.model.definition import parse_definition
 from kroasync.model.kinds import GRAPH_DEFINITIONS

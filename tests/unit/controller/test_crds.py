@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from kroasync.controller.cluster_kinds import ClusterKinds
 from kroasync.controller.crds import CrdStore, SeenCrd, is_established, seen
-from kroasync.controller.kinds import ClusterKinds
 from kroasync.model.names import LABEL_MANAGED_BY, LABEL_OWNED, MANAGED_BY
 from kroasync.model.objects import Obj, Resource
 from tests.fakes.client import FakeClient

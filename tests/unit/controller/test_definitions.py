@@ -26,8 +26,8 @@ from kroasync.controller.watchdog import Watchdog
 from kroasync.controller.withdrawal import Withdrawal
 from kroasync.engine.verdict import AtRest, RetryAfter, Verdict
 from kroasync.graph.nodes import Graph
+from kroasync.kube.api_errors import ApiError, ForbiddenError, NotFoundError, ServerError
 from kroasync.kube.client import Client
-from kroasync.kube.errors import ApiError, ForbiddenError, NotFoundError, ServerError
 from kroasync.metrics import Metrics
 from kroasync.model import names
 from kroasync.model.kinds import GRAPH_DEFINITIONS

@@ -15,7 +15,7 @@ from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.perform import Performers
 from kroasync.controller.recording import Recording
 from kroasync.controller.reporting import Reporting
-from kroasync.controller.served import Served, ServedKinds
+from kroasync.controller.served_kinds import Served, ServedKinds
 from kroasync.controller.store import ChildStore, InstanceStore
 from kroasync.controller.watchdog import Watchdog
 from kroasync.engine.plan import Plan

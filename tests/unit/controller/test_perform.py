@@ -20,7 +20,7 @@ from kroasync.engine.actions import (
     Refused,
     WatchExternal,
 )
-from kroasync.kube.errors import (
+from kroasync.kube.api_errors import (
     AlreadyExistsError,
     ApiError,
     ConflictError,

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from kroasync.controller.events import Recorder
-from kroasync.kube.errors import ForbiddenError, NotFoundError
+from kroasync.kube.api_errors import ForbiddenError, NotFoundError
 from kroasync.model.kinds import EVENTS
 from kroasync.model.objects import Obj
 from tests.fakes import virtual

@@ -10,12 +10,12 @@ from kroasync.controller.observing import Observing
 from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.recording import Recording
 from kroasync.controller.reporting import Reporting
-from kroasync.controller.served import Served
+from kroasync.controller.served_kinds import Served
 from kroasync.controller.store import InstanceStore
-from kroasync.engine.status import TOO_LARGE, invalid
+from kroasync.engine.instance_status import TOO_LARGE, invalid
 from kroasync.engine.verdict import Reported, Written
+from kroasync.kube.api_errors import ApiError, ConflictError, InvalidError, NotFoundError, ServerError, TooBigError
 from kroasync.kube.client import Client
-from kroasync.kube.errors import ApiError, ConflictError, InvalidError, NotFoundError, ServerError, TooBigError
 from kroasync.metrics import Metrics
 from kroasync.model.objects import Obj
 from tests.unit.controller.samples import APPS, NOW, StubClient, app, app_key

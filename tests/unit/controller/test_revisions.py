@@ -20,8 +20,8 @@ from kroasync.controller.revisions import (
     records,
     verified_status,
 )
+from kroasync.kube.api_errors import AlreadyExistsError, InvalidError, ServerError
 from kroasync.kube.client import Client
-from kroasync.kube.errors import AlreadyExistsError, InvalidError, ServerError
 from kroasync.metrics import Metrics
 from kroasync.model import names
 from kroasync.model.definition import Definition, parse_definition

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from kroasync.controller.served import Served, ServedKinds, claims_of, wake_by_uid
+from kroasync.controller.served_kinds import Served, ServedKinds, claims_of, wake_by_uid
 from kroasync.controller.serving import Serving
 from kroasync.controller.store import ChildStore, InstanceStore
 from kroasync.controller.watches import Watches
 from kroasync.engine.actions import WatchExternal as WatchExternal
-from kroasync.kube.errors import NotFoundError, TooBigError
+from kroasync.kube.api_errors import NotFoundError, TooBigError
 from kroasync.metrics import Metrics
 from kroasync.model.kinds import GRAPH_DEFINITIONS, SECRETS
 from kroasync.model.names import ANNOTATION_APPLYSET_GROUP_KINDS, ANNOTATION_APPLYSET_NAMESPACES

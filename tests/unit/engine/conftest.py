@@ -194,4 +194,4 @@ def kinds(actions: Sequence[Action]) -> list[type]:
     return [type(action) for action in actions]
 
 
-__all__ = ["Cluster", "Done", "Passed", "PatchParent", "Watch"]
+__all__ = ["Cluster", "Done", "Passed", "PatchParent"]

@@ -3,9 +3,9 @@
 import pytest
 
 from kroasync.engine.actions import Pause, Refusal
+from kroasync.engine.instance_status import TOO_LARGE, compose, composing, invalid
 from kroasync.engine.outcome import Retry
 from kroasync.engine.plan import Options, Plan
-from kroasync.engine.status import TOO_LARGE, compose, composing, invalid
 from kroasync.engine.walk import Walk
 
 NOW = "2026-01-02T03:04:05Z"

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kroasync.engine.actions import Apply, Delete
+from kroasync.engine.instance_status import compose
 from kroasync.engine.offline import OfflineWorld, observed
 from kroasync.engine.plan import Plan
-from kroasync.engine.status import compose
 from kroasync.engine.teardown import plan_teardown
 from kroasync.engine.walk import Walk
 from kroasync.model import names

@@ -3,9 +3,9 @@
 import pytest
 
 from kroasync.engine.actions import Delete, Refusal
+from kroasync.engine.instance_status import TOO_LARGE, invalid
 from kroasync.engine.outcome import ChangeKind, Failure, Outcome, Retry
 from kroasync.engine.scope import Scope
-from kroasync.engine.status import TOO_LARGE, invalid
 from kroasync.engine.teardown import Teardown, blocked
 from kroasync.engine.verdict import (
     AWAY_S,

@@ -540,12 +540,12 @@ def test_an_unwatched_external_object_is_watched_and_read_in_the_same_pass(graph
         batches.append([type(a).__name__ for a in actions])
         seen += [a for a in actions if isinstance(a, WatchExternal)]
         walk.feed([cluster.perform(a) for a in actions])
-    assert batches == [["PatchParent"], ["Watch"], ["Apply"]]
+    assert batches == [["PatchParent"], ["WatchExternal"], ["Apply"]]
 
 
 def test_a_refused_watch_is_an_error_of_the_node(graph_of, cluster_of, instance_of, walked, config):
     graph = graph_of(EXTERNAL, config("a", {"v": "${source.data.v}"}), spec={"source": "string"})
-    cluster = cluster_of(instance_of({"source": "src"}), refusals={"Watch": (Refusal.FORBIDDEN, "no list")})
+    cluster = cluster_of(instance_of({"source": "src"}), refusals={"WatchExternal": (Refusal.FORBIDDEN, "no list")})
     cluster.world.external = lambda watch: None
     passed = walked(graph, cluster)
     assert passed.state("source") == "ERROR"

@@ -8,7 +8,7 @@ import pytest
 
 from kroasync.graph.build import Limits, build, building, needed_kinds
 from kroasync.graph.nodes import NodeType
-from kroasync.graph.report import condition_message
+from kroasync.graph.problem_report import condition_message
 from kroasync.model.objects import GVK
 
 VPC = """

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kroasync.graph.build import build
-from kroasync.graph.report import condition_message
+from kroasync.graph.problem_report import condition_message
 from kroasync.model.definition import Definition, ResourceSpec, parse_definition
 from kroasync.model.problems import has_errors
 

@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from kroasync.kube.client import Client
-from kroasync.kube.config import Connection
-from kroasync.kube.errors import (
+from kroasync.kube.api_errors import (
     AlreadyExistsError,
     AnswerTooLongError,
     ApiError,
@@ -24,6 +22,8 @@ from kroasync.kube.errors import (
     UnauthorizedError,
     UnreachableError,
 )
+from kroasync.kube.client import Client
+from kroasync.kube.config import Connection
 from kroasync.metrics import Metrics
 from kroasync.model.objects import Key, Obj, Resource
 from tests.samples import CONFIG_MAPS, DEPLOYMENTS

@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 import pytest
 
+from kroasync.kube.api_errors import UnreachableError
 from kroasync.kube.client import Client
 from kroasync.kube.config import CREDENTIAL_CHECK_S, ConfigError, Connection, connect
-from kroasync.kube.errors import UnreachableError
 
 Connect = Callable[..., Any]
 

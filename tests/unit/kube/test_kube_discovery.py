@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from kroasync.kube.api_errors import ServerError
 from kroasync.kube.discovery import Discovery
-from kroasync.kube.errors import ServerError
 from kroasync.model.objects import GVK, Resource
 
 APPS = {

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from kroasync.kube.errors import AlreadyExistsError, ConflictError, NotFoundError, ServerError, UnreachableError
+from kroasync.kube.api_errors import AlreadyExistsError, ConflictError, NotFoundError, ServerError, UnreachableError
 from kroasync.kube.lease import Elector, LeaseLostError, lead, sleepless_clock
 from kroasync.kube.watch import Sink
 from kroasync.model.objects import Key, Obj

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from kroasync.kube import openapi
-from kroasync.kube.errors import ServerError
+from kroasync.kube.api_errors import ServerError
 
 INDEX = {
     "paths": {

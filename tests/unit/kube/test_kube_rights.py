@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from kroasync.kube.errors import ApiError, error_of
+from kroasync.kube.api_errors import ApiError, error_of
 from kroasync.kube.rights import NEEDED, Rights, problem
 from kroasync.kube.standing import Standing
 

@@ -1,6 +1,6 @@
 """Readiness rests on what the API server answers anyway: refusals of the credential that last, and of rights."""
 
-from kroasync.kube.errors import ApiError, error_of
+from kroasync.kube.api_errors import ApiError, error_of
 from kroasync.kube.standing import Standing
 
 REVOKED = error_of(401, b'{"kind":"Status","message":"Unauthorized"}', {})

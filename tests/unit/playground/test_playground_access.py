@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kroasync.playground.access import User, kubeconfig, request, write_private
-from kroasync.playground.errors import PlaygroundError
+from kroasync.playground.plane_errors import PlaygroundError
 from kroasync.playground.ports import CANDIDATES, free_ports
 
 

@@ -17,7 +17,7 @@ from kroasync.playground.binaries import (
     needs_build,
     remove_cache,
 )
-from kroasync.playground.errors import BuildError, PlaygroundError
+from kroasync.playground.plane_errors import BuildError, PlaygroundError
 from kroasync.playground.progress import Step
 from kroasync.playground.recipes import RECIPE_OF
 

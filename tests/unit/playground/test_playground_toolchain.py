@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kroasync.playground import toolchain
-from kroasync.playground.errors import GoError
+from kroasync.playground.plane_errors import GoError
 
 
 def fake_go(folder: Path, script: str) -> Path:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from kroasync.engine.actions import Refusal
-from kroasync.engine.status import (
+from kroasync.engine.instance_status import (
     MAX_MESSAGE,
     capped,
     compose,

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kroasync.playground import toolchain
-from kroasync.playground.errors import BuildError
+from kroasync.playground.plane_errors import BuildError
 from kroasync.playground.progress import Progress, Step
 from kroasync.playground.recipes import Recipe
 

@@ -8,8 +8,8 @@ from kroasync.graph.budget import OverBudgetError
 from kroasync.graph.declarations import Declarations
 from kroasync.graph.expressions import Parsed
 from kroasync.graph.nodes import FieldExpression
+from kroasync.graph.problem_report import Report
 from kroasync.graph.references import NameScope, Place
-from kroasync.graph.report import Report
 from kroasync.graph.templates import FieldSource, reading
 from kroasync.model import paths
 from kroasync.model.objects import Obj

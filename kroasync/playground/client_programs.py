@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from kroasync.playground.errors import CommandError
+from kroasync.playground.plane_errors import CommandError
 
 
 def run_client(

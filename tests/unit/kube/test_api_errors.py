@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from kroasync.kube.errors import (
+from kroasync.kube.api_errors import (
     MESSAGE_LIMIT,
     AlreadyExistsError,
     ApiError,

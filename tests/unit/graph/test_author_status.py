@@ -4,7 +4,7 @@
 
 import pytest
 
-from kroasync.graph.status import infer_schema
+from kroasync.graph.author_status import infer_schema
 
 SPEC = "{name: string, count: integer, ratio: float, flag: boolean, names: '[]string', tags: 'map[string]integer', any: object, inner: {a: string, b: {c: integer}}}"
 ANY = {"x-kubernetes-preserve-unknown-fields": True}

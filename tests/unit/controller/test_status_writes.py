@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kroasync.controller.statuses import difference, write_status
-from kroasync.kube.errors import ConflictError
+from kroasync.controller.status_writes import difference, write_status
+from kroasync.kube.api_errors import ConflictError
 from kroasync.model.names import MANAGER_STATUS
 from tests.unit.controller.samples import StubClient, app, app_key
 

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from kroasync.controller.crds import CrdStore
 from kroasync.graph.nodes import Kinds
 from kroasync.kube import openapi
+from kroasync.kube.api_errors import NotFoundError
 from kroasync.kube.client import Client
 from kroasync.kube.discovery import Discovery
-from kroasync.kube.errors import NotFoundError
 from kroasync.kube.openapi import GroupVersionDocument
 from kroasync.model.kinds import CRDS
 from kroasync.model.objects import GVK, Key, Obj, Resource, version_of
