@@ -86,7 +86,7 @@ REFUSED = [
     ("id-upper-case", "invalid-id", "naming convention violation", vpc(id="MyResource"), {}),
     ("id-reserved", "reserved-id", "id metadata is a reserved keyword in KRO", vpc(id="metadata"), {}),
     ("id-reserved-by-cel", "reserved-id", "id in is a reserved keyword in KRO", vpc(id="in"), {}),
-    ("id-too-long", "id-too-long", "naming convention violation", vpc(id="a" * 64), {}),
+    ("id-reserved-since-0.10", "reserved-id", "id graphengine is a reserved keyword in KRO", vpc(id="graphengine"), {}),
     ("id-twice", "duplicate-id", "found duplicate resource IDs vpc", vpc() + vpc(), {}),
     ("no-object", "not-an-object", "is not a valid Kubernetes object: apiVersion field not found", "[{id: a, template: {vvvvv: x}}]", {}),
     ("api-version-not-text", "not-an-object", "apiVersion field is not a string", "[{id: a, template: {apiVersion: 1, kind: A, metadata: {}}}]", {}),
@@ -193,6 +193,7 @@ def test_a_fault_does_not_cause_others(compile, code, resources, schema):
 NAMES = {"spec": "{names: '[]string', zones: '[]string', enabled: boolean, count: integer, ratio: float}"}
 ACCEPTED = [
     ("empty", "[]", {}),
+    ("id-longer-than-a-label-value", vpc(id="a" * 200), {"status": f"{{id: '${{{'a' * 200}.status.vpcID}}'}}"}),
     ("status-of-schema", "[]", {"spec": "{a: string}", "status": "{a: '${schema.spec.a}'}"}),
     ("status-of-both", vpc(), {"spec": "{a: string}", "status": "{a: '${schema.spec.a + vpc.metadata.name}', b: '${vpc.status.?state}'}"}),
     ("crd-name-expression", crd("{name: '${schema.metadata.name}'}"), {}),
