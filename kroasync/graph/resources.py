@@ -15,6 +15,7 @@ from kroasync.graph.nodes import Kinds, NodeType
 from kroasync.graph.problem_report import Report
 from kroasync.graph.templates import (
     CHARS_PER_VALUE,
+    NOT_STANDALONE,
     ExtractionError,
     FieldSource,
     Source,
@@ -27,6 +28,14 @@ from kroasync.model.objects import GVK, Obj, Resource
 from kroasync.model.paths import Path
 from kroasync.model.steps import Steps
 
+# Below the selector of an external reference.
+_OBJECTS_AND_LISTS: Final = (
+    (),
+    ("matchLabels",),
+    ("matchExpressions",),
+    ("matchExpressions", "*"),
+    ("matchExpressions", "*", "values"),
+)
 CRD: Final = GVK("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
 
 
@@ -132,6 +141,10 @@ def _reading_fields(
     for fault in found.faults:
         at = checks.resource_path(spec, checks.object_place(spec), *fault.path)
         report.add(fault.code, fault.message, at, suggestion=fault.suggestion)
+    for field in found.fields if not is_template else ():
+        if _stands_for_more(field.path) and not field.source.is_standalone:
+            text = f'selector of resource "{spec.id}": {NOT_STANDALONE} for {paths.build(field.path)}'
+            report.add("not-standalone", text, checks.resource_path(spec, "externalRef", *field.path))
     if is_template and gvk == CRD:
         for field in found.fields:
             if field.path[0] != "metadata":
@@ -143,6 +156,14 @@ def _reading_fields(
                     checks.resource_path(spec, "template", *field.path),
                 )
     return tuple(found.fields)
+
+
+def _stands_for_more(path: Path) -> bool:
+    """Whether the place in an external reference takes an object or a list, which no text becomes."""
+    if path[:2] != ("metadata", "selector"):
+        return False
+    below = tuple("*" if isinstance(step, int) else step for step in path[2:])
+    return below in _OBJECTS_AND_LISTS
 
 
 def _conditions(
