@@ -19,6 +19,7 @@ from kroasync.graph.templates import (
     ExtractionError,
     FieldSource,
     Source,
+    UnterminatedError,
     read_standalone,
     reading,
 )
@@ -140,7 +141,7 @@ def _reading_fields(
     found = yield from reading(obj, schema if is_template and gvk != CRD else None, budget)
     for fault in found.faults:
         at = checks.resource_path(spec, checks.object_place(spec), *fault.path)
-        report.add(fault.code, fault.message, at, suggestion=fault.suggestion)
+        report.add(fault.code, fault.message, at, suggestion=fault.suggestion, offset=fault.offset)
     for field in found.fields if not is_template else ():
         if _stands_for_more(field.path) and not field.source.is_standalone:
             text = f'selector of resource "{spec.id}": {NOT_STANDALONE} for {paths.build(field.path)}'
@@ -183,6 +184,8 @@ def _standalone(text: str, what: str, path: Path, report: Report, budget: Budget
         yield
     try:
         return read_standalone(text)
+    except UnterminatedError as error:
+        report.add(error.code, f"{what}{error}", path, offset=error.offset)
     except ExtractionError as error:
         report.add("not-standalone", f"{what}{error}", path)
-        return None
+    return None
