@@ -89,7 +89,7 @@ class Program:
         return self.ast.source
 
     def evaluate(self, variables: Mapping[str, Any], *, budget: int | Meter = DEFAULT_BUDGET) -> Any:
-        """The value for some variables: plain JSON data or values of `kroasync.cel.values`; it does not change them.
+        """The value for some variables (JSON data or values of `kroasync.cel.values`), which never change.
 
         `budget` is the number of steps that the evaluation may take, or a meter that counts them. Raises EvalError.
         The result may share parts with the variables; `to_json` copies.
