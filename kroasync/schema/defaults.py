@@ -1,6 +1,6 @@
-"""Whether a default fits its own schema: the check the API server makes when a CRD is created.
+"""Checks that a default matches its own schema, as the API server does when a CRD is created.
 
-CEL rules are left to the API server. Patterns in the schema must have been compiled before.
+Only the API server checks CEL rules. The caller must have checked that the patterns in the schema compile.
 """
 
 import operator
@@ -21,7 +21,8 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "array": (list,),
     "object": (dict,),
 }
-# keyword, types it speaks of (text and lists by length), the comparison that must hold, its opposite in words
+# The keyword, the types that it applies to (by length for strings and lists), the comparison that must hold, and the
+# words for a value that fails it.
 _BOUNDS: Final[tuple[tuple[str, tuple[type, ...], Callable[[Any, Any], bool], str], ...]] = (
     ("minimum", (int, float), operator.ge, "less than"),
     ("maximum", (int, float), operator.le, "more than"),
@@ -33,7 +34,7 @@ _BOUNDS: Final[tuple[tuple[str, tuple[type, ...], Callable[[Any, Any], bool], st
 
 
 def check(value: Any, schema: Obj, where: str = "default") -> Iterator[str]:
-    """Every reason why a value is not allowed by a structural schema, as text."""
+    """The text of every reason why a structural schema does not allow a value."""
     type_ = schema.get("type")
     if isinstance(type_, str) and not _is(value, type_):
         yield f"{where} is not of type {type_}"
@@ -74,6 +75,6 @@ def _check_fields(value: Obj, schema: Obj, where: str) -> Iterator[str]:
         elif not extra and not schema.get(PRESERVE):
             yield f"{where} has the unknown field {name}"
     for name in schema.get("required", ()):
-        # A default of the missing field does not help: the API server checks before it fills in.
+        # A default of the missing field does not help: the API server checks before it applies defaults.
         if name not in value:
             yield f"{where} lacks the required field {name}"
