@@ -1,7 +1,7 @@
 """One real control plane for the test session, the chart installed in it, and a controller process.
 
-All of it ends with pytest, however pytest ends. The controller has a token of the chart's ServiceAccount, so a rule
-missing in the chart's RBAC is a request the API server refuses, and that fails the session.
+All of them end with pytest, however pytest ends. The controller has a token of the chart's ServiceAccount. If the
+chart's RBAC lacks a rule, the API server refuses a request, and the session fails.
 """
 
 from __future__ import annotations

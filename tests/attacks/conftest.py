@@ -1,4 +1,4 @@
-"""Attackers, their neighbours, and controllers that stand in for the session's."""
+"""Attackers, their neighbours, and controllers that replace the controller of the session."""
 
 from __future__ import annotations
 

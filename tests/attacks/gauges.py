@@ -1,4 +1,4 @@
-"""What an attack costs: memory of the process, the time its event loop stood still, its requests and watches."""
+"""Measures an attack: the memory of the process, the time that its event loop was blocked, its requests and watches."""
 
 from __future__ import annotations
 

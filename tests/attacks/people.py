@@ -1,4 +1,4 @@
-"""Users with exactly the rights a test names, each with a token of its own."""
+"""Users with exactly the rights that a test names, each with its own token."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A proxy between a controller and the API server that loses, alters, holds and counts what passes.
+"""A proxy between a controller and the API server that loses, alters, delays and counts messages.
 
-It runs on an event loop of its own in a thread. It takes plain HTTP on loopback and passes the caller's token on. What
-it does to answers and events is set from the test's thread at any time:
+It runs on its own event loop in a thread. It accepts plain HTTP on loopback and forwards the caller's token. The thread
+of the test may set at any time what the proxy does to answers and events:
 
 - `answer(request)`: an `Answer` in place of the API server's, which then never sees the request, or None;
 - `event(path, event)`: the watch event to pass on, changed or not, or None to lose it;

@@ -1,4 +1,4 @@
-"""An instance names an object that is there already, and another's: it is refused, untouched, and told who has it."""
+"""An instance declares an object of somebody else: the object stays unchanged, and the instance names its owner."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Who may edit a namespace finds a definition in it: she can neither end it, nor hold it up, nor wedge it.
+"""An editor of a namespace that contains a definition can neither delete, nor delay, nor block the definition.
 
-The definition is the administrator's ResourceGroup in her namespace; its kind is used in her neighbour's too.
+The definition is the administrator's ResourceGroup in the editor's namespace; a neighbour also uses its kind.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Expressions that compute for long: by text and pattern of an instance, or by a definition.
+"""Expressions that compute for a long time, because of the text and pattern of an instance, or of a definition.
 
-Whoever reads `lag_s` here: an evaluation may take 0.25 s at its full budget, a pass has several, and the machine may be
-busy. What once succeeded held the loop for 3 to 60 s.
+About `lag_s`: an evaluation may take 0.25 s with its full budget, a pass has several evaluations, and the machine may
+be busy. The attacks that once succeeded blocked the event loop for 3 to 60 s.
 """
 
 from __future__ import annotations

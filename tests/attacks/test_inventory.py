@@ -1,4 +1,4 @@
-"""What an inventory says comes from the instance, and anybody who may edit that may write into it."""
+"""The inventory is an annotation of the instance, so everybody who may edit the instance may write the inventory."""
 
 from __future__ import annotations
 

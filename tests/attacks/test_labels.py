@@ -1,4 +1,4 @@
-"""Labels of an instance reach its children to identify them, never to grant or to configure."""
+"""Children get the labels of an instance only to identify them, never to grant rights or to configure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Forged members: an object becomes an instance's only by what the controller itself wrote, where it may be.
+"""Forged members: only marks that the controller itself wrote, in a place that it allows, make an object a member.
 
-Labels, annotations and field manager can be copied by anybody; the name and namespace that they were made for cannot.
+Everybody can copy labels, annotations and the field manager, but not the name and namespace that they were made for.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A namespace is filled with what the controller looks at: its memory stays far below the chart's limit of 1 GiB.
+"""An attacker fills a namespace with objects that the controller watches: its memory stays far below the chart's limit.
 
-An object of 1 MB with many small keys is about 13.5 MB as Python's dicts. Measured is the most the process ever had,
-while the namespace is filled and when it starts with the namespace full.
+The limit is 1 GiB. An object of 1 MB with many small keys takes about 13.5 MB as Python's dicts. The tests measure the
+peak memory of the process, while the namespace fills up and at a start with a full namespace.
 """
 
 from __future__ import annotations

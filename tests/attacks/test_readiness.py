@@ -1,4 +1,4 @@
-"""Readiness tells whether this process could do its work: not without Lease, token or rights, nor beside kro."""
+"""A process that cannot do its work is not ready: without the Lease, the token or rights, or next to kro."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Between controller and API server: what is lost, altered or a lie does not end the process nor stay unnoticed.
+"""Lost, altered and false messages between controller and API server neither end the process nor stay unnoticed.
 
-Each test has a controller of its own behind a proxy, with the rights of the chart.
+Each test has its own controller behind a proxy, with the rights of the chart.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`python -m tests.benchmarks [-n 100] [--workload configs|webapp]`: bring up, rest, repair, update, delete.
 
-The raw floor is the same writes (create the instance, one metadata patch, three applies, one status patch) sent by a
-bare aiohttp client over 20 connections to the same API server right before. Ratios are what to compare.
+The baseline is the same writes (create the instance, one metadata patch, three applies, one status patch), which a bare
+aiohttp client sends over 20 connections to the same API server immediately before. Compare the ratios.
 """
 
 import argparse

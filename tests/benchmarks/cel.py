@@ -1,9 +1,9 @@
-"""Speed of the expression language beside cel-python and Google's cel-expr-python, in one run.
+"""Compares the speed of the expression language with cel-python and Google's cel-expr-python, in one run.
 
     python -m tests.benchmarks.cel
 
-Eleven expressions of the kind that definitions hold, on two sets of data: SMALL has three pods, BIG has a Deployment of
-about 15 KB and thirty pods. Absolute figures depend on the machine; the ratios to the other engines less so.
+Eleven typical expressions of definitions run on two sets of data: SMALL has three pods, BIG has a Deployment of about
+15 KB and thirty pods. Absolute figures depend on the machine; the ratios to the other engines depend on it less.
 """
 
 import statistics

@@ -1,4 +1,4 @@
-"""What the measurements share: a bare client, a controller process, and what they cost the machine."""
+"""The common parts of the measurements: a bare client, a controller process, and their cost."""
 
 import asyncio
 import json

@@ -1,7 +1,7 @@
-"""How long a definition takes to check and compile: `python -m tests.benchmarks.definitions`.
+"""Measures the time to check and compile a definition: `python -m tests.benchmarks.definitions`.
 
 Schemas are warm. Every definition is a chain of ConfigMaps and Deployments with six expressions each; half of the
-expressions occur once only.
+expressions occur only once.
 """
 
 import time

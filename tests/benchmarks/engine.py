@@ -1,7 +1,7 @@
-"""What one pass costs in CPU, for the web application example: `python -m tests.benchmarks.engine`.
+"""Measures the CPU time of one pass over the web application example: `python -m tests.benchmarks.engine`.
 
-The world answers from dicts, so this is the engine alone: bring-up of three children, a pass that finds
-nothing to do, and the status of each. Best of several rounds, in microseconds.
+The world answers from dicts, so this measures only the engine: a pass that creates three children, a pass that finds
+nothing to do, and the status of each. Each figure is the best of several rounds, in microseconds.
 """
 
 import time

@@ -1,9 +1,9 @@
-"""`python -m tests.benchmarks.fairness [-n 100] [--rounds 4]`: what one definition costs the others, on a real plane.
+"""`python -m tests.benchmarks.fairness [-n 100] [--rounds 4]`: how much one definition delays the others.
 
-The instances of an ordinary definition are brought up alone, beside as many of a definition that the API server always
-refuses, and beside as many of one whose passes compute for 50 ms. The three take turns, so that what else the machine
-does meets all of them. Told are the times, and the controller's CPU meanwhile: what it is more than alone was computed
-for the others, however busy the machine is.
+On a real control plane, the instances of an ordinary definition become active alone, then next to as many instances of
+a definition that the API server always refuses, and next to as many of one whose passes compute for 50 ms. The three
+runs take turns, so that other work of the machine affects all of them. The output has the times, and the controller's
+CPU time meanwhile: the difference to the first run is the work for the other definition, however busy the machine is.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""`python -m tests.benchmarks.kinds [-n 300] [--size 60]`: what foreign CRDs cost in memory and start-up.
+"""`python -m tests.benchmarks.kinds [-n 300] [--size 60]`: the cost of foreign CRDs in memory and at the start.
 
-Clusters have hundreds of CRDs that have nothing to do with kroasync. The same controller is started with none of them
-and with `n` of them, each with a schema of about `size` kilobytes (a usual one for an operator's CRD).
+Clusters have hundreds of CRDs that have nothing to do with kroasync. The same controller starts with none of them, and
+with `n` of them, each with a schema of about `size` kilobytes (typical of an operator's CRD).
 """
 
 import argparse

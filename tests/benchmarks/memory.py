@@ -1,6 +1,6 @@
-"""`python -m tests.benchmarks.memory [-n 1050] [--shape text|keys] [--of strangers]`: what lists of large objects need.
+"""`python -m tests.benchmarks.memory [-n 1050] [--shape text|keys] [--of strangers]`: the memory that large lists need.
 
-Told is the most memory a process ever has that lists them. A server in a process of its own streams them, so that no
+The output is the peak memory of a process that lists them. A server in another process streams the objects, so that no
 store has to be filled.
 """
 

@@ -1,12 +1,12 @@
-"""What the budget of one evaluation buys, for everything an expression can do.
+"""Measures the time that the budget of one evaluation allows, for everything that an expression can do.
 
     python -m tests.benchmarks.pricing > docs/pricing.md
 
-Every function of the libraries is called with the biggest and nastiest arguments of its types, every macro and operator
-with its own, in a loop as long as the budget allows. A row that has no arguments here, or a macro that has no loops,
-is an error: what is added to a table is tried, or the test fails.
+It calls every function of the libraries with the biggest and worst arguments of its types, and every macro and operator
+with their own, in a loop that uses up the budget. A row without arguments here, or a macro without loops, is an error:
+whoever adds to a table must add to this module, or the test fails.
 
-Seconds are CPU time scaled to one machine by a loop of plain Python measured beside it.
+Seconds are CPU time, scaled to one machine by a loop of plain Python that is measured at the same time.
 """
 
 import contextlib

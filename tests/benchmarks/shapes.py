@@ -1,8 +1,8 @@
 """`python -m tests.benchmarks.shapes`: one big collection, one long chain, and a start with many live instances.
 
-A collection of 1000 ConfigMaps: seconds to ACTIVE, and the API calls when one item's value changes. A chain of ten
-dependents: how many status writes it takes (one: a single pass). A start with N live instances: seconds to ready, and
-the calls of the first ten seconds.
+For a collection of 1000 ConfigMaps: the seconds to ACTIVE, and the API calls when the value of one item changes. For a
+chain of ten dependents: the number of status writes (one, because a single pass suffices). For a start with N live
+instances: the seconds to ready, and the API calls of the first ten seconds.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""The conformance tests of the CEL specification (cel.dev/expr, the version in go.mod beside this file).
+"""The conformance tests of the CEL specification (cel.dev/expr, the version in the go.mod of this folder).
 
-The files are read from Go's module cache, which `go mod download` fills if need be. Of 2,508 tests those that need
-protobuf messages, enums, containers, dotted variables or functions of the test's own are left out by the rules below;
-all others must give the specified value, error and deduced type, except where cel-go (and so kro) gives another answer.
+The files are in Go's module cache, which `go mod download` fills if necessary. The rules below leave out those of the
+2,508 tests that need protobuf messages, enums, containers, dotted variables or functions that the test declares. All
+others must give the specified value, error and deduced type, except where cel-go (and so kro) gives another answer.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What the controller relies on of an API server, shown on the real one and on the fake one of the simulation."""
+"""The behaviour of an API server that the controller relies on: the real server and the fake one of the simulation."""
 
 import asyncio
 import itertools

@@ -1,4 +1,4 @@
-"""The adapters against a real API server: what the unit tests assume of it is so."""
+"""The adapters against a real API server: it behaves as the unit tests assume."""
 
 import asyncio
 import random

@@ -1,6 +1,6 @@
-"""The real client on the fake server: its retries, errors and JSON are those of production, the network is a plan.
+"""The real client on the fake server: retries, errors and JSON are those of production; the network follows a plan.
 
-A `Network` says for every request how long it takes and what goes wrong; without one, requests take no time.
+A `Network` decides the duration and the fault of every request; without a network, requests take no time.
 """
 
 import asyncio

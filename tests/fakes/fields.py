@@ -1,7 +1,7 @@
-"""Field ownership as server-side apply has it (KEP-555), on plain JSON.
+"""Field ownership of server-side apply (KEP-555), on plain JSON.
 
-A field set is a set of paths whose steps are written as in `managedFields` (`f:name`, `k:{"name":"a"}`, `v:"x"`,
-`.`). What is one field, and what a list's items are known by, comes from the schema; without one maps are granular
+A field set is a set of paths, with the steps of `managedFields` (`f:name`, `k:{"name":"a"}`, `v:"x"`, `.`). The schema
+defines which value is a single field, and which keys identify the items of a list. Without a schema, maps are granular
 and lists are single fields.
 """
 

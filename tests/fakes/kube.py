@@ -1,8 +1,8 @@
-"""An API server in memory: what the contract tests show of the real one, in one process and without waiting.
+"""An API server in memory, with the behaviour that the contract tests show of the real one, but without waiting.
 
-Requests come in as (method, path, query, body bytes) and are answered with (status, bytes, headers) at once;
-latency and faults are the client's matter. Time is the caller's: controllers inside (CRD establishment, garbage
-collection, Deployments) work through `later`.
+It answers a request (method, path, query, body bytes) with (status, bytes, headers) at once; the client adds latency
+and faults. The caller owns the time: the controllers inside (CRD establishment, garbage collection, Deployments) use
+`later`.
 """
 
 import asyncio

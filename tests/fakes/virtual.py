@@ -1,7 +1,7 @@
 """An event loop whose clock jumps to the next timer: hours pass in milliseconds, in the same order every time.
 
-Several processes may live on one loop: what is started inside `Process.context()` belongs to that process, with all
-that comes of it. A process can be held up while the others, and the clock, go on.
+Several processes may share one loop: everything that starts inside `Process.context()`, directly or not, belongs to
+that process. A process can be paused while the others, and the clock, continue.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""What must hold of an audit log and of what is stored: pure, every function names all that is wrong.
+"""Checks of an audit log and of the stored objects. The functions are pure, and return every violation.
 
-An answered request counts from the moment the API server received it until its answer was complete, both by the clock
-of the API server.
+A request lasts from the moment when the API server received it until its answer was complete, by the clock of the API
+server.
 """
 
 from __future__ import annotations

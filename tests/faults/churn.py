@@ -1,7 +1,7 @@
-"""Steady churn: instances come, change and go around a level, a definition changes, a kind comes and goes.
+"""Steady churn: instances are created, changed and deleted around a level; a definition changes; a kind comes and goes.
 
-The memory of the controller is sampled all the while; what is judged is the line through the last two thirds. In the
-first ten minutes it still fills what it remembers on purpose, as the last 4,096 children that went.
+The scenario samples the controller's memory all the time, and checks the line through the last two thirds. In the first
+ten minutes, the controller still fills its bounded memories, such as that of the last 4,096 deleted children.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""kill -9 at random moments while instances are created, changed and deleted; started again at once each time."""
+"""kill -9 at random moments while instances are created, changed and deleted; the controller restarts at once."""
 
 from __future__ import annotations
 

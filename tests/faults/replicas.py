@@ -1,7 +1,6 @@
-"""Two replicas with leader election: the leader killed, the leader paused for longer than its Lease, and the leader
-stopped in good order; all the while instances are created.
+"""Two replicas with leader election: the leader is killed, paused for longer than its Lease, and stopped gracefully.
 
-The two have accounts of their own, so the audit log tells who wrote what.
+Instances are created all the time. Each replica has its own account, so the audit log shows which one wrote.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Where a scenario happens: a control plane, a controller process, one kind whose instances own a chain and a Secret.
+"""The site of a scenario: a control plane, a controller process, and a kind whose instances own a chain and a Secret.
 
-People's requests are repeated until the API server takes them, as people do.
+Requests of users are repeated until the API server accepts them, as users do.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Definition and instances in one file, as people apply them: `kubectl apply`, again until it succeeds."""
+"""A definition and its instances in one file, which `kubectl apply` sends until it succeeds, as users do."""
 
 from __future__ import annotations
 

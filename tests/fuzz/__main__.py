@@ -1,8 +1,8 @@
 """`python -m tests.fuzz --inputs 100000 [--seed 1] [--seconds 600]`: mutated inputs into every parser.
 
-Each input is a corpus entry changed at random. What may come of it is a value, a list of problems, or an error of the
-parser's own type; anything else, and anything slower than two seconds, is printed with the seed of that input and fails
-the run. The seed of an input is the run's seed plus its number, so one can be looked at alone (`--only N`).
+Each input is a corpus entry with random changes. A parser may return a value or a list of problems, or raise an error
+of its own type. Any other result, or more than two seconds, fails the run, which prints the seed of the input. The seed
+of an input is the seed of the run plus the input's number; `--only N` runs a single input.
 """
 
 import argparse

@@ -1,6 +1,6 @@
-"""A small synchronous client of the control plane for tests, and a laboratory of one namespace and one API group.
+"""A small synchronous client of the control plane for tests, and a test environment of one namespace and one API group.
 
-Waiting is polling every 20 ms with a deadline; what was seen last is part of the failure's message.
+It waits by polling every 20 ms until a deadline; the message of a failure has the last state.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`kroasync run` as a process that tests start, kill, freeze and ask for its health."""
+"""`kroasync run` as a process: tests start, kill and freeze it, and read its health endpoints."""
 
 from __future__ import annotations
 
