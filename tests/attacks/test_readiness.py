@@ -194,7 +194,7 @@ def warned(process: ControllerProcess) -> bool:
 
 @SLOW
 def test_beside_a_living_kro_nothing_is_written(lab: Lab, controller: ControllerProcess) -> None:
-    """Two controllers of the same kinds fight, 24 writes a second: this one yields and says why."""
+    """Two controllers of the same kinds fight, with 24 writes a second: this one stops and says why."""
     family(lab, controller)
     with running_kro(lab.cluster) as kro:
         controller.stop()
@@ -206,7 +206,7 @@ def test_beside_a_living_kro_nothing_is_written(lab: Lab, controller: Controller
         for found in for_a_while(lambda: lab.child("ConfigMap", "one-c"), seconds=3.0):
             assert found == {}
         kro.stop()
-        # Its clock is never compared with ours: a Lease unchanged for its duration is nobody's.
+        # Clocks are never compared: a Lease that does not change for its duration has expired.
         controller.wait_ready(NOTICED_S)
         lab.await_child("ConfigMap", "one-c", timeout_s=30)
 

@@ -103,7 +103,7 @@ NOW = "2026-01-01T00:00:00Z"
 
 
 class HashedWorld(OfflineWorld):
-    """Compares by hashes like the controller's caches, and makes every Deployment available at once."""
+    """A world that compares hashes like the controller's caches, and makes every Deployment available at once."""
 
     def __init__(self) -> None:
         super().__init__(INSTANCE, (), lambda _gvk: None)
