@@ -5,9 +5,9 @@ covers the whole kind. Each external reference has its own narrow watch, until a
 wide watch is cheaper.
 
 Each watch feeds a sink. A watch begins with a list, which replaces everything that the sink knows of the kind
-(`replace`), and continues with events, which change one object each (`event`). If the watch breaks, it lists again. The
-list is then the only report of what happened meanwhile: an object that the list lacks was deleted. Therefore a sink
-compares each list with what it knows and reports the differences, as if they were events.
+(`replace`), and continues with events, which change one object each (`event`). If the watch cannot resume, it lists
+again. The new list is then the only report of the time in between: an object that the list lacks was deleted.
+Therefore a sink compares each list with its objects, and wakes instances for each difference as it does for an event.
 """
 
 import asyncio
