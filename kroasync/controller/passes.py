@@ -108,7 +108,7 @@ class Passes(ABC):
         """Let a key rest whose pass computed for too long in one turn, and report it."""
         pause_s = self.queue.quarantine(key, computed_s)
         extra = {"key": str(key), "computed_s": round(computed_s, 1), "pause_s": round(pause_s)}
-        log.error("a pass held up all others", extra=extra)
+        log.error("a pass computed for too long without a pause", extra=extra)
         self._parts.given.metrics.kroasync_pass_overruns_total.inc(_path_label(key))
         obj = self._find(key)
         if obj is not None:

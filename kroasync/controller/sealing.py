@@ -61,7 +61,7 @@ async def _load(client: Client, key: Key, random: Callable[[int], bytes]) -> byt
             refused += isinstance(error, ForbiddenError | NotFoundError)
             if refused == _REFUSED:
                 return _without(key, error.message)
-            log.info("the key of the seals has not been read yet", extra={"secret": str(key), "error": error.message})
+            log.info("cannot read the seal key yet; retrying", extra={"secret": str(key), "error": error.message})
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, longest_s)
 
