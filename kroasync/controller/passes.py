@@ -1,8 +1,14 @@
 """Run the passes over the keys of one queue: time, count and log each pass, and return its key to the queue.
 
-A key waits for a worker, and until kro does not act. If a pass raises an error, the error is logged once and counted,
-and the key is retried later: an error never stops other passes. The classes at the end of the file hold the differences
-between passes over instances and passes over definitions.
+A key waits for a worker. It also waits while kro acts: no pass begins then. If a pass raises an error, the error is
+logged once and counted, and the key is retried later: an error never stops other passes.
+
+Two fences keep two controllers from writing at the same time. Before a pass, `Neighbour.away` says that kro does not
+act. Before each write in a pass, the client asks the elector whether this process is certain to lead (`kube.lease`).
+The second check is necessary because a pass may outlast the lease: a process that was suspended must not write when it
+wakes up, because another replica may lead by then. A fenced write raises FencedError, and the pass fails.
+
+The classes at the end of the file hold the differences between passes over instances and passes over definitions.
 """
 
 import asyncio
