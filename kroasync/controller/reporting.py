@@ -8,7 +8,7 @@ A write is bound to the version its difference was taken from. The engine decide
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from kroasync.controller.fights import Fights
@@ -28,6 +28,7 @@ from kroasync.engine.verdict import (
 )
 from kroasync.kube.api_errors import ApiError, ConflictError, NotFoundError
 from kroasync.kube.client import Client
+from kroasync.model import timestamps
 from kroasync.model.objects import Key, Obj, version_of
 
 log = logging.getLogger("kroasync.instances")
@@ -48,7 +49,7 @@ class Reporting:
 
     def stamp(self) -> str:
         """The time now, as conditions have it."""
-        return self.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return timestamps.seconds(self.now())
 
     def left_for_s(self, key: Key, served: Served) -> float:
         """How long the status is to be left as others made it; 0 if it may be written now."""
