@@ -7,10 +7,10 @@ and for a child that may have been created without one. Instances that are too l
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from kroasync.controller.child_store import ChildStore
 from kroasync.controller.inventories import InventoryKinds
 from kroasync.controller.served_kinds import Served
 from kroasync.controller.serving import Serving
-from kroasync.controller.store import ChildStore
 from kroasync.controller.watches import Watches, synced
 from kroasync.engine.actions import Need, Observed, WatchExternal
 from kroasync.engine.teardown import parent_of

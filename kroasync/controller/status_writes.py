@@ -7,7 +7,7 @@ status that somebody else changed is put back; again and again, with growing pau
 from collections.abc import Hashable
 
 from kroasync.controller.fights import Fights
-from kroasync.controller.store import InstanceStore
+from kroasync.controller.instance_store import InstanceStore
 from kroasync.kube.client import Client
 from kroasync.model.names import MANAGER_STATUS
 from kroasync.model.objects import Key, Obj, is_same, metadata

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from kroasync.controller.child_store import ChildStore
 from kroasync.controller.cluster_kinds import ClusterKinds
 from kroasync.controller.compilation import Compilation
 from kroasync.controller.converging import Converging
@@ -37,7 +38,6 @@ from kroasync.controller.room import Room
 from kroasync.controller.served_kinds import ServedKinds, claims_of, wake_by_uid
 from kroasync.controller.serving import Serving
 from kroasync.controller.slots import Slots
-from kroasync.controller.store import ChildStore
 from kroasync.controller.watchdog import Watchdog
 from kroasync.controller.watches import InstanceSink, Watches
 from kroasync.controller.withdrawal import Withdrawal

@@ -94,6 +94,11 @@ class Key:
         return f"{self.resource.kind} {place}"
 
 
+def key_of(resource: Resource, obj: Mapping[str, Any]) -> Key:
+    """The key of an object of a known resource."""
+    return Key(resource, namespace_of(obj) if resource.namespaced else "", name_of(obj))
+
+
 def metadata(obj: Mapping[str, Any]) -> Mapping[str, Any]:
     """`metadata`, or an empty mapping."""
     found = obj.get("metadata")

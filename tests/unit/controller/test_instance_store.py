@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from kroasync.controller.instance_store import InstanceStore, Meddled, head_of
 from kroasync.controller.room import Room
-from kroasync.controller.store import InstanceStore, Meddled, head_of, key_of
 from kroasync.model.names import ANNOTATION_APPLYSET_GROUP_KINDS
-from kroasync.model.objects import Key, Obj, Resource, is_newer, is_older
+from kroasync.model.objects import Key, Obj, Resource, is_newer, is_older, key_of
 from tests.unit.controller.samples import APPS, app, app_key
 
 

@@ -5,10 +5,12 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from kroasync.controller.child_store import ChildStore
 from kroasync.controller.converging import Converging
 from kroasync.controller.deleting import Deleting
 from kroasync.controller.events import Recorder
 from kroasync.controller.fights import Fights
+from kroasync.controller.instance_store import InstanceStore
 from kroasync.controller.instances import Instances
 from kroasync.controller.observing import Observing
 from kroasync.controller.options import RuntimeOptions
@@ -16,7 +18,6 @@ from kroasync.controller.perform import Performers
 from kroasync.controller.recording import Recording
 from kroasync.controller.reporting import Reporting
 from kroasync.controller.served_kinds import Served, ServedKinds
-from kroasync.controller.store import ChildStore, InstanceStore
 from kroasync.controller.watchdog import Watchdog
 from kroasync.engine.plan import Plan
 from kroasync.engine.verdict import AWAY_S, SAFETY_NET_S, AtRest, RetryAfter
