@@ -9,7 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from kroasync.controller.compilation import Compilation
@@ -37,7 +37,7 @@ from kroasync.graph.problem_report import condition_message
 from kroasync.kube.api_errors import ApiError, NotFoundError
 from kroasync.kube.client import Client
 from kroasync.metrics import Metrics
-from kroasync.model import names
+from kroasync.model import names, timestamps
 from kroasync.model.conditions import FALSE, TRUE, UNKNOWN, Conditions, ConditionSet, Subject, conditions_of, is_true
 from kroasync.model.definition import Definition, parse_definition
 from kroasync.model.objects import GVK, Key, Obj, finalizers_of, is_deleting, metadata
@@ -122,7 +122,7 @@ class _Pass:
         self.obj = owner.registry.store(key).as_left(key, obj)
         self.known = owner.registry.of(key)
         self.subject = Subject.of(self.obj)
-        self.stamp = owner.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self.stamp = timestamps.seconds(owner.now())
         self.conditions: Conditions = CONDITIONS.initialise(conditions_of(self.obj), self.subject, now=self.stamp)
         status = self.obj.get("status") or {}
         self.order: list[str] = status.get("topologicalOrder") or []

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from kroasync.controller.child_store import ChildStore
 from kroasync.controller.finalizers import set_finalizers
 from kroasync.controller.observing import InstanceWorld, Observing
 from kroasync.controller.options import RuntimeOptions
@@ -15,7 +16,6 @@ from kroasync.controller.perform import Performers
 from kroasync.controller.recording import LISTED, Recording
 from kroasync.controller.reporting import Reporting
 from kroasync.controller.served_kinds import Served
-from kroasync.controller.store import ChildStore
 from kroasync.controller.watches import Watches
 from kroasync.engine.instance_status import compose_release_failed, compose_teardown
 from kroasync.engine.outcome import ChangeKind

@@ -9,10 +9,11 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from kroasync.kube.api_errors import ApiError, FencedError, NotFoundError
 from kroasync.kube.client import Client
+from kroasync.model import timestamps
 from kroasync.model.kinds import EVENTS
 from kroasync.model.objects import Key, Obj, metadata, name_of, namespace_of, uid_of
 
@@ -97,7 +98,7 @@ class Recorder:
                 log.info("event not written", extra={"reason": event["reason"], "error": error.message})
 
     def _event(self, obj: Obj, *, reason: str, note: str, action: str, warning: bool) -> Obj:
-        now = self._now().astimezone(UTC)
+        now = self._now()
         self._serial += 1
         namespace = namespace_of(obj) or "default"
         return {
@@ -107,7 +108,7 @@ class Recorder:
                 "name": f"{name_of(obj)[:220]}.{int(now.timestamp() * 1e6):x}{self._serial % 4096:03x}",
                 "namespace": namespace,
             },
-            "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "eventTime": timestamps.microseconds(now),
             "reportingController": self._reporter,
             "reportingInstance": self._instance,
             "action": action,

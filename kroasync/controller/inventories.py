@@ -14,13 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kroasync.controller.cluster_kinds import ClusterKinds
-from kroasync.controller.store import key_of, seal_of
 from kroasync.controller.watches import CHILD_SELECTOR, Watches
 from kroasync.kube.api_errors import ApiError, NotFoundError, UnreachableError
 from kroasync.kube.client import Client
 from kroasync.model.names import LABEL_INSTANCE_ID, MANAGER_CHILDREN
-from kroasync.model.objects import Obj, Resource, labels_of, metadata
-from kroasync.model.seal import is_sealed
+from kroasync.model.objects import Obj, Resource, key_of, labels_of, metadata
+from kroasync.model.seal import is_sealed, seal_of
 
 # How long an answer is cached. A new CRD is known at once, and new children are of kinds of some graph.
 _KEPT_S: Final = 600.0

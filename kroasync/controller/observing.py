@@ -7,10 +7,10 @@ answer, and for a child that such a write may have created. It also reads instan
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from kroasync.controller.child_store import ChildStore
 from kroasync.controller.inventories import InventoryKinds
 from kroasync.controller.served_kinds import Served
 from kroasync.controller.serving import Serving
-from kroasync.controller.store import ChildStore
 from kroasync.controller.watches import Watches, synced
 from kroasync.engine.actions import Need, Observed, WatchExternal
 from kroasync.engine.teardown import parent_of

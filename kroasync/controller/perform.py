@@ -12,8 +12,9 @@ import re
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from kroasync.controller.child_store import ChildStore
 from kroasync.controller.fights import Fights, contenders
-from kroasync.controller.store import ChildStore, InstanceStore
+from kroasync.controller.instance_store import InstanceStore
 from kroasync.engine.actions import (
     Action,
     Apply,

@@ -6,7 +6,6 @@ is reported once (`told`). Nothing here fails or delays a pass.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Final
 
 from kroasync.controller.events import Recorder
@@ -19,6 +18,7 @@ from kroasync.engine.outcome import ChangeKind, NodeState, Outcome
 from kroasync.engine.teardown import Teardown
 from kroasync.graph.nodes import Graph
 from kroasync.metrics import ConditionAge, Metrics
+from kroasync.model import timestamps
 from kroasync.model.conditions import conditions_of
 from kroasync.model.objects import Key, Obj, metadata
 
@@ -188,7 +188,7 @@ def _is_current(status: Obj, instance: Obj) -> bool:
 
 
 def _age(condition: Obj) -> ConditionAge:
-    since = datetime.fromisoformat(str(condition["lastTransitionTime"]).replace("Z", "+00:00"))
+    since = timestamps.parse(str(condition["lastTransitionTime"]))
     return ConditionAge(
         type=str(condition["type"]),
         status=str(condition["status"]),

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kroasync.controller.crds import SeenCrd
+from kroasync.controller.instance_store import InstanceStore
 from kroasync.controller.room import EndlessRoom
-from kroasync.controller.store import InstanceStore
 from kroasync.graph.build import Built
 from kroasync.model import names
 from kroasync.model.definition import parse_definition

@@ -8,7 +8,7 @@ engine decides what follows from that (`engine.verdict`). If somebody else keeps
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from kroasync.controller.fights import Fights
@@ -28,6 +28,7 @@ from kroasync.engine.verdict import (
 )
 from kroasync.kube.api_errors import ApiError, ConflictError, NotFoundError
 from kroasync.kube.client import Client
+from kroasync.model import timestamps
 from kroasync.model.objects import Key, Obj, version_of
 
 log = logging.getLogger("kroasync.instances")
@@ -48,7 +49,7 @@ class Reporting:
 
     def stamp(self) -> str:
         """The current time in the format of conditions."""
-        return self.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return timestamps.seconds(self.now())
 
     def left_for_s(self, key: Key, served: Served) -> float:
         """How long to wait before the next write of a contested status; 0 if it may be written now."""

@@ -7,7 +7,8 @@ are and can still be deleted cleanly, because a deletion needs neither definitio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from kroasync.controller.store import Claims, InstanceStore
+from kroasync.controller.child_store import Claims
+from kroasync.controller.instance_store import InstanceStore
 from kroasync.engine.plan import Plan
 from kroasync.graph.nodes import Graph
 from kroasync.kube.watch import Watch

@@ -8,9 +8,10 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
+from kroasync.controller.child_store import ChildStore
+from kroasync.controller.instance_store import InstanceStore
 from kroasync.controller.room import Room
 from kroasync.controller.served_kinds import Served, ServedKinds
-from kroasync.controller.store import ChildStore, InstanceStore
 from kroasync.controller.watches import InstanceSink, Watches
 from kroasync.engine.plan import Plan
 from kroasync.graph.nodes import Graph

@@ -5,13 +5,12 @@ somebody else changes a status, the controller restores it; if that repeats, wit
 """
 
 from collections.abc import Hashable
-from typing import Any
 
 from kroasync.controller.fights import Fights
-from kroasync.controller.store import InstanceStore
+from kroasync.controller.instance_store import InstanceStore
 from kroasync.kube.client import Client
 from kroasync.model.names import MANAGER_STATUS
-from kroasync.model.objects import Key, Obj, metadata
+from kroasync.model.objects import Key, Obj, is_same, metadata
 
 
 def difference(old: Obj, new: Obj) -> Obj:
@@ -23,18 +22,9 @@ def difference(old: Obj, new: Obj) -> Obj:
             below = difference(before, value)
             if below:
                 patch[key] = below
-        elif key not in old or not _is_same(before, value):
+        elif key not in old or not is_same(before, value):
             patch[key] = value
     return patch
-
-
-def _is_same(one: Any, other: Any) -> bool:
-    """Equality in JSON: true is not 1 (in Python it is), but 1.0 is."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_is_same(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_is_same, one, other))
-    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
 
 
 async def write_status(client: Client, key: Key, obj: Obj, status: Obj) -> Obj | None:

@@ -17,16 +17,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
 
+from kroasync.controller.child_store import Child, ChildStore
+from kroasync.controller.instance_store import Instance, InstanceStore, head_of
 from kroasync.controller.projection import Projection
 from kroasync.controller.room import Held, Room
-from kroasync.controller.store import Child, ChildStore, Instance, InstanceStore, head_of, key_of
 from kroasync.engine.actions import WatchExternal
 from kroasync.kube.api_errors import NotFoundError, TooBigError, UnreachableError
 from kroasync.kube.client import Client
 from kroasync.kube.watch import Sink, Watch
 from kroasync.metrics import Metrics
 from kroasync.model.names import FINALIZER, LABEL_NODE_ID, LABEL_OWNED
-from kroasync.model.objects import Key, Obj, Resource, finalizers_of, is_newer, is_same, uid_of, version_of
+from kroasync.model.objects import Key, Obj, Resource, finalizers_of, is_newer, is_same, key_of, uid_of, version_of
 
 CHILD_SELECTOR = f"{LABEL_OWNED}=true,{LABEL_NODE_ID}"
 # If a kind has more single-object watches than this, new ones share one watch of the whole kind.

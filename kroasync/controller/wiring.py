@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from kroasync.controller.child_store import ChildStore
 from kroasync.controller.cluster_kinds import ClusterKinds
 from kroasync.controller.compilation import Compilation
 from kroasync.controller.converging import Converging
@@ -36,7 +37,6 @@ from kroasync.controller.room import Room
 from kroasync.controller.served_kinds import ServedKinds, claims_of, wake_by_uid
 from kroasync.controller.serving import Serving
 from kroasync.controller.slots import Slots
-from kroasync.controller.store import ChildStore
 from kroasync.controller.watchdog import Watchdog
 from kroasync.controller.watches import InstanceSink, Watches
 from kroasync.controller.withdrawal import Withdrawal
@@ -112,6 +112,18 @@ class Parts:
     instances: Instances
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Common:
+    """What the passes over definitions and the passes over instances both have."""
+
+    given: Given
+    caches: Caches
+    serving: Serving
+    recorder: Recorder
+    fights: Fights
+    watchdog: Watchdog
+
+
 def wire(given: Given) -> Parts:
     """Build the controller. Nothing runs yet, and no request is sent."""
     group = asyncio.TaskGroup()
@@ -149,7 +161,14 @@ def wire(given: Given) -> Parts:
         client, reporter="kro.run/kroasync", instance=options.identity, now=given.now, enabled=options.events
     )
     revisions = Revisions(client, caches.revisions, metrics, options)
-    fights = Fights(given.clock)
+    common = Common(
+        given=given,
+        caches=caches,
+        serving=serving,
+        recorder=recorder,
+        fights=Fights(given.clock),
+        watchdog=watchdog,
+    )
     return Parts(
         given=given,
         group=group,
@@ -160,8 +179,8 @@ def wire(given: Given) -> Parts:
         recorder=recorder,
         neighbour=_neighbour(given, recorder),
         revisions=revisions,
-        definitions=_definitions(given, caches, revisions, serving, recorder, fights, watchdog),
-        instances=_instances(given, queues, caches, watches, serving, recorder, fights, watchdog),
+        definitions=_definitions(common, revisions),
+        instances=_instances(common, watches, queues.pacing),
     )
 
 
@@ -234,49 +253,33 @@ def _neighbour(given: Given, recorder: Recorder) -> Neighbour:
     return Neighbour(clock=given.clock, namespaces=given.options.kro_namespaces, told=kro_acts)
 
 
-def _definitions(
-    given: Given,
-    caches: Caches,
-    revisions: Revisions,
-    serving: Serving,
-    recorder: Recorder,
-    fights: Fights,
-    watchdog: Watchdog,
-) -> Definitions:
+def _definitions(common: Common, revisions: Revisions) -> Definitions:
+    given, serving, registry, crds = common.given, common.serving, common.caches.registry, common.caches.crds
     client, options, metrics = given.client, given.options, given.metrics
-    registry, crds = caches.registry, caches.crds
     return Definitions(
         client=client,
         registry=registry,
-        compilation=Compilation(caches.cluster, options, watchdog, metrics, given.now),
+        compilation=Compilation(common.caches.cluster, options, common.watchdog, metrics, given.now),
         revisions=revisions,
         crds=crds,
-        crd_stage=CrdStage(client, crds, registry, serving, watchdog, options),
+        crd_stage=CrdStage(client, crds, registry, serving, common.watchdog, options),
         serving=serving,
         withdrawal=Withdrawal(client, registry, revisions, crds, serving, metrics, given.now, options),
-        recorder=recorder,
+        recorder=common.recorder,
         metrics=metrics,
-        fights=fights,
+        fights=common.fights,
         now=given.now,
     )
 
 
-def _instances(
-    given: Given,
-    queues: Queues,
-    caches: Caches,
-    watches: Watches,
-    serving: Serving,
-    recorder: Recorder,
-    fights: Fights,
-    watchdog: Watchdog,
-) -> Instances:
-    client, options, children, pacing = given.client, given.options, caches.children, queues.pacing
+def _instances(common: Common, watches: Watches, pacing: Pacing) -> Instances:
+    given, caches, serving = common.given, common.caches, common.serving
+    client, options, children = given.client, given.options, caches.children
     inventory_kinds = InventoryKinds(client, caches.cluster, watches, given.clock, options.engine.seal_key)
     observing = Observing(client, serving, children, watches, inventory_kinds)
-    recording = Recording(recorder, given.metrics, options)
-    reporting = Reporting(client, observing, recording, fights, given.now)
-    performers = Performers(client, children, watches.hold_external, pacing.pause, fights)
+    recording = Recording(common.recorder, given.metrics, options)
+    reporting = Reporting(client, observing, recording, common.fights, given.now)
+    performers = Performers(client, children, watches.hold_external, pacing.pause, common.fights)
     return Instances(
         serving=serving,
         observing=observing,
@@ -288,7 +291,7 @@ def _instances(
             reporting=reporting,
             recording=recording,
             pacing=pacing,
-            watchdog=watchdog,
+            watchdog=common.watchdog,
             options=options,
         ),
         deleting=Deleting(

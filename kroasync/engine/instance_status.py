@@ -6,7 +6,7 @@ seconds.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -32,7 +32,7 @@ from kroasync.model.conditions import (
     find,
     is_true,
 )
-from kroasync.model.objects import Obj
+from kroasync.model.objects import Obj, is_same
 from kroasync.model.paths import nests_deeper
 from kroasync.model.steps import Steps, drained
 
@@ -117,7 +117,7 @@ def composing(plan: Plan, outcome: Outcome, *, now: str, refused: StatusRefusal 
     status = {k: v for k, v in own.items() if k not in declared}
     status.update(fields)
     status.update(state=state, conditions=conditions)
-    return wire if same_json(status, wire) else status
+    return wire if is_same(status, wire) else status
 
 
 def _fitting(fields: Obj, instance: Obj, limit: int) -> tuple[Obj, list[str], str]:
@@ -352,7 +352,7 @@ def _overlaid(instance: Obj, verdict: _Verdict, *, now: str) -> Obj:
         status["conditions"] = _conditions(instance, before, verdict, None, now=now)
     elif verdict.state == "DELETING":
         status["conditions"] = _with_author_conditions(instance, before, verdict, now=now)
-    return wire if same_json(status, wire) else status
+    return wire if is_same(status, wire) else status
 
 
 def _with_author_conditions(instance: Obj, before: Conditions, verdict: _Verdict, *, now: str) -> Conditions:
@@ -515,12 +515,3 @@ def _stamped(condition: Condition, before: Obj | None, generation: int, now: str
 def _status_of(instance: Obj) -> Obj:
     status = instance.get("status")
     return status if isinstance(status, dict) else {}
-
-
-def same_json(a: Any, b: Any) -> bool:
-    """Equality in JSON: 3 is 3.0, true is not 1."""
-    if isinstance(a, Mapping) and isinstance(b, Mapping):
-        return a.keys() == b.keys() and all(same_json(value, b[key]) for key, value in a.items())
-    if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(map(same_json, a, b))
-    return isinstance(a, bool) == isinstance(b, bool) and bool(a == b)

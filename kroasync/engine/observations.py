@@ -19,10 +19,15 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final, TypeAlias
 
-from kroasync.model.objects import is_newer, is_older
+from kroasync.model.objects import Obj, is_newer, is_older, uid_of, version_of
 
 # UID and resourceVersion.
 Sighting: TypeAlias = tuple[str, str]
+
+
+def sighting_of(obj: Obj) -> Sighting:
+    """What counts of an object for its age."""
+    return uid_of(obj), version_of(obj)
 
 
 class Origin(StrEnum):

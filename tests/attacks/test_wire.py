@@ -40,7 +40,7 @@ def child_events(kind: str, name: str) -> Callable[[str, Event], bool]:
 
 
 # How the metadata of an object may come: the API server leaves empty fields out, others write null.
-NULLS = {
+NULLS: dict[str, Obj] = {
     "finalizers": {"finalizers": None},
     "labels": {"labels": None},
     "annotations": {"annotations": None},
