@@ -6,7 +6,6 @@ of the generated kinds are checked against the schema of their definition.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 from kroasync.graph.build import Built, build, needed_kinds
 from kroasync.graph.checks import object_kind
@@ -19,8 +18,7 @@ from kroasync.model.suggest import did_you_mean
 from kroasync.schema.catalog import Catalog, bundled, crd_kinds
 from kroasync.schema.crd import build_crd, instance_resource
 from kroasync.schema.instance_checks import check_instance
-
-_OPEN: Final[Obj] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+from kroasync.schema.structural import OPEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -130,7 +128,7 @@ def _built_in_order(
 
 
 def _open_crd(definition: Definition) -> Obj:
-    return build_crd(definition, _OPEN, _OPEN, owner_labels={})
+    return build_crd(definition, OPEN, OPEN, owner_labels={})
 
 
 def _with_kind_hint(problem: Problem, definition: Definition, kinds: Catalog) -> Problem:

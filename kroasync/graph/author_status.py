@@ -18,9 +18,10 @@ from kroasync.model.problems import Problem, Severity
 from kroasync.model.steps import Steps
 from kroasync.schema.celtypes import SchemaTooLargeError, schema_of
 from kroasync.schema.simple import MAX_FIELDS
+from kroasync.schema.structural import PRESERVE
 
 PATH: Final[Path] = ("spec", "schema", "status")
-_OPEN: Final[dict[str, Any]] = {"x-kubernetes-preserve-unknown-fields": True}
+_ANYTHING: Final[dict[str, Any]] = {PRESERVE: True}
 # The status fields of an instance that the controller writes itself.
 _OURS: Final = "state"
 
@@ -57,7 +58,7 @@ def compiling_status(
             expression = declared.expression(parsed, program)
             leaves.append((FieldExpression(path=found.path, expression=expression), parsed))
     yield
-    return tuple(leaves), infer_schema(template, lambda path: schemas.get(path, _OPEN))
+    return tuple(leaves), infer_schema(template, lambda path: schemas.get(path, _ANYTHING))
 
 
 def _schema_of(type_: Type, left: int, path: Path, declared: Declarations) -> dict[str, Any]:

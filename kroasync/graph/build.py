@@ -23,11 +23,10 @@ from kroasync.model.problems import Problem, Severity, has_errors
 from kroasync.model.steps import Steps, drained
 from kroasync.schema import simple
 from kroasync.schema.crd import build_crd, instance_resource
+from kroasync.schema.structural import OPEN
 
 # The number of dimensions of a resource that are checked, even if fewer are allowed.
 _MOST_DIMENSIONS: Final = 100
-
-_OPEN: Final[Obj] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +101,7 @@ def _building(
     declared = Declarations(
         definition,
         entries,
-        spec_schema or _OPEN,
+        spec_schema or OPEN,
         allow_omit=OMIT_GATE in features,
         report=report,
         budget=budget,

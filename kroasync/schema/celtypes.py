@@ -29,11 +29,11 @@ from kroasync.cel.types import (
     map_of,
     object_type,
 )
+from kroasync.schema.structural import PRESERVE as _PRESERVE
 
 Schema: TypeAlias = Mapping[str, Any]
 
 PREFIX: Final = "__type_"
-_PRESERVE: Final = "x-kubernetes-preserve-unknown-fields"
 _INT_OR_STRING: Final = "x-kubernetes-int-or-string"
 
 # Escaping of property names (k8s.io/apiserver, pkg/cel/escaping.go).

@@ -16,6 +16,7 @@ from kroasync.model.problems import MAX_SUGGESTED, Problem, Severity, collect
 from kroasync.model.steps import Steps, drained
 from kroasync.model.suggest import did_you_mean
 from kroasync.schema import defaults, markers
+from kroasync.schema.structural import OPEN
 
 MAX_WRAPPERS: Final = 16
 """The maximum number of `[]` and `map[string]` around one type."""
@@ -109,7 +110,7 @@ class _Built:
     known: bool = True
 
 
-_ANYTHING: Final = _Built(schema={"type": "object", defaults.PRESERVE: True})
+_ANYTHING: Final = _Built(schema=OPEN)
 _UNKNOWN: Final = replace(_ANYTHING, known=False)
 
 

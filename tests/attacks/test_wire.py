@@ -39,8 +39,8 @@ def child_events(kind: str, name: str) -> Callable[[str, Event], bool]:
     return is_one
 
 
-# Forms of an object's metadata: the API server omits empty fields, other servers write null.
-NULLS = {
+# How the metadata of an object may come: the API server leaves empty fields out, others write null.
+NULLS: dict[str, Obj] = {
     "finalizers": {"finalizers": None},
     "labels": {"labels": None},
     "annotations": {"annotations": None},

@@ -20,8 +20,9 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from kroasync.controller.child_store import ChildStore
+from kroasync.controller.instance_store import InstanceStore
 from kroasync.controller.room import Room
-from kroasync.controller.store import ChildStore, InstanceStore
 from kroasync.controller.watches import ChildSink, InstanceSink
 from kroasync.kube.client import Client
 from kroasync.kube.config import Connection

@@ -28,7 +28,7 @@ from kroasync.kube.lease import Elector
 from kroasync.kube.watch import LineSplitter, Watch
 from kroasync.model.kinds import CRDS, LEASES, SECRETS
 from kroasync.model.objects import GVK, Key, Obj, Resource
-from tests.samples import CONFIG_MAPS, config_map, crd
+from tests.samples import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, config_map, crd
 from tests.waiting import until
 
 pytestmark = pytest.mark.integration
@@ -246,10 +246,8 @@ async def test_a_kind_that_comes_goes_and_comes_again(client: Client) -> None:
 
 async def test_discovery_of_built_in_kinds(client: Client) -> None:
     discovery = Discovery(client)
-    assert await discovery.resource(GVK("apps", "v1", "Deployment")) == Resource(
-        "apps", "v1", "Deployment", "deployments"
-    )
-    assert await discovery.resource(GVK("", "v1", "Namespace")) == Resource("", "v1", "Namespace", "namespaces", False)
+    assert await discovery.resource(GVK("apps", "v1", "Deployment")) == DEPLOYMENTS
+    assert await discovery.resource(GVK("", "v1", "Namespace")) == NAMESPACES
     scaler = await discovery.resource_of_group_kind("autoscaling", "HorizontalPodAutoscaler")
     assert scaler is not None
     assert scaler.version == "v2"

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from kroasync.cel import CelError, Env, to_json
+from kroasync.controller.child_store import ChildStore
 from kroasync.controller.fights import contenders
+from kroasync.controller.instance_store import InstanceStore
 from kroasync.controller.revisions import RevisionStore, number_of
-from kroasync.controller.store import ChildStore, InstanceStore
 from kroasync.controller.watches import ChildSink, InstanceSink
 from kroasync.engine.instance_status import compose
 from kroasync.engine.offline import OfflineWorld

@@ -25,8 +25,9 @@ from kroasync.cel.errors import (
     UnboundError,
     ValueError_,
 )
-from kroasync.cel.meter import ABSORBED, CHARS_PER_STEP, COMPARED_PER_STEP, DEFAULT_BUDGET, Meter
+from kroasync.cel.meter import CHARS_PER_STEP, COMPARED_PER_STEP, DEFAULT_BUDGET, Meter
 from kroasync.cel.run import listtypes, operations
+from kroasync.cel.run.absorbing import absorb, decides
 from kroasync.cel.run.dispatch import no_matching, resolve
 from kroasync.cel.run.lifting import Lift, lift_for
 from kroasync.cel.run.loops import LoopCode, compile_loop
@@ -885,25 +886,24 @@ def _logic(codes: tuple[Code, ...], decisive: bool, name: str, span: Span) -> Co
     """`&&` (False decides) and `||` (True decides): an error counts only if no operand decides."""
     if len(codes) == 2:
         return _logic2(*codes, decisive, name, span)
+    other = not decisive
 
     def logic(frame: Frame) -> bool:
-        failure: EvalError | None = None
-        for code in codes:
-            try:
+        left = iter(codes)
+        try:
+            for code in left:
                 value: object = code(frame)
-            except EvalError as error:
-                if error.__class__ is BudgetError:
-                    raise
-                frame[_METER].spend(ABSORBED)
-                failure = failure or error
-                continue
-            if value is decisive:
+                if value is decisive:
+                    return decisive
+                if value is not other:
+                    raise _not_logical(name, value, span)
+        except EvalError as error:
+            meter = frame[_METER]
+            absorb(error, meter)
+            if any(decides(code, frame, decisive, meter) for code in left):
                 return decisive
-            if value is not (not decisive) and failure is None:
-                failure = OverloadError(f"no such overload: {name} applied to {operations.type_name(value)}", span=span)
-        if failure is not None:
-            raise failure
-        return not decisive
+            raise
+        return other
 
     return logic
 
@@ -911,38 +911,28 @@ def _logic(codes: tuple[Code, ...], decisive: bool, name: str, span: Span) -> Co
 def _logic2(left: Code, right: Code, decisive: bool, name: str, span: Span) -> Code:
     other = not decisive
 
-    def absorb(frame: Frame, failure: EvalError) -> bool:
-        """The right operand decides; if it does not, the left operand's error is raised."""
-        if failure.__class__ is BudgetError:
-            raise failure
-        frame[_METER].spend(ABSORBED)
-        try:
-            value: object = right(frame)
-            if value is decisive:
-                return decisive
-        except EvalError as error:
-            if error.__class__ is BudgetError:
-                raise
-        raise failure
-
-    def refuse(value: Any) -> OverloadError:
-        return OverloadError(f"no such overload: {name} applied to {operations.type_name(value)}", span=span)
-
     def logic2(frame: Frame) -> bool:
         try:
             value: object = left(frame)
+            if value is decisive:
+                return decisive
+            if value is not other:
+                raise _not_logical(name, value, span)
         except EvalError as error:
-            return absorb(frame, error)
-        if value is decisive:
-            return decisive
-        if value is not other:
-            return absorb(frame, refuse(value))
+            absorb(error, frame[_METER])
+            if decides(right, frame, decisive, frame[_METER]):
+                return decisive
+            raise
         value = right(frame)
         if value is decisive or value is other:
             return bool(value)
-        raise refuse(value)
+        raise _not_logical(name, value, span)
 
     return logic2
+
+
+def _not_logical(name: str, value: Any, span: Span) -> OverloadError:
+    return OverloadError(f"no such overload: {name} applied to {operations.type_name(value)}", span=span)
 
 
 # Functions

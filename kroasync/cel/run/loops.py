@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
-from kroasync.cel.errors import BudgetError, EvalError, OverloadError, Span, ValueError_
-from kroasync.cel.meter import ABSORBED, COMPARED_PER_STEP, Meter
+from kroasync.cel.errors import EvalError, OverloadError, Span, ValueError_
+from kroasync.cel.meter import COMPARED_PER_STEP, Meter
+from kroasync.cel.run.absorbing import absorb, decides
 from kroasync.cel.run.lifting import Lift
 from kroasync.cel.run.operations import FIXED, ORDERED, TEXTS, key_text, type_name
 from kroasync.cel.values import NONE, Optional, map_keys, to_key
@@ -120,70 +121,63 @@ def _not_bool(value: Any, span: Span) -> OverloadError:
 def _quantifier(loop: LoopCode) -> _Code:
     """`all` stops at the first False, `exists` at the first True."""
     decisive: bool = loop.kind == "exists"
-    items, body, span, assign = _items(loop), loop.body, loop.span, _assign(loop)
-    if len(loop.slots) == 1:
-        return _quantifier1(loop, items)
+    other = not decisive
+    items, body, span, rest = _items(loop), loop.body, loop.span, _rest(loop, decisive)
+    if len(loop.slots) == 2:
+        return _quantifier2(loop, decisive)
+    (slot,) = loop.slots
 
     def quantifier(frame: _Frame) -> bool:
-        failure: EvalError | None = None
-        for item in items(frame):
-            assign(frame, item)
-            try:
-                value: object = body(frame)
-            except EvalError as error:
-                if error.__class__ is BudgetError:
-                    raise
-                frame[_METER].spend(ABSORBED)
-                failure = failure or error
-                continue
-            if value is decisive:
-                return decisive
-            if value is not (not decisive) and failure is None:
-                failure = _not_bool(value, span)
-        if failure is not None:
-            raise failure
-        return not decisive
-
-    return quantifier
-
-
-def _quantifier1(loop: LoopCode, items: _Code) -> _Code:
-    """A quantifier over elements: fast while the predicate returns bools, general after the first error."""
-    decisive: bool = loop.kind == "exists"
-    other = not decisive
-    body, span, (slot,) = loop.body, loop.span, loop.slots
-
-    def rest(frame: _Frame, values: list[Any], start: int, failure: EvalError) -> bool:
-        for position in range(start, len(values)):
-            frame[slot] = values[position]
-            try:
-                value: object = body(frame)
-                if value is decisive:
-                    return decisive
-            except EvalError as error:
-                if error.__class__ is BudgetError:
-                    raise
-                frame[_METER].spend(ABSORBED)
-        raise failure
-
-    def quantifier1(frame: _Frame) -> bool:
-        values = items(frame)
-        position = 0
+        left = iter(items(frame))
         try:
-            for frame[slot] in values:
-                position += 1
+            for frame[slot] in left:
                 value: object = body(frame)
                 if value is decisive:
                     return decisive
                 if value is not other:
                     raise _not_bool(value, span)
         except EvalError as error:
-            if error.__class__ is BudgetError:
-                raise
-            return rest(frame, values, position, error)
+            return rest(frame, left, error)
         return other
 
-    return quantifier1
+    return quantifier
+
+
+def _quantifier2(loop: LoopCode, decisive: bool) -> _Code:
+    """A quantifier with two variables. Its loop is written out: a call for each item would cost too much."""
+    other = not decisive
+    items, body, span, rest, (first, second) = _items(loop), loop.body, loop.span, _rest(loop, decisive), loop.slots
+
+    def quantifier2(frame: _Frame) -> bool:
+        left = iter(items(frame))
+        try:
+            for frame[first], frame[second] in left:
+                value: object = body(frame)
+                if value is decisive:
+                    return decisive
+                if value is not other:
+                    raise _not_bool(value, span)
+        except EvalError as error:
+            return rest(frame, left, error)
+        return other
+
+    return quantifier2
+
+
+def _rest(loop: LoopCode, decisive: bool) -> Callable[[_Frame, Iterable[Any], EvalError], bool]:
+    """The items that are left after the first error."""
+    body, assign = loop.body, _assign(loop)
+
+    def rest(frame: _Frame, left: Iterable[Any], failure: EvalError) -> bool:
+        meter = frame[_METER]
+        absorb(failure, meter)
+        for item in left:
+            assign(frame, item)
+            if decides(body, frame, decisive, meter):
+                return decisive
+        raise failure
+
+    return rest
 
 
 def _holds(code: _Code, span: Span) -> _Code:

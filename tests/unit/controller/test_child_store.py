@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kroasync.controller.child_store import ChildStore
 from kroasync.controller.room import Room
-from kroasync.controller.store import ChildStore
 from kroasync.engine.actions import Need
 from kroasync.model.kinds import SECRETS
 from kroasync.model.names import LABEL_INSTANCE_ID, MANAGER_CHILDREN

@@ -28,11 +28,12 @@ from kroasync.engine.verdict import (
     summed_up,
     unwritten,
 )
-from kroasync.model.objects import Key, Resource
+from kroasync.model.objects import Key
+from tests.samples import CONFIG_MAPS
 
 WRITTEN = Reported(written=Written.YES)
 SAME = Reported(written=Written.SAME)
-CONFIG = Key(Resource("", "v1", "ConfigMap", "configmaps"), "default", "a")
+CONFIG = Key(CONFIG_MAPS, "default", "a")
 
 
 def outcome(retry: Retry, *refusals: Refusal | None, management_error: str | None = None) -> Outcome:
