@@ -1,4 +1,4 @@
-"""Objects as their authors write them: definitions, kinds and ConfigMaps, for every folder of tests."""
+"""Objects as authors write them: definitions, kinds and ConfigMaps, for every folder of tests."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,8 +1,7 @@
-"""The composition root: every part of the controller is built here, once, and connected to the others.
+"""The composition root: build every part of the controller once, and connect the parts.
 
-Parts are complete when they are built: none has a field that is filled later. The order of `wire` follows from that:
-what is told of events is built before what tells them. The TaskGroup of all tasks is there from the beginning, too;
-whoever runs the controller enters it.
+Each part is complete when it is built: no field is filled later. So `wire` builds the receivers of events before their
+sources. The TaskGroup of all tasks also exists from the beginning; the runtime enters it.
 """
 
 import asyncio
@@ -50,18 +49,18 @@ from kroasync.model.kinds import CRDS, LEASES, REVISIONS
 from kroasync.model.names import KRO_LEASE_NAME
 from kroasync.model.objects import Key, Obj, Resource
 
-# A watch that failed starts again within these; instances wait for it when the API server is back.
+# The shortest and the longest pause before a failed watch restarts. Instances wait that long when the API server is
+# back.
 _RECONNECT_S: Final = (0.2, 5.0)
-# From when on a pass waits for something outside. Those over definitions compile, many of them at a start.
+# After this time the work of a pass lasts: it gives up its worker. Definitions get longer, because many of them compile
+# at a start.
 _LONG_S: Final = 1.0
 _LONG_DEFINITION_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """What the controller does not make itself. `clock` is monotonic seconds, `now` the wall clock, `cpu` seconds of
-    computing.
-    """
+    """The inputs of the controller. `clock` is monotonic seconds, `now` the wall clock, `cpu` the CPU seconds."""
 
     client: Client
     options: RuntimeOptions
@@ -74,7 +73,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queues:
-    """The keys that wait for a pass, and the workers that make it."""
+    """The keys that wait for a pass, and the workers that make the passes."""
 
     instances: WorkQueue[Key]
     definitions: WorkQueue[Key]
@@ -85,7 +84,7 @@ class Queues:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caches:
-    """What is known of the cluster; the sinks of watches."""
+    """The caches of the cluster: the sinks of watches."""
 
     kinds: ServedKinds
     room: Room
@@ -186,7 +185,7 @@ def wire(given: Given) -> Parts:
 
 
 def core_watches(parts: Parts) -> list[tuple[str, Watch]]:
-    """Start the watches of definitions, revisions and CRDs, in the TaskGroup, which is entered."""
+    """Start the watches of definitions, revisions and CRDs. The TaskGroup must have been entered."""
     caches = parts.caches
     sinks: list[tuple[Resource, Any, Callable[[], Any]]] = [
         (resource, InstanceSink(store), store.versions) for resource, store in caches.registry.stores.items()

@@ -109,9 +109,7 @@ def _duplicate_kinds(analysis: Analysis, parsed: Iterable[tuple[int, Definition]
 def _built_in_order(
     parsed: Iterable[tuple[int, Definition]], catalog: Catalog, features: frozenset[str]
 ) -> Iterator[tuple[int, Definition, Built, Catalog]]:
-    """Build each definition after those whose kinds it uses. In a cycle of definitions, their kinds have no known
-    fields.
-    """
+    """Build each definition after those whose kinds it uses; in a cycle of definitions, kinds have no known fields."""
     waiting = list(parsed)
     while waiting:
         own = {instance_resource(definition).gvk for _, definition in waiting}
@@ -146,9 +144,7 @@ def _with_kind_hint(problem: Problem, definition: Definition, kinds: Catalog) ->
 
 
 def _inside(located: Problem, document: Document, problem: Problem, offset: int, lines: Sequence[str]) -> Problem:
-    """The position of a character of a string, if the file contains the string unchanged; otherwise the position of the
-    string.
-    """
+    """The position of a character of a string, or of the string if the file does not contain it unchanged."""
     value, place = paths.get(document.obj, problem.path), document.positions.value(problem.path)
     if not isinstance(value, str) or place is None or not 0 <= offset < len(value) or place[0] > len(lines):
         return located

@@ -1,4 +1,7 @@
-"""Whether a default fits its own schema: the check the API server makes when a CRD is created."""
+"""Checks that a default matches its own schema, as the API server does when a CRD is created.
+
+Only the API server checks CEL rules. The caller must have checked that the patterns in the schema compile.
+"""
 
 from collections.abc import Iterator
 from typing import Any, Final

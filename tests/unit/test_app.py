@@ -1,4 +1,4 @@
-"""The process: every setting has its effect, every option its reader; readiness shows the watches."""
+"""The process: every setting has an effect, every option has a reader, and readiness shows the watches."""
 
 import ast
 import asyncio

@@ -1,8 +1,8 @@
-"""Macros that loop, and those over optionals, as closures.
+"""Compiles macros that loop, and the macros of optionals, to closures.
 
-A loop pays for all its items when it starts; so a nest of loops runs out of budget soon, and a plain one costs nothing
-per item; what is copied from a body's results is paid then. `all` and `exists` absorb errors of their predicate if
-another item decides; the others do not.
+A loop pays for all its items when it starts. So nested loops soon exceed the budget, and a plain loop has no cost per
+item. A loop that copies from the results of its body pays for the copy then. `all` and `exists` absorb errors of their
+predicate if another item decides; the other macros do not.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,13 +20,13 @@ from kroasync.cel.values import NONE, Optional, map_keys, to_key
 _Frame: TypeAlias = list[Any]
 _Code: TypeAlias = Callable[[_Frame], Any]
 _METER: Final = 1
-# Comparisons of a sort that are one step.
+# How many comparisons of a sort make one step.
 _COMPARISONS_PER_STEP: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopCode:
-    """The parts of a macro, compiled; `cost` is what one item takes from the budget."""
+    """The compiled parts of a macro; `cost` is the number of steps that one item costs."""
 
     kind: str
     range: _Code
@@ -44,7 +44,7 @@ def compile_loop(loop: LoopCode) -> _Code:
 
 
 def _items(loop: LoopCode) -> _Code:
-    """What a loop goes over: elements or keys with one variable, pairs with two; its cost is paid."""
+    """The items of a loop, paid for: elements or keys for one variable, pairs for two."""
     range_code, cost, span = loop.range, loop.cost, loop.span
     if len(loop.slots) == 2:
         return _pairs(loop)
@@ -103,7 +103,7 @@ def _pairs(loop: LoopCode) -> _Code:
 
 
 def _assign(loop: LoopCode) -> Callable[[_Frame, Any], None]:
-    """Puts an item into the slots of the variables."""
+    """A function that stores an item in the slots of the variables."""
     if len(loop.slots) == 1:
         return lambda frame, item: frame.__setitem__(loop.slots[0], item)
     first, second = loop.slots
@@ -119,7 +119,7 @@ def _not_bool(value: Any, span: Span) -> OverloadError:
 
 
 def _quantifier(loop: LoopCode) -> _Code:
-    """`all` ends at the first False, `exists` at the first True."""
+    """`all` stops at the first False, `exists` at the first True."""
     decisive: bool = loop.kind == "exists"
     other = not decisive
     items, body, span, rest = _items(loop), loop.body, loop.span, _rest(loop, decisive)
@@ -181,7 +181,7 @@ def _rest(loop: LoopCode, decisive: bool) -> Callable[[_Frame, Iterable[Any], Ev
 
 
 def _holds(code: _Code, span: Span) -> _Code:
-    """A condition that must be a bool."""
+    """A condition that must return a bool."""
 
     def holds(frame: _Frame) -> bool:
         value = code(frame)
@@ -298,7 +298,7 @@ def _sort_by(loop: LoopCode) -> _Code:
     def elements(frame: _Frame) -> list[Any]:
         values = range_code(frame)
         if values.__class__ is not list:
-            # The only loop that takes no map.
+            # sortBy is the only loop that does not accept a map.
             raise OverloadError(f"no such overload: sortBy of {type_name(values)}", span=span)
         return list(values)
 
@@ -320,7 +320,7 @@ def _sort_by(loop: LoopCode) -> _Code:
 
 
 def sorted_positions(keys: list[Any], budget: Meter) -> list[int]:
-    """The order of some keys of one comparable type, stable; raises OverloadError for other types."""
+    """The positions of keys of one comparable type in stable order; raises OverloadError for other types."""
     rounds = len(keys).bit_length()
     budget.spend(len(keys) * rounds // _COMPARISONS_PER_STEP)
     kinds = {key.__class__ for key in keys}
@@ -337,13 +337,13 @@ def sorted_positions(keys: list[Any], budget: Meter) -> list[int]:
 
 
 def in_order(keys: Iterable[str], budget: Meter) -> list[str]:
-    """Some texts, sorted."""
+    """Texts in ascending order."""
     texts = list(keys)
     return [texts[place] for place in sorted_positions(texts, budget)]
 
 
 def _optional_map(loop: LoopCode) -> _Code:
-    """`optMap` wraps what its body gives, `optFlatMap` takes an optional from it."""
+    """`optMap` wraps the result of its body; `optFlatMap` expects the body to return an optional."""
     operand, body, span, flat = loop.range, loop.body, loop.span, loop.kind == "optFlatMap"
     ((slot,), (lift,)) = loop.slots, loop.lifts
 

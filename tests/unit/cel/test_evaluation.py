@@ -1,4 +1,4 @@
-"""What expressions evaluate to, and with which errors."""
+"""The values and errors of expressions."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The cache of children: what is known after answers and events in any order, who is woken, what has to be sent."""
+"""The cache of children: its content after answers and events in any order, the owners that it wakes, and drift."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What an event of a CRD leads to."""
+"""The effects of a CRD's events."""
 
 from typing import Any, cast
 

@@ -1,4 +1,4 @@
-"""The cache of instances: what is worth a pass, and what an answer may change."""
+"""The cache of instances: which changes need a pass, and what an answer may change."""
 
 from typing import Any
 

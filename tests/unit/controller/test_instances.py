@@ -1,4 +1,4 @@
-"""Passes over instances: which one an instance gets, what is written, and when the queue brings it back."""
+"""Passes over instances: the kind of pass, the writes, and the time of the next pass."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Performing the engine's actions: results for every answer of the server, refusals included."""
+"""Performing the engine's actions: the results for every answer of the server, including refusals."""
 
 from dataclasses import replace
 from typing import Any

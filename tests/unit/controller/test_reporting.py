@@ -1,4 +1,4 @@
-"""Status writes of instances: what is written, tried again, and given up."""
+"""Status writes of instances: writes, retries, and writes that are given up."""
 
 from typing import Any, cast
 

@@ -1,4 +1,4 @@
-"""Which generated kinds are served, by which graph, and what they make be watched."""
+"""The generated kinds that are served, their graphs, and the watches that they need."""
 
 import asyncio
 from collections.abc import Callable

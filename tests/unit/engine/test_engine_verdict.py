@@ -1,4 +1,4 @@
-"""What follows from a pass: from what it found, what became of its status, and what it left for later."""
+"""The verdict of a pass, from its findings, the result of its status write, and the work that it left for later."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How a live instance is shown: by a pass that changes nothing, or by what is stored on its children."""
+"""Views of a live instance: from a pass that changes nothing, or from the data that its children store."""
 
 from collections.abc import Callable
 

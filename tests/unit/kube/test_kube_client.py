@@ -1,4 +1,4 @@
-"""What the client sends, what it makes of answers, and when it asks again."""
+"""The requests of the client, the results of its answers, and its retries."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Kinds become resources, each group-version asked for once."""
+"""Discovery of the resources of kinds, with one request per group-version."""
 
 import asyncio
 from typing import Any
