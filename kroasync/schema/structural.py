@@ -17,6 +17,9 @@ from kroasync.model.paths import Path
 
 PRESERVE: Final = "x-kubernetes-preserve-unknown-fields"
 """The keyword that lets an object have fields that its schema does not name."""
+INT_OR_STRING: Final = "x-kubernetes-int-or-string"
+LIST_TYPE: Final = "x-kubernetes-list-type"
+LIST_MAP_KEYS: Final = "x-kubernetes-list-map-keys"
 OPEN: Final[Obj] = {"type": "object", PRESERVE: True}
 """Any object."""
 UNKNOWN: Final = "unknown"
