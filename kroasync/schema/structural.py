@@ -16,7 +16,10 @@ from kroasync.model.objects import Obj
 from kroasync.model.paths import Path
 
 PRESERVE: Final = "x-kubernetes-preserve-unknown-fields"
-"""The keyword that allows an object to have fields that its schema does not have."""
+"""The keyword that lets an object have fields that its schema does not name."""
+INT_OR_STRING: Final = "x-kubernetes-int-or-string"
+LIST_TYPE: Final = "x-kubernetes-list-type"
+LIST_MAP_KEYS: Final = "x-kubernetes-list-map-keys"
 OPEN: Final[Obj] = {"type": "object", PRESERVE: True}
 """Any object."""
 UNKNOWN: Final = "unknown"

@@ -254,6 +254,24 @@ def test_the_paths_through_the_code_are_those_of_the_code() -> None:
         assert users, f"nothing imports {name}"
 
 
+def test_the_words_of_the_code_are_where_the_glossary_says() -> None:
+    section = text_of(ROOT / "docs" / "glossary.md").partition("## Words of the code")[2]
+    rows = [row.split(" | ") for row in section.splitlines() if row.startswith("| ")][1:]
+    named = [name for row in rows for name in re.findall(r"`([\w.]+)`", row[2])]
+    assert len(named) >= len(rows) >= 20
+    assert [name for name in named if not is_named(name)] == []
+    words = [row[0].removeprefix("| ") for row in rows]
+    assert words == sorted(words)
+
+
+def is_named(name: str) -> bool:
+    """Whether `kroasync` has a module of this name, or one that defines its last part."""
+    module, _, word = name.rpartition(".")
+    whole, home = (ROOT / "kroasync" / f"{path.replace('.', '/')}.py" for path in (name, module))
+    defined = rf"^(class|def) {word}\b"
+    return whole.is_file() or (home.is_file() and re.search(defined, text_of(home), re.M) is not None)
+
+
 def test_the_changelog_has_a_section_for_what_is_not_released() -> None:
     text = text_of(ROOT / "docs" / "changelog.md")
     assert re.search(r"^## \[Unreleased\]$", text, re.M)
