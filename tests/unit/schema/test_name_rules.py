@@ -38,6 +38,7 @@ def test_without_markers_any_string_is_a_name(text: str) -> None:
         ("string | maxLength=30", "invalid marker key"),
         ("string | maxLength=30", "without a type"),
         ("longest=30", "invalid marker key"),
+        ("longest=30", "not supported"),
         ("required=true", "not supported"),
         ('default="a"', "not supported"),
         ('description="a"', "not supported"),
