@@ -16,9 +16,7 @@ ALLOWED: Final = ("minLength", "maxLength", "pattern", "enum", "validation")
 MAX_MARKERS: Final = 16_384
 """Maximum number of characters of the text."""
 
-_NOT_SUPPORTED: Final = f"is not supported for the name of an instance: expected {', '.join(ALLOWED)}"
-# How `markers.lex` begins what it says of a marker that it does not know.
-_UNKNOWN: Final = "invalid marker key"
+_SUPPORTED: Final = ", ".join(ALLOWED)
 
 _STRING: Final[Obj] = {"type": "string"}
 
@@ -34,10 +32,12 @@ def _read(text: str) -> tuple[Obj, tuple[str, ...]]:
     if len(text) > MAX_MARKERS:
         return _STRING, (f"expected at most {MAX_MARKERS} characters, found {len(text)}",)
     found, unread = markers.lex(text)
-    if unread and "|" in text:
-        unread[0] += " (expected markers alone, without a type and | before them)"
-    errors = [f"{error} {_NOT_SUPPORTED}" if error.startswith(_UNKNOWN) else error for error in unread]
-    errors += [f'marker "{one.key}" {_NOT_SUPPORTED}' for one in found if one.key not in ALLOWED]
+    errors = [f"{error}; a type and markers other than {_SUPPORTED} are not supported" for error in unread]
+    errors += [
+        f'marker "{one.key}" is not supported for the name of an instance: expected {_SUPPORTED}'
+        for one in found
+        if one.key not in ALLOWED
+    ]
     schema, _, faults = markers.apply(_STRING, [one for one in found if one.key in ALLOWED])
     return schema, (*errors, *faults, *_contradictions(schema))
 
