@@ -30,6 +30,7 @@ from kroasync.controller.serving import Serving
 from kroasync.controller.stages import Proceed, Stage, StageCondition, Stop
 from kroasync.controller.status_writes import report, wait_s
 from kroasync.controller.withdrawal import Withdrawal
+from kroasync.engine.labels import hash_text
 from kroasync.engine.verdict import AtRest, RetryAfter, Summary, Verdict, no_later
 from kroasync.graph.build import needed_kinds
 from kroasync.graph.nodes import Graph
@@ -216,6 +217,7 @@ class _Pass:
         if issued.is_new:
             self.known.issued = issued.number
             self.changes["revision issued"] += 1
+            self._tell_hashes(definition)
         if issued.revision is not None:
             await self.owner.revisions.verify(
                 issued.revision, order=self.order, resources=self.resources, now=self.stamp
@@ -226,6 +228,15 @@ class _Pass:
             unresolved = StageCondition("GraphRevisionsResolved", FALSE, "Failed", not_issued(issued.refused))
             self._goes_on(Proceed(findings=(unresolved,)))
         return False
+
+    def _tell_hashes(self, definition: Definition) -> None:
+        """Events about ids that labels of children have a hash of."""
+        for spec in definition.resources:
+            note = hash_text(spec.id, names.LABEL_NODE_ID, names.ANNOTATION_NODE_PATH)
+            if note and spec.template is not None:
+                self.owner.recorder.record(
+                    self.obj, reason="NodeIDEncoded", note=note, action="Reconcile", warning=True
+                )
 
     async def _serve(self, graph: Graph) -> Stage:
         try:

@@ -14,12 +14,19 @@ from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.perform import Performer
 from kroasync.controller.told import Told
 from kroasync.engine.actions import Observed
+from kroasync.engine.labels import hash_text
 from kroasync.engine.membership import stranger_text
 from kroasync.engine.outcome import ChangeKind, NodeState, Outcome
 from kroasync.engine.teardown import Teardown
 from kroasync.graph.nodes import Graph
 from kroasync.metrics import ConditionAge, Metrics
 from kroasync.model.conditions import conditions_of
+from kroasync.model.names import (
+    ANNOTATION_INSTANCE_GROUP,
+    ANNOTATION_INSTANCE_NAME,
+    LABEL_INSTANCE_GROUP,
+    LABEL_INSTANCE_NAME,
+)
 from kroasync.model.objects import Key, Obj, metadata
 
 _CONDITION_EVENTS: Final = "InstanceConditionEvents"
@@ -105,6 +112,18 @@ class Recording:
         for child, text in contested.items():
             note = f"{child}: {text}"
             self.recorder.record(instance, reason="Contested", note=note, action="Reconcile", warning=True)
+
+    def hashes(self, key: Key, instance: Obj) -> None:
+        """Texts of the instance that labels of its children have a hash of."""
+        for text, label, annotation in (
+            (key.name, LABEL_INSTANCE_NAME, ANNOTATION_INSTANCE_NAME),
+            (key.resource.group, LABEL_INSTANCE_GROUP, ANNOTATION_INSTANCE_GROUP),
+        ):
+            note = hash_text(text, label, annotation)
+            if note and self.told.is_new(key, note):
+                self.recorder.record(
+                    instance, reason="InstanceLabelEncoded", note=note, action="Reconcile", warning=True
+                )
 
     def strangers(self, key: Key, instance: Obj, strangers: Sequence[Observed]) -> None:
         """Objects that are labelled as children of the instance and are none."""

@@ -20,6 +20,7 @@ from kroasync.controller.projection import Projection
 from kroasync.controller.room import Held, Room
 from kroasync.engine.actions import Need, Observed
 from kroasync.engine.drift import Applied, fingerprint, is_in_effect, need, stored
+from kroasync.engine.labels import node_of
 from kroasync.engine.observations import CHILDREN, INSTANCES, Age, Effect, Origin, Sighting, age
 from kroasync.model.names import (
     ANNOTATION_APPLY_ORDER,
@@ -33,7 +34,6 @@ from kroasync.model.names import (
     LABEL_APPLYSET_ID,
     LABEL_APPLYSET_PART_OF,
     LABEL_INSTANCE_ID,
-    LABEL_NODE_ID,
     MANAGER_CHILDREN,
     MANAGER_STATUS,
     RESERVED_PREFIXES,
@@ -366,7 +366,7 @@ class ChildStore:
             uid=uid_of(obj),
             version=version_of(obj),
             instance=labels.get(LABEL_INSTANCE_ID, ""),
-            node=labels.get(LABEL_NODE_ID, ""),
+            node=node_of(obj),
             part_of=labels.get(LABEL_APPLYSET_PART_OF, ""),
             seal=seal_of(obj),
             # Anybody may write it: Python refuses to read very long numbers.

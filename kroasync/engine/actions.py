@@ -125,7 +125,7 @@ class Observed:
     key: Key
     uid: str
     obj: Obj
-    # Node-id label; empty if it has none.
+    # Id of the node it was applied for, as it says itself; empty if it does not.
     node: str = ""
     # deletionTimestamp is set.
     deleting: bool = False

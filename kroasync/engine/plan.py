@@ -67,7 +67,8 @@ class NodePlan:
     namespace: "str | Compiled | None"
     # Labels that are the same on every object of the node.
     labels: Mapping[str, str]
-    apply_order: str
+    # And annotations.
+    annotations: Mapping[str, str]
     # Places of the template whose values come from Secrets or go into one.
     secrets: tuple[Path, ...]
 
@@ -168,7 +169,10 @@ def _plan_node(node: Node, position: int, dependents: tuple[int, ...], taint: Ta
         dependents=dependents,
         namespace=expressions[namespace_slot] if namespace_slot is not None else constant or None,
         labels={names.LABEL_NODE_ID: label_value(node.id)},
-        apply_order=str(node.apply_order),
+        annotations={
+            names.ANNOTATION_APPLY_ORDER: str(node.apply_order),
+            names.ANNOTATION_NODE_PATH: node.id,
+        },
         secrets=taint.fields(node),
     )
 

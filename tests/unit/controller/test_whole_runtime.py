@@ -1,10 +1,12 @@
 """One controller on the fake server in virtual time: what it counts, logs and records."""
 
 import asyncio
+import hashlib
 import logging
 import random
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -271,6 +273,31 @@ def test_conditions_are_no_events_by_default() -> None:
         await world.instance()
         assert not [event for event in world.events() if "->" in event[2]]
         assert "Ready" in [reason for _, reason, _ in world.events()]
+
+    play(story)
+
+
+def test_what_is_too_long_for_a_label_is_told_once() -> None:
+    async def story(world: World) -> None:
+        long_id, long_name = "a" * 64, "n" * 64
+        template = config_map("${schema.metadata.name}")
+        reference = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "other"}}
+        resources = [{"id": long_id, "template": template}, {"id": "b" * 64, "externalRef": reference}]
+        await world.user.create(DEFINITION, definition("App", resources))
+        await asyncio.sleep(5)
+        key = replace(APP, name=long_name)
+        await world.user.create(key, {"metadata": {"name": long_name, "namespace": "default"}, "spec": {}})
+        await asyncio.sleep(2)
+        world.runtime.parts.queues.instances.add(key)
+        await asyncio.sleep(2)
+        told = [(reason, note) for _, reason, note in world.events() if reason.endswith("Encoded")]
+        assert sorted(reason for reason, _ in told) == ["InstanceLabelEncoded", "NodeIDEncoded"]
+        for text, label in ((long_id, "node-id=h-"), (long_name, "instance-name=h-")):
+            digest = hashlib.sha256(text.encode()).hexdigest()[:40]
+            [note] = [note for _, note in told if f'"{text}" exceeds the 63 character label value limit' in note]
+            assert f"kro.run/{label}{digest}" in note
+        assert "internal.kro.run/node-path" in dict(told)["NodeIDEncoded"]
+        assert "internal.kro.run/instance-name" in dict(told)["InstanceLabelEncoded"]
 
     play(story)
 

@@ -86,7 +86,6 @@ REFUSED = [
     ("id-upper-case", "invalid-id", "naming convention violation", vpc(id="MyResource"), {}),
     ("id-reserved", "reserved-id", "id metadata is a reserved keyword in KRO", vpc(id="metadata"), {}),
     ("id-reserved-by-cel", "reserved-id", "id in is a reserved keyword in KRO", vpc(id="in"), {}),
-    ("id-too-long", "id-too-long", "naming convention violation", vpc(id="a" * 64), {}),
     ("id-twice", "duplicate-id", "found duplicate resource IDs vpc", vpc() + vpc(), {}),
     ("no-object", "not-an-object", "is not a valid Kubernetes object: apiVersion field not found", "[{id: a, template: {vvvvv: x}}]", {}),
     ("api-version-not-text", "not-an-object", "apiVersion field is not a string", "[{id: a, template: {apiVersion: 1, kind: A, metadata: {}}}]", {}),
