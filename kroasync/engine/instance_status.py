@@ -50,7 +50,10 @@ STALLED: Final = "Stalled"
 
 CONDITIONS: Final = ConditionSet(root=READY, dependents=(INSTANCE_MANAGED, GRAPH_RESOLVED, RESOURCES_READY))
 BUILT_IN: Final = frozenset((READY, *CONDITIONS.dependents))
-_KNOWN: Final = BUILT_IN | {PROGRESSING, DEGRADED, ERROR, RECONCILING, STALLED}
+# Those that say that something is not normal. Instances of a ResourceGroup always have them. Others have them only while
+# they are true: for each one that is False, tools would show a healthy instance as unhealthy.
+ABNORMAL: Final = (PROGRESSING, DEGRADED, ERROR)
+_KNOWN: Final = BUILT_IN | {*ABNORMAL, RECONCILING, STALLED}
 
 PHASES: Final = {
     "ACTIVE": "Running",
@@ -106,7 +109,8 @@ def composing(plan: Plan, outcome: Outcome, *, now: str, refused: StatusRefusal 
         fields, left_out, text = _fitting(fields, instance, plan.options.max_object_bytes)
         broken = ("StatusTooLarge", text) if left_out else broken
     before = [] if plan.conditions else conditions_of(instance)
-    built_in = _conditions(instance, before, verdict, broken, now=now)
+    is_group = plan.graph.definition.api_kind == names.RESOURCE_GROUP
+    built_in = _conditions(instance, before, verdict, broken, keeps_false=is_group, now=now)
     built_in = _worded(built_in, *_READY_TEXT[plan.graph.definition.api_kind])
     generation = Subject.of(instance).generation
     state = "ACTIVE" if CONDITIONS.is_ready(built_in, generation) else verdict.state
@@ -281,9 +285,18 @@ def _blocked_text(outcome: Outcome) -> str:
 
 
 def _conditions(
-    instance: Obj, before: Conditions, verdict: _Verdict, broken: tuple[str, str] | None, *, now: str
+    instance: Obj,
+    before: Conditions,
+    verdict: _Verdict,
+    broken: tuple[str, str] | None,
+    *,
+    keeps_false: bool,
+    now: str,
 ) -> Conditions:
-    """`before` with a verdict worked in. `broken` is reason and message of author's fields that are not there."""
+    """`before` with a verdict worked in. `broken` is reason and message of author's fields that are not there.
+
+    Abnormal conditions that are not true are False if `keeps_false`, and left out otherwise.
+    """
     subject = Subject.of(instance)
     current = CONDITIONS.initialise([c for c in before if c["type"] in _KNOWN], subject, now=now)
 
@@ -305,11 +318,18 @@ def _conditions(
     degraded = None
     if not is_true(current, READY, subject.generation) and (verdict.partial or _was_up(before, subject)):
         degraded = error or verdict.progressing
-    for type_, cause in ((PROGRESSING, verdict.progressing), (DEGRADED, degraded), (ERROR, error)):
-        put(type_, TRUE if cause else FALSE, *(cause or (_AS_EXPECTED, "")))
-    for type_, cause in ((RECONCILING, verdict.progressing), (STALLED, error if verdict.stalled else None)):
+    stalled = error if verdict.stalled else None
+    for type_, cause in (
+        (PROGRESSING, verdict.progressing),
+        (DEGRADED, degraded),
+        (ERROR, error),
+        (RECONCILING, verdict.progressing),
+        (STALLED, stalled),
+    ):
         if cause:
             put(type_, TRUE, *cause)
+        elif keeps_false and type_ in ABNORMAL:
+            put(type_, FALSE, _AS_EXPECTED, "")
         else:
             current = [c for c in current if c["type"] != type_]
     return current
@@ -350,7 +370,9 @@ def _overlaid(instance: Obj, verdict: _Verdict, *, now: str) -> Obj:
     status.update({key: value for key, value in own.items() if _is_ours(key, wire.get(key))})
     status["state"] = verdict.state
     if not before or find(before, INSTANCE_MANAGED) is not None:
-        status["conditions"] = _conditions(instance, before, verdict, None, now=now)
+        # Without the definition, what is there tells of which kind it is.
+        keeps_false = any(c["type"] in ABNORMAL and c.get("status") == FALSE for c in before)
+        status["conditions"] = _conditions(instance, before, verdict, None, keeps_false=keeps_false, now=now)
     elif verdict.state == "DELETING":
         status["conditions"] = _with_author_conditions(instance, before, verdict, now=now)
     return wire if same_json(status, wire) else status
