@@ -26,6 +26,7 @@ from kroasync.engine.actions import (
 )
 from kroasync.engine.expand import expand
 from kroasync.engine.externals import read, watched
+from kroasync.engine.identities import claim, foresee
 from kroasync.engine.management import potential
 from kroasync.engine.outcome import Change, ChangeKind, NodeState
 from kroasync.engine.parent import covers, patch, place
@@ -46,6 +47,7 @@ _CHANGES: Final = {
 
 def converge(state: PassState) -> Batches[None]:
     """Every node goes as far as it can."""
+    foreseen = not state.plan.rivals
     while True:
         batch: list[Action] = []
         while (run := state.next_run()) is not None:
@@ -55,6 +57,11 @@ def converge(state: PassState) -> Batches[None]:
         if state.held:
             batch.append((yield from _widen(state)))
         if not batch:
+            return
+        if not foreseen and any(isinstance(action, Apply | PatchParent) for action in batch):
+            yield from foresee(state)
+            foreseen = True
+        if state.found.duplicates:
             return
         for result in (yield batch):
             _ANSWERS[type(result.action)](state, result)
@@ -138,21 +145,8 @@ def _resolve(state: PassState, run: NodeRun) -> Batches[list[Action]]:
     else:
         obj = yield from state.fill(plan)
         return read(state, run, obj)
-    _claim(state, run)
+    claim(state, run)
     return (yield from _dispatch(state, run))
-
-
-def _claim(state: PassState, run: NodeRun) -> None:
-    """Each object is declared by one node."""
-    for item in run.desired:
-        owner = state.owners.get(item.identity)
-        if owner is not None:
-            run.desired = []
-            raise NodeFailure(
-                f"found resources with conflicts: resourceID: {run.plan.id} conflicts with resourceID: {owner}"
-            )
-    for item in run.desired:
-        state.owners[item.identity] = run.plan.id
 
 
 # The node's objects are sent

@@ -15,6 +15,7 @@ import orjson
 
 from kroasync.cel import CelError, Condition, PendingError
 from kroasync.engine.actions import Refusal
+from kroasync.engine.identities import DUPLICATE
 from kroasync.engine.outcome import Failure, NodeState, Outcome
 from kroasync.engine.plan import MAX_DEPTH, Plan
 from kroasync.engine.scope import Compiled, Scope
@@ -50,8 +51,8 @@ STALLED: Final = "Stalled"
 
 CONDITIONS: Final = ConditionSet(root=READY, dependents=(INSTANCE_MANAGED, GRAPH_RESOLVED, RESOURCES_READY))
 BUILT_IN: Final = frozenset((READY, *CONDITIONS.dependents))
-# Those that say that something is not normal. Instances of a ResourceGroup always have them. Others have them only while
-# they are true: for each one that is False, tools would show a healthy instance as unhealthy.
+# Those that say that something is not normal. Instances of a ResourceGroup always have them. Others have them only
+# while they are true: for each one that is False, tools would show a healthy instance as unhealthy.
 ABNORMAL: Final = (PROGRESSING, DEGRADED, ERROR)
 _KNOWN: Final = BUILT_IN | {*ABNORMAL, RECONCILING, STALLED}
 
@@ -242,7 +243,7 @@ def _suspended(outcome: Outcome) -> _Verdict:
 
 
 def _failed(outcome: Outcome) -> _Verdict:
-    text = _failure_text(outcome)
+    text = f"{DUPLICATE}: {'; '.join(outcome.duplicates)}" if outcome.duplicates else _failure_text(outcome)
     # A stale UID met while pruning is no error of anybody: everything declared is there.
     transient = all(f.node is None and f.refusal is Refusal.CONFLICT for f in outcome.failures)
     retried = _is_retried(outcome.failures)
@@ -253,6 +254,7 @@ def _failed(outcome: Outcome) -> _Verdict:
         error=None if transient else text,
         stalled=not retried,
         partial=any(r.state is NodeState.SYNCED for r in outcome.nodes.values()),
+        keeps_fields=bool(outcome.duplicates),
     )
 
 

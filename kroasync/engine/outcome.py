@@ -100,6 +100,8 @@ class Outcome:
     nodes: Mapping[str, NodeReport] = field(default_factory=dict)
     changes: tuple[Change, ...] = ()
     failures: tuple[Failure, ...] = ()
+    # Which nodes declare the same object; nothing was written after that was known.
+    duplicates: tuple[str, ...] = ()
     # Why finalizer, labels and inventory could not be brought up to date; nothing else happened then.
     management_error: str | None = None
     suspended: bool = False

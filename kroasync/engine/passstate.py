@@ -134,6 +134,8 @@ class Found:
 
     changes: list[Change] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    # Which nodes declare the same object.
+    duplicates: list[str] = field(default_factory=list)
     leftovers: list[Key] = field(default_factory=list)
     strangers: list[Observed] = field(default_factory=list)
     not_adopted: dict[Key, str] = field(default_factory=dict)

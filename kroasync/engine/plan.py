@@ -5,6 +5,7 @@ Immutable apart from a memo of compiled operands for explanations. One Plan serv
 definition.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -63,7 +64,8 @@ class NodePlan:
     include_when: tuple[Compiled, ...]
     ready_when: tuple[Compiled, ...]
     dependents: tuple[int, ...]
-    # `metadata.namespace` of the template: a constant, an expression, or None.
+    # `metadata.name` and `metadata.namespace` of the template: a constant, an expression, or None.
+    name: "str | Compiled | None"
     namespace: "str | Compiled | None"
     # Labels that are the same on every object of the node.
     labels: Mapping[str, str]
@@ -71,6 +73,12 @@ class NodePlan:
     annotations: Mapping[str, str]
     # Places of the template whose values come from Secrets or go into one.
     secrets: tuple[Path, ...]
+
+    @property
+    def naming(self) -> tuple[Compiled, ...]:
+        """The expressions that decide which objects the node has."""
+        names_ = (part for part in (self.name, self.namespace) if isinstance(part, Compiled))
+        return (*names_, *(expression for _, expression in self.dimensions))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -81,6 +89,8 @@ class Plan:
     options: Options
     nodes: tuple[NodePlan, ...]
     positions: Mapping[str, int]
+    # Managed nodes that are not the only one of their kind: their objects may be the same.
+    rivals: frozenset[str]
     # Labels of the instance: ownership and definition.
     instance_labels: Mapping[str, str]
     # Labels of every child that do not depend on the instance.
@@ -114,6 +124,7 @@ class Plan:
                 _plan_node(graph.nodes[id_], positions[id_], tuple(dependents[id_]), taint) for id_ in graph.order
             ),
             positions=positions,
+            rivals=_rivals(graph),
             instance_labels={
                 **owned,
                 names.LABEL_DEFINITION_ID: definition.uid,
@@ -150,8 +161,12 @@ def _plan_node(node: Node, position: int, dependents: tuple[int, ...], taint: Ta
             place = paths.build(item.path)
             expressions.append(compiled(item.expression, place, secret=key[0] in filling))
         slots[tuple(item.path)] = distinct[key]
-    namespace_slot = slots.get(("metadata", "namespace"))
-    constant = node.template.get("metadata", {}).get("namespace")
+    constants = node.template.get("metadata", {})
+
+    def part(name: str) -> "str | Compiled | None":
+        slot = slots.get(("metadata", name))
+        return expressions[slot] if slot is not None else constants.get(name) or None
+
     return NodePlan(
         node=node,
         id=node.id,
@@ -167,7 +182,8 @@ def _plan_node(node: Node, position: int, dependents: tuple[int, ...], taint: Ta
         include_when=tuple(compiled(e, f"includeWhen[{i}]") for i, e in enumerate(node.include_when)),
         ready_when=tuple(compiled(e, f"readyWhen[{i}]") for i, e in enumerate(node.ready_when)),
         dependents=dependents,
-        namespace=expressions[namespace_slot] if namespace_slot is not None else constant or None,
+        name=part("name"),
+        namespace=part("namespace"),
         labels={names.LABEL_NODE_ID: label_value(node.id)},
         annotations={
             names.ANNOTATION_APPLY_ORDER: str(node.apply_order),
@@ -175,6 +191,12 @@ def _plan_node(node: Node, position: int, dependents: tuple[int, ...], taint: Ta
         },
         secrets=taint.fields(node),
     )
+
+
+def _rivals(graph: Graph) -> frozenset[str]:
+    managed = [node for node in graph.nodes.values() if not node.is_external]
+    kinds = Counter(node.resource.group_kind for node in managed)
+    return frozenset(node.id for node in managed if kinds[node.resource.group_kind] > 1)
 
 
 def filler(template: Obj, slots: Mapping[Path, int]) -> Filler:

@@ -9,7 +9,8 @@ end.
 Phases, over one `PassState`: the instance's own metadata (`management`); the nodes, each as soon as everything it
 needs is ready, independent ones in one batch (`convergence`, `externals`); prune, in waves of reverse order, and the
 inventory shrinks (`prune`). What fails or waits blocks its dependents only. Nothing is applied that the recorded
-inventory would not find again, nothing is pruned while anything is unresolved.
+inventory would not find again, nothing is pruned while anything is unresolved, and nothing is written once two nodes
+are known to declare the same object (`identities`).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -105,6 +106,7 @@ def _conclude(state: PassState) -> Outcome:
         nodes={run.plan.id: run.report() for run in runs if run.state is not None},
         changes=tuple(found.changes),
         failures=tuple(found.failures),
+        duplicates=tuple(found.duplicates),
         management_error=found.management_error,
         suspended=_is_suspended(state.instance) and found.management_error is None,
         leftovers=tuple(found.leftovers),
