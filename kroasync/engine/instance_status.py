@@ -205,11 +205,12 @@ _RESOLVED: Final = (GRAPH_RESOLVED, TRUE, "Resolved", "runtime graph created and
 def _verdict(outcome: Outcome) -> _Verdict:
     if outcome.management_error is not None:
         text = f"finalizer/labeling failed: {outcome.management_error}"
+        passes = outcome.management_refusal is Refusal.UNAVAILABLE
         return _Verdict(
-            state="ERROR",
+            state="IN_PROGRESS" if passes else "ERROR",
             conditions=((INSTANCE_MANAGED, FALSE, "ManagementFailed", text),),
             progressing=("Retrying", text),
-            error=text,
+            error=None if passes else text,
             keeps_fields=True,
         )
     if outcome.suspended:
@@ -244,8 +245,7 @@ def _suspended(outcome: Outcome) -> _Verdict:
 
 def _failed(outcome: Outcome) -> _Verdict:
     text = f"{DUPLICATE}: {'; '.join(outcome.duplicates)}" if outcome.duplicates else _failure_text(outcome)
-    # A stale UID met while pruning is no error of anybody: everything declared is there.
-    transient = all(f.node is None and f.refusal is Refusal.CONFLICT for f in outcome.failures)
+    transient = all(_passes(failure) for failure in outcome.failures)
     retried = _is_retried(outcome.failures)
     return _Verdict(
         state="IN_PROGRESS" if transient else "ERROR",
@@ -253,9 +253,16 @@ def _failed(outcome: Outcome) -> _Verdict:
         progressing=("Retrying", text) if retried else None,
         error=None if transient else text,
         stalled=not retried,
-        partial=any(r.state is NodeState.SYNCED for r in outcome.nodes.values()),
+        partial=not transient and any(r.state is NodeState.SYNCED for r in outcome.nodes.values()),
         keeps_fields=bool(outcome.duplicates),
     )
+
+
+def _passes(failure: Failure) -> bool:
+    """Nothing is wrong with what is declared: a webhook or the server is away, or a UID met while pruning is stale."""
+    if failure.refusal is Refusal.UNAVAILABLE:
+        return True
+    return failure.node is None and failure.refusal is Refusal.CONFLICT
 
 
 def _is_retried(failures: Iterable[Failure]) -> bool:

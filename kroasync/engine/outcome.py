@@ -104,6 +104,7 @@ class Outcome:
     duplicates: tuple[str, ...] = ()
     # Why finalizer, labels and inventory could not be brought up to date; nothing else happened then.
     management_error: str | None = None
+    management_refusal: Refusal | None = None
     suspended: bool = False
     # Members no node declares any more that still exist.
     leftovers: tuple[Key, ...] = ()

@@ -11,7 +11,7 @@ from enum import Enum, StrEnum
 from heapq import heapify, heappop, heappush
 from typing import Any, Final, TypeAlias, TypeVar
 
-from kroasync.engine.actions import Action, Observed, Pause, Refused, Result, WatchExternal, World
+from kroasync.engine.actions import Action, Observed, Pause, Refusal, Refused, Result, WatchExternal, World
 from kroasync.engine.allowance import Allowance
 from kroasync.engine.membership import Membership
 from kroasync.engine.outcome import Change, Failure, NodeReport, NodeState
@@ -80,9 +80,11 @@ class NodeRun:
         "desired",
         "errors",
         "expression",
+        "is_shown_ready",
         "message",
         "outstanding",
         "plan",
+        "refused",
         "stage",
         "state",
         "waiting",
@@ -103,11 +105,19 @@ class NodeRun:
         self.errors: list[tuple[int | None, Refused]] = []
         self.deleting: Key | None = None
         self.watch: WatchExternal | None = None
+        # Why objects of it are not as declared, and whether those that are there instead are ready.
+        self.refused = ""
+        self.is_shown_ready = False
         self.message = ""
         # The bare reason, as dependents quote it.
         self.why = ""
         self.blocked_by: tuple[str, ...] = ()
         self.expression: str | None = None
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether nodes that depend on this one can go on: it is ready, or what is there in place of it is."""
+        return self.state is NodeState.SYNCED or self.is_shown_ready
 
     def go(self, stage: Stage) -> None:
         """The node is in this stage from now on."""
@@ -140,8 +150,7 @@ class Found:
     strangers: list[Observed] = field(default_factory=list)
     not_adopted: dict[Key, str] = field(default_factory=dict)
     management_error: str | None = None
-    # The metadata of the instance was changed by somebody else meanwhile.
-    conflict: bool = False
+    management_refusal: Refusal | None = None
     repair: str = ""
 
 

@@ -15,7 +15,7 @@ are known to declare the same object (`identities`).
 
 from collections.abc import Callable, Iterable, Sequence
 
-from kroasync.engine.actions import Action, Result, World
+from kroasync.engine.actions import Action, Refusal, Result, World
 from kroasync.engine.allowance import Allowance, never
 from kroasync.engine.convergence import converge
 from kroasync.engine.management import manage
@@ -108,6 +108,7 @@ def _conclude(state: PassState) -> Outcome:
         failures=tuple(found.failures),
         duplicates=tuple(found.duplicates),
         management_error=found.management_error,
+        management_refusal=found.management_refusal,
         suspended=_is_suspended(state.instance) and found.management_error is None,
         leftovers=tuple(found.leftovers),
         strangers=tuple(found.strangers),
@@ -123,7 +124,8 @@ def _conclude(state: PassState) -> Outcome:
 def _retry(state: PassState, settled: bool) -> Retry:
     found = state.found
     if found.management_error is not None:
-        return Retry.FRESH if found.conflict else Retry.BACKOFF
+        # By a conflict, somebody else changed the metadata of the instance meanwhile.
+        return Retry.FRESH if found.management_refusal is Refusal.CONFLICT else Retry.BACKOFF
     if any(failure.retryable for failure in found.failures):
         return Retry.BACKOFF
     return Retry.NONE if settled or _is_suspended(state.instance) else Retry.EVENT

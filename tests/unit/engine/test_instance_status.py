@@ -188,7 +188,7 @@ def test_kstatus_conditions_go_when_the_work_is_done(slow, walked, key_of):
 
 @pytest.mark.parametrize(
     ("refusal", "stalled"),
-    [(Refusal.FORBIDDEN, False), (Refusal.UNAVAILABLE, False), (Refusal.INVALID, True)],
+    [(Refusal.FORBIDDEN, False), (Refusal.MISSING, False), (Refusal.INVALID, True)],
 )
 def test_errors_are_stalled_only_if_no_retry_can_help(
     graph_of, cluster_of, instance_of, walked, config, refusal, stalled
