@@ -26,6 +26,7 @@ from kroasync.controller.revisions import (
     last_issued,
     number_of,
 )
+from kroasync.controller.served_kinds import BUILD_FAILED, REVISION_FAILED, Unresolved
 from kroasync.controller.serving import Serving
 from kroasync.controller.stages import Proceed, Stage, StageCondition, Stop
 from kroasync.controller.status_writes import report, wait_s
@@ -43,7 +44,7 @@ from kroasync.model.conditions import FALSE, TRUE, UNKNOWN, Conditions, Conditio
 from kroasync.model.definition import Definition, parse_definition
 from kroasync.model.objects import GVK, Key, Obj, finalizers_of, is_deleting, metadata
 from kroasync.model.problems import Problem
-from kroasync.schema.crd import crd_name
+from kroasync.schema.crd import crd_name, instance_resource
 
 log = logging.getLogger("kroasync.definitions")
 
@@ -168,7 +169,8 @@ class _Pass:
         self.known.refused_over = needed_kinds(definition)
         built = await self.owner.compilation.built(definition, self.known)
         if built.graph is None:
-            await self._refused(built.problems, waiting=built.waiting_for if built.is_waiting else ())
+            if not await self._refused(built.problems, waiting=built.waiting_for if built.is_waiting else ()):
+                self._leave_unresolved(definition, unbuilt(built.problems))
             return
         self.known.refused_over = ()
         graph = built.graph
@@ -184,11 +186,12 @@ class _Pass:
         self._goes_on(await self._serve(graph))
         await self.owner.revisions.collect(self.key)
 
-    async def _refused(self, problems: Sequence[Problem], *, waiting: tuple[GVK, ...] = ()) -> None:
+    async def _refused(self, problems: Sequence[Problem], *, waiting: tuple[GVK, ...] = ()) -> bool:
+        """Report that the spec is refused; whether there is an older revision."""
         self.order, self.resources = [], []
         self.owner.metrics.rgd_graph_revision_resolution_total.inc("wait" if waiting else "failed")
         self._goes_on(refused(condition_message(problems), is_waiting=bool(waiting)))
-        await self._keep_newest()
+        return await self._keep_newest()
 
     async def _keep_newest(self) -> bool:
         """Whether there is an older revision, which goes on to be served."""
@@ -207,8 +210,16 @@ class _Pass:
             return
         built = await self.owner.compilation.compiled(definition)
         seen = self.owner.crds.get(crd_name(definition))
-        if built.graph is not None and seen is not None and seen.established:
+        if built.graph is None:
+            self._leave_unresolved(definition, failed_revision(revision))
+        elif seen is not None and seen.established:
             await self.owner.serving.serve(self.key, built.graph)
+
+    def _leave_unresolved(self, definition: Definition, why: Unresolved) -> None:
+        """Instances of the kind have no graph to follow, unless there is an earlier one."""
+        serving = self.owner.serving
+        if not serving.kinds.of_definition(self.key):
+            serving.leave_unresolved(instance_resource(definition), why)
 
     async def _issue(self, definition: Definition) -> bool:
         """Record the accepted spec as a revision; False if the API server refuses it."""
@@ -315,6 +326,17 @@ def recorded(issued: Issued) -> Stage:
 
 def not_issued(error: str) -> str:
     return f"the API server refuses the graph revision: {error}"
+
+
+def unbuilt(problems: Sequence[Problem]) -> Unresolved:
+    """There is no revision to follow, and the spec cannot be compiled."""
+    return Unresolved(f"graph-engine build failed: {condition_message(problems)}", BUILD_FAILED)
+
+
+def failed_revision(revision: Obj) -> Unresolved:
+    """The last revision there is cannot be compiled any more."""
+    text = f"graph not resolved: latest issued revision {number_of(revision)} failed"
+    return Unresolved(text, REVISION_FAILED)
 
 
 def resolved(revision: Obj) -> StageCondition:

@@ -78,10 +78,11 @@ class Instances:
         # The whole pass follows one graph, whatever happens to the definition meanwhile.
         plan = served.plan
         if plan is None:
-            self.recording.unresolved(key)
-            if served.unresolved:
-                # Nobody defines the kind, which is known by now: what is there stays, and can be deleted.
-                await self.reporting.unresolved(key, served, instance, served.unresolved)
+            why = served.unresolved
+            self.recording.unresolved(key, why)
+            if why is not None:
+                # What is there stays, and can be deleted.
+                await self.reporting.unresolved(key, served, instance, why.text)
             return AtRest()
         self.recording.resolved(key)
         try:

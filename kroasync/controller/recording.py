@@ -12,6 +12,7 @@ from typing import Final
 from kroasync.controller.events import Recorder
 from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.perform import Performer
+from kroasync.controller.served_kinds import NOT_AVAILABLE, Unresolved
 from kroasync.controller.told import Told
 from kroasync.engine.actions import Observed
 from kroasync.engine.labels import hash_text
@@ -59,8 +60,9 @@ class Recording:
     def resolved(self, key: Key) -> None:
         self.metrics.instance_graph_resolution_success_total.inc(str(key.resource))
 
-    def unresolved(self, key: Key) -> None:
-        self.metrics.instance_graph_resolution_failures_total.inc(str(key.resource), "not_available")
+    def unresolved(self, key: Key, why: Unresolved | None) -> None:
+        reason = why.reason if why is not None else NOT_AVAILABLE
+        self.metrics.instance_graph_resolution_failures_total.inc(str(key.resource), reason)
 
     def nodes(self, graph: Graph | None, outcome: Outcome) -> None:
         """Count how the nodes of a pass stand."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from kroasync.controller.room import Room
-from kroasync.controller.served_kinds import Served, ServedKinds
+from kroasync.controller.served_kinds import Served, ServedKinds, Unresolved
 from kroasync.controller.store import ChildStore, InstanceStore
 from kroasync.controller.watches import InstanceSink, Watches
 from kroasync.engine.plan import Plan
@@ -22,7 +22,7 @@ from kroasync.model.objects import Key, Obj, Resource, annotations_of, is_deleti
 _SYNC_S = 30.0
 # How long the first list of children waits for those of instances.
 _INSTANCES_S = 5.0
-_RETIRED = (
+_RETIRED = Unresolved(
     "the definition of this kind is gone: nothing is created, changed or repaired until it exists again; "
     "deleting the instance still removes its resources"
 )
@@ -76,7 +76,7 @@ class Serving:
         for other in self.kinds.of_definition(definition):
             if other.resource != graph.resource:
                 self._retire(other)
-        served.definition, served.graph, served.unresolved = definition, graph, ""
+        served.definition, served.graph, served.unresolved = definition, graph, None
         self._release_children(graph, served)
         if changed:
             served.plan = self._plan(graph)
@@ -102,6 +102,15 @@ class Serving:
     def adopt(self, resource: Resource) -> None:
         """Watch a generated kind without a definition, for the deletions of its instances."""
         self._served(resource)
+
+    def leave_unresolved(self, resource: Resource, why: Unresolved) -> None:
+        """There is no graph for a kind; what follows an earlier one goes on."""
+        served = self.kinds.get(resource)
+        if served is None or served.plan is not None or served.unresolved == why:
+            return
+        served.unresolved = why
+        for key in served.instances:
+            self._wake(key)
 
     async def retire(self, definition: Key) -> None:
         """The definition is gone: its kinds are only served for deletions."""

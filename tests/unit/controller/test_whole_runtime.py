@@ -14,7 +14,7 @@ import pytest
 
 from kroasync.controller.runtime import Runtime, RuntimeOptions
 from kroasync.metrics import Metrics
-from kroasync.model.kinds import EVENTS, GRAPH_DEFINITIONS
+from kroasync.model.kinds import EVENTS, GRAPH_DEFINITIONS, REVISIONS
 from kroasync.model.objects import Key, Obj, Resource
 from tests.fakes import virtual
 from tests.fakes.client import Answer, FakeClient
@@ -57,16 +57,35 @@ class World:
         self.client = FakeClient(self.server, actor="controller", metrics=self.metrics)
         self.stop = asyncio.Event()
         self.keys: list[str] = []
-        self.runtime = Runtime(
+        self._group, self._options = group, options
+        self.runtime = self._runtime()
+        self.task = group.create_task(self.runtime.run(self.stop))
+
+    def _runtime(self) -> Runtime:
+        return Runtime(
             self.client,
-            options=options,
+            options=self._options,
             metrics=self.metrics,
             clock=self.loop.time,
             now=self.now,
             rng=random.Random(1),
             begin=self.keys.append,
         )
-        self.task = group.create_task(self.runtime.run(self.stop))
+
+    async def restart(self, *, edit: Obj) -> None:
+        """Another process, which finds the definition edited, and its revisions gone."""
+        self.stop.set()
+        await self.task
+        await self.user.merge_patch(DEFINITION, edit, manager="user")
+        for revision in self.server.objects(REVISIONS):
+            key = Key(REVISIONS, "", revision["metadata"]["name"])
+            await self.user.merge_patch(key, {"metadata": {"finalizers": None}}, manager="user")
+            await self.user.delete(key)
+        self.stop = asyncio.Event()
+        self.client = FakeClient(self.server, actor="controller", metrics=self.metrics)
+        self.runtime = self._runtime()
+        self.task = self._group.create_task(self.runtime.run(self.stop))
+        await asyncio.sleep(5)
 
     def now(self) -> datetime:
         return EPOCH + timedelta(seconds=self.loop.time())
@@ -250,6 +269,21 @@ def test_passes_that_change_nothing_are_debug_lines(caplog: pytest.LogCaptureFix
 
     with caplog.at_level(logging.DEBUG, logger="kroasync"):
         play(story)
+
+
+def test_an_instance_without_a_graph_says_why_and_the_reason_is_counted() -> None:
+    async def story(world: World) -> None:
+        await world.define()
+        await world.instance()
+        await world.restart(edit={"spec": {"resources": [{"id": "config", "template": {"kind": "ConfigMap"}}]}})
+        found = (await world.user.get(APP))["status"]
+        assert found["state"] == "ERROR"
+        resolved = next(c for c in found["conditions"] if c["type"] == "GraphResolved")
+        assert (resolved["status"], resolved["reason"]) == ("False", "ResolutionFailed")
+        assert resolved["message"].startswith("graph-engine build failed: ")
+        assert world.value("instance_graph_resolution_failures_total", reason="build_failed") == 1
+
+    play(story)
 
 
 def test_conditions_are_events_when_asked_for() -> None:
