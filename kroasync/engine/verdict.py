@@ -18,6 +18,8 @@ from kroasync.model.objects import Obj, metadata, uid_of
 
 # Longest pause before the next look whether an API server that was away is back.
 AWAY_S: Final = 5.0
+# Longest pause between two attempts where what is in the way may pass without an event.
+WAITING_S: Final = 300.0
 # A pass that waits for an event looks again after this time, in case the event was missed.
 SAFETY_NET_S: Final = 600.0
 # How often a pass looks at the children of an instance that is gone, until they are gone, too.
@@ -49,8 +51,8 @@ class RetryAfter:
     """Come back after a delay, or after the key's backoff when no delay is given. `reason` is for the log."""
 
     delay_s: float | None = None
-    # Upper bound of the backoff: nothing is wrong with the key, the API server could not be reached.
-    at_most_s: float | None = None
+    # Upper bound of the backoff; None: that of the queue, for what only an edit or a new version can mend.
+    at_most_s: float | None = WAITING_S
     reason: str = ""
     summary: Summary = field(default_factory=Summary, compare=False)
 
@@ -141,11 +143,17 @@ def of_outcome(outcome: Outcome, *, summary: Summary, requeue_s: float) -> Verdi
 
 
 def _backoff_limit(outcome: Outcome, requeue_s: float) -> float | None:
-    """Shorter than usual where the instance is fine: the server is away, or a namespace or kind not there yet."""
+    """Short where the instance is fine: the server is away, or a namespace or kind not there yet. None where it is not:
+    what the API server finds invalid has to be edited.
+    """
     refusals = {failure.refusal for failure in outcome.failures if failure.retryable}
+    if outcome.management_error is not None:
+        refusals.add(outcome.management_refusal)
     if refusals == {Refusal.UNAVAILABLE}:
         return AWAY_S
-    return requeue_s if refusals == {Refusal.MISSING} and requeue_s > 0 else None
+    if refusals == {Refusal.MISSING} and requeue_s > 0:
+        return requeue_s
+    return None if refusals == {Refusal.INVALID} else WAITING_S
 
 
 def of_teardown(teardown: Teardown, *, summary: Summary) -> Verdict:

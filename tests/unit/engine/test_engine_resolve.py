@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kroasync.engine.actions import Need
+from kroasync.engine.actions import Need, PatchParent
 from kroasync.engine.labels import inherited, is_value_of, label_value, node_of
 from kroasync.engine.plan import Options
 from kroasync.model import names
@@ -404,3 +404,17 @@ def test_a_child_of_a_former_version_is_applied_once_more_and_then_is_as_declare
     [again] = walked(graph, cluster).actions
     assert (again.key, again.need, again.force) == (key, Need.UPDATE, True)
     assert walked(graph, cluster).actions == []
+
+
+def test_the_inventory_of_patch_contributions_is_left_alone(graph_of, instance_of, cluster_of, walked, config):
+    key, theirs = "internal.kro.run/patch-contributions", '{"not": "ours"'
+    graph = graph_of(config("a", metadata={"annotations": "${schema.metadata.annotations}"}))
+    cluster = cluster_of(instance_of(annotations={key: theirs, "note": "x"}))
+    passed = walked(graph, cluster)
+    patches = [action for action in passed.actions if isinstance(action, PatchParent)]
+    assert patches
+    assert all(key not in patch.annotations for patch in patches)
+    assert cluster.world.instance["metadata"]["annotations"][key] == theirs
+    assert "note" in passed.desired("a")["metadata"]["annotations"]
+    assert key not in passed.desired("a")["metadata"]["annotations"]
+    assert passed.outcome.failures == ()
