@@ -1,10 +1,10 @@
-"""The second phase of a pass: the nodes, each as soon as all its dependencies have ended.
+"""The second phase of a pass: process each node as soon as all its dependencies have ended.
 
-Independent nodes go in one batch. What a node does in its turn depends on its stage (`passstate.Stage`), and what an
-answer means depends on its action: both are tables, at the end.
+Independent nodes share a batch. The stage of a node (`passstate.Stage`) decides how its turn continues, and the action
+decides how its answer is handled. Both are tables at the end of the file.
 
-Nothing is sent that the recorded inventory would not find again: such a node is held until a patch of the instance, one
-for all that are held, has widened the inventory.
+A node is held while the recorded inventory does not cover its objects: after a crash nothing would find them again. One
+patch of the instance widens the inventory for all held nodes; then they continue.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -52,7 +52,7 @@ _SORTS: Final = {Refusal.TOO_BIG: 1, Refusal.UNAVAILABLE: 2}
 
 
 def converge(state: PassState) -> Batches[None]:
-    """Every node goes as far as it can."""
+    """Bring every node as far as it can go."""
     foreseen = not state.plan.rivals
     while True:
         batch: list[Action] = []
@@ -75,7 +75,7 @@ def converge(state: PassState) -> Batches[None]:
 
 
 def _go_on(state: PassState, run: NodeRun) -> Batches[list[Action]]:
-    """A node has its turn; what it asks for is returned."""
+    """Give a node its turn; returns the actions that it requests."""
     try:
         return (yield from _TURNS[run.stage](state, run))
     except PendingData as error:
@@ -90,7 +90,7 @@ def _go_on(state: PassState, run: NodeRun) -> Batches[list[Action]]:
 
 
 def _decide(state: PassState, run: NodeRun) -> Batches[list[Action]]:
-    """Whether the node takes part, and with which objects."""
+    """Decide whether the node is included, and which objects it declares."""
     if _is_left_out(state, run):
         return []
     blockers = _blockers(state, run)
@@ -120,7 +120,7 @@ def _blockers(state: PassState, run: NodeRun) -> list[str]:
 
 
 def _block(state: PassState, run: NodeRun, blockers: Sequence[str]) -> None:
-    """The node waits for others; the first of those at the root of the chain is named."""
+    """Block the node. The message names the first node at the root of the chain."""
     roots: dict[str, None] = {}
     for blocker in blockers:
         roots.update(dict.fromkeys(state.runs[blocker].blocked_by))
@@ -130,7 +130,7 @@ def _block(state: PassState, run: NodeRun, blockers: Sequence[str]) -> None:
 
 
 def _wait(state: PassState, run: NodeRun, error: PendingData) -> None:
-    """Data an expression reads is not there yet."""
+    """Let the node wait for data that an expression reads."""
     run.expression = error.expression
     blockers = _blockers(state, run)
     if blockers:
@@ -159,7 +159,7 @@ def _resolve(state: PassState, run: NodeRun) -> Batches[list[Action]]:
 
 
 def _dispatch(state: PassState, run: NodeRun) -> Batches[list[Action]]:
-    """Send what has to be sent; a node with nothing to send is complete at once."""
+    """Send the objects that differ. A node with nothing to send is complete at once."""
     namespace = state.ownership.parent.namespace
     if not all(covers(state.inventory, item, namespace) for item in run.desired):
         state.hold(run)
@@ -181,7 +181,7 @@ def _dispatch(state: PassState, run: NodeRun) -> Batches[list[Action]]:
 
 
 def _apply(state: PassState, run: NodeRun, index: int, item: Desired) -> Apply | None:
-    """What to send for one object; None if it is as declared, or must not be sent."""
+    """The apply for one object; None if the object is as declared or must not be sent."""
     observed, own = state.world.find(item.key), state.ownership.applyset_id
     is_child = observed is not None and observed.ours and observed.part_of == own
     if observed is not None and is_child:
@@ -216,7 +216,7 @@ def _apply(state: PassState, run: NodeRun, index: int, item: Desired) -> Apply |
 
 
 def _too_big(obj: Obj, limit: int) -> str:
-    """Why an object cannot be sent: it is too big, or has a number JSON is not written with; empty if it can."""
+    """Why an object cannot be sent: it is too big, or JSON cannot express a number in it; empty if it can be sent."""
     try:
         size = len(orjson.dumps(obj))
     except TypeError as error:
@@ -228,7 +228,7 @@ def _too_big(obj: Obj, limit: int) -> str:
 
 
 def _widen(state: PassState) -> Batches[PatchParent]:
-    """The patch that makes the inventory cover what is held."""
+    """The patch that makes the inventory cover the held nodes."""
     places = [place(item) for run in state.held for item in run.desired]
     needed = Inventory.of(places, state.ownership.parent.namespace)
     before = yield from potential(state)
@@ -259,7 +259,7 @@ def _applied(state: PassState, result: Result) -> None:
         run.answers[action.index or 0] = answer
         if is_deleting(answer):
             run.deleting = run.deleting or action.key
-        # After a restart everything is sent once to learn its hashes; what changes nothing is no news.
+        # After a restart an apply may only learn hashes. An apply that changed nothing is not reported.
         if result.changed:
             kind = ChangeKind.ADOPTED if result.adopted else _CHANGES[action.need]
             state.found.changes.append(Change(kind=kind, node=action.node, key=action.key))
@@ -268,7 +268,7 @@ def _applied(state: PassState, result: Result) -> None:
 
 
 def _complete(state: PassState, run: NodeRun) -> None:
-    """All answers of a managed node are there."""
+    """Continue with a managed node that has all its answers."""
     if run.errors:
         _fail_apply(state, run)
     elif run.deleting is not None:
@@ -279,7 +279,7 @@ def _complete(state: PassState, run: NodeRun) -> None:
 
 
 def _deleting_text(node: str, key: Key) -> str:
-    """What is said of a child that is on its way out."""
+    """The message about a child that is being deleted."""
     return (
         f'resource "{_where(key)}" for node "{node}" is currently being deleted; waiting for deletion to complete '
         "before continuing reconciliation"
@@ -359,7 +359,7 @@ def _where(key: Key) -> str:
 
 
 def _judge(state: PassState, run: NodeRun) -> Batches[list[Action]]:
-    """Whether the node is ready."""
+    """Decide whether the node is ready."""
     unmet: NotReady | None = None
     value = state.scope.variables[run.plan.id]
     for found in readiness(run.plan, value, state.scope, state.plan.explainer):
