@@ -266,6 +266,9 @@ class _Pass:
             self.verdict = no_later(self.verdict, left_for_s, "the status is contested")
             return str(before or "")
         status = status_of(self.conditions, order=self.order, resources=self.resources, issued=self.issued)
+        if self.subject.generation:
+            # kstatus compares it, so that the Ready of an older spec does not count.
+            status["observedGeneration"] = self.subject.generation
         state = str(status["state"])
         try:
             answer, contested = await report(self.owner.client, store, fights, self.key, self.seen, status)

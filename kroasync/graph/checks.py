@@ -28,7 +28,7 @@ _CEL_WORDS: Final = """
 RESERVED: Final = frozenset((_KRO_WORDS + _CEL_WORDS).split())
 """Words that are no id and no iterator: kro's own, and those CEL reserves."""
 
-# RFC 1035.
+# A DNS-1035 label has at most 63 characters.
 _MAX_KIND: Final = 63
 
 _NAME: Final = re.compile(r"[a-z][a-zA-Z0-9]*")

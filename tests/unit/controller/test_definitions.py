@@ -184,6 +184,7 @@ async def test_a_valid_definition_is_recorded_generated_served_and_active() -> N
     ]
     assert {status for status, _ in office.conditions().values()} == {"True"}
     assert (office.status["state"], office.status["lastIssuedRevision"]) == ("Active", 1)
+    assert office.status["observedGeneration"] == 1
     assert office.status["topologicalOrder"] == ["config"]
     assert len(office.serving.graphs) == 1
 
@@ -210,6 +211,7 @@ async def test_an_invalid_definition_is_refused_and_generates_nothing() -> None:
     assert office.server.writes == ["merge_patch resourcegraphdefinitions"]
     assert office.conditions()["GraphAccepted"] == ("False", "InvalidResourceGraph")
     assert (office.status["state"], office.serving.graphs) == ("Inactive", [])
+    assert office.status["observedGeneration"] == 1
 
 
 async def test_a_definition_waits_for_a_kind() -> None:
