@@ -20,12 +20,12 @@ from kroasync.controller.projection import Projection
 from kroasync.controller.room import Held, Room
 from kroasync.engine.actions import Need, Observed
 from kroasync.engine.drift import Applied, fingerprint, is_in_effect, need, stored
+from kroasync.engine.labels import node_of
 from kroasync.engine.observations import CHILDREN, Age, Effect, Origin, Sighting, age, sighting_of
 from kroasync.model.names import (
     ANNOTATION_APPLY_ORDER,
     LABEL_APPLYSET_PART_OF,
     LABEL_INSTANCE_ID,
-    LABEL_NODE_ID,
     MANAGER_CHILDREN,
 )
 from kroasync.model.objects import (
@@ -123,6 +123,9 @@ class ChildStore:
         # By instance UID: objects that may have been created although no answer came, and no event did either.
         self._unanswered: dict[str, set[Key]] = {}
         self._listed: dict[Resource, str] = {}
+        # By instance UID: the children of others that the instance declares. Then by those, the instances.
+        self._wants: dict[str, frozenset[Key]] = {}
+        self._wanted_by: dict[Key, set[str]] = {}
 
     def __len__(self) -> int:
         return len(self._children)
@@ -210,6 +213,21 @@ class ChildStore:
     def settle(self, instance_uid: str) -> None:
         """The unanswered objects of an instance were asked for, or nobody needs to know any more."""
         self._unanswered.pop(instance_uid, None)
+        self.want(instance_uid, ())
+
+    def want(self, instance_uid: str, keys: Iterable[Key]) -> None:
+        """The instance declares these objects, which were children of others when it looked: wake it when one goes."""
+        wanted, before = frozenset(keys), self._wants.pop(instance_uid, frozenset())
+        for key in before - wanted:
+            self._wanted_by[key].discard(instance_uid)
+            if not self._wanted_by[key]:
+                del self._wanted_by[key]
+        for key in wanted:
+            self._wanted_by.setdefault(key, set()).add(instance_uid)
+        if wanted:
+            self._wants[instance_uid] = wanted
+        if any(key not in self._children for key in wanted):
+            self._wake(instance_uid)  # it went since it was seen
 
     def see(self, resource: Resource, obj: Obj) -> Child:
         """What is to be kept of an object, by what is known now; for `replace`."""
@@ -275,9 +293,10 @@ class ChildStore:
 
     def _lose(self, child: Child) -> bool:
         self._drop(child.key)
-        if child.instance:
-            self._wake(child.instance)
-        return bool(child.instance)
+        concerned = [*([child.instance] if child.instance else ()), *sorted(self._wanted_by.get(child.key, ()))]
+        for uid in concerned:
+            self._wake(uid)
+        return bool(concerned)
 
     def _note_gone(self, key: Key, last: Sighting) -> None:
         self._gone[key] = last
@@ -347,7 +366,7 @@ class ChildStore:
             uid=uid_of(obj),
             version=version_of(obj),
             instance=labels.get(LABEL_INSTANCE_ID, ""),
-            node=labels.get(LABEL_NODE_ID, ""),
+            node=node_of(obj) if claimed else "",
             part_of=labels.get(LABEL_APPLYSET_PART_OF, ""),
             seal=seal_of(obj),
             # Anybody may write it: Python refuses to read very long numbers.

@@ -49,6 +49,9 @@ class Converging:
             return of_outcome(outcome, summary=Summary(sent=performer.sent), requeue_s=self.options.requeue_s)
         self.watches.keep_externals(key, outcome.watches)
         status, reported = await self._reported(key, served, instance, plan, outcome)
+        # Of the others no watch tells.
+        self.observing.children.want(world.uid, outcome.not_adopted.keys() - performer.existed.keys())
+        self.recording.hashes(key, instance)
         self.recording.adoptions(key, instance, outcome, performer)
         self.recording.changes(outcome, before=instance.get("status") or {}, status=status)
         self.recording.nodes(served.graph, outcome)

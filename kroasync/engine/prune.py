@@ -1,10 +1,12 @@
 """The last phase of a pass: delete children that no node declares any more, then shrink the inventory.
 
-The deletes go in waves of reverse order; a refused delete stops the later waves. A pass prunes nothing while a node is
-unresolved: the objects that the node declares are not known.
+The deletes go in waves of reverse order, which is stored on the children. A wave starts when those before it are gone.
+A pass prunes nothing while a node is unresolved: the objects that the node declares are not known.
 """
 
-from kroasync.engine.actions import Action, Delete, Done, Observed, Refusal, Result
+from math import inf
+
+from kroasync.engine.actions import Action, Delete, Done, Observed, Refusal, Refused, Result
 from kroasync.engine.outcome import Change, ChangeKind, Failure, NodeState
 from kroasync.engine.parent import patch, place
 from kroasync.engine.passstate import Batches, PassState
@@ -21,21 +23,30 @@ def is_resolved(state: PassState) -> bool:
 
 def prune(state: PassState) -> Batches[None]:
     """Delete the children that no node declares."""
-    waves: dict[int, list[Action]] = {}
-    unknown = len(state.by_position)
+    waves: dict[float, list[Observed]] = {}
     membership, undeclared = state.membership(), _undeclared(state)
     state.found.strangers = membership.strangers(undeclared)
     for member in membership.members(undeclared):
         state.found.leftovers.append(member.key)
-        if not member.deleting:
-            wave = state.plan.positions.get(member.node, unknown)
-            waves.setdefault(wave, []).append(Delete(node=member.node, key=member.key, uid=member.uid))
+        # What says no order goes first: nothing is known of what reads it, or of what it reads.
+        waves.setdefault(member.apply_order or inf, []).append(member)
     for wave in sorted(waves, reverse=True):
-        failed = False
-        for result in (yield waves[wave]):
-            failed = not _deleted(state, result) or failed
-        if failed:
+        deletes: list[Action] = [
+            Delete(node=member.node, key=member.key, uid=member.uid) for member in waves[wave] if not member.deleting
+        ]
+        results = (yield deletes) if deletes else ()
+        failed = [result for result in results if not _deleted(state, result)]
+        # A refusal that is no failure is about a UID that is gone.
+        gone = {r.action.key for r in results if isinstance(r, Refused) and isinstance(r.action, Delete)}
+        state.found.retiring = [m for m in waves[wave] if m.key not in gone and _is_going(state, m)]
+        if failed or state.found.retiring:
             return
+
+
+def _is_going(state: PassState, member: Observed) -> bool:
+    """Whether the member is still there after its deletion: what had nothing to wait for is gone without a trace."""
+    found = state.world.find(member.key)
+    return found is not None and found.uid == member.uid and found.deleting
 
 
 def _undeclared(state: PassState) -> list[Observed]:

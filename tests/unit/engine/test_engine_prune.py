@@ -3,9 +3,11 @@
 import pytest
 
 from kroasync.engine.actions import Apply, Delete, PatchParent, Refusal
+from kroasync.engine.instance_status import compose
 from kroasync.engine.offline import OfflineWorld
 from kroasync.engine.outcome import Retry
 from kroasync.engine.resolve import identity
+from kroasync.engine.views import nodes_of
 from kroasync.model import names
 
 UID = "11111111-2222-3333-4444-555555555555"
@@ -47,16 +49,26 @@ def test_excluded_nodes_are_pruned_in_reverse_order(chain, cluster_of, instance_
     assert walked(chain, cluster).actions == []
 
 
-def test_members_of_unknown_nodes_go_first(chain, cluster_of, instance_of, walked, key_of):
+@pytest.mark.parametrize(
+    ("order", "waves"),
+    [
+        pytest.param(None, [["older"], ["shop-c"], ["shop-b"], ["shop-a"]], id="without an order: first"),
+        pytest.param("2", [["shop-c"], ["older", "shop-b"], ["shop-a"]], id="of the second layer: with it"),
+    ],
+)
+def test_members_of_unknown_nodes_go_by_the_order_that_they_say(
+    chain, cluster_of, instance_of, walked, key_of, order, waves
+):
     cluster = cluster_of(instance_of({"on": True}))
     walked(chain, cluster)
-    old = cluster.world.get(key_of("ConfigMap", "shop-d"))
-    labels = {**old["metadata"]["labels"], "kro.run/node-id": "removed"}
-    cluster.world.put(
-        key_of("ConfigMap", "older"), {**old, "metadata": {**old["metadata"], "name": "older", "labels": labels}}
-    )
+    meta = cluster.world.get(key_of("ConfigMap", "shop-d"))["metadata"]
+    annotations = {k: v for k, v in meta["annotations"].items() if k != names.ANNOTATION_APPLY_ORDER}
+    annotations |= {names.ANNOTATION_APPLY_ORDER: order} if order else {}
+    meta = {**meta, "name": "older", "labels": {**meta["labels"], "kro.run/node-id": "removed"}}
+    older = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {**meta, "annotations": annotations}}
+    cluster.world.put(key_of("ConfigMap", "older"), older)
     respec(cluster, on=False)
-    assert walked(chain, cluster).deleted == [["older"], ["shop-c"], ["shop-b"], ["shop-a"]]
+    assert [sorted(wave) for wave in walked(chain, cluster).deleted] == waves
 
 
 @pytest.mark.parametrize(
@@ -65,7 +77,6 @@ def test_members_of_unknown_nodes_go_first(chain, cluster_of, instance_of, walke
         pytest.param({"ours": False}, id="labels copied by another tool"),
         pytest.param({"part_of": "applyset-theirs-v1"}, id="of another ApplySet"),
         pytest.param({"part_of": ""}, id="of no ApplySet"),
-        pytest.param({"deleting": True}, id="already going"),
     ],
 )
 def test_only_what_is_ours_is_deleted(chain, cluster_of, instance_of, walked, change):
@@ -79,6 +90,46 @@ def test_only_what_is_ours_is_deleted(chain, cluster_of, instance_of, walked, ch
         replace(m, **change) if m.key.name == "shop-b" else m for m in plain(cluster.world)
     ]
     assert walked(chain, cluster).deleted == [["shop-c"], ["shop-a"]]
+
+
+def hanging(cluster, key):
+    """A finalizer of somebody else holds the object."""
+    live = cluster.world.get(key)
+    meta = {**live["metadata"], "finalizers": ["example.com/hold"], "deletionTimestamp": "2026-01-02T03:04:05Z"}
+    cluster.world.put(key, {**live, "metadata": meta})
+
+
+def test_a_wave_waits_until_those_before_it_are_gone(chain, cluster_of, instance_of, walked, key_of):
+    cluster = cluster_of(instance_of({"on": True}))
+    walked(chain, cluster)
+    respec(cluster, on=False)
+    held = key_of("ConfigMap", "shop-c")
+    hanging(cluster, held)
+    passed = walked(chain, cluster)
+    assert passed.deleted == []
+    status = compose(passed.plan, passed.outcome, now="2026-01-02T03:04:05Z")
+    ready = next(c for c in status["conditions"] if c["type"] == "Ready")
+    assert (status["state"], ready["status"], ready["reason"]) == ("IN_PROGRESS", "False", "ResourceDeleting")
+    assert "ConfigMap team/shop-c (finalizers: example.com/hold)" in ready["message"]
+    assert passed.outcome.retry is Retry.EVENT
+    del cluster.world.objects[identity(held)]
+    assert walked(chain, cluster).deleted == [["shop-b"], ["shop-a"]]
+    assert compose_state(walked(chain, cluster)) == "ACTIVE"
+
+
+def test_what_hangs_is_shown_among_the_nodes(chain, cluster_of, instance_of, walked, key_of):
+    cluster = cluster_of(instance_of({"on": True}))
+    walked(chain, cluster)
+    respec(cluster, on=False)
+    hanging(cluster, key_of("ConfigMap", "shop-c"))
+    passed = walked(chain, cluster)
+    *_, last = nodes_of(chain, passed.outcome, cluster.world, cluster.world.instance)
+    assert (last.id, last.state, [o.name for o in last.objects]) == ("c", "DELETING", ["shop-c"])
+    assert "example.com/hold" in last.waits_for
+
+
+def compose_state(passed):
+    return compose(passed.plan, passed.outcome, now="2026-01-02T03:04:05Z")["state"]
 
 
 def test_an_object_that_became_an_external_reference_is_not_deleted(graph_of, cluster_of, instance_of, walked, config):
