@@ -1,4 +1,4 @@
-"""OpenAPI schemas as CEL types, assignability of what an expression gives, and schemas of types."""
+"""OpenAPI schemas as CEL types, assignability of results, and schemas of types."""
 
 from typing import Any
 
