@@ -1,4 +1,4 @@
-"""The image, built and run as the chart says, by podman or buildah. Without them, the tests are skipped with the reason.
+"""The image, built and run as the chart says, by podman or buildah. Without them, the tests are skipped and say so.
 
 The container has the arguments and the security context of the chart's Deployment, and a service account volume as the
 kubelet makes it: a token behind a link that is replaced, and whose old token ends.
@@ -50,7 +50,7 @@ spec:
         metadata: {name: "${schema.metadata.name}"}
         data: {text: "${schema.spec.text}"}
 """
-# Prints the number of compiled files of Python and all packages, and of those that Python would compare with their source.
+# Prints the number of compiled files, and of those that Python would compare with their source.
 COMPILED = """
 import glob, sysconfig
 flags = [
