@@ -387,6 +387,15 @@ def test_strategy_probes_arguments_and_objects_of_the_user(offline: Chart) -> No
     only(objects, "ConfigMap", "demo-more")
 
 
+def test_values_can_be_taken_away(offline: Chart) -> None:
+    """A null in the user's values removes the default."""
+    names = ("deployment.startupProbe", "deployment.extraArgs", "deployment.podLabels", "additionalLabels")
+    objects = offline.template(*(f"{name}=null" for name in names))
+    assert "startupProbe" not in container(objects)
+    assert "livenessProbe" in container(objects)
+    assert settings.parse(container(objects)["args"][1:], {})[1] == []
+
+
 def test_crds_belong_to_the_release_when_asked_for_and_stay_by_default(offline: Chart) -> None:
     files = {path.name: yaml.safe_load(path.read_text("utf-8")) for path in (CHART / "crds").glob("*.yaml")}
 

@@ -11,7 +11,7 @@ prints the reason; without these checks, it would be in the log of a pod that re
 {{- end -}}
 {{- range $path, $labels := dict "additionalLabels" .Values.additionalLabels "deployment.podLabels" $deployment.podLabels "metrics.service.labels" $metrics.service.labels -}}
 {{- range $key := list "app.kubernetes.io/name" "app.kubernetes.io/instance" -}}
-{{- if hasKey $labels $key -}}
+{{- if hasKey ($labels | default dict) $key -}}
 {{- fail (printf "%s: %s is a label of the chart's selectors. Set nameOverride, or choose another key" $path $key) -}}
 {{- end -}}
 {{- end -}}
