@@ -49,16 +49,16 @@ def _compile_entry(parsed: Parsed, path: Path, scope: NameScope, declared: Decla
     with declared.report.step(f'condition "{text}": '):
         if not scope.check(parsed, declared.report, path):
             return None
-    program = yield from declared.compile(parsed, path, what=f'failed to type-check condition "{text}"')
-    if program is None:
+    compiled = yield from declared.compile(parsed, path, what=f'failed to type-check condition "{text}"')
+    if compiled is None:
         return None
-    if not is_condition(program.result_type):
+    if not is_condition(compiled.result_type):
         message = (
             f'condition "{text}": condition expressions must return runtime.newCondition(...) or a list of them, '
-            f'got "{program.result_type}"'
+            f'got "{compiled.result_type}"'
         )
         declared.report.add("condition-result", message, path)
-    return declared.expression(parsed, program)
+    return declared.expression(parsed, compiled)
 
 
 def _reading_entries(block: Any, declared: Declarations) -> Steps[list[tuple[int, Source]]]:

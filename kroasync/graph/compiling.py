@@ -4,8 +4,10 @@ from collections.abc import Mapping
 
 from kroasync.cel.types import DYN, Type
 from kroasync.graph import checks, fieldtypes
+from kroasync.graph.budget import MAX_EXPRESSION_TYPES, MAX_TYPES
 from kroasync.graph.declarations import Declarations
-from kroasync.graph.expressions import Parsed
+from kroasync.graph.expressions import Compiled, Parsed
+from kroasync.graph.field_results import judge
 from kroasync.graph.linking import Linked
 from kroasync.graph.nodes import Dimension, Expression, FieldExpression, Node, NodeType
 from kroasync.graph.references import EACH
@@ -13,7 +15,9 @@ from kroasync.graph.resources import Entry
 from kroasync.graph.templates import FieldSource
 from kroasync.model import paths
 from kroasync.model.paths import Path
+from kroasync.model.problems import Severity
 from kroasync.model.steps import Steps
+from kroasync.model.suggest import did_you_mean
 
 
 def compiling(linked: Linked, declared: Declarations, *, apply_order: int) -> Steps[Node | None]:
@@ -58,17 +62,17 @@ def _dimension(
     """One dimension and the type of its iterator."""
     label = f'node "{entry.id}": forEach iterator "{name}"'
     what = f'{label}: failed to type-check forEach expression "{parsed.source.text}"'
-    program = yield from declared.compile(parsed, path, what=what, own=entry)
-    if program is None:
+    compiled = yield from declared.compile(parsed, path, what=what, own=entry)
+    if compiled is None:
         return None, DYN
-    result = program.result_type
+    result = compiled.result_type
     item = fieldtypes.item_type(result)
     if item is None:
         item = DYN
         if result != DYN or declared.untyped.isdisjoint(parsed.names):
             text = f'{label} must return a list, got "{result}": type "{result}" is not a list type'
             declared.report.add("for-each-type", text, path)
-    return Dimension(name=name, expression=declared.expression(parsed, program)), item
+    return Dimension(name=name, expression=declared.expression(parsed, compiled)), item
 
 
 def _field(
@@ -77,23 +81,48 @@ def _field(
     path = entry.path(*field.path)
     text, where = parsed.source.text, paths.build(field.path)
     what = f'failed to compile template expression "{text}" at path "{where}"'
-    program = yield from declared.compile(parsed, path, what=what, variables=iterators, own=entry)
-    if program is None:
+    compiled = yield from declared.compile(parsed, path, what=what, variables=iterators, own=entry)
+    if compiled is None:
         return None
     expected = DYN
     if declared.owns(entry) and not field.is_refused:
         expected = fieldtypes.expected_type(declared.types, entry.id, field.path, in_collection=entry.is_collection)
-    cause = fieldtypes.mismatch(program.result_type, expected, declared.types)
-    if cause:
-        message = (
-            f'type mismatch in resource "{entry.id}" at path "{where}": expression "{text}" returns type '
-            f'"{program.result_type}" but expected "{expected}": {cause}'
-        )
-        declared.report.add("type-mismatch", message, path)
+    yield from _checking_result(entry, field, compiled, expected, path, declared)
     expression = declared.expression(
-        parsed, program, iterators=entry.iterators, to_bytes_field=fieldtypes.takes_base64(expected)
+        parsed, compiled, iterators=entry.iterators, to_bytes_field=fieldtypes.takes_base64(expected)
     )
     return FieldExpression(path=field.path, expression=expression)
+
+
+def _checking_result(
+    entry: Entry, field: FieldSource, compiled: Compiled, expected: Type, path: Path, declared: Declarations
+) -> Steps[None]:
+    """Compare a result with its field: what kro refuses is an error, what only the API server will refuse a warning."""
+    verdict = judge(compiled.checked, expected, declared.types, max_work=MAX_EXPRESSION_TYPES)
+    declared.budget.spend("steps of type-checking", verdict.work, MAX_TYPES, path)
+    if declared.budget.pause_after(verdict.work):
+        yield
+    text, where = field.source.text, paths.build(field.path)
+    place = f'resource "{entry.id}" at path "{where}": expression "{text}"'
+    for misfit in verdict.misfits:
+        if verdict.refusal is not None:
+            cause = misfit.cause if misfit.is_part else verdict.refusal
+            code = "type-mismatch"
+            message = (
+                f'type mismatch in {place} returns type "{compiled.result_type}" but expected "{expected}": {cause}'
+            )
+        else:
+            code = "result-type" if misfit.key is None else "result-key"
+            message = f"the API server will refuse the result in {place}: {misfit.cause}"
+        near = did_you_mean(misfit.key, misfit.known) if misfit.key and declared.report.suggests else None
+        declared.report.add(
+            code,
+            message,
+            path,
+            suggestion=near,
+            offset=field.source.author_offset(misfit.offset),
+            severity=Severity.WARNING if verdict.refusal is None else Severity.ERROR,
+        )
 
 
 def _readiness(
@@ -125,10 +154,10 @@ def _condition(
 ) -> Steps[Expression | None]:
     text = parsed.source.text
     what = f'failed to type-check {key} expression "{text}" in resource "{entry.id}"'
-    program = yield from declared.compile(parsed, path, what=what, variables=variables, own=entry)
-    if program is None:
+    compiled = yield from declared.compile(parsed, path, what=what, variables=variables, own=entry)
+    if compiled is None:
         return None
-    result = program.result_type
+    result = compiled.result_type
     # A value that is dyn only because its kind is unknown may be a bool.
     if not fieldtypes.is_bool(result) and (result != DYN or untyped.isdisjoint(parsed.names)):
         message = (
@@ -136,4 +165,4 @@ def _condition(
             f'but returns "{result}"'
         )
         declared.report.add("condition-type", message, path)
-    return declared.expression(parsed, program)
+    return declared.expression(parsed, compiled)

@@ -11,7 +11,7 @@ from kroasync.cel import Env, Program, outermost
 from kroasync.cel.types import DYN, Type, list_of
 from kroasync.graph import checks
 from kroasync.graph.budget import Budget
-from kroasync.graph.expressions import RUNTIME, Expressions, Parsed
+from kroasync.graph.expressions import RUNTIME, Compiled, Expressions, Parsed
 from kroasync.graph.nodes import Expression
 from kroasync.graph.problem_report import Report
 from kroasync.graph.references import EACH, SCHEMA, NameScope
@@ -96,15 +96,15 @@ class Declarations:
         what: str,
         variables: Mapping[str, Type] = MappingProxyType({}),
         own: Entry | None = None,
-    ) -> Steps[Program | None]:
+    ) -> Steps[Compiled | None]:
         """The program of an expression; its reads are recorded. None if it does not type-check, which is reported.
 
         `variables` are the variables of its place, in addition to the ids of the definition.
         """
-        program = yield from self._expressions.compile(parsed, variables, self.report, path, what=what)
-        if program is not None:
-            self._note_reads(program, own)
-        return program
+        compiled = yield from self._expressions.compile(parsed, variables, self.report, path, what=what)
+        if compiled is not None:
+            self._note_reads(compiled.program, own)
+        return compiled
 
     def _note_reads(self, program: Program, own: Entry | None) -> None:
         for root, *rest in program.reads:
@@ -120,12 +120,12 @@ class Declarations:
         return outermost(self._reads.get(name, ()))
 
     def expression(
-        self, parsed: Parsed, program: Program, *, iterators: Collection[str] = (), to_bytes_field: bool = False
+        self, parsed: Parsed, compiled: Compiled, *, iterators: Collection[str] = (), to_bytes_field: bool = False
     ) -> Expression:
         """The compiled form that a graph keeps."""
         return Expression(
             text=parsed.source.text,
-            program=program,
+            program=compiled.program,
             references=tuple(name for name in parsed.names if name in self.ids),
             iterators=tuple(name for name in parsed.names if name in iterators),
             to_bytes_field=to_bytes_field,

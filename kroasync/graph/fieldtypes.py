@@ -6,7 +6,7 @@ A field without a schema accepts every type (`dyn`); the API server decides.
 from collections.abc import Sequence
 
 from kroasync.cel.types import DYN, Type
-from kroasync.schema.celtypes import SchemaTypes, assignable
+from kroasync.schema.celtypes import SchemaTypes
 
 
 def expected_type(types: SchemaTypes, id_: str, path: Sequence[str | int], *, in_collection: bool) -> Type:
@@ -14,11 +14,6 @@ def expected_type(types: SchemaTypes, id_: str, path: Sequence[str | int], *, in
     if not types.has(id_):
         return DYN
     return types.field_type(id_, (0, *path) if in_collection else path)
-
-
-def mismatch(result: Type, expected: Type, types: SchemaTypes) -> str | None:
-    """Why a result does not match a field; None if it does."""
-    return assignable(result, expected, types)
 
 
 def takes_base64(expected: Type) -> bool:
