@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from kroasync.cel.syntax import NEW_CONDITION, Call, Expr, Ident, Literal, walk
-from kroasync.cel.types import DYN, Type
+from kroasync.cel.types import DYN, ERROR, Type
 from kroasync.graph.declarations import Declarations
 from kroasync.graph.expressions import RUNTIME, Parsed
 from kroasync.graph.nodes import Expression
@@ -156,4 +156,4 @@ def _look_ups(root: Expr) -> Iterator[str]:
 def is_condition(result: Type) -> bool:
     """Whether an entry may return this type: a condition, a list of conditions, or a type known only at run time."""
     one = result.element if result.kind == "list" else result
-    return one == DYN or (one.kind in ("opaque", "object") and one.name == _CONDITION)
+    return one in (DYN, ERROR) or (one.kind in ("opaque", "object") and one.name == _CONDITION)

@@ -27,8 +27,6 @@ from kroasync.schema.crd import build_crd, instance_resource
 # The number of dimensions of a resource that are checked, even if fewer are allowed.
 _MOST_DIMENSIONS: Final = 100
 
-_OPEN: Final[Obj] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -91,7 +89,7 @@ def _building(
     budget = Budget()
     hash_ = yield from hashing(definition.source_spec)
     yield from checks.checking_names(definition, report, budget, max_dimensions=limits.max_dimensions)
-    spec_schema = yield from _spec_schema(definition, report)
+    known_schema, spec_schema = yield from _spec_schema(definition, report)
     entries: list[Entry] = []
     for spec in definition.resources:
         # Dimensions beyond the limit have been reported. If there are many, the last ones are not checked.
@@ -102,7 +100,7 @@ def _building(
     declared = Declarations(
         definition,
         entries,
-        spec_schema or _OPEN,
+        known_schema,
         allow_omit=OMIT_GATE in features,
         report=report,
         budget=budget,
@@ -158,8 +156,10 @@ def _reads(order: Iterable[str], declared: Declarations) -> Steps[dict[str, froz
     return found
 
 
-def _spec_schema(definition: Definition, report: Report) -> Steps[Obj | None]:
-    """The schema of the instance's spec; None if it has errors."""
+def _spec_schema(definition: Definition, report: Report) -> Steps[tuple[Obj, Obj | None]]:
+    """The schema of the instance's spec as far as it is known, for the types; and the schema itself, None if it has
+    errors.
+    """
     schema, problems = yield from simple.building(definition.spec, definition.types)
     prefix = f'failed to build resourcegraphdefinition "{definition.name}": '
     with report.step(f"{prefix}failed to build OpenAPI schema for instance: "):
@@ -171,7 +171,7 @@ def _spec_schema(definition: Definition, report: Report) -> Steps[Obj | None]:
                 suggestion=problem.suggestion,
                 severity=problem.severity,
             )
-    return None if has_errors(problems) else schema
+    return schema, None if has_errors(problems) else schema
 
 
 def _order(needs: Mapping[str, tuple[str, ...]], declared: Declarations) -> Steps[tuple[str, ...]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from kroasync.cel.types import DYN, Type
+from kroasync.cel.types import DYN, ERROR, Type
 from kroasync.graph import checks, fieldtypes
 from kroasync.graph.budget import MAX_EXPRESSION_TYPES, MAX_TYPES
 from kroasync.graph.declarations import Declarations
@@ -29,15 +29,14 @@ def compiling(linked: Linked, declared: Declarations, *, apply_order: int) -> St
         dimension, types[name] = yield from _dimension(entry, name, parsed, path, declared)
         dimensions += [dimension] if dimension else []
     # An iterator whose forEach expression is refused has no type, so its uses are not type-checked.
-    iterators = {name: types.get(name, DYN) for name in entry.iterators}
-    untyped = declared.untyped | {name for name, found in iterators.items() if found == DYN}
+    iterators = {name: types.get(name, ERROR) for name in entry.iterators}
     fields = []
     for field, parsed in linked.fields:
         fields.append((yield from _field(entry, field, parsed, iterators, declared)))
     include_when = []
     for path, parsed in linked.include_when:
-        include_when.append((yield from _condition(entry, "includeWhen", parsed, path, {}, untyped, declared)))
-    ready_when, ready_each = yield from _readiness(linked, untyped, declared)
+        include_when.append((yield from _condition(entry, "includeWhen", parsed, path, {}, declared)))
+    ready_when, ready_each = yield from _readiness(linked, declared)
     if entry.resource is None:
         return None
     return Node(
@@ -64,14 +63,13 @@ def _dimension(
     what = f'{label}: failed to type-check forEach expression "{parsed.source.text}"'
     compiled = yield from declared.compile(parsed, path, what=what, own=entry)
     if compiled is None:
-        return None, DYN
+        return None, ERROR
     result = compiled.result_type
     item = fieldtypes.item_type(result)
     if item is None:
-        item = DYN
-        if result != DYN or declared.untyped.isdisjoint(parsed.names):
-            text = f'{label} must return a list, got "{result}": type "{result}" is not a list type'
-            declared.report.add("for-each-type", text, path)
+        item = ERROR
+        text = f'{label} must return a list, got "{result}": type "{result}" is not a list type'
+        declared.report.add("for-each-type", text, path)
     return Dimension(name=name, expression=declared.expression(parsed, compiled)), item
 
 
@@ -125,17 +123,13 @@ def _checking_result(
         )
 
 
-def _readiness(
-    linked: Linked, untyped: frozenset[str], declared: Declarations
-) -> Steps[tuple[tuple[Expression, ...], bool]]:
+def _readiness(linked: Linked, declared: Declarations) -> Steps[tuple[tuple[Expression, ...], bool]]:
     """The conditions, and whether they read `each` object of the node."""
     entry = linked.entry
     each = {EACH: declared.object_type(entry)} if entry.is_collection else {}
-    if entry.id in declared.untyped:
-        untyped = untyped | {EACH}
     compiled = []
     for path, parsed in linked.ready_when:
-        compiled.append((yield from _condition(entry, "readyWhen", parsed, path, each, untyped, declared)))
+        compiled.append((yield from _condition(entry, "readyWhen", parsed, path, each, declared)))
     of_each = any(EACH in parsed.names for _, parsed in linked.ready_when)
     if of_each and any(entry.id in parsed.names for _, parsed in linked.ready_when):
         text = f'resource "{entry.id}" readyWhen: use either each or {entry.id} in all of them, not both'
@@ -149,7 +143,6 @@ def _condition(
     parsed: Parsed,
     path: Path,
     variables: Mapping[str, Type],
-    untyped: frozenset[str],
     declared: Declarations,
 ) -> Steps[Expression | None]:
     text = parsed.source.text
@@ -158,8 +151,7 @@ def _condition(
     if compiled is None:
         return None
     result = compiled.result_type
-    # A value that is dyn only because its kind is unknown may be a bool.
-    if not fieldtypes.is_bool(result) and (result != DYN or untyped.isdisjoint(parsed.names)):
+    if not fieldtypes.is_bool(result):
         message = (
             f'{key} expression "{text}" in resource "{entry.id}" must return bool or optional_type(bool), '
             f'but returns "{result}"'

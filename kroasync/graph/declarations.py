@@ -1,6 +1,7 @@
 """The names in a definition's expressions: ids and `schema` with their types, and the fields that expressions read.
 
-An id whose kind has no schema is `dyn`. Type rules ignore such ids: their problem is the unknown kind.
+An id whose kind has no schema has the type `error`, as has a field of the spec that could not be read: their problem is
+reported already, and type rules ignore what is made of them.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -8,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from kroasync.cel import Env, Program, outermost
-from kroasync.cel.types import DYN, Type, list_of
+from kroasync.cel.types import ERROR, Type, list_of
 from kroasync.graph import checks
 from kroasync.graph.budget import Budget
 from kroasync.graph.expressions import RUNTIME, Compiled, Expressions, Parsed
@@ -54,11 +55,10 @@ class Declarations:
         for name, entry in self.entries.items():
             if entry.schema is not None:
                 schemas[name] = collection_of(entry.schema) if entry.is_collection else entry.schema
-        self.untyped = self.ids - schemas.keys()
         self.types = SchemaTypes(schemas)
         variables = self.types.variables()
-        for name in self.untyped:
-            variables[name] = list_of(DYN) if self.entries[name].is_collection else DYN
+        for name in self.ids - schemas.keys():
+            variables[name] = list_of(ERROR) if self.entries[name].is_collection else ERROR
         iterators = {name for entry in self.entries.values() for name in entry.iterators}
         env = Env(variables=variables, types=self.types)
         self._expressions = Expressions(env, self.names | {EACH, RUNTIME} | iterators, budget)
@@ -70,8 +70,8 @@ class Declarations:
 
     def object_type(self, entry: Entry) -> Type:
         """The type of one object of a node."""
-        if entry.id in self.untyped or not self.owns(entry):
-            return DYN
+        if not self.types.has(entry.id) or not self.owns(entry):
+            return ERROR
         declared = self.types.type_for(entry.id)
         return declared.element if entry.is_collection else declared
 

@@ -5,7 +5,7 @@ A field without a schema accepts every type (`dyn`); the API server decides.
 
 from collections.abc import Sequence
 
-from kroasync.cel.types import DYN, Type
+from kroasync.cel.types import BOOL, DYN, ERROR, Type
 from kroasync.schema.celtypes import SchemaTypes
 
 
@@ -23,9 +23,11 @@ def takes_base64(expected: Type) -> bool:
 
 def is_bool(result: Type) -> bool:
     """Whether a condition may return this type; a type known only at run time is not a bool."""
-    return result.kind == "bool" or (result.kind == "optional" and result.element.kind == "bool")
+    return (result.element if result.kind == "optional" else result) in (BOOL, ERROR)
 
 
 def item_type(iterable: Type) -> Type | None:
     """The element type of a list; None for every other type, including `dyn`."""
+    if iterable == ERROR:
+        return ERROR
     return iterable.element if iterable.kind == "list" else None

@@ -19,6 +19,7 @@ from kroasync.cel.types import (
     DOUBLE,
     DURATION,
     DYN,
+    ERROR,
     INT,
     STRING,
     TIMESTAMP,
@@ -34,6 +35,9 @@ Schema: TypeAlias = Mapping[str, Any]
 PREFIX: Final = "__type_"
 _PRESERVE: Final = "x-kubernetes-preserve-unknown-fields"
 _INT_OR_STRING: Final = "x-kubernetes-int-or-string"
+
+UNKNOWN: Final[dict[str, Any]] = {"type": "object", _PRESERVE: True}
+"""The schema of a field that could not be read, by identity: what uses it is not type-checked."""
 
 # Escaping of property names (k8s.io/apiserver, pkg/cel/escaping.go).
 _RESERVED: Final = frozenset(
@@ -218,6 +222,8 @@ class SchemaTypes:
 
     def _type(self, schema: Schema, name: str) -> Type | None:
         """None for what has no type: no `type`, or a list of such."""
+        if schema is UNKNOWN:
+            return ERROR
         kind, format_ = schema.get("type"), schema.get("format")
         if schema.get(_INT_OR_STRING) or format_ == "int-or-string":
             return DYN

@@ -141,18 +141,21 @@ def resource(place, number, expression):
     return {"id": f"r{number}", "template": TEMPLATES[place](value)}
 
 
-def refused(place, expressions):
-    """The expressions that are errors in a definition that has all of them."""
+def errors(place, expressions, *, spec=SPEC, types=TYPES):
+    """The errors of a definition that has all the expressions."""
     status, resources = {}, []
     if place == "status":
         status = {f"f{number}": f"${{{expression}}}" for number, expression in enumerate(expressions)}
     else:
         resources = [resource(place, number, expression) for number, expression in enumerate(expressions)]
-    parsed, _ = parse_definition(definition("Thing", resources, spec=SPEC, types=TYPES, status=status))
+    parsed, _ = parse_definition(definition("Thing", resources, spec=spec, types=types, status=status))
     assert parsed is not None
-    problems = build(parsed, bundled()).problems
-    paths = {problem.path for problem in problems if problem.severity is Severity.ERROR}
-    # spec.resources[0]... or spec.schema.status.f0...
+    return [problem for problem in build(parsed, bundled()).problems if problem.severity is Severity.ERROR]
+
+
+def refused(place, expressions):
+    # The paths are spec.resources[0]... or spec.schema.status.f0...
+    paths = {problem.path for problem in errors(place, expressions)}
     numbers = {path[2] if place != "status" else int(path[3].removeprefix("f")) for path in paths}
     return {expression for number, expression in enumerate(expressions) if number in numbers}
 
@@ -168,3 +171,32 @@ def test_the_builder_answers_as_kro(place):
     expected = {expression for expression, is_accepted in answers.items() if not is_accepted}
     assert accepted <= expected
     assert refused(place, answers) == expected - accepted
+
+
+# One fault brings no others
+
+
+@pytest.mark.parametrize("broken", ["string | default=two words", "[]strng", 5])
+@pytest.mark.parametrize("place", ANSWERS)
+def test_a_schema_that_cannot_be_read_brings_no_error_elsewhere(place, broken):
+    """Where every field is unknown, whatever kro accepts of them otherwise is accepted."""
+    accepted = [expression for expression, is_accepted in ANSWERS[place].items() if is_accepted]
+    found = errors(place, accepted, spec=dict.fromkeys(SPEC, broken))
+    assert [problem.path for problem in found] == [("spec", "schema", "spec", name) for name in SPEC]
+
+
+@pytest.mark.parametrize("name", ["s", "b", "ls", "ms", "o"])
+@pytest.mark.parametrize("place", ["env", "foreach", "include", "res", "status", "string"])
+def test_the_other_fields_keep_their_types(place, name):
+    found = errors(place, ANSWERS[place], spec=SPEC | {name: "strng"})
+    assert found[0].path == ("spec", "schema", "spec", name)
+    others = [
+        expression
+        for expression in ANSWERS[place]
+        if f"schema.spec.{name}" not in expression.replace("?", "").replace("s2", "")
+    ]
+    expected = refused(place, others)
+    assert expected
+    assert refused(place, expected) == {
+        expression for expression in expected if errors(place, [expression], spec=SPEC | {name: "strng"})[1:]
+    }

@@ -13,6 +13,7 @@ from kroasync.cel.types import (
     DOUBLE,
     DURATION,
     DYN,
+    ERROR,
     INT,
     NULL,
     STRING,
@@ -27,6 +28,7 @@ from kroasync.cel.types import (
     optional_of,
 )
 from kroasync.schema.celtypes import (
+    UNKNOWN,
     CyclicTypeError,
     SchemaTypes,
     collection_of,
@@ -269,7 +271,43 @@ def test_a_schema_of_its_own_can_be_declared() -> None:
     assert types.declared_type({}, "untyped") == DYN
 
 
-# Assignability: the structural cases
+def test_what_could_not_be_read_has_the_type_error() -> None:
+    types = SchemaTypes({"x": struct(lost=UNKNOWN, kept=TEXT, open={**UNKNOWN})})
+    assert types.fields("__type_x") == {
+        "lost": ERROR,
+        "kept": STRING,
+        "open": object_type("__type_x.open"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "type_"),
+    [
+        ("name", STRING),
+        ("anything", DYN),
+        ("quantities", DYN),
+        ("nope", None),
+        ("inner", object_type("__type_thing.inner")),
+    ],
+)
+def test_what_an_object_may_have_at_a_key(key: str, type_: Type | None) -> None:
+    assert TYPES.value_type("__type_thing", key) == type_
+
+
+def test_an_open_object_may_have_anything() -> None:
+    assert TYPES.value_type("__type_thing.open", "known") == INT
+    assert TYPES.value_type("__type_thing.open", "nope") == DYN
+    assert TYPES.value_type("__type_thing.empty", "nope") == DYN
+    assert TYPES.value_type("no such type", "nope") == DYN
+
+
+def test_keys_are_those_of_the_data() -> None:
+    types = SchemaTypes({"x": struct(**{"my-field": TEXT, "anything": {}})})
+    assert types.keys("__type_x") == ("my-field", "anything")
+    assert types.value_type("__type_x", "my-field") == STRING
+
+
+# Schemas of structures
 
 STRUCTS = SchemaTypes(
     {
