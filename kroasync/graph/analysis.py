@@ -6,7 +6,6 @@ of the generated kinds are checked against the schema of their definition.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 from kroasync.graph.build import Built, build, needed_kinds
 from kroasync.graph.checks import object_kind
@@ -19,8 +18,7 @@ from kroasync.model.suggest import did_you_mean
 from kroasync.schema.catalog import Catalog, bundled, crd_kinds
 from kroasync.schema.crd import build_crd, instance_resource
 from kroasync.schema.instance_checks import check_instance
-
-_OPEN: Final[Obj] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+from kroasync.schema.structural import OPEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -111,9 +109,7 @@ def _duplicate_kinds(analysis: Analysis, parsed: Iterable[tuple[int, Definition]
 def _built_in_order(
     parsed: Iterable[tuple[int, Definition]], catalog: Catalog, features: frozenset[str]
 ) -> Iterator[tuple[int, Definition, Built, Catalog]]:
-    """Build each definition after those whose kinds it uses. In a cycle of definitions, their kinds have no known
-    fields.
-    """
+    """Build each definition after those whose kinds it uses; in a cycle of definitions, kinds have no known fields."""
     waiting = list(parsed)
     while waiting:
         own = {instance_resource(definition).gvk for _, definition in waiting}
@@ -132,7 +128,7 @@ def _built_in_order(
 
 
 def _open_crd(definition: Definition) -> Obj:
-    return build_crd(definition, _OPEN, _OPEN, owner_labels={})
+    return build_crd(definition, OPEN, OPEN, owner_labels={})
 
 
 def _with_kind_hint(problem: Problem, definition: Definition, kinds: Catalog) -> Problem:
@@ -148,9 +144,7 @@ def _with_kind_hint(problem: Problem, definition: Definition, kinds: Catalog) ->
 
 
 def _inside(located: Problem, document: Document, problem: Problem, offset: int, lines: Sequence[str]) -> Problem:
-    """The position of a character of a string, if the file contains the string unchanged; otherwise the position of the
-    string.
-    """
+    """The position of a character of a string, or of the string if the file does not contain it unchanged."""
     value, place = paths.get(document.obj, problem.path), document.positions.value(problem.path)
     if not isinstance(value, str) or place is None or not 0 <= offset < len(value) or place[0] > len(lines):
         return located

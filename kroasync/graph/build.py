@@ -33,7 +33,7 @@ class Limits:
     """Limits that an operator sets."""
 
     max_dimensions: int = 10
-    """Most `forEach` entries of one resource."""
+    """The maximum number of `forEach` entries of one resource."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -43,14 +43,14 @@ class Built:
     graph: Graph | None
     problems: tuple[Problem, ...] = ()
     waiting_for: tuple[GVK, ...] = ()
-    """Kinds of the definition that are unknown; each has a problem with the code `kind-not-found` too."""
+    """Unknown kinds of the definition; each also has a problem with the code `kind-not-found`."""
     crd: Obj | None = None
-    """The generated CRD; without a graph too, as long as the spec has a schema."""
+    """The generated CRD, even without a graph, if the spec has a schema."""
     spec_schema: Obj | None = None
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Node id -> the ids it needs, as far as expressions could be read; in declaration order."""
+    """Node id -> the ids that it needs, from the expressions that parse; in declaration order."""
     offsets: Mapping[Problem, int] = field(default_factory=dict)
-    """For problems inside an expression: the place in the author's string at the problem's path."""
+    """For a problem inside an expression: its position in the author's string at the problem's path."""
 
     @property
     def is_waiting(self) -> bool:

@@ -1,4 +1,4 @@
-"""Compiles the expressions of a resource to programs of the right types: the Node of the graph."""
+"""Compiles a resource to a Node of the graph: its expressions become programs of the right types."""
 
 from collections.abc import Mapping
 
@@ -6,8 +6,8 @@ from kroasync.cel.types import DYN, ERROR, Type
 from kroasync.graph import checks, fieldtypes
 from kroasync.graph.budget import MAX_EXPRESSION_TYPES, MAX_TYPES
 from kroasync.graph.declarations import Declarations
-from kroasync.graph.expressions import Compiled, Parsed
-from kroasync.graph.field_results import judge
+from kroasync.graph.expressions import CheckedProgram, Parsed
+from kroasync.graph.field_results import compare
 from kroasync.graph.linking import Linked
 from kroasync.graph.nodes import Dimension, Expression, FieldExpression, Node, NodeType
 from kroasync.graph.references import EACH
@@ -21,14 +21,14 @@ from kroasync.model.suggest import did_you_mean
 
 
 def compiling(linked: Linked, declared: Declarations, *, apply_order: int) -> Steps[Node | None]:
-    """The node, in kro's order of checks; None without a kind. Other problems are reported even then."""
+    """The node, checked in kro's order; None if its kind is unknown. Other problems are reported even then."""
     entry = linked.entry
     types: dict[str, Type] = {}
     dimensions = []
     for path, name, parsed in linked.for_each:
         dimension, types[name] = yield from _dimension(entry, name, parsed, path, declared)
         dimensions += [dimension] if dimension else []
-    # An iterator whose forEach expression is refused has no type, so its uses are not type-checked.
+    # An iterator whose forEach expression is rejected has no type, so its uses are not type-checked.
     iterators = {name: types.get(name, ERROR) for name in entry.iterators}
     fields = []
     for field, parsed in linked.fields:
@@ -93,33 +93,33 @@ def _field(
 
 
 def _checking_result(
-    entry: Entry, field: FieldSource, compiled: Compiled, expected: Type, path: Path, declared: Declarations
+    entry: Entry, field: FieldSource, compiled: CheckedProgram, expected: Type, path: Path, declared: Declarations
 ) -> Steps[None]:
     """Compare a result with its field: what kro refuses is an error, what only the API server will refuse a warning."""
-    verdict = judge(compiled.checked, expected, declared.types, max_work=MAX_EXPRESSION_TYPES)
-    declared.budget.spend("steps of type-checking", verdict.work, MAX_TYPES, path)
-    if declared.budget.pause_after(verdict.work):
+    comparison = compare(compiled.checked, expected, declared.types, max_work=MAX_EXPRESSION_TYPES)
+    declared.budget.spend("steps of type-checking", comparison.work, MAX_TYPES, path)
+    if declared.budget.pause_after(comparison.work):
         yield
     text, where = field.source.text, paths.build(field.path)
     place = f'resource "{entry.id}" at path "{where}": expression "{text}"'
-    for misfit in verdict.misfits:
-        if verdict.refusal is not None:
-            cause = misfit.cause if misfit.is_part else verdict.refusal
+    for mismatch in comparison.mismatches:
+        if comparison.refusal is not None:
+            cause = mismatch.cause if mismatch.is_part else comparison.refusal
             code = "type-mismatch"
             message = (
                 f'type mismatch in {place} returns type "{compiled.result_type}" but expected "{expected}": {cause}'
             )
         else:
-            code = "result-type" if misfit.key is None else "result-key"
-            message = f"the API server will refuse the result in {place}: {misfit.cause}"
-        near = did_you_mean(misfit.key, misfit.known) if misfit.key and declared.report.suggests else None
+            code = "result-type" if mismatch.key is None else "result-key"
+            message = f"the API server will refuse the result in {place}: {mismatch.cause}"
+        near = did_you_mean(mismatch.key, mismatch.known) if mismatch.key and declared.report.suggests else None
         declared.report.add(
             code,
             message,
             path,
             suggestion=near,
-            offset=field.source.author_offset(misfit.offset),
-            severity=Severity.WARNING if verdict.refusal is None else Severity.ERROR,
+            offset=field.source.author_offset(mismatch.offset),
+            severity=Severity.WARNING if comparison.refusal is None else Severity.ERROR,
         )
 
 

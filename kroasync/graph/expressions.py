@@ -42,7 +42,7 @@ class Parsed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Compiled:
+class CheckedProgram:
     """A type-checked expression: the program, which the graph keeps, and the types of all nodes, for the build."""
 
     program: Program
@@ -62,10 +62,10 @@ class Expressions:
         self._budget = budget
         self._parsed: dict[str, tuple[Ast, Mentions, tuple[str, ...]] | ParseError] = {}
         # The key contains everything that an expression uses besides the environment of the definition.
-        self._programs: dict[tuple[str, tuple[tuple[str, Type], ...]], Compiled | CheckError] = {}
+        self._programs: dict[tuple[str, tuple[tuple[str, Type], ...]], CheckedProgram | CheckError] = {}
 
     def parse(self, source: Source, report: Report, path: Path, *, what: str) -> Steps[Parsed | None]:
-        """The tree of an expression; None if it does not parse, which is reported with `what` before the error."""
+        """The tree of an expression; reports a syntax error with `what` before the message, and returns None."""
         self._budget.spend("expressions", 1, MAX_EXPRESSIONS, path)
         found = self._parsed.get(source.cel)
         if found is None:
@@ -92,10 +92,8 @@ class Expressions:
 
     def compile(
         self, parsed: Parsed, variables: Mapping[str, Type], report: Report, path: Path, *, what: str
-    ) -> Steps[Compiled | None]:
-        """The program of an expression that may use more variables; None if it does not type-check, which is reported
-        in the same way.
-        """
+    ) -> Steps[CheckedProgram | None]:
+        """The program of an expression that may use more variables; reports a type error in the same way."""
         used = tuple((name, variables[name]) for name in parsed.names if name in variables)
         key = parsed.source.cel, used
         found = self._programs.get(key)
@@ -104,7 +102,7 @@ class Expressions:
             try:
                 checked = env.check(parsed.ast, max_work=MAX_EXPRESSION_TYPES)
                 yield from self._spent(parsed.ast.size)
-                found = Compiled(program=env.program(checked), checked=checked)
+                found = CheckedProgram(program=env.program(checked), checked=checked)
                 work = checked.work
             except CheckError as error:
                 found = error

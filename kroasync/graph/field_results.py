@@ -30,8 +30,8 @@ from kroasync.cel.types import STRING, Type
 from kroasync.schema.assignability import Loose, Strict, unknown_field
 from kroasync.schema.celtypes import SchemaTypes
 
-MAX_MISFITS: Final = 20
-"""Most misfits that are reported of one expression."""
+MAX_MISMATCHES: Final = 20
+"""Most mismatches that are reported of one expression."""
 
 _UNCHECKED: Final = frozenset(("dyn", "error"))
 _ELEMENT: Final = "list element type incompatible: "
@@ -44,7 +44,7 @@ _OPTIONALS: Final = frozenset(("optional.of", "optional.ofNonZeroValue"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Misfit:
+class Mismatch:
     """A part of a result that the API server will not take, and where in the expression it is."""
 
     cause: str
@@ -57,30 +57,32 @@ class Misfit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What is wrong with the result of an expression in a field; nothing if there are no misfits.
+class FieldComparison:
+    """What is wrong with the result of an expression in a field; nothing if there are no mismatches.
 
     kro refuses it, and `refusal` says why in kro's words, or only the API server will.
     """
 
-    misfits: tuple[Misfit, ...]
+    mismatches: tuple[Mismatch, ...]
     refusal: str | None
     # Types looked at.
     work: int
 
 
-def judge(checked: CheckedAst, expected: Type, types: SchemaTypes, *, max_work: int = NO_LIMIT) -> Verdict:
-    """Compares a result with the type of a field. What kro refuses is accepted if no part of it is a misfit.
+def compare(checked: CheckedAst, expected: Type, types: SchemaTypes, *, max_work: int = NO_LIMIT) -> FieldComparison:
+    """Compares a result with the type of a field. What kro refuses is accepted if no part of it is a mismatch.
 
     After looking at `max_work` types the other parts are left to the API server.
     """
     if expected.kind in _UNCHECKED or checked.result_type == expected:
-        return Verdict(misfits=(), refusal=None, work=1)
-    walk = _Walk(checked.types, types, max_work)
-    misfits = {misfit.cause: misfit for misfit in islice(walk.misfits(checked.ast.root, expected), MAX_MISFITS)}
+        return FieldComparison(mismatches=(), refusal=None, work=1)
+    tree = _TreeComparison(checked.types, types, max_work)
+    mismatches = {
+        mismatch.cause: mismatch for mismatch in islice(tree.mismatches(checked.ast.root, expected), MAX_MISMATCHES)
+    }
     loose = Loose(types)
-    refusal = loose.refusal(checked.result_type, expected) if misfits else None
-    return Verdict(misfits=tuple(misfits.values()), refusal=refusal, work=walk.work + loose.work)
+    refusal = loose.refusal(checked.result_type, expected) if mismatches else None
+    return FieldComparison(mismatches=tuple(mismatches.values()), refusal=refusal, work=tree.work + loose.work)
 
 
 # What is above a part of a literal, as causes tell it: the text of the innermost step, and what is above that.
@@ -89,8 +91,8 @@ _Above: TypeAlias = "tuple[_Above, str] | None"
 _Part: TypeAlias = tuple[Expr, Type, _Above]
 
 
-class _Walk:
-    """One walk over the tree of an expression; it uses no recursion."""
+class _TreeComparison:
+    """One way through the tree of an expression; it uses no recursion."""
 
     def __init__(self, node_types: Mapping[int, Type], types: SchemaTypes, max_work: int) -> None:
         self._max_work = max_work
@@ -103,12 +105,12 @@ class _Walk:
     def work(self) -> int:
         return self._nodes + self._strict.work
 
-    def misfits(self, root: Expr, expected: Type) -> Iterator[Misfit]:
+    def mismatches(self, root: Expr, expected: Type) -> Iterator[Mismatch]:
         """In the order of the source."""
-        stack: list[_Part | Misfit] = [(root, expected, None)]
+        stack: list[_Part | Mismatch] = [(root, expected, None)]
         while stack and self.work <= self._max_work:
             part = stack.pop()
-            if isinstance(part, Misfit):
+            if isinstance(part, Mismatch):
                 yield part
                 continue
             self._nodes += 1
@@ -121,14 +123,14 @@ class _Walk:
                 continue
             cause = self._refusal(node, wanted, above)
             if cause is not None:
-                yield _misfit(cause, node, above)
+                yield _located(cause, node, above)
 
     def _refusal(self, node: Expr, wanted: Type, above: _Above) -> str | None:
         given = self._node_types[node.id]
         # As a part of an object, null is the same as nothing.
         return None if above and given.kind == "null" else self._strict.refusal(given, wanted)
 
-    def _below(self, node: Expr, wanted: Type, above: _Above) -> Iterator[_Part | Misfit]:
+    def _below(self, node: Expr, wanted: Type, above: _Above) -> Iterator[_Part | Mismatch]:
         """The parts that decide about a node instead of its type; none if its type decides."""
         match node:
             case MapLit() if _holds(node, wanted):
@@ -143,17 +145,17 @@ class _Walk:
                 for operand in _of_call(node, wanted):
                     yield operand, wanted, above
 
-    def _entry(self, entry: MapEntry, wanted: Type, above: _Above) -> Iterator[_Part | Misfit]:
+    def _entry(self, entry: MapEntry, wanted: Type, above: _Above) -> Iterator[_Part | Mismatch]:
         cause = self._strict.refusal(self._node_types[entry.key.id], STRING)
         if cause is not None:
-            yield _misfit(cause, entry.key, (above, _KEY if wanted.kind == "map" else _OBJECT_KEY))
+            yield _located(cause, entry.key, (above, _KEY if wanted.kind == "map" else _OBJECT_KEY))
         elif wanted.kind == "map":
             yield entry.value, wanted.element, (above, _VALUE)
         elif isinstance(entry.key, Literal):
             key = str(entry.key.value)
             field = self._types.value_type(wanted.name, key)
             if field is None:
-                yield _misfit(unknown_field(key), entry.key, above, key=key, known=self._types.keys(wanted.name))
+                yield _located(unknown_field(key), entry.key, above, key=key, known=self._types.keys(wanted.name))
             else:
                 yield entry.value, field, (above, f'field "{key}" has incompatible type: ')
 
@@ -191,10 +193,10 @@ def _of_call(node: Call, wanted: Type) -> tuple[Expr, ...]:
     return node.args if qualified_name(node) in _OPTIONALS else ()
 
 
-def _misfit(cause: str, node: Expr, above: _Above, *, key: str | None = None, known: tuple[str, ...] = ()) -> Misfit:
+def _located(cause: str, node: Expr, above: _Above, *, key: str | None = None, known: tuple[str, ...] = ()) -> Mismatch:
     steps = [cause]
     is_part = above is not None or key is not None
     while above is not None:
         above, text = above
         steps.append(text)
-    return Misfit(cause="".join(reversed(steps)), offset=node.span[0], is_part=is_part, key=key, known=known)
+    return Mismatch(cause="".join(reversed(steps)), offset=node.span[0], is_part=is_part, key=key, known=known)

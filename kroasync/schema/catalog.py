@@ -12,6 +12,7 @@ from importlib import resources as package_data
 from typing import Any, Final, TypeAlias
 
 from kroasync.model.objects import GVK, Resource
+from kroasync.schema.structural import LIST_MAP_KEYS, LIST_TYPE, PRESERVE
 
 Schema: TypeAlias = dict[str, Any]
 """An OpenAPI v3 schema as JSON."""
@@ -29,13 +30,13 @@ OBJECT_META: Final[Schema] = {
         "creationTimestamp": _TIME,
         "deletionGracePeriodSeconds": {"type": "integer", "format": "int64"},
         "deletionTimestamp": _TIME,
-        "finalizers": {"type": "array", "items": _STRING, "x-kubernetes-list-type": "set"},
+        "finalizers": {"type": "array", "items": _STRING, LIST_TYPE: "set"},
         "generateName": _STRING,
         "generation": {"type": "integer", "format": "int64"},
         "labels": _STRINGS,
         "managedFields": {
             "type": "array",
-            "x-kubernetes-list-type": "atomic",
+            LIST_TYPE: "atomic",
             "items": {
                 "type": "object",
                 "properties": {
@@ -53,8 +54,8 @@ OBJECT_META: Final[Schema] = {
         "namespace": _STRING,
         "ownerReferences": {
             "type": "array",
-            "x-kubernetes-list-type": "map",
-            "x-kubernetes-list-map-keys": ["uid"],
+            LIST_TYPE: "map",
+            LIST_MAP_KEYS: ["uid"],
             "items": {
                 "type": "object",
                 "x-kubernetes-map-type": "atomic",
@@ -188,7 +189,7 @@ def crd_kinds(crd: Mapping[str, Any]) -> list[tuple[Resource, Schema]]:
             root = version["schema"]["openAPIV3Schema"]
             root = _with_embedded(root)
             if spec.get("preserveUnknownFields"):
-                root = {**root, "x-kubernetes-preserve-unknown-fields": True}
+                root = {**root, PRESERVE: True}
             properties = {
                 **root.get("properties", {}),
                 "apiVersion": _STRING,

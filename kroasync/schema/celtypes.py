@@ -29,15 +29,13 @@ from kroasync.cel.types import (
     map_of,
     object_type,
 )
+from kroasync.schema.structural import INT_OR_STRING as _INT_OR_STRING
+from kroasync.schema.structural import PRESERVE as _PRESERVE
+from kroasync.schema.structural import UNREADABLE
 
 Schema: TypeAlias = Mapping[str, Any]
 
 PREFIX: Final = "__type_"
-_PRESERVE: Final = "x-kubernetes-preserve-unknown-fields"
-_INT_OR_STRING: Final = "x-kubernetes-int-or-string"
-
-UNKNOWN: Final[dict[str, Any]] = {"type": "object", _PRESERVE: True}
-"""The schema of a field that could not be read, by identity: what uses it is not type-checked."""
 
 # Escaping of property names (k8s.io/apiserver, pkg/cel/escaping.go).
 _RESERVED: Final = frozenset(
@@ -222,7 +220,7 @@ class SchemaTypes:
 
     def _type(self, schema: Schema, name: str) -> Type | None:
         """None for what has no type: no `type`, or a list of such."""
-        if schema is UNKNOWN:
+        if schema is UNREADABLE:
             return ERROR
         kind, format_ = schema.get("type"), schema.get("format")
         if schema.get(_INT_OR_STRING) or format_ == "int-or-string":

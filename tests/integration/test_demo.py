@@ -1,4 +1,4 @@
-"""The demonstration as a user starts it: shows what the page on instances says, cleans up, fails when it must."""
+"""The demonstration as a user starts it: it shows the steps of the page on instances, cleans up, reports failures."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def demo(name: str, *arguments: str, **environment: str) -> subprocess.Completed
 
 @pytest.fixture
 def name() -> Iterator[str]:
-    """A playground and a folder of logs of the test's own."""
+    """A separate playground and log folder for the test."""
     chosen = f"demo-{os.getpid()}"
     yield chosen
     shutil.rmtree(ROOT / ".demo" / chosen, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The process: every setting has its effect, every option its reader; readiness shows the watches."""
+"""The process: every setting has an effect, every option has a reader, and readiness shows the watches."""
 
 import ast
 import asyncio
@@ -45,7 +45,7 @@ def other(name: str) -> Any:
 
 
 def read_in(module: Path, *holders: str) -> set[str]:
-    """Names of attributes read of these variables (`settings` or `self._settings`) in a module's source."""
+    """The names of the attributes that a module reads from these variables (`settings` or `self._settings`)."""
     tree = ast.parse(module.read_text(encoding="utf-8"))
     found = set()
     for node in ast.walk(tree):
@@ -97,6 +97,20 @@ CONTROLLER = [
 def test_what_the_controller_is_told_follows_the_setting(name: str) -> None:
     usual = runtime_options(Settings(), identity="i")
     assert runtime_options(replace(Settings(), **{name: other(name)}), identity="i") != usual
+
+
+async def test_how_long_a_watch_is_silent_is_told_by_the_clock_of_the_process() -> None:
+    now = 5.0
+    on = stage(clock=lambda: now)
+    running = asyncio.create_task(on.process.control(on.client, None))
+    await asyncio.sleep(0.1)
+    assert on.process._kinds_check() is None
+    now += 2 * Settings().idle_watch_deadline_s + 1
+    silent = f"silent for {now - 5.0:.0f} s"
+    assert silent in str(on.process._kinds_check())
+    assert all(f"{now - 5.0:.0f} s" in line for line in on.process._watch_lines())
+    on.process.stop()
+    await running
 
 
 def test_other_settings_do_not_reach_the_controller() -> None:
@@ -151,13 +165,13 @@ def test_readiness_lists_every_watch_with_its_age() -> None:
     ],
 )
 def test_when_the_kinds_are_ready(watch: FakeWatch, problem: str | None) -> None:
-    """A watch is late after twice the idle deadline; what may not be watched is told by whose definition needs it."""
+    """A watch is late after twice the idle deadline; the definition that needs a forbidden kind reports the kind."""
     limit_s = 2 * Settings().idle_watch_deadline_s
     assert kinds_problem([("w", watch)], NOW, limit_s) == problem
 
 
 async def test_a_candidate_that_cannot_have_the_lease_is_not_ready() -> None:
-    """And a standby says that it is one, and who leads."""
+    """A standby reports that it is one, and who leads."""
     on = stage(replace(Settings(), leader_elect=True))
     refusing = Breaking(on.server)
     one = Elector(FakeClient(on.server), "default", "lease", "one")
@@ -203,7 +217,7 @@ class BrokenMetric:
 
 @dataclass
 class Stage:
-    """A process at work on a cluster in memory, and its user."""
+    """A running process with a cluster in memory, and its user."""
 
     process: Process
     server: FakeServer
@@ -222,7 +236,7 @@ class Stage:
 
 
 class Breaking(FakeClient):
-    """Raises what no client should, at requests with this method and path."""
+    """A client that raises an unexpected error for requests with this method and path."""
 
     method = ""
     path = ""
@@ -304,7 +318,7 @@ async def test_a_process_that_is_asked_to_stop_ends_well() -> None:
 async def test_a_process_ends_as_deposed_at_the_first_write_after_its_lead(
     warm: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Long before the next renewal. What its passes and its Events had to say is not written."""
+    """Long before the next renewal. The process no longer writes statuses and Events."""
     on = stage(replace(Settings(), leader_elect=True, enable_controller_warmup=warm))
     late_s = 0.0
     elector = Elector(
@@ -327,7 +341,7 @@ async def test_a_process_ends_as_deposed_at_the_first_write_after_its_lead(
 
 
 async def test_an_event_loop_that_does_not_turn_is_not_alive() -> None:
-    """As far as it answers at all: the health server is on the same loop, and a probe has a deadline."""
+    """If it answers at all: the health server uses the same event loop, and a probe has a deadline."""
     now = 0.0
     on = stage(clock=lambda: now)
     running = asyncio.create_task(on.process.control(on.client, None))

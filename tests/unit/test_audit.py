@@ -1,4 +1,4 @@
-"""The audit of the dependencies: what it finds without a network, and that it never says audited when it was not."""
+"""The audit of the dependencies: its findings without a network. It never reports an audit that did not happen."""
 
 import importlib.util
 import json
@@ -31,7 +31,7 @@ def audit() -> Iterator[ModuleType]:
 
 
 class Installed:
-    """A distribution as importlib.metadata shows one."""
+    """A distribution as in importlib.metadata."""
 
     def __init__(self, name: str, version: str = "1.0", *, requires: tuple[str, ...] = (), **fields: str) -> None:
         self.version, self.requires = version, list(requires)

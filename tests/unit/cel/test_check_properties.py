@@ -1,7 +1,7 @@
-"""What the checker says holds at run time.
+"""The results of the checker hold at run time.
 
-Random expressions of a known type are built from random parts. The checker must accept them with that type;
-evaluated on data of the declared schema they must give a value of that type, or fail for a reason that is not a type.
+The tests build random expressions of a known type from random parts. The checker must accept them with that type.
+On data of the declared schema, they must return a value of that type, or fail for a reason that is not a type.
 """
 
 import re
@@ -58,7 +58,7 @@ DATA = st.fixed_dictionaries(
     optional={"name": texts},
 )
 
-# Templates by the type they make; `{int}` stands for any expression of type int. `@` is a fresh loop variable.
+# Templates by their result type; `{int}` stands for any expression of type int, `@` for a new loop variable.
 PRODUCTIONS: dict[str, list[str]] = {
     "int": [
         "1",

@@ -1,6 +1,6 @@
-"""The Kubernetes libraries give what Kubernetes gives.
+"""The Kubernetes libraries return what Kubernetes returns.
 
-`kubernetes-answers.jsonl` holds what k8s.io/apiserver 0.36's CEL libraries answered: type, and value or how it failed.
+`kubernetes-answers.jsonl` has the results of the CEL libraries of k8s.io/apiserver 0.36: type, and value or error.
 """
 
 import base64
@@ -22,7 +22,7 @@ ENV = Env(libraries=ALL_LIBRARIES)
 
 
 def as_json(value: Any) -> Any:
-    """The value in the form the file holds."""
+    """The value in the form of the file."""
     match value:
         case Optional():
             return as_json(value.value) if value.present else None

@@ -1,4 +1,4 @@
-"""All 488 vectors: what the Go runtime gives with the libraries of kro, by type, value and class of error."""
+"""All 488 vectors: the type, value or class of error of the Go runtime with the libraries of kro."""
 
 import base64
 import json
@@ -17,9 +17,9 @@ ROWS = [
     for line in (Path(__file__).parents[2] / "data" / "cel-vectors.jsonl").read_text("utf-8").splitlines()
 ]
 ENV = Env(libraries=ALL_LIBRARIES)
-# kro takes an error with one of these texts for data that is not there yet.
+# For kro, an error with one of these texts means that data is missing yet.
 PENDING = ("no such key", "no such field", "no such attribute", "index out of bounds")
-# The vectors were made without the variable `runtime`, which the macro there needs and here does not.
+# The vectors were made without the variable `runtime`. The macro needs the variable there, but not here.
 WITHOUT_RUNTIME = "no such attribute(s): runtime"
 
 

@@ -1,4 +1,4 @@
-"""`--help` has one look: plain text, no summary cut short, completion options at the root only."""
+"""`--help` has one look: plain text, complete summaries, completion options only at the root."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from kroasync.cli.main import COMMANDS, app
 
 
 def _paths() -> Iterator[tuple[str, ...]]:
-    """Every command with a page of its own; `run` prints its flags itself."""
+    """Every command with its own page; `run` prints its flags itself."""
     root: Any = typer.main.get_command(app)
     context = root.make_context("kroasync", [], resilient_parsing=True)
     yield ()

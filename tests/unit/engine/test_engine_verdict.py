@@ -1,4 +1,4 @@
-"""What follows from a pass: from what it found, what became of its status, and what it left for later."""
+"""The verdict of a pass, from its findings, the result of its status write, and the work that it left for later."""
 
 import pytest
 
@@ -28,11 +28,12 @@ from kroasync.engine.verdict import (
     summed_up,
     unwritten,
 )
-from kroasync.model.objects import Key, Resource
+from kroasync.model.objects import Key
+from tests.samples import CONFIG_MAPS
 
 WRITTEN = Reported(written=Written.YES)
 SAME = Reported(written=Written.SAME)
-CONFIG = Key(Resource("", "v1", "ConfigMap", "configmaps"), "default", "a")
+CONFIG = Key(CONFIG_MAPS, "default", "a")
 
 
 def outcome(retry: Retry, *refusals: Refusal | None, management_error: str | None = None) -> Outcome:
@@ -52,7 +53,7 @@ def verdict(found: Outcome, reported: Reported = SAME, *, deferred: tuple[float,
         (outcome(Retry.FRESH, Refusal.CONFLICT), RetryAfter(reason="f0", at_most_s=AWAY_S)),
         (outcome(Retry.BACKOFF, Refusal.INVALID), RetryAfter(reason="f0")),
         (outcome(Retry.BACKOFF, management_error="no rights"), RetryAfter(reason="no rights")),
-        # The server is away; a kind or namespace is not there yet; something else is wrong, too.
+        # The server is down; a kind or namespace does not exist yet; there is also another error.
         (outcome(Retry.BACKOFF, Refusal.UNAVAILABLE), RetryAfter(reason="f0", at_most_s=AWAY_S)),
         (outcome(Retry.BACKOFF, Refusal.MISSING), RetryAfter(reason="f0", at_most_s=3.0)),
         (outcome(Retry.BACKOFF, Refusal.MISSING, Refusal.INVALID), RetryAfter(reason="f0; f1")),

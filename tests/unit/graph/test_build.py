@@ -1,4 +1,4 @@
-"""Definitions and what comes of them: the catalogue of kro's graph builder, and what goes beyond it."""
+"""Definitions and their graphs or problems: the catalogue of kro's graph builder, and more."""
 
 # ruff: noqa: E501  (a case is one line of its table)
 
@@ -186,7 +186,7 @@ def test_refused(compile, code, text, resources, schema):
 )
 def test_a_fault_does_not_cause_others(compile, code, resources, schema):
     codes = [p.code for p in compile(resources, **schema).problems]
-    # Wrong iterators are unused as well.
+    # Invalid iterators are also unused.
     assert set(codes) - {"collection-identity"} <= {code}, codes
 
 

@@ -10,7 +10,7 @@ from kroasync.cel import Env
 from kroasync.cel.syntax import MAX_DEPTH
 from kroasync.cel.types import INT, STRING, list_of, map_of
 from kroasync.graph.build import build
-from kroasync.graph.field_results import MAX_MISFITS, judge
+from kroasync.graph.field_results import MAX_MISMATCHES, compare
 from kroasync.model.definition import parse_definition
 from kroasync.model.problems import Severity
 from kroasync.schema.catalog import bundled
@@ -175,7 +175,7 @@ def test_what_kro_refuses_is_an_error(field, expression, cause):
     assert cause in message
 
 
-def test_every_misfit_is_reported_with_its_place():
+def test_every_mismatch_is_reported_with_its_place():
     expression = '{"nmae": "a", "count": "b", "on": true}'
     built = problems("part", expression)
     assert [built.offsets[problem] for problem in built.problems] == [
@@ -184,10 +184,10 @@ def test_every_misfit_is_reported_with_its_place():
     ]
 
 
-def test_equal_misfits_are_reported_once_and_not_all_of_them():
+def test_equal_mismatches_are_reported_once_and_not_all_of_them():
     assert len(found("parts", "[1, 2, 3]")) == 1
     many = ", ".join(f'"k{number}": 1' for number in range(100))
-    assert len(found("part", f"{{{many}, 'name': 'a'}}")) == MAX_MISFITS
+    assert len(found("part", f"{{{many}, 'name': 'a'}}")) == MAX_MISMATCHES
 
 
 def test_the_deepest_literals_are_compared():
@@ -219,8 +219,8 @@ def test_one_expression_stops_no_turn():
         nested.append(list_of(nested[-1]))
     env = Env(variables={f"m{number}": map_of(STRING, one) for number, one in enumerate(nested)})
     checked = env.check(env.parse(f"[{', '.join(env.variables)}]"))
-    assert judge(checked, types.type_for("w"), types).work > 40_000
-    assert judge(checked, types.type_for("w"), types, max_work=5_000).work < 10_000
+    assert compare(checked, types.type_for("w"), types).work > 40_000
+    assert compare(checked, types.type_for("w"), types, max_work=5_000).work < 10_000
 
 
 scalars = st.sampled_from(
@@ -244,7 +244,7 @@ def around(inner):
 
 
 @given(st.sampled_from([*SCHEMA["properties"]]), st.recursive(scalars, around, max_leaves=12))
-def test_a_literal_of_any_form_is_judged(field, expression):
+def test_a_literal_of_any_form_is_compared(field, expression):
     """It never raises; what is no error has a graph; what is a warning is no error."""
     built = problems(field, expression)
     errors = [problem for problem in built.problems if problem.severity is Severity.ERROR]

@@ -1,4 +1,4 @@
-"""OpenAPI schemas as CEL types, assignability of what an expression gives, and schemas of types."""
+"""OpenAPI schemas as CEL types, assignability of results, and schemas of types."""
 
 from typing import Any
 
@@ -28,7 +28,6 @@ from kroasync.cel.types import (
     optional_of,
 )
 from kroasync.schema.celtypes import (
-    UNKNOWN,
     CyclicTypeError,
     SchemaTypes,
     collection_of,
@@ -36,6 +35,7 @@ from kroasync.schema.celtypes import (
     schema_of,
     unescape,
 )
+from kroasync.schema.structural import UNREADABLE
 
 TEXT = {"type": "string"}
 NUMBER = {"type": "integer"}
@@ -272,7 +272,7 @@ def test_a_schema_of_its_own_can_be_declared() -> None:
 
 
 def test_what_could_not_be_read_has_the_type_error() -> None:
-    types = SchemaTypes({"x": struct(lost=UNKNOWN, kept=TEXT, open={**UNKNOWN})})
+    types = SchemaTypes({"x": struct(lost=UNREADABLE, kept=TEXT, open={**UNREADABLE})})
     assert types.fields("__type_x") == {
         "lost": ERROR,
         "kept": STRING,

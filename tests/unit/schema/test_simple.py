@@ -1,4 +1,4 @@
-"""SimpleSchema to OpenAPI, whole definitions."""
+"""SimpleSchema to OpenAPI, for whole definitions."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kroasync.model.problems import Problem, Severity
 from kroasync.schema import simple
-from kroasync.schema.celtypes import UNKNOWN
+from kroasync.schema.structural import UNREADABLE
 
 ANYTHING = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
@@ -134,14 +134,14 @@ def test_a_field_that_cannot_be_read_is_unknown_and_no_other(text: object) -> No
     custom = inner["other"]["items"]["properties"]
     assert schema["properties"]["other"] == S
     assert custom["other"] == {"type": "integer"}
-    assert all(unknown["text"] is UNKNOWN for unknown in (schema["properties"], inner, custom))
+    assert all(unknown["text"] is UNREADABLE for unknown in (schema["properties"], inner, custom))
 
 
 def test_a_schema_that_is_too_deep_is_unknown() -> None:
     deep: dict[str, Any] = {}
     for _ in range(simple.MAX_DEPTH + 1):
         deep = {"a": deep}
-    assert simple.build(deep, {})[0] is UNKNOWN
+    assert simple.build(deep, {})[0] is UNREADABLE
 
 
 def test_all_problems_are_reported_in_declared_order() -> None:
