@@ -41,6 +41,8 @@ _PRINTED: Final = {
 }
 
 DYN: Final = Type("dyn")
+# The type of a node with a fault, and of a variable or field of which nothing is known because of a fault elsewhere. It
+# fits everything, and what is made of it has it too, so that one fault brings no others.
 ERROR: Final = Type("error")
 NULL: Final = Type("null")
 BOOL: Final = Type("bool")

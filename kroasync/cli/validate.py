@@ -33,6 +33,7 @@ def validate_command(
     output: Annotated[
         ValidateFormat, typer.Option("-o", "--output", help="Format of the problems.")
     ] = ValidateFormat.TEXT,
+    strict: Annotated[bool, typer.Option("--strict", help="Report warnings as errors.")] = False,
     features: Annotated[
         list[str] | None,
         typer.Option("--feature", metavar="NAME", help="Enable a feature gate, such as CELOmitFunction."),
@@ -46,12 +47,14 @@ def validate_command(
     from kroasync.cli import problem_output
     from kroasync.cli.inputs import read_texts, usage_error
     from kroasync.graph.analysis import analyse
-    from kroasync.model.problems import has_errors
+    from kroasync.model.problems import as_errors, has_errors
 
     if not files and not folders:
         raise usage_error("nothing to validate: name a file, - for standard input, or a folder with -R")
     texts = read_texts(files or (), folders or ())
     found = analyse(texts, read_texts((), crds or ()), features=frozenset(features or ()))
+    if strict:
+        found.problems = as_errors(found.problems)
     if output is ValidateFormat.TEXT:
         for problem in found.problems:
             typer.echo(str(problem), err=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from kroasync.cel.syntax import NEW_CONDITION, Call, Expr, Ident, Literal, walk
-from kroasync.cel.types import DYN, Type
+from kroasync.cel.types import DYN, ERROR, Type
 from kroasync.graph.declarations import Declarations
 from kroasync.graph.expressions import RUNTIME, Parsed
 from kroasync.graph.nodes import Expression
@@ -48,16 +48,16 @@ def _compile_entry(parsed: Parsed, path: Path, scope: NameScope, declared: Decla
     with declared.report.step(f'condition "{text}": '):
         if not scope.check(parsed, declared.report, path):
             return None
-    program = yield from declared.compile(parsed, path, what=f'failed to type-check condition "{text}"')
-    if program is None:
+    compiled = yield from declared.compile(parsed, path, what=f'failed to type-check condition "{text}"')
+    if compiled is None:
         return None
-    if not is_condition(program.result_type):
+    if not is_condition(compiled.result_type):
         message = (
             f'condition "{text}": condition expressions must return runtime.newCondition(...) or a list of them, '
-            f'got "{program.result_type}"'
+            f'got "{compiled.result_type}"'
         )
         declared.report.add("condition-result", message, path)
-    return declared.expression(parsed, program)
+    return declared.expression(parsed, compiled)
 
 
 def _reading_entries(block: Any, declared: Declarations) -> Steps[list[tuple[int, Source]]]:
@@ -157,4 +157,4 @@ def _look_ups(root: Expr) -> Iterator[str]:
 def is_condition(result: Type) -> bool:
     """Whether an entry may return this type: a condition, a list of conditions, or a type known only at run time."""
     one = result.element if result.kind == "list" else result
-    return one == DYN or (one.kind in ("opaque", "object") and one.name == _CONDITION)
+    return one in (DYN, ERROR) or (one.kind in ("opaque", "object") and one.name == _CONDITION)

@@ -47,15 +47,15 @@ def compiling_status(
             if parsed is None:
                 continue
             what = f'failed to type-check status expression "{text}" at path "{where}"'
-            program = yield from declared.compile(parsed, path, what=what)
-            if program is None:
+            compiled = yield from declared.compile(parsed, path, what=what)
+            if compiled is None:
                 continue
-            schemas[found.path] = schema = _schema_of(program.result_type, MAX_FIELDS - nodes, path, declared)
+            schemas[found.path] = schema = _schema_of(compiled.result_type, MAX_FIELDS - nodes, path, declared)
             size = _size(schema)
             nodes += size
             if declared.budget.pause_after(size):
                 yield
-            expression = declared.expression(parsed, program)
+            expression = declared.expression(parsed, compiled)
             leaves.append((FieldExpression(path=found.path, expression=expression), parsed))
     yield
     return tuple(leaves), infer_schema(template, lambda path: schemas.get(path, _ANYTHING))

@@ -23,7 +23,6 @@ from kroasync.model.problems import Problem, Severity, has_errors
 from kroasync.model.steps import Steps, drained
 from kroasync.schema import name_rules, simple
 from kroasync.schema.crd import build_crd, instance_resource
-from kroasync.schema.structural import OPEN
 
 # The number of dimensions of a resource that are checked, even if fewer are allowed.
 _MOST_DIMENSIONS: Final = 100
@@ -90,7 +89,7 @@ def _building(
     budget = Budget()
     hash_ = yield from hashing(definition.source_spec)
     yield from checks.checking_names(definition, report, budget, max_dimensions=limits.max_dimensions)
-    spec_schema = yield from _spec_schema(definition, report)
+    known_schema, spec_schema = yield from _spec_schema(definition, report)
     for text in name_rules.read(definition.name_validation)[1]:
         report.add("name-validation", f"failed to build the schema of metadata.name: {text}", name_rules.PATH)
     entries: list[Entry] = []
@@ -103,7 +102,7 @@ def _building(
     declared = Declarations(
         definition,
         entries,
-        spec_schema or OPEN,
+        known_schema,
         allow_omit=OMIT_GATE in features,
         report=report,
         budget=budget,
@@ -159,8 +158,10 @@ def _reads(order: Iterable[str], declared: Declarations) -> Steps[dict[str, froz
     return found
 
 
-def _spec_schema(definition: Definition, report: Report) -> Steps[Obj | None]:
-    """The schema of the instance's spec; None if it has errors."""
+def _spec_schema(definition: Definition, report: Report) -> Steps[tuple[Obj, Obj | None]]:
+    """The schema of the instance's spec as far as it is known, for the types; and the schema itself, None if it has
+    errors.
+    """
     schema, problems = yield from simple.building(definition.spec, definition.types)
     prefix = f'failed to build resourcegraphdefinition "{definition.name}": '
     with report.step(f"{prefix}failed to build OpenAPI schema for instance: "):
@@ -172,7 +173,7 @@ def _spec_schema(definition: Definition, report: Report) -> Steps[Obj | None]:
                 suggestion=problem.suggestion,
                 severity=problem.severity,
             )
-    return None if has_errors(problems) else schema
+    return schema, None if has_errors(problems) else schema
 
 
 def _order(needs: Mapping[str, tuple[str, ...]], declared: Declarations) -> Steps[tuple[str, ...]]:

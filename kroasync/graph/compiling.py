@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 
-from kroasync.cel.types import DYN, Type
+from kroasync.cel.types import DYN, ERROR, Type
 from kroasync.graph import checks, fieldtypes
+from kroasync.graph.budget import MAX_EXPRESSION_TYPES, MAX_TYPES
 from kroasync.graph.declarations import Declarations
-from kroasync.graph.expressions import Parsed
+from kroasync.graph.expressions import CheckedProgram, Parsed
+from kroasync.graph.field_results import compare
 from kroasync.graph.linking import Linked
 from kroasync.graph.nodes import Dimension, Expression, FieldExpression, Node, NodeType
 from kroasync.graph.references import EACH
@@ -13,7 +15,9 @@ from kroasync.graph.resources import Entry
 from kroasync.graph.templates import FieldSource
 from kroasync.model import paths
 from kroasync.model.paths import Path
+from kroasync.model.problems import Severity
 from kroasync.model.steps import Steps
+from kroasync.model.suggest import did_you_mean
 
 
 def compiling(linked: Linked, declared: Declarations, *, apply_order: int) -> Steps[Node | None]:
@@ -25,15 +29,14 @@ def compiling(linked: Linked, declared: Declarations, *, apply_order: int) -> St
         dimension, types[name] = yield from _dimension(entry, name, parsed, path, declared)
         dimensions += [dimension] if dimension else []
     # An iterator whose forEach expression is rejected has no type, so its uses are not type-checked.
-    iterators = {name: types.get(name, DYN) for name in entry.iterators}
-    untyped = declared.untyped | {name for name, found in iterators.items() if found == DYN}
+    iterators = {name: types.get(name, ERROR) for name in entry.iterators}
     fields = []
     for field, parsed in linked.fields:
         fields.append((yield from _field(entry, field, parsed, iterators, declared)))
     include_when = []
     for path, parsed in linked.include_when:
-        include_when.append((yield from _condition(entry, "includeWhen", parsed, path, {}, untyped, declared)))
-    ready_when, ready_each = yield from _readiness(linked, untyped, declared)
+        include_when.append((yield from _condition(entry, "includeWhen", parsed, path, {}, declared)))
+    ready_when, ready_each = yield from _readiness(linked, declared)
     if entry.resource is None:
         return None
     return Node(
@@ -58,17 +61,16 @@ def _dimension(
     """One dimension and the type of its iterator."""
     label = f'node "{entry.id}": forEach iterator "{name}"'
     what = f'{label}: failed to type-check forEach expression "{parsed.source.text}"'
-    program = yield from declared.compile(parsed, path, what=what, own=entry)
-    if program is None:
-        return None, DYN
-    result = program.result_type
+    compiled = yield from declared.compile(parsed, path, what=what, own=entry)
+    if compiled is None:
+        return None, ERROR
+    result = compiled.result_type
     item = fieldtypes.item_type(result)
     if item is None:
-        item = DYN
-        if result != DYN or declared.untyped.isdisjoint(parsed.names):
-            text = f'{label} must return a list, got "{result}": type "{result}" is not a list type'
-            declared.report.add("for-each-type", text, path)
-    return Dimension(name=name, expression=declared.expression(parsed, program)), item
+        item = ERROR
+        text = f'{label} must return a list, got "{result}": type "{result}" is not a list type'
+        declared.report.add("for-each-type", text, path)
+    return Dimension(name=name, expression=declared.expression(parsed, compiled)), item
 
 
 def _field(
@@ -77,36 +79,57 @@ def _field(
     path = entry.path(*field.path)
     text, where = parsed.source.text, paths.build(field.path)
     what = f'failed to compile template expression "{text}" at path "{where}"'
-    program = yield from declared.compile(parsed, path, what=what, variables=iterators, own=entry)
-    if program is None:
+    compiled = yield from declared.compile(parsed, path, what=what, variables=iterators, own=entry)
+    if compiled is None:
         return None
     expected = DYN
     if declared.owns(entry) and not field.is_refused:
         expected = fieldtypes.expected_type(declared.types, entry.id, field.path, in_collection=entry.is_collection)
-    cause = fieldtypes.mismatch(program.result_type, expected, declared.types)
-    if cause:
-        message = (
-            f'type mismatch in resource "{entry.id}" at path "{where}": expression "{text}" returns type '
-            f'"{program.result_type}" but expected "{expected}": {cause}'
-        )
-        declared.report.add("type-mismatch", message, path)
+    yield from _checking_result(entry, field, compiled, expected, path, declared)
     expression = declared.expression(
-        parsed, program, iterators=entry.iterators, to_bytes_field=fieldtypes.takes_base64(expected)
+        parsed, compiled, iterators=entry.iterators, to_bytes_field=fieldtypes.takes_base64(expected)
     )
     return FieldExpression(path=field.path, expression=expression)
 
 
-def _readiness(
-    linked: Linked, untyped: frozenset[str], declared: Declarations
-) -> Steps[tuple[tuple[Expression, ...], bool]]:
+def _checking_result(
+    entry: Entry, field: FieldSource, compiled: CheckedProgram, expected: Type, path: Path, declared: Declarations
+) -> Steps[None]:
+    """Compare a result with its field: what kro refuses is an error, what only the API server will refuse a warning."""
+    comparison = compare(compiled.checked, expected, declared.types, max_work=MAX_EXPRESSION_TYPES)
+    declared.budget.spend("steps of type-checking", comparison.work, MAX_TYPES, path)
+    if declared.budget.pause_after(comparison.work):
+        yield
+    text, where = field.source.text, paths.build(field.path)
+    place = f'resource "{entry.id}" at path "{where}": expression "{text}"'
+    for mismatch in comparison.mismatches:
+        if comparison.refusal is not None:
+            cause = mismatch.cause if mismatch.is_part else comparison.refusal
+            code = "type-mismatch"
+            message = (
+                f'type mismatch in {place} returns type "{compiled.result_type}" but expected "{expected}": {cause}'
+            )
+        else:
+            code = "result-type" if mismatch.key is None else "result-key"
+            message = f"the API server will refuse the result in {place}: {mismatch.cause}"
+        near = did_you_mean(mismatch.key, mismatch.known) if mismatch.key and declared.report.suggests else None
+        declared.report.add(
+            code,
+            message,
+            path,
+            suggestion=near,
+            offset=field.source.author_offset(mismatch.offset),
+            severity=Severity.WARNING if comparison.refusal is None else Severity.ERROR,
+        )
+
+
+def _readiness(linked: Linked, declared: Declarations) -> Steps[tuple[tuple[Expression, ...], bool]]:
     """The conditions, and whether they read `each` object of the node."""
     entry = linked.entry
     each = {EACH: declared.object_type(entry)} if entry.is_collection else {}
-    if entry.id in declared.untyped:
-        untyped = untyped | {EACH}
     compiled = []
     for path, parsed in linked.ready_when:
-        compiled.append((yield from _condition(entry, "readyWhen", parsed, path, each, untyped, declared)))
+        compiled.append((yield from _condition(entry, "readyWhen", parsed, path, each, declared)))
     of_each = any(EACH in parsed.names for _, parsed in linked.ready_when)
     if of_each and any(entry.id in parsed.names for _, parsed in linked.ready_when):
         text = f'resource "{entry.id}" readyWhen: use either each or {entry.id} in all of them, not both'
@@ -120,20 +143,18 @@ def _condition(
     parsed: Parsed,
     path: Path,
     variables: Mapping[str, Type],
-    untyped: frozenset[str],
     declared: Declarations,
 ) -> Steps[Expression | None]:
     text = parsed.source.text
     what = f'failed to type-check {key} expression "{text}" in resource "{entry.id}"'
-    program = yield from declared.compile(parsed, path, what=what, variables=variables, own=entry)
-    if program is None:
+    compiled = yield from declared.compile(parsed, path, what=what, variables=variables, own=entry)
+    if compiled is None:
         return None
-    result = program.result_type
-    # A value that is dyn only because its kind is unknown may be a bool.
-    if not fieldtypes.is_bool(result) and (result != DYN or untyped.isdisjoint(parsed.names)):
+    result = compiled.result_type
+    if not fieldtypes.is_bool(result):
         message = (
             f'{key} expression "{text}" in resource "{entry.id}" must return bool or optional_type(bool), '
             f'but returns "{result}"'
         )
         declared.report.add("condition-type", message, path)
-    return declared.expression(parsed, program)
+    return declared.expression(parsed, compiled)

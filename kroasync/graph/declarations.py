@@ -1,6 +1,7 @@
 """The names in a definition's expressions: ids and `schema` with their types, and the fields that expressions read.
 
-An id whose kind has no schema is `dyn`. Type rules ignore such ids: their problem is the unknown kind.
+An id whose kind has no schema has the type `error`, as has a field of the spec that could not be read: their problem is
+reported already, and type rules ignore what is made of them.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -8,10 +9,10 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from kroasync.cel import Env, Program, outermost
-from kroasync.cel.types import DYN, Type, list_of
+from kroasync.cel.types import ERROR, Type, list_of
 from kroasync.graph import checks
 from kroasync.graph.budget import Budget
-from kroasync.graph.expressions import RUNTIME, Expressions, Parsed
+from kroasync.graph.expressions import RUNTIME, CheckedProgram, Expressions, Parsed
 from kroasync.graph.nodes import Expression
 from kroasync.graph.problem_report import Report
 from kroasync.graph.references import EACH, SCHEMA, NameScope
@@ -54,11 +55,10 @@ class Declarations:
         for name, entry in self.entries.items():
             if entry.schema is not None:
                 schemas[name] = collection_of(entry.schema) if entry.is_collection else entry.schema
-        self.untyped = self.ids - schemas.keys()
         self.types = SchemaTypes(schemas)
         variables = self.types.variables()
-        for name in self.untyped:
-            variables[name] = list_of(DYN) if self.entries[name].is_collection else DYN
+        for name in self.ids - schemas.keys():
+            variables[name] = list_of(ERROR) if self.entries[name].is_collection else ERROR
         iterators = {name for entry in self.entries.values() for name in entry.iterators}
         env = Env(variables=variables, types=self.types)
         self._expressions = Expressions(env, self.names | {EACH, RUNTIME} | iterators, budget)
@@ -70,8 +70,8 @@ class Declarations:
 
     def object_type(self, entry: Entry) -> Type:
         """The type of one object of a node."""
-        if entry.id in self.untyped or not self.owns(entry):
-            return DYN
+        if not self.types.has(entry.id) or not self.owns(entry):
+            return ERROR
         declared = self.types.type_for(entry.id)
         return declared.element if entry.is_collection else declared
 
@@ -96,15 +96,15 @@ class Declarations:
         what: str,
         variables: Mapping[str, Type] = MappingProxyType({}),
         own: Entry | None = None,
-    ) -> Steps[Program | None]:
+    ) -> Steps[CheckedProgram | None]:
         """The program of an expression, with its reads recorded; reports a type error, and returns None.
 
         `variables` are the variables of its place, in addition to the ids of the definition.
         """
-        program = yield from self._expressions.compile(parsed, variables, self.report, path, what=what)
-        if program is not None:
-            self._note_reads(program, own)
-        return program
+        compiled = yield from self._expressions.compile(parsed, variables, self.report, path, what=what)
+        if compiled is not None:
+            self._note_reads(compiled.program, own)
+        return compiled
 
     def _note_reads(self, program: Program, own: Entry | None) -> None:
         for root, *rest in program.reads:
@@ -120,12 +120,12 @@ class Declarations:
         return outermost(self._reads.get(name, ()))
 
     def expression(
-        self, parsed: Parsed, program: Program, *, iterators: Collection[str] = (), to_bytes_field: bool = False
+        self, parsed: Parsed, compiled: CheckedProgram, *, iterators: Collection[str] = (), to_bytes_field: bool = False
     ) -> Expression:
         """The compiled form that a graph keeps."""
         return Expression(
             text=parsed.source.text,
-            program=program,
+            program=compiled.program,
             references=tuple(name for name in parsed.names if name in self.ids),
             iterators=tuple(name for name in parsed.names if name in iterators),
             to_bytes_field=to_bytes_field,

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from kroasync.cel import Ast, CheckError, Env, Mentions, ParseError, Program, TooLargeError, find_mentions
+from kroasync.cel import Ast, CheckedAst, CheckError, Env, Mentions, ParseError, Program, TooLargeError, find_mentions
 from kroasync.cel.syntax import NEW_CONDITION, Call, Ident, qualified_name, walk
 from kroasync.cel.types import Type
 from kroasync.graph.budget import (
@@ -41,6 +41,18 @@ class Parsed:
     names: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CheckedProgram:
+    """A type-checked expression: the program, which the graph keeps, and the types of all nodes, for the build."""
+
+    program: Program
+    checked: CheckedAst
+
+    @property
+    def result_type(self) -> Type:
+        return self.checked.result_type
+
+
 class Expressions:
     """The parsed and compiled expressions of one definition."""
 
@@ -50,7 +62,7 @@ class Expressions:
         self._budget = budget
         self._parsed: dict[str, tuple[Ast, Mentions, tuple[str, ...]] | ParseError] = {}
         # The key contains everything that an expression uses besides the environment of the definition.
-        self._programs: dict[tuple[str, tuple[tuple[str, Type], ...]], Program | CheckError] = {}
+        self._programs: dict[tuple[str, tuple[tuple[str, Type], ...]], CheckedProgram | CheckError] = {}
 
     def parse(self, source: Source, report: Report, path: Path, *, what: str) -> Steps[Parsed | None]:
         """The tree of an expression; reports a syntax error with `what` before the message, and returns None."""
@@ -80,7 +92,7 @@ class Expressions:
 
     def compile(
         self, parsed: Parsed, variables: Mapping[str, Type], report: Report, path: Path, *, what: str
-    ) -> Steps[Program | None]:
+    ) -> Steps[CheckedProgram | None]:
         """The program of an expression that may use more variables; reports a type error in the same way."""
         used = tuple((name, variables[name]) for name in parsed.names if name in variables)
         key = parsed.source.cel, used
@@ -90,7 +102,7 @@ class Expressions:
             try:
                 checked = env.check(parsed.ast, max_work=MAX_EXPRESSION_TYPES)
                 yield from self._spent(parsed.ast.size)
-                found = env.program(checked)
+                found = CheckedProgram(program=env.program(checked), checked=checked)
                 work = checked.work
             except CheckError as error:
                 found = error

@@ -5,8 +5,8 @@ A field without a schema accepts every type (`dyn`); the API server decides.
 
 from collections.abc import Sequence
 
-from kroasync.cel.types import DYN, Type
-from kroasync.schema.celtypes import SchemaTypes, assignable
+from kroasync.cel.types import BOOL, DYN, ERROR, Type
+from kroasync.schema.celtypes import SchemaTypes
 
 
 def expected_type(types: SchemaTypes, id_: str, path: Sequence[str | int], *, in_collection: bool) -> Type:
@@ -16,11 +16,6 @@ def expected_type(types: SchemaTypes, id_: str, path: Sequence[str | int], *, in
     return types.field_type(id_, (0, *path) if in_collection else path)
 
 
-def mismatch(result: Type, expected: Type, types: SchemaTypes) -> str | None:
-    """Why a result does not match a field; None if it does."""
-    return assignable(result, expected, types)
-
-
 def takes_base64(expected: Type) -> bool:
     """Whether the field is base64 in JSON (OpenAPI format byte): a result of type bytes is encoded for it."""
     return expected.kind == "bytes"
@@ -28,9 +23,11 @@ def takes_base64(expected: Type) -> bool:
 
 def is_bool(result: Type) -> bool:
     """Whether a condition may return this type; a type known only at run time is not a bool."""
-    return result.kind == "bool" or (result.kind == "optional" and result.element.kind == "bool")
+    return (result.element if result.kind == "optional" else result) in (BOOL, ERROR)
 
 
 def item_type(iterable: Type) -> Type | None:
     """The element type of a list; None for every other type, including `dyn`."""
+    if iterable == ERROR:
+        return ERROR
     return iterable.element if iterable.kind == "list" else None

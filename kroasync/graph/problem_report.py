@@ -56,10 +56,14 @@ class Report:
         offset: int | None = None,
         severity: Severity = Severity.ERROR,
     ) -> None:
-        """Add one problem; `offset` is its position in the author's string at the path."""
+        """Add one problem; `offset` is its position in the author's string at the path.
+
+        A warning has no prefix, because no step has failed.
+        """
+        prefix = self._prefix if severity is Severity.ERROR else ""
         problem = Problem(
             code=code,
-            message=_without_middle(self._prefix + message),
+            message=_without_middle(prefix + message),
             path=self._path + path,
             severity=severity,
             suggestion=suggestion,

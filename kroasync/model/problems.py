@@ -69,6 +69,11 @@ def collect(problems: list[Problem], problem: Problem) -> None:
         problems.append(Problem(code="definition-size", message=message))
 
 
+def as_errors(problems: Iterable[Problem]) -> list[Problem]:
+    """The problems with every warning as an error."""
+    return [replace(problem, severity=Severity.ERROR) for problem in problems]
+
+
 def has_errors(problems: Iterable[Problem]) -> bool:
     """Whether a problem is an error; an input with only warnings is not refused."""
     return any(p.severity is Severity.ERROR for p in problems)

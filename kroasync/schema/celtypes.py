@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
-from kroasync.cel import fits
 from kroasync.cel.syntax import NO_LIMIT
 from kroasync.cel.types import (
     BOOL,
@@ -20,6 +19,7 @@ from kroasync.cel.types import (
     DOUBLE,
     DURATION,
     DYN,
+    ERROR,
     INT,
     STRING,
     TIMESTAMP,
@@ -31,6 +31,7 @@ from kroasync.cel.types import (
 )
 from kroasync.schema.structural import INT_OR_STRING as _INT_OR_STRING
 from kroasync.schema.structural import PRESERVE as _PRESERVE
+from kroasync.schema.structural import UNREADABLE
 
 Schema: TypeAlias = Mapping[str, Any]
 
@@ -158,6 +159,24 @@ class SchemaTypes:
     def is_open(self, type_name: str) -> bool:
         return bool((self._schema(type_name) or {}).get(_PRESERVE))
 
+    def value_type(self, type_name: str, key: str) -> Type | None:
+        """What an object of this type may have at a key of the data; dyn if the schema does not say, None if nothing.
+
+        Unlike `field`, it knows the properties without a type, which expressions cannot read.
+        """
+        schema = self._schema(type_name)
+        properties = (schema or {}).get("properties")
+        if schema is None or not properties:
+            return DYN
+        inner = properties.get(key)
+        if inner is not None:
+            return self._type(inner, f"{type_name}.{key}") or DYN
+        return DYN if schema.get(_PRESERVE) or schema.get("additionalProperties") else None
+
+    def keys(self, type_name: str) -> tuple[str, ...]:
+        """The keys of the data that the schema of an object type names."""
+        return tuple((self._schema(type_name) or {}).get("properties") or ())
+
     def key_of(self, type_name: str, name: str) -> str:
         found = self._property(type_name, name)
         return name if found is None else found.key
@@ -201,6 +220,8 @@ class SchemaTypes:
 
     def _type(self, schema: Schema, name: str) -> Type | None:
         """None for what has no type: no `type`, or a list of such."""
+        if schema is UNREADABLE:
+            return ERROR
         kind, format_ = schema.get("type"), schema.get("format")
         if schema.get(_INT_OR_STRING) or format_ == "int-or-string":
             return DYN
@@ -243,101 +264,6 @@ def _below(schema: Schema, segment: str | int) -> tuple[str, Schema] | None:
     if isinstance(items, Mapping) and segment in (items.get("properties") or {}):
         return f"@idx.{segment}", items["properties"][segment]
     return None
-
-
-def assignable(output: Type | None, expected: Type | None, provider: TypeProvider) -> str | None:
-    """None if an expression of one type may fill a field of another, otherwise the cause.
-
-    CEL's rules, or else compatible structure: objects and maps by their fields, optionals by what they hold.
-    Text may fill fields that JSON keeps as text (bytes, timestamps, durations); the API server checks its form.
-    """
-    if output is None or expected is None:
-        return f"nil type(s): output={output or '<nil>'}, expected={expected or '<nil>'}"
-    if fits(output, expected):
-        return None
-    return _Compatibility(provider).cause(output, expected)
-
-
-_TEXT_KINDS: Final = frozenset(("bytes", "timestamp", "duration"))
-
-
-class _Compatibility:
-    """Structural comparison of types; each pair of object types is looked at once."""
-
-    def __init__(self, provider: TypeProvider) -> None:
-        self._provider = provider
-        self._seen: set[tuple[str, str]] = set()
-
-    def cause(self, output: Type, expected: Type) -> str | None:
-        if output.kind == "dyn" or expected.kind == "dyn":
-            return None
-        if output.kind == "optional":
-            return self.cause(output.element, expected)
-        if output.kind == "string" and expected.kind in _TEXT_KINDS:
-            return None
-        match output.kind, expected.kind:
-            case "map", "object":
-                return self._map_to_object(output, expected)
-            case "object", "map":
-                return self._object_to_map(output, expected)
-            case "object", "object":
-                return self._object_to_object(output, expected)
-            case "list", "list":
-                return self._part("list element type incompatible", output.element, expected.element)
-            case "map", "map":
-                key = self._part("map key type incompatible", output.params[0], expected.params[0])
-                return key or self._part("map value type incompatible", output.element, expected.element)
-        if output.kind == expected.kind:
-            return None
-        return f'type kind mismatch: got "{output}", expected "{expected}"'
-
-    def _part(self, what: str, output: Type, expected: Type) -> str | None:
-        cause = self.cause(output, expected)
-        return None if cause is None else f"{what}: {cause}"
-
-    def _map_to_object(self, output: Type, expected: Type) -> str | None:
-        fields = self._provider.fields(expected.name)
-        if not fields:
-            return None
-        if output.params[0].kind not in ("string", "dyn"):
-            return "map keys must be strings to assign to struct"
-        for name, field in fields.items():
-            what = f'map value incompatible with struct field "{self._provider.key_of(expected.name, name)}"'
-            cause = self._part(what, output.element, field)
-            if cause is not None:
-                return cause
-        return None
-
-    def _object_to_map(self, output: Type, expected: Type) -> str | None:
-        fields = self._provider.fields(output.name)
-        if not fields:
-            return None
-        if expected.params[0].kind not in ("string", "dyn"):
-            return "map key type must be string when assigning struct to map"
-        for name, field in fields.items():
-            what = f'struct field "{self._provider.key_of(output.name, name)}" incompatible with map value type'
-            cause = self._part(what, field, expected.element)
-            if cause is not None:
-                return cause
-        return None
-
-    def _object_to_object(self, output: Type, expected: Type) -> str | None:
-        pair = (output.name, expected.name)
-        if output.name == expected.name or pair in self._seen or self._provider.is_open(expected.name):
-            return None
-        self._seen.add(pair)
-        given, wanted = self._provider.fields(output.name), self._provider.fields(expected.name)
-        # An object type without fields says nothing of what it holds.
-        if not given or not wanted:
-            return None
-        for name, field in given.items():
-            shown = self._provider.key_of(output.name, name)
-            if name not in wanted:
-                return f'field "{shown}" exists in output but not in expected type'
-            cause = self._part(f'field "{shown}" has incompatible type', field, wanted[name])
-            if cause is not None:
-                return cause
-        return None
 
 
 class CyclicTypeError(ValueError):

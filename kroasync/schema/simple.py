@@ -1,8 +1,8 @@
 """Converts SimpleSchema to an OpenAPI v3 structural schema.
 
 A field is a text (`type | markers`) or an object of fields. `types` has named types, which may use each other.
-Every error becomes a Problem at its field, and the build continues with a permissive placeholder. The size and
-the depth of the result have limits: a chain of types that use the next type twice would grow exponentially.
+Every error becomes a Problem at its field. The build continues, and the schema of that field is UNREADABLE. The size
+and the depth of the result have limits: a chain of types that use the next type twice would grow exponentially.
 """
 
 import itertools
@@ -16,7 +16,7 @@ from kroasync.model.problems import MAX_SUGGESTED, Problem, Severity, collect
 from kroasync.model.steps import Steps, drained
 from kroasync.model.suggest import did_you_mean
 from kroasync.schema import defaults, markers
-from kroasync.schema.structural import LIST_MAP_KEYS, LIST_TYPE, OPEN
+from kroasync.schema.structural import LIST_MAP_KEYS, LIST_TYPE, OPEN, UNREADABLE
 
 MAX_WRAPPERS: Final = 16
 """The maximum number of `[]` and `map[string]` around one type."""
@@ -111,7 +111,7 @@ class _Built:
 
 
 _ANYTHING: Final = _Built(schema=OPEN)
-_UNKNOWN: Final = replace(_ANYTHING, known=False)
+_UNKNOWN: Final = _Built(schema=UNREADABLE, known=False)
 
 
 def build(spec: Mapping[str, Any], types: Mapping[str, Any]) -> tuple[Obj, list[Problem]]:
@@ -125,7 +125,7 @@ def building(spec: Mapping[str, Any], types: Mapping[str, Any]) -> Steps[tuple[O
     for tree, path in ((spec, SPEC_PATH), (types, TYPES_PATH)):
         if nests_deeper(tree, MAX_DEPTH):
             builder.add(path, "schema-limit", f"nested more than {MAX_DEPTH} levels")
-            return dict(_ANYTHING.schema), builder.problems
+            return UNREADABLE, builder.problems
     yield from builder.build_types(types)
     built = yield from builder.struct(spec, SPEC_PATH)
     return built.schema, builder.problems
@@ -222,6 +222,8 @@ class _SchemaBuilder:
             self.add(path, "schema-type", str(err))
             return _UNKNOWN
         built = self._named(parsed.name, path)
+        if built.schema is UNREADABLE:
+            return _UNKNOWN
         for wrapper in reversed(parsed.wrappers):
             inner = {"items": built.schema} if wrapper == "array" else {"additionalProperties": built.schema}
             built = _Built(
@@ -247,14 +249,14 @@ class _SchemaBuilder:
     def _marked(self, built: _Built, text: str, path: Path) -> _Built:
         if len(text) > MAX_MARKERS:
             self.add(path, "schema-limit", f"expected markers of at most {MAX_MARKERS} characters, found {len(text)}")
-            return replace(built, known=False)
+            return _UNKNOWN
         found, errors = markers.lex(text)
         for pattern in (marker.value for marker in found if marker.key == "pattern"):
             self._work += _PER_PATTERN
             self._patterns.add(pattern)
         if len(self._patterns) > MAX_PATTERNS:
             self.add(path, "schema-limit", f"expected at most {MAX_PATTERNS} different patterns, found more up to here")
-            return replace(built, known=False)
+            return _UNKNOWN
         schema, required, faults = markers.apply(built.schema, found)
         for message in errors:
             key = message.partition('"')[2].partition('"')[0]
@@ -263,14 +265,15 @@ class _SchemaBuilder:
             return replace(built, required=required or built.required)
         for message in faults:
             self.add(path, "schema-marker", message)
-        if not errors and not faults:
-            self._check(schema, found, path)
+        if errors or faults or not self._is_good(schema, found, path):
+            return _UNKNOWN
         return replace(built, schema=schema, required=required or built.required)
 
-    def _check(self, schema: Obj, found: list[markers.Marker], path: Path) -> None:
-        if "default" in schema:
-            for fault in defaults.check(schema["default"], schema):
-                self.add(path, "schema-default", fault)
+    def _is_good(self, schema: Obj, found: list[markers.Marker], path: Path) -> bool:
+        """Whether the default suits its own schema; the rest is a matter of warnings."""
+        wrong = list(defaults.check(schema["default"], schema)) if "default" in schema else []
+        for fault in wrong:
+            self.add(path, "schema-default", fault)
         if schema.get("type") == "integer":
             for keyword in ("minimum", "maximum"):
                 if isinstance(schema.get(keyword), float):
@@ -278,6 +281,7 @@ class _SchemaBuilder:
         if any(marker.key in ("listType", "listMapKey", "uniqueItems") for marker in found):
             for fault in _list_faults(schema):
                 self.warn(path, "schema-list-type", f"the API server will refuse this: {fault}")
+        return not wrong
 
     def _within_limits(self, built: _Built, path: Path) -> _Built:
         if built.depth > MAX_DEPTH:

@@ -1,8 +1,8 @@
 """The type checker: from a syntax tree and an environment to the type of every node, or all that is wrong.
 
 It follows cel-go's rules and words. Checking goes on after a fault: the node gets the type error, which fits
-everything, so that one fault is reported once. Nodes are at most `syntax.MAX_DEPTH` deep, except the left
-spines of operators, which are walked in a loop.
+everything, so that one fault is reported once. Variables and fields may have that type from the start. Nodes are at
+most `syntax.MAX_DEPTH` deep, except the left spines of operators, which are walked in a loop.
 """
 
 import difflib
@@ -142,6 +142,8 @@ class _Checker:
         self._dotted_roots = env.dotted_roots
         self._source = source
         self._max_work = max_work
+        # Whether there may be arguments that are not known.
+        self._meets_error = False
 
     def final(self, type_: Type) -> Type:
         """The type with what was found out about its variables; dyn for those nothing is known of."""
@@ -158,6 +160,8 @@ class _Checker:
         handler = _MACRO[node.kind] if isinstance(node, Macro) else _CHECK[type(node)]
         type_ = bounded(handler(self, node))
         self.types[node.id] = type_
+        if type_.kind == "error" or (isinstance(node, Ident) and _has_error(type_)):
+            self._meets_error = True
         self.stop_at_limit(node)
         return type_
 
@@ -249,7 +253,7 @@ class _Checker:
             self._unify.assignable(DYN, operand)
             return DYN
         if operand.kind in ("dyn", "error"):
-            return DYN
+            return operand
         return self._issue(node, f"type '{self._show(operand)}' does not support field selection")
 
     def _object_field(self, node: Select, type_name: str) -> Type:
@@ -323,6 +327,8 @@ class _Checker:
         self.functions.add(node.function)
         condition, then, otherwise = node.args
         given = (self.check(condition), self.check(then), self.check(otherwise))
+        if ERROR in given[1:]:
+            return ERROR
         return self._resolve(node, node.function, _CONDITIONAL, given)
 
     def _logical(self, node: Call) -> Type:
@@ -375,7 +381,7 @@ class _Checker:
             return self._no_overload(node, function, given, member=member)
         if matching:
             self.overloads[node.id] = tuple(matching)
-        return result
+        return _lost(self._unify.apply(result)) if self._meets_error and any(map(_has_error, given)) else result
 
     # Aggregates
 
@@ -413,8 +419,8 @@ class _Checker:
         return found
 
     def _joined(self, before: Type | None, found: Type) -> Type:
-        if before is None:
-            return found
+        if before is None or ERROR in (before, found):
+            return ERROR if before == ERROR else found
         joined = self._unify.join(before, found)
         return DYN if joined is None else joined
 
@@ -456,7 +462,7 @@ class _Checker:
                 "(must be list, map, or dynamic)",
             )
             return (ERROR,) * len(node.variables)
-        return (DYN,) * len(node.variables)
+        return (ERROR if range_ == ERROR else DYN,) * len(node.variables)
 
     def _condition(self, node: Macro, types: tuple[Type, ...]) -> Type:
         """The condition comes before the body: what it says of the variables' types decides, as in cel-go."""
@@ -516,7 +522,9 @@ class _Checker:
     def _inner(self, node: Macro) -> Type:
         """The type of what an optional holds."""
         range_ = self._range(node)
-        if range_.kind in ("optional", "null", "dyn", "error", "param"):
+        if range_ == ERROR:
+            return ERROR
+        if range_.kind in ("optional", "null", "dyn", "param"):
             return range_.element if range_.kind == "optional" else DYN
         return self._no_overload(node, "hasValue", (range_,), member=True)
 
@@ -555,6 +563,17 @@ def _never_fits(given: Type, expected: Type) -> bool:
         and given.kind in _EXACT_KINDS
         and (expected.kind in _EXACT_KINDS or expected.kind == "type")
     )
+
+
+def _has_error(type_: Type) -> bool:
+    return type_.kind == "error" or any(map(_has_error, type_.params))
+
+
+def _lost(result: Type) -> Type:
+    """What an overload returns for an argument that is not known: what it returns for every type is unknown, too."""
+    if result.kind in ("dyn", "param"):
+        return ERROR
+    return Type(result.kind, result.name, tuple(map(_lost, result.params))) if result.params else result
 
 
 def _near(name: str, known: Iterable[str]) -> str | None:

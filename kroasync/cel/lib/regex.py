@@ -139,8 +139,11 @@ def _reason(error: Exception) -> str:
 
 
 def _capture(match: Any) -> str | None:
-    found = match.group(1) if match.re.groups else match.group()
-    return None if found is None else found.decode()
+    """The match, or its group; to cel-go a group that is empty is the same as one that takes no part."""
+    if not match.re.groups:
+        return str(match.group().decode())
+    found = match.group(1)
+    return found.decode() if found else None
 
 
 def _single_group(pattern: str, budget: Meter) -> Pattern:
@@ -153,7 +156,7 @@ def _single_group(pattern: str, budget: Meter) -> Pattern:
 @_library.fn(
     "regex.extract(string, string) optional(string)",
     example="regex.extract('item-A', 'item-(\\\\w+)') == optional.of('A')",
-    doc="The first match, or its capturing group if there is one; none if nothing matches.",
+    doc="The first match, or its capturing group if there is one; none if nothing matches, or the group is empty.",
     metered=True,
 )
 def _extract(text: str, pattern: str, *, budget: Meter) -> Optional:
@@ -165,7 +168,7 @@ def _extract(text: str, pattern: str, *, budget: Meter) -> Optional:
 @_library.fn(
     "regex.extractAll(string, string) list(string)",
     example="regex.extractAll('id:1 id:2', 'id:(\\\\d)') == ['1', '2']",
-    doc="Every match, or the capturing group of each.",
+    doc="Every match, or the capturing group of each unless it is empty.",
     metered=True,
 )
 def _extract_all(text: str, pattern: str, *, budget: Meter) -> list[str]:
@@ -190,17 +193,19 @@ def _extract_all(text: str, pattern: str, *, budget: Meter) -> list[str]:
     metered=True,
 )
 def _replace(text: str, pattern: str, replacement: str, count: int = -1, *, budget: Meter) -> str:
-    engine = compiled(pattern, budget)
-    budget.spend(len(replacement) // 2)
-    template = _template(replacement, engine.groups)
     if count == 0:
         return text
+    engine = compiled(pattern, budget)
+    budget.spend(len(replacement) // 2)
     data = _utf8(text)
     parts: list[bytes] = []
+    # As in cel-go, a replacement is read only where something is replaced.
+    template: list[bytes | int] | None = None
     done = 0
     for made, match in enumerate(engine.finditer(text, budget)):
         if made == count:
             break
+        template = _template(replacement, engine.groups) if template is None else template
         parts.append(data[done : match.start()])
         new = [part if isinstance(part, bytes) else match.group(part) or b"" for part in template]
         budget.spend(len(template) + sum(map(len, new)) // CHARS_PER_STEP)

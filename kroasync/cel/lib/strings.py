@@ -79,9 +79,9 @@ def _last_index_of(text: str, part: str, start: int | None = None, *, budget: Me
         return last_position(text, part)
     if start < 0:
         raise _out_of_range(start)
-    # cel-go: no search from beyond the end, except for the empty string.
+    # cel-go: no search from beyond the end, except for the empty string, which is at the end.
     if start >= len(text):
-        return start if not part else -1
+        return -1 if part else len(text)
     before = text[: start + len(part)]
     spend_search(len(before), part, budget)
     return last_position(before, part)

@@ -15,6 +15,7 @@ from kroasync.cel.types import (
     DOUBLE,
     DURATION,
     DYN,
+    ERROR,
     INT,
     NULL,
     STRING,
@@ -345,6 +346,43 @@ def test_all_faults_are_reported_in_source_order() -> None:
 
 def test_a_fault_is_reported_once() -> None:
     assert len(rejection("(nothing + 1 + ip('::1')).size() > 1 && nothing.all(x, x.y)").issues) == 2
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "lost",
+        "lost.a.b",
+        "lost[0]",
+        "lost[?0]",
+        "lost.?a.orValue('b')",
+        "dyn(lost)",
+        "lost + 1",
+        "true ? lost : 1",
+        "true ? 1 : lost",
+        "lost.orValue(dyn(1))",
+        "optional.of(lost).value()",
+        "[lost][0]",
+        "[1, lost][0]",
+        "[lost, 1][0]",
+        "{'a': 1, 'b': lost}.b",
+        "lost.map(x, x.a)[0]",
+        "lost.filter(x, x)[0]",
+        "lost.?a.optMap(x, x.b).value()",
+        "cel.bind(x, lost, x.a)",
+        "lost.sortBy(x, x.a)[0]",
+    ],
+)
+def test_what_is_made_of_an_unknown_value_is_unknown(expression: str) -> None:
+    env = ENV.extend(variables={"lost": ERROR})
+    assert env.program(expression).result_type == ERROR
+
+
+def test_what_every_value_gives_is_known() -> None:
+    env = ENV.extend(variables={"lost": ERROR})
+    assert env.program("string(lost)").result_type == STRING
+    assert env.program("lost.exists(x, x.a)").result_type == BOOL
+    assert env.program("has(lost.a) && lost").result_type == BOOL
 
 
 def test_the_number_of_faults_reported_is_limited() -> None:

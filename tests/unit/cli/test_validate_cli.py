@@ -185,6 +185,17 @@ def test_an_expression_without_an_end_is_found_where_it_begins(run):
         assert "[unterminated-expression]" in result.output
 
 
+@pytest.mark.parametrize("output", ["text", "json", "sarif", "github"])
+def test_strict_makes_every_warning_an_error(run, output):
+    files = {"web": GOOD + INSTANCE + "  repliacs: 3\n"}
+    assert run("web.yaml", "-o", output, **files).exit_code == 0
+    result = run("--strict", "web.yaml", "-o", output, **files)
+    assert result.exit_code == 1
+    assert "warning" not in result.output
+    assert "error" in result.output
+    assert run("--strict", "web.yaml", web=GOOD + INSTANCE).exit_code == 0
+
+
 def test_an_unknown_field_of_an_instance_is_a_warning(run):
     result = run("web.yaml", web=GOOD + INSTANCE + "  repliacs: 3\n")
     assert result.exit_code == 0

@@ -471,3 +471,20 @@ def test_missing_resource_fields_of_a_hand_made_definition_are_reported(define, 
     )
     assert "exactly one of template or externalRef must be provided" in build(neither, kinds).problems[0].message
     assert "cannot use externalRef with template" in build(both, kinds).problems[0].message
+
+
+def test_one_field_that_cannot_be_read_hides_nothing_and_brings_nothing(compile):
+    resources = (
+        config_map("{k: '${schema.spec.text}'}", id="a", extra="includeWhen: ['${schema.spec.enabled}']")
+        + config_map("{k: '${x}'}", id="b", metadata="{name: 'b-${x}'}", extra="forEach: [{x: '${schema.spec.list}'}]")
+        + config_map("{k: '${schema.spec.count}'}", id="c", extra="readyWhen: ['${has(c.data.k)}']")
+        + config_map("{}", id="d", extra="includeWhen: ['${schema.spec.text}']")
+        + config_map("{}", id="e", metadata="{name: '${y}'}", extra="forEach: [{y: '${schema.spec.text}'}]")
+    )
+    spec = "{text: string | default=two words, enabled: boolean | default=false, list: '[]string', count: integer}"
+    built = compile(resources, spec=spec, status="{text: '${schema.spec.text}', sum: '${schema.spec.text + 1}'}")
+    assert [(problem.where, problem.code) for problem in built.problems] == [
+        ("spec.schema.spec.text", "schema-marker"),
+        ("spec.resources[2].template.data.k", "type-mismatch"),
+    ]
+    assert (built.crd, built.spec_schema) == (None, None)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from kroasync.model.problems import Problem, Severity
 from kroasync.schema import simple
+from kroasync.schema.structural import UNREADABLE
 
 ANYTHING = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
@@ -108,6 +109,39 @@ def test_unknown_marker_suggests_the_likely_one() -> None:
 def test_one_unknown_type_gives_one_problem() -> None:
     assert len(faults({"f": "[]strng | minItems=1 default=[1]"})) == 1
     assert len(faults({"f": "strng | minLength=1"})) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "strng",
+        "[]strng",
+        "map[string]strng",
+        "string | default=two words",
+        "string | requird=true",
+        "integer | minimum=x",
+        "integer | default=a",
+        "integer default=1",
+        "[]A",
+        "B",
+        5,
+    ],
+)
+def test_a_field_that_cannot_be_read_is_unknown_and_no_other(text: object) -> None:
+    types = {"A": "strng", "B": {"b": "B"}, "C": {"text": text, "other": "integer"}}
+    schema, _ = simple.build({"text": text, "other": "string", "inner": {"text": text, "other": "[]C"}}, types)
+    inner = schema["properties"]["inner"]["properties"]
+    custom = inner["other"]["items"]["properties"]
+    assert schema["properties"]["other"] == S
+    assert custom["other"] == {"type": "integer"}
+    assert all(unknown["text"] is UNREADABLE for unknown in (schema["properties"], inner, custom))
+
+
+def test_a_schema_that_is_too_deep_is_unknown() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(simple.MAX_DEPTH + 1):
+        deep = {"a": deep}
+    assert simple.build(deep, {})[0] is UNREADABLE
 
 
 def test_all_problems_are_reported_in_declared_order() -> None:
