@@ -70,12 +70,15 @@ def _inner(expression: str) -> str:
 def _load(source: str) -> dict[str, Any]:
     """The variables of a file. If it has problems or several documents, the program exits with status 2."""
     from kroasync.model.manifests import load
+    from kroasync.model.problems import has_errors
 
     (text,) = read_texts([source])
     documents = load(text.text, text.source)
-    problems = [str(problem) for document in documents for problem in document.problems]
-    if problems:
-        raise usage_error("; ".join(problems))
+    problems = [problem for document in documents for problem in document.problems]
+    if has_errors(problems):
+        raise usage_error("; ".join(str(problem) for problem in problems))
+    for problem in problems:
+        typer.echo(str(problem), err=True)
     if len(documents) > 1:
         raise usage_error(f"{text.source}: expected one document, found {len(documents)}")
     return dict(documents[0].obj) if documents else {}

@@ -21,7 +21,7 @@ from kroasync.graph.analysis import Analysis
 from kroasync.graph.nodes import Graph
 from kroasync.model.manifests import Text, dump_all, load
 from kroasync.model.objects import GVK, Obj, Resource, metadata, name_of
-from kroasync.model.problems import Problem
+from kroasync.model.problems import Problem, has_errors
 from kroasync.schema.catalog import bundled
 
 # Instead of the UID that the API server would assign.
@@ -51,7 +51,7 @@ def observed_objects(texts: Iterable[Text]) -> tuple[list[Obj], list[Problem]]:
             for obj in items if document.obj.get("kind") == "List" and isinstance(items, list) else [document.obj]:
                 if _is_object(obj):
                     objects.append(obj)
-                elif not document.problems:
+                elif not has_errors(document.problems):
                     fault = "an observed object needs apiVersion, kind and metadata.name"
                     problems.append(document.locate(Problem(code="observed-object", message=fault)))
     return objects, problems

@@ -14,7 +14,7 @@ from kroasync.model import paths
 from kroasync.model.definition import Definition, is_definition, parse_definition
 from kroasync.model.manifests import Document, Text, load
 from kroasync.model.objects import Obj
-from kroasync.model.problems import Problem
+from kroasync.model.problems import Problem, has_errors
 from kroasync.model.suggest import did_you_mean
 from kroasync.schema.catalog import Catalog, bundled, crd_kinds
 from kroasync.schema.crd import build_crd, instance_resource
@@ -87,7 +87,7 @@ def analyse(
 def _with_crds(catalog: Catalog, documents: Iterable[Document], analysis: Analysis) -> Catalog:
     crds = []
     for document in documents:
-        if document.obj.get("kind") != "CustomResourceDefinition" or document.problems:
+        if document.obj.get("kind") != "CustomResourceDefinition" or has_errors(document.problems):
             continue
         try:
             crd_kinds(document.obj)

@@ -1,8 +1,8 @@
 """Converts YAML and JSON text to objects with positions, and back. No other module imports PyYAML.
 
-Scalars have the same meaning as in kubectl (sigs.k8s.io/yaml: YAML 1.1 booleans, `0777` octal), but nothing becomes a
-date, and a mapping key must be a string. Every fault is a Problem of its document. The bounds below limit the cost of
-every text, however deep, large or self-referring it is.
+Scalars and keys have the same meaning as in kubectl (sigs.k8s.io/yaml; see `plain_scalars`), and a merge key replaces
+the keys before it. What an author may not expect of that is a warning. Every fault is a Problem of its document. The
+bounds below limit the cost of every text, however deep, large or self-referring it is.
 """
 
 import math
@@ -15,7 +15,8 @@ import yaml
 
 from kroasync.model.objects import Obj
 from kroasync.model.paths import Path
-from kroasync.model.problems import Problem
+from kroasync.model.plain_scalars import key_of_plain, resolve_plain, surprise
+from kroasync.model.problems import Problem, Severity
 
 try:
     from yaml import CSafeDumper as _SafeDumper
@@ -67,6 +68,11 @@ class _Node:
         return zip(self.children[::2], self.children[1::2], strict=True)
 
     @property
+    def key(self) -> str | None:
+        """The key that this scalar is; None if it cannot be one."""
+        return key_of_plain(self.text) if self.plain and self.tag in (None, "!") else self.text
+
+    @property
     def is_merge_key(self) -> bool:
         return self.kind == "scalar" and self.plain and self.text == _MERGE
 
@@ -116,7 +122,7 @@ def _child(node: _Node, part: str | int) -> tuple[_Node | None, _Node] | None:
     if node.kind != "map":
         return None
     for key, value in node.pairs():
-        if key.kind == "scalar" and key.text == part:
+        if key.kind == "scalar" and part in (key.text, key.key):
             return key, value
     for key, value in node.pairs():
         if key.is_merge_key:
@@ -371,7 +377,7 @@ def _document(root: _Node, written: int, problems: list[Problem], source: str) -
         positions=Positions(root),
         source=source,
         line=root.line,
-        problems=tuple(replace(problem, source=source) for problem in found[:_MAX_PROBLEMS]),
+        problems=tuple(replace(problem, source=source) for problem in found[:_MAX_PROBLEMS] + builder.warnings),
     )
 
 
@@ -395,14 +401,20 @@ class _DocumentBuilder:
 
     def __init__(self, budget: int) -> None:
         self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
         self._budget = budget
         self._path: list[str | int] = []
 
     def add(self, node: _Node, code: str, message: str) -> None:
-        if len(self.problems) < _MAX_PROBLEMS:
-            self.problems.append(
-                Problem(code=code, message=message, path=tuple(self._path), line=node.line, column=node.column)
-            )
+        self._note(self.problems, node, code, message, Severity.ERROR)
+
+    def warn(self, node: _Node, code: str, message: str) -> None:
+        self._note(self.warnings, node, code, message, Severity.WARNING)
+
+    def _note(self, into: list[Problem], node: _Node, code: str, message: str, severity: Severity) -> None:
+        if len(into) < _MAX_PROBLEMS:
+            path, line, column = tuple(self._path), node.line, node.column
+            into.append(Problem(code=code, message=message, path=path, severity=severity, line=line, column=column))
 
     def at_root(self) -> "_DocumentBuilder":
         self._path.clear()
@@ -431,47 +443,62 @@ class _DocumentBuilder:
         return items
 
     def _map(self, node: _Node, depth: int) -> dict[str, Any]:
-        own: dict[str, Any] = {}
-        merged: dict[str, Any] = {}
+        found: dict[str, Any] = {}
         lines: dict[str, int] = {}
         for key_node, value_node in node.pairs():
             if key_node.is_merge_key:
-                self._merge(value_node, merged, depth)
+                self._merge(key_node, value_node, found, lines, depth)
                 continue
             key = self._key(key_node)
             if key is None:
                 continue
             self._path.append(key)
-            if key in own:
+            if key in lines:
                 self.add(key_node, "yaml-duplicate-key", f'duplicate key "{key}", first in line {lines[key]}')
             lines.setdefault(key, key_node.line)
-            own[key] = self.build(value_node, depth)
+            found[key] = self.build(value_node, depth)
             self._path.pop()
-        return {**merged, **own} if merged else own
+        return found
 
-    def _merge(self, node: _Node, into: dict[str, Any], depth: int) -> None:
-        """YAML 1.1 merge key: own keys take precedence, then the sources in order."""
+    def _merge(self, at: _Node, node: _Node, into: dict[str, Any], written: dict[str, int], depth: int) -> None:
+        """A merge key of go-yaml v2: it replaces the keys before it, and the first source wins."""
+        merged: dict[str, Any] = {}
         for source in node.children if node.kind == "list" else [node]:
             value = self.build(source, depth)
             if not isinstance(value, dict):
                 self.add(source, "yaml-value", "merge key << needs an object or a list of objects")
                 continue
             for key, item in value.items():
-                into.setdefault(key, item)
+                merged.setdefault(key, item)
+        for key in written.keys() & merged.keys():
+            if into[key] != merged[key]:
+                line = written[key]
+                self.warn(at, "yaml-merge", f'merge key << replaces "{key}" of line {line}: write << before it')
+        into.update(merged)
 
     def _key(self, node: _Node) -> str | None:
         if node.kind != "scalar":
             self.add(node, "yaml-key", "a key must be a string, found a list or an object")
             return None
-        key = self._scalar(node)
-        if isinstance(key, str):
-            return key
-        self.add(node, "yaml-key", f"key {node.text or 'null'} is {_JSON_NAMES[type(key)]}: quote it")
-        return None
+        if not node.plain or node.tag not in (None, "!"):
+            value = self._scalar(node)
+            if isinstance(value, str):
+                return value
+            self.add(node, "yaml-key", f"key {node.text or 'null'} is {_JSON_NAMES[type(value)]}: quote it")
+            return None
+        key = node.key
+        if key is None:
+            fault = "is null" if resolve_plain(node.text) is None else "is too large for a number"
+            self.add(node, "yaml-key", f"key {node.text or 'null'} {fault}: quote it")
+        elif key != node.text:
+            self.warn(node, "yaml-key", f'unquoted key {node.text} is read as "{key}": quote it')
+        return key
 
     def _scalar(self, node: _Node) -> Any:
         if node.tag in (None, "!"):
             value = resolve_plain(node.text) if node.plain else node.text
+            if node.plain and (read := surprise(node.text)):
+                self.warn(node, "yaml-ambiguous", f"unquoted {node.text[:40]} is read as {read}: quote text")
         elif node.tag in _STRING_TAGS:
             value = node.text
         else:
@@ -500,51 +527,6 @@ _TAGGED: Final[dict[str, tuple[type, ...]]] = {
 def _short_tag(tag: str | None) -> str:
     text = tag or ""
     return "!!" + text.removeprefix(_TAG) if text.startswith(_TAG) else text
-
-
-_WORDS: Final[dict[str, bool | float | None]] = {
-    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
-    **dict.fromkeys(("true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON"), True),
-    **dict.fromkeys(("false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF"), False),
-    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
-    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), float("inf")),
-    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
-}
-_DECIMAL: Final = re.compile(r"[-+]?(?:0|[1-9][0-9_]*)", re.ASCII)
-_BASED: Final = re.compile(r"[-+]?0(?:b[01_]+|x[0-9a-fA-F_]+|o?[0-7_]+)")
-_FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.ASCII)
-
-
-def resolve_plain(text: str) -> str | bool | int | float | None:
-    """The value of an unquoted scalar; whole floats become integers, as they do in Go's JSON."""
-    if text in _WORDS:
-        return _WORDS[text]
-    if text[0] not in "+-.0123456789":
-        return text
-    if _DECIMAL.fullmatch(text) and len(text) < 40:
-        number = int(text.replace("_", ""))
-        return number if _fits(number) else float(number)
-    if _BASED.fullmatch(text) and len(text) < 80 and (based := _based(text.replace("_", ""))) is not None:
-        return based
-    if _FLOAT.fullmatch(text):
-        real = float(text)
-        return int(real) if abs(real) < 2**53 and real == int(real) else real
-    return text
-
-
-def _based(text: str) -> int | None:
-    sign = -1 if text.startswith("-") else 1
-    digits = text.lstrip("+-")
-    # Go's strconv.ParseInt with base 0: a leading zero alone means octal.
-    base = {"x": 16, "b": 2, "o": 8}.get(digits[1:2], 0)
-    digits = digits[2:] if base else digits[1:]
-    number = sign * int(digits, base or 8) if digits else None
-    return number if number is not None and _fits(number) else None
-
-
-def _fits(number: int) -> bool:
-    """Within int64 or uint64."""
-    return -(2**63) <= number < 2**64
 
 
 class _Dumper(_SafeDumper):
