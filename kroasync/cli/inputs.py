@@ -17,24 +17,31 @@ _SUFFIXES: Final = (".yaml", ".yml", ".json")
 
 
 def read_texts(files: Sequence[str], folders: Sequence[Path] = ()) -> list[Text]:
-    """The named files, "-" for standard input, and every manifest below the folders.
+    """The named files, "-" for standard input, and every manifest below the folders, each of them once.
 
     The program exits with status 2 if one of them cannot be read.
     """
-    texts: list[Text] = []
+    texts: dict[Path, Text] = {}
     try:
-        texts += [Text("<stdin>", sys.stdin.read()) if name == STDIN else _read(Path(name)) for name in files]
-        for folder in folders:
-            texts += [_read(path) for path in _manifests(folder)]
+        for path in [*map(Path, files), *(path for folder in folders for path in _manifests(folder))]:
+            place = path.resolve()
+            if place not in texts:
+                texts[place] = _read(path)
     except OSError as error:
         raise usage_error(f"cannot read {error.filename}: {(error.strerror or str(error)).lower()}") from error
-    except UnicodeDecodeError as error:
-        raise usage_error(f"an input is not UTF-8 text: {error}") from error
-    return texts
+    return list(texts.values())
 
 
 def _read(path: Path) -> Text:
-    return Text(str(path), path.read_text(encoding="utf-8"))
+    if str(path) == STDIN:
+        return Text("<stdin>", _text(sys.stdin.buffer.read()))
+    return Text(str(path), _text(path.read_bytes()))
+
+
+def _text(content: bytes) -> str:
+    """With the line ends of Unix and without the byte order mark of Windows."""
+    text = content.decode("utf-8-sig", errors="surrogateescape")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _manifests(folder: Path) -> list[Path]:

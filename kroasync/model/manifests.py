@@ -13,10 +13,11 @@ from typing import Any, Final, TypeAlias
 
 import yaml
 
+from kroasync.model import names
 from kroasync.model.objects import Obj
 from kroasync.model.paths import Path
 from kroasync.model.plain_scalars import key_of_plain, resolve_plain, surprise
-from kroasync.model.problems import Problem, Severity
+from kroasync.model.problems import Problem, Severity, has_errors
 
 try:
     from yaml import CSafeDumper as _SafeDumper
@@ -41,7 +42,7 @@ _MERGE: Final = "<<"
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """One input: its source, as messages name it, and its text."""
+    """One input: its source, as messages name it, and its text. Bytes that are not UTF-8 are escaped as in PEP 383."""
 
     source: str
     text: str
@@ -103,6 +104,11 @@ class Positions:
                 return value.place if key is None or value.kind == "scalar" else key.place
         return None
 
+    def below(self, path: Path) -> "Positions":
+        """The positions of the part at a path."""
+        found = self._walk(path)
+        return Positions(found[1] if found else None)
+
     def _walk(self, path: Path) -> tuple[_Node | None, _Node] | None:
         if self._root is None:
             return None
@@ -158,7 +164,68 @@ def load(text: str, source: str = "<text>") -> list[Document]:
     documents: list[Document] = []
     for part in _parts(_join_surrogates(text)):
         documents += part.read(source)
+    if any(has_errors(document.problems) for document in documents) and (found := _TEMPLATE.search(text)):
+        return [_helm_template(text, source, found.start())]
     return documents
+
+
+def load_objects(texts: Iterable[Text]) -> list[Document]:
+    """Every object of some texts, as `load`, with the items of lists in place of the lists."""
+    return [one for text in texts for document in load(text.text, text.source) for one in opened(document)]
+
+
+def opened(document: Document) -> list[Document]:
+    """The items of a list, each with its own positions and problems, as kubectl applies them; an object as it is."""
+    kind, items = document.obj.get("kind"), document.obj.get("items")
+    if not isinstance(kind, str) or not kind.endswith("List") or not isinstance(items, list):
+        return [document]
+    found, others = [], list(document.problems)
+    for index, item in enumerate(items):
+        place = ("items", index)
+        positions = document.positions.below(place)
+        line, column = positions.nearest(()) or (document.line, 1)
+        own = [problem for problem in others if problem.path[:2] == place]
+        others = [problem for problem in others if problem.path[:2] != place]
+        if not isinstance(item, dict):
+            message = f"expected an object, found {_JSON_NAMES[type(item)]}"
+            fault = Problem(code="yaml-document", message=message, path=place)
+            others.append(fault.at(source=document.source, line=line, column=column))
+            continue
+        # kubectl infers what an item of a typed list leaves out.
+        if kind != "List" and not (item.get("kind") and item.get("apiVersion")):
+            item = {**item, "apiVersion": document.obj.get("apiVersion"), "kind": kind.removesuffix("List")}
+        problems = tuple(replace(problem, path=problem.path[2:]) for problem in own)
+        one = Document(obj=item, positions=positions, source=document.source, line=line, problems=problems)
+        found += opened(one)
+    # What is wrong with the list itself belongs to no item.
+    return [*found, replace(document, obj={}, problems=tuple(others))] if others else found
+
+
+def _helm_template(text: str, source: str, offset: int) -> Document:
+    """In place of the objects that nobody can know before Helm renders them. If a definition is among them, this is an
+    error.
+    """
+    severity = Severity.ERROR if _DEFINITION.search(text) else Severity.WARNING
+    line = text.count("\n", 0, offset) + 1
+    problem = Problem(
+        code="helm-template",
+        message="a Helm template is no manifest and is not checked: check what `helm template` prints",
+        severity=severity,
+        source=source,
+        line=line,
+        column=offset - (text.rfind("\n", 0, offset) + 1) + 1,
+    )
+    return Document(obj={}, positions=Positions(), source=source, line=line, problems=(problem,))
+
+
+# An action of Go's templates. `${{` begins a map in CEL.
+_TEMPLATE: Final = re.compile(
+    r"(?<!\$)\{\{-?\s*(?:/\*|[.$(]|(?:if|else|end|range|with|define|template|include|block|tpl|toYaml|fail|required"
+    r"|default|quote|printf|lookup|and|or|not|eq|ne)\b)"
+)
+_DEFINITION: Final = re.compile(
+    rf"""^[\s-]*["']?kind["']?:\s*["']?(?:{names.RESOURCE_GROUP}|{names.RESOURCE_GRAPH_DEFINITION})\b""", re.MULTILINE
+)
 
 
 def _refuse(text: str, source: str) -> list[Problem]:
@@ -168,13 +235,21 @@ def _refuse(text: str, source: str) -> list[Problem]:
         return [Problem(code="yaml-limit", message=size, source=source, line=1, column=1)]
     problems = []
     for match in _UNPRINTABLE.finditer(text):
-        line = text.count("\n", 0, match.start())
-        column = match.start() - (text.rfind("\n", 0, match.start()) + 1)
-        message = f"character U+{ord(match.group()):04X} is not allowed"
-        problems.append(Problem(code="yaml-syntax", message=message, source=source, line=line + 1, column=column + 1))
+        line = text.count("\n", 0, match.start()) + 1
+        column = match.start() - (text.rfind("\n", 0, match.start()) + 1) + 1
+        character = ord(match.group())
+        if character in _BYTES:
+            message = f"the text is not UTF-8: found byte 0x{character - 0xDC00:02X}"
+            return [Problem(code="yaml-encoding", message=message, source=source, line=line, column=column)]
+        message = f"character U+{character:04X} is not allowed"
+        problems.append(Problem(code="yaml-syntax", message=message, source=source, line=line, column=column))
         if len(problems) == _MAX_PROBLEMS:
             break
     return problems
+
+
+_BYTES: Final = range(0xDC80, 0xDD00)
+"""What stands for bytes that are not UTF-8 in a text (PEP 383, `surrogateescape`)."""
 
 
 # YAML 1.1 section 4.1.1: characters that are not c-printable.

@@ -329,3 +329,77 @@ def test_numbers_of_plain_text_are_finite_or_refused() -> None:
     assert isinstance(infinite, float)
     assert math.isinf(infinite)
     assert codes("a: .inf") == ["yaml-value"]
+
+
+def test_bytes_that_are_not_utf_8_are_named_once() -> None:
+    text = b"a: 1\nb: x\xff\xfe\xfd\n".decode("utf-8", errors="surrogateescape")
+    (doc,) = manifests.load(text, "f")
+    assert [str(problem) for problem in doc.problems] == [
+        "f:2:5: error: the text is not UTF-8: found byte 0xFF [yaml-encoding]"
+    ]
+
+
+def opened(text: str) -> list[manifests.Document]:
+    return manifests.load_objects([manifests.Text("f", text)])
+
+
+@pytest.mark.parametrize(
+    ("text", "objects"),
+    [
+        ("{kind: List, apiVersion: v1, items: [{kind: A}, {kind: B}]}", [{"kind": "A"}, {"kind": "B"}]),
+        ("{kind: List, items: []}", []),
+        ("{kind: List, items: [{kind: List, items: [{kind: A}]}, {kind: B}]}", [{"kind": "A"}, {"kind": "B"}]),
+        (
+            "{kind: WebList, apiVersion: kro.run/v1, items: [{spec: {}}, {kind: B, apiVersion: v1}]}",
+            [{"spec": {}, "apiVersion": "kro.run/v1", "kind": "Web"}, {"kind": "B", "apiVersion": "v1"}],
+        ),
+        # An object of a kind that is only called so.
+        ("{kind: PriceList, spec: {items: []}}", [{"kind": "PriceList", "spec": {"items": []}}]),
+        ("{kind: ConfigMap, items: [1]}", [{"kind": "ConfigMap", "items": [1]}]),
+    ],
+)
+def test_lists_are_opened_as_kubectl_opens_them(text: str, objects: list[object]) -> None:
+    assert [doc.obj for doc in opened(text)] == objects
+
+
+def test_items_of_a_list_have_their_own_places_and_problems() -> None:
+    docs = opened("kind: List\nitems:\n- {kind: A, b: y}\n- 5\n-\n  kind: B\n  c: 1\n  c: 2\n")
+    assert [doc.obj for doc in docs] == [{"kind": "A", "b": True}, {"kind": "B", "c": 2}, {}]
+    assert [str(problem).removeprefix("f:") for doc in docs for problem in doc.problems] == [
+        "3:16: warning: b: unquoted y is read as the boolean true: quote text [yaml-ambiguous]",
+        '8:3: error: c: duplicate key "c", first in line 7 [yaml-duplicate-key]',
+        "4:3: error: items[1]: expected an object, found a number [yaml-document]",
+    ]
+    assert docs[1].locate(Problem(code="c", message="m", path=("kind",))).line == 6
+    assert docs[1].locate(Problem(code="c", message="m", path=("absent",))).line == 6
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kind: X\nmetadata:\n  namespace: {{ .Release.Namespace }}\n",
+        "{{- if .Values.enabled }}\nkind: X\n{{- end }}\n",
+        'kind: X\nmetadata:\n  name: {{ include "web.name" . }}\n',
+        "kind: X\nspec:\n  {{- toYaml .Values.spec | nindent 2 }}\n",
+        "{{/* a comment */}}\nkind: X\n---\nkind: Y\n",
+        "kind: X\nspec: {{$x}}\n---\nkind: Y\n",
+    ],
+)
+def test_a_helm_template_is_named_so_and_is_an_error_if_it_is_a_definition(text: str) -> None:
+    (doc,) = manifests.load(text)
+    assert doc.obj == {}
+    (problem,) = doc.problems
+    place = text[: text.index("{{")]
+    line, column = place.count("\n") + 1, len(place) - place.rfind("\n")
+    assert (problem.code, problem.severity, problem.line, problem.column) == ("helm-template", "warning", line, column)
+    (doc,) = manifests.load(text.replace("X", "ResourceGroup"))
+    assert [problem.severity for problem in doc.problems] == ["error"]
+
+
+@pytest.mark.parametrize("text", ['a: ${{"k": 1}}\nb: [', "a: {{x: 1}: 2}", "a: [\nb: {{ x }}"])
+def test_other_braces_are_no_helm_template(text: str) -> None:
+    assert "helm-template" not in codes(text)
+
+
+def test_braces_in_readable_yaml_are_no_helm_template() -> None:
+    assert codes('a: "{{ .Values.x }}"') == []
