@@ -5,7 +5,7 @@ of the generated kinds are checked against the schema of their definition.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from kroasync.graph.build import Built, build, needed_kinds
@@ -16,6 +16,7 @@ from kroasync.model.manifests import Document, Text, load_objects
 from kroasync.model.objects import GVK, Obj
 from kroasync.model.problems import Problem, Severity, has_errors
 from kroasync.schema.catalog import Catalog, bundled, crd_kinds
+from kroasync.schema.celtypes import readable
 from kroasync.schema.crd import CRD_KIND, build_crd, crd_name, instance_resource
 from kroasync.schema.instance_checks import check_instance
 from kroasync.schema.instance_metadata import check_metadata
@@ -84,7 +85,8 @@ def analyse(
         document = analysis.definitions[place].document
         analysis.definitions[place] = CheckedDefinition(document=document, definition=definition, built=built)
         for problem in built.problems:
-            located = document.locate(problem)
+            short = readable(built.short_messages.get(problem, problem.message))
+            located = document.locate(replace(problem, message=short))
             offset = built.offsets.get(problem)
             if offset is not None:
                 located = _inside(located, document, problem, offset, lines[document.source])

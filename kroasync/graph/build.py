@@ -53,6 +53,8 @@ class Built:
     """Node id -> the ids it needs, as far as expressions could be read; in declaration order."""
     offsets: Mapping[Problem, int] = field(default_factory=dict)
     """For problems inside an expression: the place in the author's string at the problem's path."""
+    short_messages: Mapping[Problem, str] = field(default_factory=dict)
+    """The messages without the prefixes that a path says already."""
 
     @property
     def is_waiting(self) -> bool:
@@ -82,7 +84,12 @@ def building(
     try:
         return (yield from _building(definition, kinds, limits, features, report))
     except OverBudgetError as error:
-        return Built(graph=None, problems=(*report.problems, error.problem), offsets=report.offsets)
+        return Built(
+            graph=None,
+            problems=(*report.problems, error.problem),
+            offsets=report.offsets,
+            short_messages=report.short_messages,
+        )
 
 
 def _building(
@@ -146,6 +153,7 @@ def _building(
         spec_schema=spec_schema,
         needs=needs,
         offsets=report.offsets,
+        short_messages=report.short_messages,
     )
 
 

@@ -2,6 +2,7 @@
 step.
 
 A message is kro's whole text, with the prefix of the step that found it; clients and tests depend on these texts.
+Beside a path, most of a prefix says nothing new, so each problem has a short message, too.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +24,10 @@ class Report:
         self.problems: list[Problem] = []
         # Where in the author's string a problem is, for those inside an expression.
         self.offsets: dict[Problem, int] = {}
+        # Messages without the prefixes that the path says already.
+        self.short_messages: dict[Problem, str] = {}
         self._prefix = ""
+        self._kept = ""
         self._path: Path = ()
 
     @property
@@ -37,15 +41,19 @@ class Report:
         return len(self.problems) < MAX_SUGGESTED
 
     @contextmanager
-    def step(self, prefix: str = "", path: Path = ()) -> Iterator[None]:
-        """Puts a prefix before the messages, and a path before the paths, of the problems that are added inside."""
-        before = self._prefix, self._path
-        self._prefix += prefix
+    def step(self, prefix: str = "", path: Path = (), *, kept: str = "") -> Iterator[None]:
+        """Puts a prefix before the messages, and a path before the paths, of the problems that are added inside.
+
+        `kept` is a prefix that says more than the path; a short message has it, too.
+        """
+        before = self._prefix, self._kept, self._path
+        self._prefix += kept + prefix
+        self._kept += kept
         self._path += path
         try:
             yield
         finally:
-            self._prefix, self._path = before
+            self._prefix, self._kept, self._path = before
 
     def add(
         self,
@@ -66,6 +74,8 @@ class Report:
             suggestion=suggestion,
         )
         collect(self.problems, problem)
+        if not self.is_full:
+            self.short_messages[problem] = _without_middle(self._kept + message)
         if offset is not None and not self.is_full:
             self.offsets[problem] = offset
 

@@ -163,5 +163,6 @@ def _standalone(text: str, what: str, path: Path, report: Report, budget: Budget
     try:
         return read_standalone(text)
     except ExtractionError as error:
-        report.add("not-standalone", f"{what}{error}", path)
+        with report.step(what):
+            report.add("not-standalone", str(error), path)
         return None

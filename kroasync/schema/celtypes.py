@@ -95,6 +95,17 @@ def collection_of(schema: Schema) -> Schema:
     return {"type": "array", "items": schema}
 
 
+def readable(text: str) -> str:
+    """A message with the places of object types instead of their internal names: `object(pod.spec.containers[])`."""
+    return _TYPE_NAME.sub(
+        lambda match: f"object({match[1].replace('.@idx', '[]').replace('.@elem', '[*]')})" if match[1] else "object",
+        text,
+    )
+
+
+_TYPE_NAME: Final = re.compile(rf"{PREFIX}([^\s,()'\"|]*)")
+
+
 @dataclass(frozen=True, slots=True)
 class _Property:
     """A property of an object type: its key in the data, its type, its schema."""
