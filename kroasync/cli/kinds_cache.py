@@ -3,7 +3,7 @@ takes seconds.
 
 An entry is named after the text and the version of kroasync, and starts with a digest of its content, so an entry that
 is damaged or incomplete is read as if it were absent. It is written elsewhere and then renamed, so processes can share
-the folder. Without a folder to write to, nothing is kept. Only texts without problems are kept.
+the folder. Without a folder to write to, nothing is kept. Texts with errors are not kept.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ import orjson
 from kroasync import __version__
 from kroasync.model.definition import is_definition
 from kroasync.model.manifests import Document, Positions, Text, load_objects
+from kroasync.model.problems import has_errors
 from kroasync.schema.crd import CRD_KIND
 
 # Changes with the form of an entry, and with what a text is read as.
@@ -39,7 +40,7 @@ def cache_folder() -> Path | None:
 
 
 def load_kinds(texts: Iterable[Text]) -> list[Document]:
-    """The CRDs and definitions of some texts, and whatever has a problem."""
+    """The CRDs and definitions of some texts, and whatever cannot be read."""
     folder = cache_folder()
     documents: list[Document] = []
     is_changed = False
@@ -48,14 +49,19 @@ def load_kinds(texts: Iterable[Text]) -> list[Document]:
         if kept is not None:
             documents += [Document(obj=obj, positions=Positions(), source=text.source, line=at) for at, obj in kept]
             continue
-        found = [one for one in load_objects([text]) if one.problems or makes_kinds(one.obj)]
+        found = [one for one in load_objects([text]) if _has_faults(one) or makes_kinds(one.obj)]
         documents += found
-        if folder is not None and not any(one.problems for one in found):
+        if folder is not None and not any(_has_faults(one) for one in found):
             _write(folder / _name(text.text), [(one.line, one.obj) for one in found])
             is_changed = True
     if folder is not None and is_changed:
         _delete_old(folder)
     return documents
+
+
+def _has_faults(document: Document) -> bool:
+    """Whether the object cannot be read as a whole; warnings about an object do not matter here."""
+    return not document.obj or has_errors(document.problems)
 
 
 def makes_kinds(obj: dict[str, Any]) -> bool:

@@ -70,8 +70,10 @@ def analyse(
     texts, others = list(texts), list(others)
     lines = {one.source: one.text.splitlines() for one in texts}
     documents = load_objects(texts)
-    for document in documents + others:
-        analysis.problems += _of_the_text(document)
+    for document in documents:
+        analysis.problems += _of_the_text(document, is_checked=is_definition(document.obj))
+    for document in others:
+        analysis.problems += _of_the_text(document, is_checked=False)
     catalog = _with_crds(bundled(), others + documents, analysis)
     parsed = _parsed(documents, analysis)
     analysis.problems += _duplicate_kinds(analysis, parsed)
@@ -102,9 +104,9 @@ def analyse(
     return analysis
 
 
-def _of_the_text(document: Document) -> Iterable[Problem]:
+def _of_the_text(document: Document, *, is_checked: bool) -> Iterable[Problem]:
     """The problems of an object's text. What may surprise in an object that is not checked is nobody's concern."""
-    if not document.obj or is_definition(document.obj):
+    if is_checked or not document.obj:
         return document.problems
     return [problem for problem in document.problems if problem.severity is Severity.ERROR]
 

@@ -94,7 +94,8 @@ def _elsewhere(kind: GVK, catalog: Catalog) -> GVK | None:
     if _is_of_kubernetes(kind.group):
         return _nearest(kind.kind, (gvk for gvk in catalog if _is_of_kubernetes(gvk.group) or _is_bundled(gvk.group)))
     namesakes = {gvk.group: gvk for gvk in catalog if gvk.kind == kind.kind}
-    return namesakes.get(did_you_mean(kind.group, namesakes) or "")
+    near = did_you_mean(kind.group, namesakes)
+    return None if near is None else namesakes[near]
 
 
 def _is_bundled(group: str) -> bool:
