@@ -24,6 +24,7 @@ from kroasync.schema.instance_rules import InstanceRules
 
 _OPEN: Final[Obj] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 _MAX_LABEL_VALUE: Final = 63
+_TYPE_CODES: Final = frozenset(("literal-type", "instance-type", "definition-type", "schema-field"))
 _Parsed: TypeAlias = tuple[int | None, Definition]
 """A definition with its place in the analysis; without one, it is not checked."""
 
@@ -88,7 +89,7 @@ def analyse(
         analysis.definitions[place] = CheckedDefinition(document=document, definition=definition, built=built)
         for problem in built.problems:
             short = readable(built.short_messages.get(problem, problem.message))
-            located = document.locate(replace(problem, message=short))
+            located = _located(document, replace(problem, message=short))
             offset = built.offsets.get(problem)
             if offset is not None:
                 located = _inside(located, document, problem, offset, lines[document.source])
@@ -109,6 +110,13 @@ def _of_the_text(document: Document, *, is_checked: bool) -> Iterable[Problem]:
     if is_checked or not document.obj:
         return document.problems
     return [problem for problem in document.problems if problem.severity is Severity.ERROR]
+
+
+def _located(document: Document, problem: Problem) -> Problem:
+    """The problem with its place, and with what an unquoted value is read as if its type is wrong."""
+    located = document.locate(problem)
+    reading = document.reading(problem.path) if problem.code in _TYPE_CODES else None
+    return located if reading is None else replace(located, message=f"{located.message}: {reading}")
 
 
 def _with_crds(catalog: Catalog, documents: Iterable[Document], analysis: Analysis) -> Catalog:
@@ -132,7 +140,7 @@ def _parsed(documents: Iterable[Document], analysis: Analysis) -> list[_Parsed]:
         if not is_definition(document.obj):
             continue
         definition, problems = parse_definition(document.obj)
-        analysis.problems += [document.locate(problem) for problem in problems]
+        analysis.problems += [_located(document, problem) for problem in problems]
         if definition is not None:
             analysis.problems += [document.locate(problem) for problem in _long_name(definition)]
             parsed.append((len(analysis.definitions), definition))
@@ -254,7 +262,7 @@ def _check_instances(
         found = [*check_metadata(obj), *check_instance(obj, definition, built.spec_schema)]
         invalid = [problem.path for problem in found if problem.severity is Severity.ERROR]
         found += rules[gvk].broken(obj, invalid)
-        analysis.problems += [document.locate(problem) for problem in found]
+        analysis.problems += [_located(document, problem) for problem in found]
 
 
 def _schema_of(crd: Obj) -> Obj:

@@ -5,6 +5,7 @@ the keys before it. What an author may not expect of that is a warning. Every fa
 bounds below limit the cost of every text, however deep, large or self-referring it is.
 """
 
+import json
 import math
 import re
 from collections.abc import Iterable, Iterator
@@ -104,6 +105,11 @@ class Positions:
                 return value.place if key is None or value.kind == "scalar" else key.place
         return None
 
+    def plain(self, path: Path) -> str | None:
+        """The unquoted text of a scalar as it is written; None for every other value."""
+        found = self._walk(path)
+        return found[1].text if found and found[1].plain else None
+
     def below(self, path: Path) -> "Positions":
         """The positions of the part at a path."""
         found = self._walk(path)
@@ -152,6 +158,14 @@ class Document:
         """The problem with the file, line and column of its path in this document."""
         line, column = self.positions.nearest(problem.path) or (self.line, 1)
         return problem.at(source=self.source, line=line, column=column)
+
+    def reading(self, path: Path) -> str | None:
+        """What an unquoted scalar is read as, if that is not what is written: `unquoted 010 is read as 8`."""
+        text = self.positions.plain(path)
+        value = None if text is None else resolve_plain(text)
+        if value is None or isinstance(value, str) or json.dumps(value) == text:
+            return None
+        return f"unquoted {text} is read as {json.dumps(value)}"
 
 
 def load(text: str, source: str = "<text>") -> list[Document]:

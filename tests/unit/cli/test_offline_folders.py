@@ -122,6 +122,19 @@ def test_what_surprises_in_other_objects_is_nobodys_concern(kroasync):
     ]
 
 
+@pytest.mark.parametrize(
+    ("written", "read"), [("yes", "true"), ("Off", "false"), ("010", "8"), ("1.10", "1.1"), ("5", None), ("true", None)]
+)
+def test_a_value_of_the_wrong_type_says_what_it_is_read_as(kroasync, written, read):
+    text = definition("web", of("v1", "ConfigMap", f", data: {{a: {written}}}"), spec=f"{{a: {written}}}")
+    instance = f"---\napiVersion: kro.run/v1alpha1\nkind: Web\nmetadata: {{name: a, labels: {{a: {written}}}}}\n"
+    lines = kroasync("validate", "a.yaml", a=text + instance).stderr.splitlines()
+    assert len(lines) == 3
+    for line in lines:
+        assert ": error: " in line
+        assert (f"unquoted {written} is read as {read} [" in line) == (read is not None)
+
+
 def test_lists_are_opened(kroasync):
     wrong = definition("odd", of("v1", "ConfigMap", ", data: {a: '${schema.spec.nope}'}"))
     indented = "- " + wrong.replace("\n", "\n  ")
