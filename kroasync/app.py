@@ -123,7 +123,7 @@ def _version() -> str:
 
 
 class Process:
-    """One run of the program."""
+    """One run of the program. `clock` is monotonic seconds, for every part but the Lease (see `kube.lease`)."""
 
     def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
@@ -216,7 +216,7 @@ class Process:
             client,
             options=runtime_options(settings, identity=self._identity, seal_key=self._seal_key),
             metrics=self._metrics,
-            clock=time.monotonic,
+            clock=self._clock,
             now=lambda: datetime.now(UTC),
             cpu=time.thread_time,
             rng=random.Random(),
@@ -342,10 +342,10 @@ class Process:
         if self._runtime is None:
             return "not connected yet"
         limit_s = 2 * self._settings.idle_watch_deadline_s
-        return kinds_problem(self._runtime.watch_states(), time.monotonic(), limit_s)
+        return kinds_problem(self._runtime.watch_states(), self._clock(), limit_s)
 
     def _watch_lines(self) -> list[str]:
-        return watch_lines(self._runtime.watch_states(), time.monotonic()) if self._runtime is not None else []
+        return watch_lines(self._runtime.watch_states(), self._clock()) if self._runtime is not None else []
 
 
 class Watched(Protocol):

@@ -1,7 +1,7 @@
 """One real control plane for the test session, the chart installed in it, and a controller process.
 
-All of it ends with pytest, however pytest ends. The controller has a token of the chart's ServiceAccount, so a rule
-missing in the chart's RBAC is a request the API server refuses, and that fails the session.
+All of them end with pytest, however pytest ends. The controller has a token of the chart's ServiceAccount. If the
+chart's RBAC lacks a rule, the API server refuses a request, and the session fails.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.integration.cluster import Cluster, Lab
 from tests.integration.process import ROOT, ControllerProcess
 from tests.waiting import eventually
 
-# The test that needs a group of its own takes the next one; the chart grants them all.
+# A test that needs its own group takes the next one; the chart grants all of them.
 API_GROUPS = tuple(f"g{number}.example.com" for number in range(300))
 
 
@@ -35,18 +35,18 @@ class Release:
 
     @property
     def user(self) -> str:
-        """The name under which the API server knows the controller."""
+        """The user name of the controller in the API server."""
         return f"system:serviceaccount:{self.namespace}:{self.service_account}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The attacks come last: one of them leaves a right to the session's controller."""
+    """Run the attacks last: one of them leaves a right to the session's controller."""
     items.sort(key=lambda item: "attacks" in item.path.parts)
 
 
 @pytest.fixture(scope="session")
 def playground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Playground]:
-    """The session's control plane, audited. The first time its programs are built, with visible progress."""
+    """The session's control plane, audited. The first time, its programs are built, with visible progress."""
     capture = request.config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled(), reporting(sys.stderr) as progress:
         binaries = Binaries.ensure(progress=progress)
@@ -99,7 +99,7 @@ def controller_kubeconfig(playground: Playground, chart: Release, tmp_path_facto
 
 @pytest.fixture(scope="session")
 def controller_arguments() -> tuple[str, ...]:
-    """What every controller of the session is told, as the chart is installed."""
+    """The arguments of every controller of the session; they match the installed chart."""
     return ("--allow-crd-deletion",)
 
 
@@ -107,7 +107,7 @@ def controller_arguments() -> tuple[str, ...]:
 def controller(
     playground: Playground, chart: Release, controller_kubeconfig: Path, controller_arguments: tuple[str, ...]
 ) -> Iterator[ControllerProcess]:
-    """The session's controller, ready. A test that ends it starts it again.
+    """The session's controller, ready. A test that stops it starts it again.
 
     When the session ends, no request of it may have been forbidden.
     """
@@ -127,9 +127,9 @@ def controller(
 
 
 def forbidden_requests(playground: Playground, user: str) -> list[str]:
-    """Verb and URI of every request of the user that RBAC refused for good, from the audit log.
+    """The verb and URI of every request of the user that RBAC refused permanently, from the audit log.
 
-    An API server that was just started refuses for a moment what its roles allow.
+    After its start, an API server refuses for a moment requests that its roles allow.
     """
     refused: dict[tuple[str, str], str] = {}
     for line in playground.audit_log.read_text(encoding="utf-8").splitlines():
@@ -139,7 +139,7 @@ def forbidden_requests(playground: Playground, user: str) -> list[str]:
         if event["user"]["username"] != user:
             continue
         what = (event["verb"], event["requestURI"].partition("?")[0])
-        # Admission answers 403 too, for one for a new object in a namespace that is going.
+        # Admission also answers 403, for example for a new object in a namespace that is being deleted.
         if event.get("annotations", {}).get("authorization.k8s.io/decision") == "forbid":
             refused[what] = f"{event['verb']} {event['requestURI']}"
         else:
@@ -149,13 +149,13 @@ def forbidden_requests(playground: Playground, user: str) -> list[str]:
 
 @pytest.fixture(scope="session")
 def forbidden(playground: Playground) -> Callable[[str], list[str]]:
-    """forbidden(user): the requests of that user which RBAC refused so far."""
+    """forbidden(user): the requests of that user that RBAC has refused so far."""
     return lambda user: forbidden_requests(playground, user)
 
 
 @pytest.fixture(scope="session")
 def controller_process() -> type[ControllerProcess]:
-    """The class, for a test that needs a controller of its own."""
+    """The class, for a test that needs its own controller."""
     return ControllerProcess
 
 
@@ -164,7 +164,7 @@ _numbers = itertools.count()
 
 @pytest.fixture
 def namespace(playground: Playground) -> Iterator[str]:
-    """A namespace of the test's own; deleted afterwards, without waiting."""
+    """A namespace for one test; deleted afterwards, without waiting."""
     name = f"test-{next(_numbers)}"
     playground.kubectl("create", "namespace", name)
     yield name
@@ -176,13 +176,13 @@ _groups = iter(API_GROUPS)
 
 @pytest.fixture
 def api_group() -> str:
-    """An API group of the test's own, which the controller may serve."""
+    """An API group for one test, which the controller may serve."""
     return next(_groups)
 
 
 @pytest.fixture(scope="session")
 def cluster(playground: Playground, chart: Release) -> Iterator[Cluster]:
-    """The control plane, in which the controller may also manage what only tests have as children."""
+    """The control plane, where the controller may also manage the kinds that only tests have as children."""
     cluster = Cluster(playground)
     verbs = ["get", "list", "watch", "create", "patch", "delete"]
     definitions = {"apiGroups": ["kro.run"], "resources": ["resourcegraphdefinitions"], "verbs": verbs}
@@ -213,7 +213,7 @@ def cluster(playground: Playground, chart: Release) -> Iterator[Cluster]:
 
 @pytest.fixture
 def lab(cluster: Cluster, controller: ControllerProcess, api_group: str) -> Iterator[Lab]:
-    """A namespace and an API group with the controller at work; afterwards they are deleted, without waiting."""
+    """A namespace and an API group with a running controller; both are deleted afterwards, without waiting."""
     lab = Lab(cluster, namespace=f"lab-{next(_numbers)}", group=api_group, controller=controller)
     lab.open()
     yield lab

@@ -1,4 +1,4 @@
-"""Objects as their authors write them: definitions, kinds and ConfigMaps, for every folder of tests."""
+"""Objects as authors write them: definitions, kinds and ConfigMaps, for every folder of tests."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,6 +8,7 @@ from kroasync.model.objects import Obj, Resource
 CONFIG_MAPS = Resource("", "v1", "ConfigMap", "configmaps")
 DEPLOYMENTS = Resource("apps", "v1", "Deployment", "deployments")
 NAMESPACES = Resource("", "v1", "Namespace", "namespaces", namespaced=False)
+NODES = Resource("", "v1", "Node", "nodes", namespaced=False)
 
 
 def definition(

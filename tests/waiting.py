@@ -1,4 +1,4 @@
-"""Waiting for what another process, thread or task does: until it holds, with a deadline that says what was seen."""
+"""Waits until another process, thread or task has done something; after the deadline, reports the last state."""
 
 import asyncio
 import json

@@ -4,7 +4,7 @@
     program = env.program("schema.spec.replicas > 1")
     program.evaluate({"schema": {...}})
 
-Two vocabularies are doors of their own, `cel.types` and `cel.syntax`. An import contract keeps the rest inside.
+Callers may also import `cel.types` and `cel.syntax`. An import contract keeps everything else private.
 Pure: no I/O beyond the package's own data, no clock, no global state. Inputs are plain JSON data and are never changed.
 """
 

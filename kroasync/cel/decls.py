@@ -11,8 +11,8 @@ A signature is written the way the reference prints it:
 
     LIBRARY = library.build()
 
-An implementation takes the values in order, receiver first, and returns a value or raises an EvalError. It is called
-only with arguments whose outermost type matches; elements of lists and maps it must check itself where it cares.
+An implementation takes the values in order, receiver first, and returns a value or raises an EvalError. The outermost
+type of each argument matches the signature. An implementation checks the elements of lists and maps itself.
 """
 
 import re
@@ -26,13 +26,13 @@ from kroasync.cel.meter import CHARS_PER_STEP
 from kroasync.cel.types import Type, TypeProvider
 
 Impl: TypeAlias = Callable[..., Any]
-# What a call of a function costs at least, in eighths of a step; any other node of the tree costs 1.
+# The minimum cost of a function call, in eighths of a step; every other node of the tree costs 1.
 CALL_WEIGHT: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overload:
-    """One signature of a function and what computes it. `params` includes the receiver of a member function first."""
+    """One signature of a function and its implementation. `params` starts with the receiver of a member function."""
 
     function: str
     params: tuple[Type, ...]
@@ -42,19 +42,18 @@ class Overload:
     example: str
     doc: str = ""
     signature: str = ""
-    # Libraries that kro does not register (math, sets, regex, format): offered as extras, marked in the reference.
+    # True for the libraries that kro does not register (math, sets, regex, format). The reference marks them.
     extra: bool = False
-    # True if `impl` counts its work: it is called with a keyword `budget` (a Meter).
+    # True if `impl` pays for its work itself: it takes the keyword `budget` (a Meter).
     metered: bool = False
-    # How many characters, bytes or elements of its arguments it reads in one step, if it is not metered; 0: it does not
-    # look at them.
+    # How many characters, bytes or elements of its arguments an unmetered `impl` reads in one step; 0 if it reads none.
     rate: int = CHARS_PER_STEP
-    # What a call costs however small its arguments are, in eighths of a step.
+    # The fixed cost of a call, in eighths of a step.
     weight: int = CALL_WEIGHT
 
 
 class Environment(Protocol):
-    """What checking and compiling ask of an environment; `env.Env` is one."""
+    """What the checker and the compiler need from an environment; `env.Env` implements it."""
 
     @property
     def functions(self) -> Mapping[str, tuple[Overload, ...]]:
@@ -62,7 +61,7 @@ class Environment(Protocol):
 
     @property
     def type_names(self) -> Mapping[str, Type]:
-        """Types that identifiers stand for."""
+        """The identifiers that stand for a type, with that type."""
 
     @property
     def variables(self) -> Mapping[str, Type]:
@@ -97,7 +96,7 @@ class Library:
     doc: str
     overloads: tuple[Overload, ...] = ()
     macros: tuple[MacroDoc, ...] = ()
-    # Identifiers that stand for a type, such as `net.IP`, with what they are: type(net.IP).
+    # Identifiers that stand for a type, such as `net.IP`, with their own type: type(net.IP).
     types: Mapping[str, Type] = field(default_factory=dict)
     # Names in signatures that stand for opaque types, such as "quantity".
     aliases: Mapping[str, Type] = field(default_factory=dict)
@@ -123,7 +122,7 @@ _TYPE_NAMES: Final[Mapping[str, Type]] = MappingProxyType(
         "google.protobuf.Duration": types.DURATION,
     }
 )
-# Generic types and how many parameters each takes.
+# Generic types, with the number of their parameters.
 _GENERIC: Final = MappingProxyType({"list": 1, "map": 2, "optional": 1, "optional_type": 1, "type": 1})
 # `optional.of` is a function in a namespace, `list.join` a method of any list.
 _NEEDS_PARAMETERS: Final = frozenset(("optional", "type"))
@@ -183,7 +182,7 @@ class _TypeReader:
 
 
 def parse_type(text: str, aliases: Mapping[str, Type] = MappingProxyType({})) -> Type:
-    """The type a text such as `map(string, A)` denotes; raises SignatureError."""
+    """The type that a text such as `map(string, A)` denotes; raises SignatureError."""
     reader = _TypeReader(text.strip(), aliases)
     result = reader.read()
     if reader.offset != len(reader.text):
@@ -226,7 +225,7 @@ def parse_signature(
 
 
 def _argument_list(text: str) -> tuple[int, int]:
-    """Offsets of the parentheses around the arguments: the pair that a space follows."""
+    """Offsets of the parentheses around the arguments: the pair that is followed by a space."""
     depth = start = 0
     for offset, char in enumerate(text):
         if char == "(":
@@ -285,7 +284,7 @@ class LibraryBuilder:
         weight: int | None = None,
         rate: int | None = None,
     ) -> Callable[[_ImplT], _ImplT]:
-        """Decorator: the function computes this overload. It may be stacked, one per overload."""
+        """Decorator: the function implements this overload. Stack decorators for more overloads."""
         parsed = parse_signature(signature, self._aliases, static=static)
 
         def add(impl: _ImplT) -> _ImplT:

@@ -1,7 +1,7 @@
-"""Environments: what an expression may use, and the way from text to a program.
+"""Environments: declare what an expression may use, and compile text to a program.
 
-An Env is immutable; `extend` returns a new one that shares the function table. Checking imports the checker at the
-first use, so that a caller who only parses does not pay for it.
+An Env is immutable; `extend` returns a new one that shares the function table. The first check imports the checker, so
+a caller that only parses does not pay for the import.
 """
 
 from collections.abc import Iterable, Mapping, Set
@@ -24,7 +24,7 @@ class FunctionTable:
     """The functions and type names of some libraries.
 
     `overloads` by name: "size", "_+_", "math.least"; methods and global functions of one name are together.
-    `type_names` are identifiers that stand for a type ("int", "net.IP"), with the type they stand for.
+    `type_names` has the identifiers that stand for a type ("int", "net.IP"), with that type.
     """
 
     overloads: Mapping[str, tuple[Overload, ...]]
@@ -63,12 +63,12 @@ class Env:
             libraries = KRO_LIBRARIES
         self.libraries: tuple[Library, ...] = tuple(libraries)
         table = FunctionTable.of(self.libraries)
-        # Overloads by function name, and the types that identifiers stand for.
+
         self.functions: Mapping[str, tuple[Overload, ...]] = table.overloads
         self.type_names: Mapping[str, Type] = table.type_names
         self.variables: Mapping[str, Type] = MappingProxyType(dict(variables))
         self.types: TypeProvider | None = types
-        # Found out once, not at each check: there may be thousands of variables.
+        # Computed once, not at each check: there may be thousands of variables.
         self.dotted_roots: Set[str] = _dotted_roots(self.type_names) | _dotted_roots(self.variables)
 
     def extend(self, *, variables: Mapping[str, Type] = _NOTHING, types: TypeProvider | None = None) -> "Env":
@@ -93,7 +93,7 @@ class Env:
         return checker.check(ast, self, max_work=max_work)
 
     def program(self, expression: str | Ast | CheckedAst, *, check: bool = True) -> Program:
-        """Compile; raises ParseError or CheckError. Without `check` all types are found out at run time."""
+        """Compile; raises ParseError or CheckError. Without `check`, all types are determined at run time."""
         if isinstance(expression, CheckedAst):
             return compile_program(expression.ast, self, expression, expression.reads)
         ast = parse(expression) if isinstance(expression, str) else expression

@@ -1,17 +1,17 @@
-"""What can go wrong with an expression, typed so that callers never read messages.
+"""The errors of an expression, typed so that callers never parse messages.
 
     CelError
-      + ParseError          the text is no expression; carries every Issue
-      + CheckError          the expression cannot be typed; carries every Issue
-      + TooLargeError       both: compiling it is more work than is allowed
-      + EvalError           evaluation failed; carries the span of the failing node when known
-          + PendingError    data is not there (yet)
+      + ParseError          the text is not an expression; carries every Issue
+      + CheckError          the expression does not type-check; carries every Issue
+      + TooLargeError       both: compiling the expression is more work than allowed
+      + EvalError           evaluation failed; carries the span of the failing node if known
+          + PendingError    data is missing (yet)
               - NoSuchKeyError, NoSuchFieldError, IndexError_, UnboundError
           - OverloadError   no function for these run-time types (cel-go: no such overload)
           - RangeError      int64, uint64, timestamp or duration overflow; division by zero
-          - ValueError_     a value a function refuses: conversions, patterns, arguments
-          - BudgetError     more steps or bigger values than the budget allows
-          - ConversionError a result that JSON cannot hold
+          - ValueError_     a function rejects a value: a conversion, a pattern, an argument
+          - BudgetError     evaluation needs more steps or bigger values than the budget allows
+          - ConversionError JSON cannot represent the result
 
 Spans are (start, end) offsets into the expression's text, in characters.
 """
@@ -21,21 +21,21 @@ from typing import Any, Final, TypeAlias
 
 Span: TypeAlias = tuple[int, int]
 
-# Characters shown of a line of source, and how many of them stand before the fault.
+# How many characters of a source line are shown, and how many of them before the error.
 _LONG_LINE: Final = 1_000
 _AROUND: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """One located fault of an expression; `suggestion` is a near miss, if there is one."""
+    """One error at one place of an expression; `suggestion` is the most similar known name, if there is one."""
 
     message: str
     span: Span
     suggestion: str | None = None
 
     def render(self, source: str) -> str:
-        """The message in cel-go's form, with the line of source and a caret; of a long line what is around it."""
+        """The message in cel-go's form, with the source line and a caret; a long line is cut around the error."""
         line, column, text = locate(source, self.span[0])
         start = max(0, column - _AROUND) if len(text) > _LONG_LINE else 0
         shown = text[start : start + _LONG_LINE]
@@ -51,7 +51,7 @@ def locate(source: str, offset: int) -> tuple[int, int, str]:
 
 
 class CelError(Exception):
-    """Base of everything this package raises on purpose."""
+    """Base of all errors that this package raises on purpose."""
 
 
 class _IssuesError(CelError):
@@ -70,11 +70,11 @@ class CheckError(_IssuesError):
 
 
 class TooLargeError(ParseError, CheckError):
-    """The expression has too many nodes, or its types are too much work."""
+    """The expression has too many nodes, or checking its types is too much work."""
 
 
 class EvalError(CelError):
-    """Evaluation failed. `message` is the text without place; `span` is None until a compiled node adds it."""
+    """Evaluation failed. `message` does not include the place; `span` is None until a compiled node adds it."""
 
     def __init__(self, message: str, *, span: Span | None = None, value: Any = None) -> None:
         super().__init__(message)
@@ -84,7 +84,7 @@ class EvalError(CelError):
 
 
 class PendingError(EvalError):
-    """What the expression reads is not there; with observed objects that means: not yet."""
+    """The expression reads data that is missing; an observed object may get it later."""
 
 
 class NoSuchKeyError(PendingError):
@@ -108,16 +108,16 @@ class OverloadError(EvalError):
 
 
 class RangeError(EvalError):
-    """A number, timestamp or duration left its range, or a division by zero."""
+    """A number, timestamp or duration is out of range, or a division by zero."""
 
 
 class ValueError_(EvalError):
-    """A function refuses a value: a conversion, a pattern, an argument, or a library's own rule."""
+    """A function rejects a value: a conversion, a pattern, an argument, or a library's own rule."""
 
 
 class BudgetError(EvalError):
-    """The evaluation needs more steps or makes bigger values than its budget allows."""
+    """The evaluation needs more steps or bigger values than its budget allows."""
 
 
 class ConversionError(EvalError):
-    """A result has no form in JSON."""
+    """JSON cannot represent the result."""

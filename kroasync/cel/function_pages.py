@@ -1,4 +1,4 @@
-"""`python -m kroasync.cel.function_pages`: the reference of the language (docs/cel.md), from the library tables."""
+"""`python -m kroasync.cel.function_pages` prints the language reference (docs/cel.md) from the library tables."""
 
 import sys
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ them do not work with kro. `omit` needs the feature gate `CELOmitFunction`.
 
 
 def render() -> str:
-    """The page."""
+    """The whole page."""
     parts = [_HEAD]
     for library in ALL_LIBRARIES:
         parts.extend(_library(library))
@@ -47,7 +47,7 @@ def _library(library: Library) -> Iterator[str]:
 
 
 def _row(row: Overload | MacroDoc) -> str:
-    # A vertical bar ends a cell even within code.
+    # A vertical bar ends a table cell even inside code.
     cells = (f"`{row.signature}`", f"`{row.example}`", row.doc)
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 

@@ -1,10 +1,10 @@
-"""How much work one evaluation may do.
+"""The budget of one evaluation.
 
-A step is half a microsecond of work, more or less: an item of a loop, a few dozen characters copied. CEL has no
-unbounded loops, but nested ones over large data, or text that doubles, can take hours; evaluation stops with
-BudgetError long before. What a value costs is paid where the value is made, so steps bound memory too.
+A step is about half a microsecond of work: an item of a loop, or a few dozen copied characters. CEL has no unbounded
+loops, but nested loops over large data, or text that doubles, can take hours. Evaluation stops with BudgetError long
+before that. The code that makes a value pays for it, so steps bound memory too.
 
-`tests/benchmarks/pricing.py` tries everything an expression can do against these prices.
+`tests/benchmarks/pricing.py` measures everything that an expression can do against these prices.
 """
 
 from typing import Any, Final
@@ -15,36 +15,36 @@ from kroasync.cel.errors import BudgetError
 DEFAULT_BUDGET: Final = 3_000_000
 # How many characters or bytes are read or copied in one step.
 CHARS_PER_STEP: Final = 64
-# How many characters or bytes of two texts are compared in one step.
+# How many characters or bytes are compared in one step.
 COMPARED_PER_STEP: Final = 512
 # How many elements of a list or map are copied in one step.
 ITEMS_PER_STEP: Final = 4
 # How many elements are compared with a value in one step.
 SEARCHED_PER_STEP: Final = 2
-# What an error costs that another operand or element absorbs.
+# The cost of an error that another operand or element absorbs.
 ABSORBED: Final = 12
-# How many things that are dear to prepare (patterns, time zones) an evaluation has at hand.
+# How many prepared things (patterns, time zones) an evaluation keeps; they are expensive to prepare.
 AT_HAND: Final = 32
 
 
 class Meter:
-    """The steps that one evaluation has left."""
+    """The remaining steps of one evaluation."""
 
     __slots__ = ("at_hand", "left", "limit")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.left = limit
-        # What is prepared already, by what it was made from; the least recently used goes first.
+        # Prepared things by the text they were made from; the least recently used is dropped first.
         self.at_hand: dict[Any, Any] | None = None
 
     def restart(self, steps: int) -> None:
-        """Serve another evaluation, which has so many steps."""
+        """Start another evaluation with that many steps."""
         self.left = steps
         self.at_hand = None
 
     def spend(self, steps: int) -> None:
-        """Take steps from what is left; raises BudgetError when nothing is."""
+        """Take steps from the remaining ones; raises BudgetError when no step remains."""
         self.left -= steps
         if self.left < 0:
             raise self.exhausted()
@@ -53,7 +53,7 @@ class Meter:
         return BudgetError(f"evaluation exceeds its budget of {self.limit} steps")
 
     def take(self, key: Any) -> Any:
-        """What is at hand for a key, or None: then it is paid for, whatever other evaluations have made."""
+        """The prepared thing for a key, or None; then this evaluation pays, even if another one has prepared it."""
         if self.at_hand is None:
             return None
         found = self.at_hand.pop(key, None)
@@ -62,7 +62,7 @@ class Meter:
         return found
 
     def keep(self, key: Any, made: Any) -> None:
-        """Have something at hand."""
+        """Keep a prepared thing for this evaluation."""
         if self.at_hand is None:
             self.at_hand = {}
         if len(self.at_hand) >= AT_HAND:

@@ -1,9 +1,10 @@
-"""The syntax tree of an expression: frozen nodes with ids and spans, macros already expanded.
+"""The syntax tree of an expression: frozen nodes with ids and spans. The parser has expanded the macros.
 
-Ids are unique within one Ast and index side tables such as `CheckedAst.types`. `span` is (start, end) in characters of
-the source; `at` is where an error about the node points (an operator's sign, a call's parenthesis, a selection's dot).
-Nodes compare by identity. A chain of `&&` or of `||` is one Call with all its operands; other binary operators lean
-left without limit, so visitors walk `spine(node)` in a loop. Every other nesting is at most MAX_DEPTH deep.
+Ids are unique within one Ast; they are the keys of side tables such as `CheckedAst.types`. `span` is (start, end) in
+characters of the source. `at` is the place that an error about the node points to (an operator's sign, a call's
+parenthesis, a selection's dot). Nodes compare by identity. A chain of `&&` or of `||` is one Call with all its
+operands. A chain of other binary operators leans left and has any length, so visitors walk `spine(node)` in a loop.
+Every other nesting is at most MAX_DEPTH deep.
 """
 
 from collections.abc import Iterator, Mapping
@@ -40,8 +41,8 @@ NEGATE: Final = "-_"
 CONDITIONAL: Final = "_?_:_"
 INDEX: Final = "_[_]"
 OPT_INDEX: Final = "_[?_]"
-# What kro's macro `runtime.newCondition({type:, status:, reason:, message:})` becomes: a Call with these four
-# arguments in this order; keys that were not given are the literal "".
+# kro's macro `runtime.newCondition({type:, status:, reason:, message:})` becomes a Call of this function with the four
+# arguments in this order; the literal "" stands for a missing key.
 NEW_CONDITION: Final = "@runtime.newCondition"
 CONDITION_KEYS: Final = ("type", "status", "reason", "message")
 
@@ -61,7 +62,7 @@ class Literal:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ident:
-    """A name; `absolute` for `.name`, which loop variables do not shadow."""
+    """A name. `absolute` is True for `.name`, which loop variables do not shadow."""
 
     id: int
     span: Span
@@ -99,8 +100,8 @@ class Index:
 class Call:
     """A function, method (`target` given) or operator. `_&&_` and `_||_` have two or more arguments.
 
-    `math.least(1)` parses as a method of the identifier `math`; whether it is a namespaced function is decided by
-    `qualified_name(call)` and the functions of the Env.
+    `math.least(1)` parses as a method of the identifier `math`; `qualified_name(call)` and the functions of the Env
+    decide whether it is a namespaced function.
     """
 
     id: int
@@ -113,7 +114,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ListLit:
-    """`[a, ?b]`; `optional` holds the positions written with `?`."""
+    """`[a, ?b]`; `optional` has the positions written with `?`."""
 
     id: int
     span: Span
@@ -158,7 +159,7 @@ class FieldInit:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StructLit:
-    """`a.b.Name{field: value}`; no type of an Env has such a constructor, so checking it is an error."""
+    """`a.b.Name{field: value}`. No type of an Env has such a constructor, so the checker reports an error."""
 
     id: int
     span: Span
@@ -178,14 +179,14 @@ class Macro:
     map                  1          list or map      or None    element           list
     transformList        2          list or map      or None    element           list
     transformMap         2          list or map      or None    value             map with the range's keys
-    transformMapEntry    2          list or map      or None    map               maps merged, no key twice
+    transformMapEntry    2          list or map      or None    map               merged maps, without duplicate keys
     sortBy               1          list             -          key               list
-    bind                 1          any value        -          any               body; the variable is evaluated lazily
+    bind                 1          any value        -          any               body; the range is evaluated lazily
     optMap               1          optional         -          any               optional of body
-    optFlatMap           1          optional         -          optional          body, or none
+    optFlatMap           1          optional         -          optional          body or none
 
-    With one variable a map yields its keys; with two a list yields (index, element) and a map (key, value). The
-    variables are in scope in `condition` and `body`, not in `range`.
+    With one variable, a map yields its keys. With two variables, a list yields (index, element) and a map (key, value).
+    The variables are in scope in `condition` and `body`, not in `range`.
     """
 
     id: int
@@ -214,10 +215,10 @@ class Ast:
 class CheckedAst:
     """A type-checked expression.
 
-    `types` has the type of every node (by id; macro variables are in `variables`). `overloads` has the overloads of a
-    Call that its argument types allow (operators included); a call missing there is resolved at run time.
-    `reads` are field paths (root variable, then constant field names, "*" for an index or key that is not constant,
-    none below another); `functions` are the names used, operators included.
+    `types` has the type of every node by id; macro variables are in `variables`. `overloads` has the overloads of each
+    Call that its argument types allow, including operators; a call without an entry is resolved at run time.
+    `reads` has field paths: the root variable, then constant field names, with "*" for an index or key that is not
+    constant; no path is below another. `functions` has the names of the functions and operators used.
     """
 
     ast: Ast
@@ -225,15 +226,15 @@ class CheckedAst:
     result_type: Type
     reads: frozenset[tuple[str, ...]]
     functions: frozenset[str]
-    # Types of the variables of each Macro, by the macro's id, in the order of `Macro.variables`.
+    # The types of the variables of each Macro, by the macro's id, in the order of `Macro.variables`.
     variables: Mapping[int, tuple[Type, ...]]
     overloads: Mapping[int, tuple[Overload, ...]]
-    # Types the check looked at, parts counted.
+    # How many types the checker visited, including the parts of types.
     work: int
 
 
 def children(node: Expr) -> tuple[Expr, ...]:
-    """The nodes directly below, in source order."""
+    """The child nodes, in source order."""
     if isinstance(node, Literal | Ident):
         return ()
     if isinstance(node, Select):
@@ -254,7 +255,7 @@ def children(node: Expr) -> tuple[Expr, ...]:
 
 
 def walk(root: Expr) -> Iterator[Expr]:
-    """Every node, parents first; no recursion."""
+    """Every node, parents first, without recursion."""
     stack = [root]
     while stack:
         node = stack.pop()
@@ -285,7 +286,7 @@ def dotted(node: Expr) -> str | None:
 
 
 def qualified_name(call: Call) -> str | None:
-    """`math.least` for the call `math.least(x)`: its name if it is a namespaced function; None if it cannot be one."""
+    """The name of a namespaced function, such as `math.least` for `math.least(x)`; None if the call cannot be one."""
     if call.target is None:
         return call.function
     namespace = dotted(call.target)

@@ -1,7 +1,7 @@
-"""CEL types: immutable values that print as cel-go prints them.
+"""CEL types: immutable values that print as in cel-go.
 
-`kind` says what a type is; `name` holds the name of an object type (from a schema), an opaque type (of a library) or a
-type parameter; `params` the element, key/value or inner types. A TypeProvider answers what fields an object type has.
+`kind` is the kind of a type. `name` is the name of an object type (from a schema), an opaque type (of a library) or a
+type parameter. `params` has the element, key/value or inner types. A TypeProvider knows the fields of object types.
 """
 
 from collections.abc import Mapping
@@ -85,10 +85,10 @@ def param(name: str) -> Type:
 
 
 class TypeProvider(Protocol):
-    """What the checker asks about object types; `kroasync.schema.celtypes` answers from OpenAPI schemas."""
+    """The checker's questions about object types; `kroasync.schema.celtypes` answers them from OpenAPI schemas."""
 
     def field(self, type_name: str, name: str) -> Type | None:
-        """Type of a field by its (escaped) name; dyn for unknown fields of an open type; None if undefined."""
+        """The type of a field by its (escaped) name; dyn for an unknown field of an open type; None if undefined."""
 
     def fields(self, type_name: str) -> Mapping[str, Type] | None:
         """All declared fields of the type; None if the type itself is unknown."""
@@ -97,7 +97,7 @@ class TypeProvider(Protocol):
         """True if the schema preserves unknown fields."""
 
     def key_of(self, type_name: str, name: str) -> str:
-        """The key in the data for an escaped field name (`my__dash__field` -> `my-field`)."""
+        """The key in the data of an escaped field name (`my__dash__field` -> `my-field`)."""
 
     def list_kind(self, type_name: str, name: str) -> tuple[str, tuple[str, ...]]:
         """`x-kubernetes-list-type` of a list field ("atomic", "set", "map") and its map keys."""

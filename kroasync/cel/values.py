@@ -1,8 +1,9 @@
-"""Run-time values of CEL in Python.
+"""The run-time values of CEL in Python.
 
-bool, int, float, str, bytes, None, list and dict stand for themselves (int is CEL's int; exact types only: dispatch is
-on `type(x)`). The rest are the small classes below. Opaque values of libraries are classes with a class attribute
-`cel_type: Type`, and `cel_size: int` if work on them depends on their size; they implement `__eq__`/`__hash__`.
+bool, int, float, str, bytes, None, list and dict stand for themselves (int is CEL's int; only exact types, because
+dispatch is on `type(x)`). The other values are the small classes below. The class of a library's opaque values has a
+class attribute `cel_type: Type`, has `cel_size: int` if work on a value depends on its size, and implements
+`__eq__`/`__hash__`.
 """
 
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ UINT_MAX: Final = 2**64 - 1
 
 
 class UInt(int):
-    """An unsigned 64-bit integer; the range is kept by the operators."""
+    """An unsigned 64-bit integer; the operators check the range."""
 
     __slots__ = ()
 
@@ -36,13 +37,13 @@ class Timestamp:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Duration:
-    """Nanoseconds, signed, as int64 like Go's time.Duration."""
+    """Signed nanoseconds in the range of int64, like Go's time.Duration."""
 
     ns: int
 
 
 class Optional:
-    """An optional value: `Optional(x)` holds x, `NONE` is the empty one."""
+    """An optional value: `Optional(x)` has the value x, `NONE` has no value."""
 
     __slots__ = ("present", "value")
 
@@ -71,7 +72,7 @@ class TypeValue:
 
 
 class _Omit:
-    """The sentinel of kro's `omit()`: the field it stands in is left out."""
+    """The sentinel of kro's `omit()`: a field with this value is removed."""
 
     __slots__ = ()
 
@@ -84,10 +85,10 @@ OMIT: Final = _Omit()
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """kro's `runtime.newCondition` value; absent reason and message are empty strings."""
+    """The value of kro's `runtime.newCondition`; a missing reason or message is an empty string."""
 
     cel_type: ClassVar[Type] = types.object_type("kro.run.Condition")
-    # What an expression may select from it.
+    # The fields that an expression may select.
     cel_fields: ClassVar[tuple[str, ...]] = ("type", "status", "reason", "message")
 
     type: str
@@ -97,7 +98,7 @@ class Condition:
 
 
 class BoolKey:
-    """A bool as a key of a dict: Python takes True for 1, CEL does not."""
+    """A bool as the key of a dict: in Python, True equals 1; in CEL, it does not."""
 
     __slots__ = ("value",)
 
@@ -111,7 +112,7 @@ class BoolKey:
 TRUE_KEY: Final = BoolKey(True)
 FALSE_KEY: Final = BoolKey(False)
 
-# Exact Python classes and their types; other classes have `cel_type`.
+# Exact Python classes, with their types; other classes have `cel_type`.
 TYPE_OF: Final[Mapping[type, Type]] = MappingProxyType(
     {
         NoneType: types.NULL,
@@ -132,17 +133,17 @@ TYPE_OF: Final[Mapping[type, Type]] = MappingProxyType(
 )
 
 
-# Values that cost by their length.
+# Classes whose values cost by their length.
 SIZED: Final[frozenset[type[Any]]] = frozenset((str, bytes, list, dict))
 
 
 def size_of(value: Any) -> int:
-    """Characters, bytes or elements of a value; opaque ones say what they cost as `cel_size`."""
+    """The number of characters, bytes or elements of a value; the `cel_size` of an opaque value."""
     return len(value) if value.__class__ in SIZED else getattr(value, "cel_size", 0)
 
 
 def type_of_value(value: Any) -> Type:
-    """The run-time type; TypeError for a class that is no CEL value, such as a dict subclass."""
+    """The run-time type; raises TypeError for a class that is not a CEL value, such as a dict subclass."""
     known = TYPE_OF.get(type(value)) or getattr(type(value), "cel_type", None)
     if not isinstance(known, Type):
         raise TypeError(f"not a CEL value: {type(value).__name__}")
@@ -150,17 +151,17 @@ def type_of_value(value: Any) -> Type:
 
 
 def to_key(value: Any) -> Any:
-    """The form in which a value is a dict's key."""
+    """The form of a value as the key of a dict."""
     return value if value.__class__ is not bool else (TRUE_KEY if value else FALSE_KEY)
 
 
 def from_key(key: Any) -> Any:
-    """The value that a dict's key stands for."""
+    """The value that the key of a dict stands for."""
     return key.value if key.__class__ is BoolKey else key
 
 
 def map_keys(mapping: dict[Any, Any]) -> list[Any]:
-    """The keys of a map as values, in order."""
+    """The keys of a map as values, in the order of the map."""
     if TRUE_KEY in mapping or FALSE_KEY in mapping:
         return [from_key(key) for key in mapping]
     return list(mapping)

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from kroasync.model.definition import Definition
 from kroasync.model.objects import Obj
+from kroasync.schema.structural import PRESERVE
 
 _DIALECT: Final = "http://json-schema.org/draft-07/schema#"
 _KEPT: Final = (
@@ -82,6 +83,6 @@ def convert(schema: Obj) -> Obj:
         found["properties"] = {name: convert(one) for name, one in schema["properties"].items()}
     if isinstance(additional, dict):
         found["additionalProperties"] = convert(additional)
-    elif kind == "object" and not additional and not schema.get("x-kubernetes-preserve-unknown-fields"):
+    elif kind == "object" and not additional and not schema.get(PRESERVE):
         found["additionalProperties"] = False
     return found

@@ -19,6 +19,7 @@ from kroasync.engine.plan import Plan
 from kroasync.engine.walk import Walk
 from kroasync.graph.analysis import Analysis
 from kroasync.graph.nodes import Graph
+from kroasync.model import timestamps
 from kroasync.model.manifests import Document, Text, dump_all, load_objects
 from kroasync.model.objects import GVK, Obj, Resource, metadata, name_of
 from kroasync.model.problems import Problem, has_errors
@@ -120,7 +121,7 @@ def _kinds(graph: Graph, others: Iterable[Document]) -> dict[GVK, Resource]:
 
 def _status(plan: Plan, outcome: Outcome) -> Obj:
     """The status of this pass, without transition times, which mean nothing offline."""
-    status = dict(compose(plan, outcome, now=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")))
+    status = dict(compose(plan, outcome, now=timestamps.seconds(datetime.now(UTC))))
     status["conditions"] = [
         {k: v for k, v in condition.items() if k != "lastTransitionTime"} for condition in status["conditions"]
     ]

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from kroasync.model import timestamps
+
 if TYPE_CHECKING:
     from rich.text import Text
 
@@ -147,7 +149,7 @@ def _age(stamp: str) -> str:
     """Time since an RFC 3339 stamp as kubectl prints ages; empty for no stamp."""
     if not stamp:
         return ""
-    seconds = max(0, int((datetime.now(UTC) - datetime.fromisoformat(stamp)).total_seconds()))
+    seconds = max(0, int((datetime.now(UTC) - timestamps.parse(stamp)).total_seconds()))
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
         if seconds >= 2 * size:
             return f"{seconds // size}{unit}"

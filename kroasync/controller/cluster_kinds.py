@@ -1,7 +1,8 @@
-"""What the cluster serves, fetched only for kinds that are used: of CRDs, else of discovery and OpenAPI per version.
+"""The kinds and schemas of the cluster, fetched only for kinds that definitions use.
 
-The graph builder is pure: `load` fetches what a definition names, and returns what answers without waiting. Documents
-are reduced to the used kinds and the rest is dropped.
+They come from CRDs, or else from discovery and from the OpenAPI document of the version. The graph builder is pure:
+`load` fetches everything that a definition names, and returns `Kinds` that answer without waiting. The cache keeps the
+schemas of used kinds and drops the rest of each document.
 """
 
 import asyncio
@@ -32,9 +33,9 @@ class ClusterKinds:
         self._resources: dict[GVK, Resource] = {}
         self._schemas: dict[GVK, Obj] = {}
         self._hashes: dict[str, str] = {}
-        # Of which version of its CRD a schema is that was taken from there.
+        # For a schema from a CRD: the resourceVersion of that CRD.
         self._from_crd: dict[GVK, str] = {}
-        # By apiVersion: one whose server hangs keeps no other from being loaded.
+        # One lock for each apiVersion: a server that hangs blocks only its own versions.
         self._loading: dict[str, asyncio.Lock] = {}
 
     def __len__(self) -> int:
@@ -42,16 +43,14 @@ class ClusterKinds:
         return len(self._schemas)
 
     async def load(self, gvks: Iterable[GVK]) -> Kinds:
-        """`gvks` as far as the cluster knows them now, and it stays at that; raises ApiError if the cluster cannot be
-        asked.
-        """
+        """A fixed snapshot of those `gvks` that the cluster serves now; raises ApiError if a request fails."""
         wanted = {GVK.parse(gvk.api_version, gvk.kind) for gvk in gvks} | {OBJECT_META_OF}
         index: dict[str, GroupVersionDocument] | None = None
         resources: dict[GVK, Resource] = {}
         schemas: dict[GVK, Obj] = {}
         for api_version in sorted({gvk.api_version for gvk in wanted}):
             of_version = sorted(gvk for gvk in wanted if gvk.api_version == api_version)
-            # What is loaded is taken before others may load it anew.
+            # Take the loaded schemas under the lock: another task may load them anew.
             async with self._loading.setdefault(api_version, asyncio.Lock()):
                 left = [gvk for gvk in of_version if not await self._load_crd(gvk)]
                 if left:
@@ -65,28 +64,28 @@ class ClusterKinds:
         return Catalog(resources, schemas.get)
 
     async def resource_of_group_kind(self, group: str, kind: str) -> Resource | None:
-        """How a group-kind is served, in the preferred version."""
+        """The resource of a group-kind in its preferred version."""
         found = await self._discovery.resource_of_group_kind(group, kind)
         if found is None and (seen := self._crds.of_kind(group, kind)) is not None:
-            # Discovery follows a kind that is established with some delay.
+            # Discovery shows an established kind only after some delay.
             return seen.resource()
         return found
 
     def of_crd(self, group: str, kind: str) -> Resource | None:
-        """How a kind is served by its CRD, without asking; None if it has none."""
+        """The resource of a kind by its cached CRD, without a request; None if the kind has no CRD."""
         seen = self._crds.of_kind(group, kind)
         return seen.resource() if seen is not None else None
 
     async def groups(self) -> frozenset[str]:
-        """Every group that is served, but for the core group."""
+        """All groups that the cluster serves, except the core group."""
         return await self._discovery.groups()
 
     async def kinds_of_group(self, group: str) -> dict[str, Resource]:
-        """The kinds of a group, each in the preferred version that has it."""
+        """The kinds of a group, each in the most preferred version that has the kind."""
         return await self._discovery.kinds_of_group(group)
 
     async def _load_crd(self, gvk: GVK) -> bool:
-        """Take the schema of the kind's CRD, which OpenAPI documents follow with some delay; False if it has none."""
+        """Take the schema from the kind's CRD, because OpenAPI lags behind; False if the kind has no CRD."""
         seen = self._crds.of_kind(gvk.group, gvk.kind)
         if seen is None or gvk.version not in seen.versions:
             return False
@@ -96,7 +95,7 @@ class ClusterKinds:
             crd = await self._client.get(Key(CRDS, "", seen.name))
             found = {resource.gvk: (resource, schema) for resource, schema in crd_kinds(crd)}
         except (NotFoundError, ValueError):
-            # It has just gone, or is of a time when versions needed no schema.
+            # The CRD was just deleted, or it is so old that this version has no schema.
             return False
         if gvk not in found:
             return False
@@ -117,7 +116,7 @@ class ClusterKinds:
                 self._forget(gvk)
         for gvk in gvks:
             if gvk in self._from_crd:
-                # Its CRD is gone, or tells nothing of it any more.
+                # The CRD of the kind is gone, or it no longer has this version.
                 self._forget(gvk)
         missing = [gvk for gvk in gvks if gvk not in self._schemas]
         if self._client.metrics:

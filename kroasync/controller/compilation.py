@@ -1,4 +1,4 @@
-"""Compile definitions, in turns: in between, the instances of other definitions are looked after."""
+"""Compile definitions in turns, so that passes over the instances of other definitions run in between."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from kroasync.model.definition import Definition
 
 @dataclass(frozen=True, slots=True)
 class Compilation:
-    """Compiles with the kinds of the cluster."""
+    """Compiles definitions against the kinds of the cluster."""
 
     kinds: ClusterKinds
     options: RuntimeOptions

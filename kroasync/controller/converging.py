@@ -1,7 +1,7 @@
-"""Bring what is there to what the graph declares for one instance: compare, act, report.
+"""Make the children of one instance match its graph: compare, act, report.
 
-The engine's `Walk` compares and asks for actions, the performer carries them out, one batch after the other. What they
-came to becomes a status, Events, and a verdict for the queue.
+The engine's `Walk` compares and requests actions; the performer carries them out, batch by batch. Their results become
+a status, Events, and a verdict for the queue.
 """
 
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ from kroasync.schema.filling import defaulted
 
 @dataclass(frozen=True, slots=True)
 class Converging:
-    """The passes over instances that are to live."""
+    """Makes the passes over instances that are not being deleted."""
 
     serving: Serving
     watches: Watches
@@ -44,7 +44,7 @@ class Converging:
         performer = self.performers.of(key, served.instances)
         outcome = await self._walked(key, served, instance, world, plan, performer)
         if outcome.retry is Retry.FRESH:
-            # It was about a stale object, whose event may be long in coming; the pass over the fresh one reports.
+            # The instance was stale, and its event may be late. The pass over the fresh instance reports.
             self.observing.doubt(key)
             return of_outcome(outcome, summary=Summary(sent=performer.sent), requeue_s=self.options.requeue_s)
         self.watches.keep_externals(key, outcome.watches)
@@ -64,7 +64,7 @@ class Converging:
     async def _walked(
         self, key: Key, served: Served, instance: Obj, world: InstanceWorld, plan: Plan, performer: Performer
     ) -> Outcome:
-        # A cached instance may be older than a default the definition gained since; the API server adds it on reading.
+        # The API server adds defaults when it reads. A cached instance may lack a default that the schema gained later.
         whole = {**instance, "spec": defaulted(instance.get("spec") or {}, served.spec_schema)}
         walk = Walk(plan, whole, world, tired=lambda: self.pacing.tired(key))
         while actions := self.watchdog.compute(walk.next_actions):
@@ -74,7 +74,7 @@ class Converging:
     async def _reported(
         self, key: Key, served: Served, instance: Obj, plan: Plan, outcome: Outcome
     ) -> tuple[Obj, Reported]:
-        """The status of the pass and what became of it; without the author's fields if they were refused."""
+        """The status of the pass and the result of its write; without the author's fields if these are refused."""
         status = await self._composed(key, plan, outcome)
         reported = await self.reporting.report(key, served, instance, status)
         if reported.written is not Written.REFUSED:
@@ -84,10 +84,10 @@ class Converging:
         return status, replace(again, refusal=reported.refusal)
 
     async def _composed(self, key: Key, plan: Plan, outcome: Outcome, *, refused: StatusRefusal | None = None) -> Obj:
-        """The status of a pass; its expressions may take long."""
+        """The status of a pass, in turns: its expressions may compute for long."""
         served = self.serving.kinds.get(key.resource)
         if served is not None:
-            # The answer to a patch of its metadata has what others made of its status.
+            # The answer to our metadata patch may carry a status that somebody else changed.
             outcome = replace(outcome, instance=served.instances.as_left(key, outcome.instance))
         steps = composing(plan, outcome, now=self.reporting.stamp(), refused=refused)
         return await in_turns(steps, lambda: self.pacing.pause(key), self.watchdog.compute)

@@ -1,4 +1,4 @@
-"""What an event of a CRD leads to: its kind starts or stops being served, and definitions are woken."""
+"""React to events of CRDs: start or stop serving a kind, and wake definitions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from kroasync.model.objects import Key
 
 @dataclass(frozen=True, slots=True)
 class CrdEvents:
-    """Told every change of a CRD; `wake` puts a definition into the queue."""
+    """Receives every change of a CRD; `wake` puts a definition into the queue."""
 
     registry: Registry
     serving: Serving
     wake: Callable[[Key], None]
 
     def changed(self, before: SeenCrd | None, after: SeenCrd | None) -> None:
-        """A CRD is there now as `after`, or is gone."""
+        """React to a new state of a CRD; `after` is None if the CRD is gone."""
         crd = after or before
         if crd is None:
             return
@@ -27,13 +27,13 @@ class CrdEvents:
                 if served.name == crd.name:
                     self.serving.stop(served.resource)
         elif after.established and after.owned:
-            # One in deletion, too: it waits for its instances, and those for us.
+            # Also a CRD that is being deleted: it waits for its instances, and these wait for our finalizers.
             self.serving.adopt(after.resource())
         for key in self._concerned(crd, after):
             self.wake(key)
 
     def _concerned(self, crd: SeenCrd, after: SeenCrd | None) -> list[Key]:
-        """The definitions that wait for the kind, that generate the CRD, and whose labels it carries."""
+        """The definitions that wait for the kind, that generate the CRD, or whose labels the CRD carries."""
         waiting = self.registry.concerned_with(after.group_kind) if after is not None and after.established else []
         owner = self.registry.owner_of(crd) if crd.owned else None
         return [*waiting, *self.registry.generating(crd.name), *([owner] if owner is not None else [])]

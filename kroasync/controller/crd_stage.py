@@ -1,7 +1,8 @@
 """The stage of a pass that brings the generated CRD up to date and waits until the API server serves it.
 
-It stops where the CRD is another definition's, is being deleted, would break its users, or is not taken; the functions
-at the end say with which condition. An event of the CRD or of the definition wakes most of what stops here.
+The stage stops if the CRD belongs to another definition, is being deleted, would break its users, or is refused. The
+functions at the end build the condition for each case. In most cases an event of the CRD or of the definition wakes the
+definition again.
 """
 
 import asyncio
@@ -33,19 +34,19 @@ from kroasync.schema.instance_checks import check_instance
 log = logging.getLogger("kroasync.definitions")
 
 _ESTABLISHED_S: Final = 120.0
-# How often a CRD in deletion is looked at, should the event of its end have been missed.
+# How often the stage checks a CRD that is being deleted, in case the DELETED event was missed.
 _GONE_S: Final = 10.0
-# Instances named in a message; more are counted.
+# A message names this many instances and counts the rest.
 _NAMED: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """A CRD that is to be there, and the definition, as this pass sees it, that generates it."""
+    """The CRD that should exist, and the definition that generates it, as this pass sees it."""
 
     definition: Definition
     graph: Graph
-    # Schema of the instances' spec, if it is known.
+    # The schema of the instances' spec, if known.
     schema: Obj | None
     key: Key
     obj: Obj
@@ -57,7 +58,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class CrdStage:
-    """Makes the stage for all definitions."""
+    """Runs the stage for all definitions."""
 
     client: Client
     crds: CrdStore
@@ -104,7 +105,7 @@ class CrdStage:
             return None
 
     async def _written(self, wanted: Wanted, existing: Obj | None, changes: list[str]) -> Obj | Stop:
-        """The CRD as it is after what had to be written."""
+        """Write the CRD if it differs; returns it as the API server has it."""
         definition, key = wanted.definition, Key(CRDS, "", wanted.name)
         desired = labelled(wanted.graph.crd, definition, self.options.version)
         comparison = ensuring_crd_patch(existing, desired, allow_breaking=definition.allow_breaking_changes)
@@ -126,11 +127,11 @@ class CrdStage:
             case Breaking(message=message):
                 return not_ready(message + await self._broken(wanted))
             case refusal:
-                # A CRD event or an edit of the definition wakes it; nothing else can help.
+                # Only a change of the CRD or of the definition can help, and both wake the definition.
                 return not_ready(refusal.message)
 
     async def _broken(self, wanted: Wanted) -> str:
-        """Which live instances do not fit the new schema, and why; for whoever decides whether to allow it."""
+        """Which live instances the new schema would reject, and why: text for the person who may allow the change."""
         served = self.serving.kinds.get(wanted.graph.resource)
         if served is None or wanted.schema is None:
             return ""
@@ -145,7 +146,7 @@ class CrdStage:
         return breakage(found, len(served.instances))
 
     async def _established(self, wanted: Wanted) -> Obj | Stop:
-        """The CRD once it is established; Stop if that cannot be, or the definition is another one by now."""
+        """Wait until the CRD is established; Stop if it cannot be, or if the definition changed meanwhile."""
         async with asyncio.timeout(_ESTABLISHED_S):
             while True:
                 changed = self.crds.changed
@@ -154,31 +155,31 @@ class CrdStage:
                     return crd
                 current = self.registry.get(wanted.key)
                 if is_over(wanted.obj, current) or (current is not None and is_of_an_older_spec(wanted.obj, current)):
-                    # Its key is in the queue again.
+                    # The change added the key to the queue again.
                     return Stop()
                 refused = names_refused(crd)
                 if refused:
-                    # An event of the CRD, or of the definition, wakes it.
+                    # An event of the CRD or of the definition wakes the definition.
                     return not_ready(f"CRD {wanted.name}: {refused}")
-                # The watch of the CRDs announces it; the time limit is for when that watch is down.
+                # The CRD watch announces the change. The time limit is for an outage of that watch.
                 with suppress(TimeoutError):
-                    # Not wait_for: that of Python 3.11 can lose a cancellation.
+                    # Not wait_for: in Python 3.11 it can lose a cancellation.
                     async with asyncio.timeout(self.options.progress_s):
                         await changed.wait()
 
 
 def is_over(seen: Obj, current: Obj | None) -> bool:
-    """Whether the definition was deleted since a pass saw it: a CRD created now would keep the name."""
+    """Whether the definition was deleted during the pass. A CRD that is created then would stay and keep its name."""
     return current is None or is_of_another_object(seen, current) or is_deleting(current)
 
 
 def not_ready(text: str, verdict: Verdict | None = None) -> Stop:
-    """The kind cannot be served as the definition has it."""
+    """The kind cannot be served as the definition declares it."""
     return Stop(findings=(StageCondition("KindReady", FALSE, "Failed", text),), verdict=verdict or AtRest())
 
 
 def ready(crd: Obj, kind: str) -> Proceed:
-    """The kind is served; `kind` is its name as the definition has it."""
+    """The kind is served; `kind` is the name that the definition declares."""
     accepted = crd.get("status", {}).get("acceptedNames", {}).get("kind", kind)
     return Proceed(
         findings=(StageCondition("KindReady", TRUE, "Ready", f"kind {accepted} has been accepted and ready"),)
@@ -186,11 +187,11 @@ def ready(crd: Obj, kind: str) -> Proceed:
 
 
 def in_the_way(crd: Obj, rival: Key | None) -> Stop | None:
-    """Why a CRD that is there is not to be written to: it is a rival's, or it is being deleted."""
+    """Stop if an existing CRD must not be changed: it belongs to a rival, or it is being deleted."""
     if rival is not None:
-        # Of the same name, but another kind of definition or in another namespace.
+        # The rival may have the same name: it is of another kind or in another namespace.
         return not_ready(f"failed to update CRD {name_of(crd)}: CRD is owned by another {rival}")
-    # Not written to either: who cleans it up would have to begin again.
+    # A write would make the API server's cleanup of the instances start again.
     return going(crd)
 
 
@@ -203,7 +204,7 @@ def going(crd: Obj) -> Stop | None:
 
 
 def breakage(broken: Sequence[str], total: int) -> str:
-    """How many of all instances a change of the schema would break, and which."""
+    """How many of the instances a schema change would break, and which ones."""
     if not broken:
         return f"; none of the {total} instances would break"
     more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
@@ -211,7 +212,7 @@ def breakage(broken: Sequence[str], total: int) -> str:
 
 
 def labelled(crd: Obj, definition: Definition, version: str) -> Obj:
-    """The CRD with the labels that say whose it is."""
+    """The CRD with the labels that name its owner."""
     labels = {
         **labels_of(crd),
         names.LABEL_OWNED: "true",

@@ -1,7 +1,7 @@
-"""CustomResourceDefinitions as seen by one watch: what generated kinds look like, and which kinds there are.
+"""The CustomResourceDefinitions of the cluster, kept up to date by one watch.
 
-Of foreign CRDs only the names are kept. Whoever waits for a kind is woken when its CRD is established; the definition
-that owns a CRD is woken when it changes or goes.
+The store keeps names, versions and labels of each CRD, never a schema. When a CRD is established, the definitions that
+wait for its kind wake up. When a CRD changes or is deleted, the definition that owns the CRD wakes up.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from kroasync.model.objects import Obj, Resource, labels_of, name_of, uid_of
 
 @dataclass(frozen=True, slots=True)
 class SeenCrd:
-    """What is kept of one CRD."""
+    """The cached part of one CRD."""
 
     name: str
     uid: str
@@ -46,7 +46,7 @@ def is_established(crd: Obj) -> bool:
 
 
 def names_refused(crd: Obj) -> str:
-    """Why the CRD will not be established: another one has its names; empty if nothing is known of that."""
+    """Why the CRD cannot be established: another CRD has its names. Empty if the status does not say so."""
     conditions = (crd.get("status") or {}).get("conditions") or ()
     found = (c for c in conditions if c.get("type") == "NamesAccepted" and c.get("status") == "False")
     return next((f"its names are not accepted: {c.get('message', '')}" for c in found), "")
@@ -70,12 +70,12 @@ def seen(crd: Obj) -> SeenCrd:
 
 
 class CrdStore:
-    """The sink of the CRD watch. `changed(before, after)` is called for every change, gone ones with after None."""
+    """The sink of the CRD watch. It calls `changed(before, after)` for every change; `after` is None for a deletion."""
 
     def __init__(self, changed: Callable[[SeenCrd | None, SeenCrd | None], None]) -> None:
         self._told = changed
         self._crds: dict[str, SeenCrd] = {}
-        # Set at the next change, then replaced: take it before looking.
+        # The next change sets this Event and replaces it. A waiter must take it before it reads the store.
         self.changed = asyncio.Event()
 
     def get(self, name: str) -> SeenCrd | None:

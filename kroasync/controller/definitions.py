@@ -1,15 +1,15 @@
 """Reconcile definitions: check, record the revision, bring the CRD up to date, serve the kind, report.
 
-Level-triggered: `reconcile(key)` looks at what is there now. A definition that is refused, or waits for a kind, leaves
-what it served before as it was; only the conditions say so. Each stage of a pass says what it found and whether the
-next one makes sense (`stages`); the pass turns that into conditions.
+`reconcile(key)` is level-triggered: it looks at the current objects. If a definition is refused or waits for a kind,
+the controller continues to serve the previous graph, and only the conditions change. Each stage of a pass returns its
+findings and whether the next stage can run (`stages`); the pass turns the findings into conditions.
 """
 
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from kroasync.controller.compilation import Compilation
@@ -37,7 +37,7 @@ from kroasync.graph.problem_report import condition_message
 from kroasync.kube.api_errors import ApiError, NotFoundError
 from kroasync.kube.client import Client
 from kroasync.metrics import Metrics
-from kroasync.model import names
+from kroasync.model import names, timestamps
 from kroasync.model.conditions import FALSE, TRUE, UNKNOWN, Conditions, ConditionSet, Subject, conditions_of, is_true
 from kroasync.model.definition import Definition, parse_definition
 from kroasync.model.objects import GVK, Key, Obj, finalizers_of, is_deleting, metadata
@@ -51,7 +51,7 @@ CONDITIONS = ConditionSet(
     dependents=("GraphRevisionsResolved", "GraphAccepted", "KindReady", "ControllerReady"),
     pruned=("ResourceGraphAccepted",),
 )
-# A kind that is waited for is announced by the CRD watch; this is how long it may take if that event is missed.
+# The CRD watch announces a kind that a definition waits for. If that event is missed, a retry finds the kind.
 _KIND_S: Final = 60.0
 
 
@@ -73,7 +73,7 @@ class Definitions:
     now: Callable[[], datetime]
 
     async def reconcile(self, key: Key) -> Verdict:
-        """Bring one definition and what it generates up to date."""
+        """Bring one definition, its revisions and its CRD up to date."""
         obj = self.registry.get(key)
         if obj is None:
             await self._gone(key)
@@ -90,9 +90,9 @@ class Definitions:
         return await _Pass(self, key, obj).run()
 
     async def prepare(self, key: Key) -> None:
-        """Serve one definition as the leader does, without writing anything; only if it is in force as it is.
+        """Serve one definition as the leader does, but write nothing. A definition that is not in force is skipped.
 
-        Raises ApiError, or TimeoutError when something cannot be watched.
+        Raises ApiError, or TimeoutError if a watch does not sync.
         """
         obj = self.registry.get(key)
         if obj is None:
@@ -112,17 +112,17 @@ class Definitions:
 
 
 class _Pass:
-    """One pass over one definition, stage by stage; what the stages find becomes the status."""
+    """One pass over one definition, stage by stage; the findings of the stages become the status."""
 
     def __init__(self, owner: Definitions, key: Key, obj: Obj) -> None:
         self.owner = owner
         self.key = key
-        # As it is, and with its status as it was left: that is what a pass goes on from.
+        # `seen` is the definition as cached. `obj` has the status that we wrote last; the pass starts from that.
         self.seen = obj
         self.obj = owner.registry.store(key).as_left(key, obj)
         self.known = owner.registry.of(key)
         self.subject = Subject.of(self.obj)
-        self.stamp = owner.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self.stamp = timestamps.seconds(owner.now())
         self.conditions: Conditions = CONDITIONS.initialise(conditions_of(self.obj), self.subject, now=self.stamp)
         status = self.obj.get("status") or {}
         self.order: list[str] = status.get("topologicalOrder") or []
@@ -142,7 +142,7 @@ class _Pass:
         return replace(self.verdict, summary=Summary(outcome=state, changes=dict(self.changes)))
 
     def _goes_on(self, stage: Stage) -> bool:
-        """Take over what a stage found; whether the next one makes sense."""
+        """Turn the findings of a stage into conditions; True if the next stage can run."""
         for found in stage.findings:
             self.conditions = CONDITIONS.set(
                 self.conditions,
@@ -163,7 +163,7 @@ class _Pass:
         if definition is None:
             await self._refused(problems)
             return
-        # Before it is compiled: a kind that changes meanwhile has this key run again.
+        # Set before the compilation: a kind that changes meanwhile adds this key to the queue again.
         self.known.refused_over = needed_kinds(definition)
         built = await self.owner.compilation.built(definition, self.known)
         if built.graph is None:
@@ -190,7 +190,7 @@ class _Pass:
         await self._keep_newest()
 
     async def _keep_newest(self) -> bool:
-        """Whether there is an older revision, which goes on to be served."""
+        """Serve the newest revision, if there is one; True if there is."""
         live = self.owner.revisions.of(self.key)
         if live:
             self._goes_on(Proceed(findings=(resolved(live[-1]),)))
@@ -198,7 +198,7 @@ class _Pass:
         return bool(live)
 
     async def _serve_revision(self, revision: Obj) -> None:
-        """After a restart, follow the last good revision while the current spec is refused."""
+        """After a restart, serve the last good revision while the current spec is refused."""
         if self.owner.serving.kinds.of_definition(self.key):
             return
         definition, _ = parse_definition(definition_of(revision, self.obj))
@@ -237,7 +237,7 @@ class _Pass:
         return Proceed(findings=(StageCondition("ControllerReady", TRUE, "Running", "controller is running"),))
 
     async def _report(self) -> str:
-        """Write the status if it changed, and an Event when the state did; the state."""
+        """Write the status if it changed, and an Event if the state changed; returns the state."""
         before = (self.obj.get("status") or {}).get("state")
         store, fights = self.owner.registry.store(self.key), self.owner.fights
         if (left_for_s := wait_s(store, fights, self.key)) > 0:
@@ -282,7 +282,7 @@ ACCEPTED: Final = StageCondition("GraphAccepted", TRUE, "Valid", "resource graph
 
 
 def refused(message: str, *, is_waiting: bool) -> Stop:
-    """The definition is not valid; or it waits for a kind, whose CRD wakes it."""
+    """The definition is not valid, or it waits for a kind. The CRD of that kind wakes it."""
     if not is_waiting:
         return Stop(findings=(StageCondition("GraphAccepted", FALSE, "InvalidResourceGraph", message),))
     waits = StageCondition("GraphAccepted", FALSE, "WaitingForKind", message)
@@ -290,7 +290,7 @@ def refused(message: str, *, is_waiting: bool) -> Stop:
 
 
 def recorded(issued: Issued) -> Stage:
-    """What issuing the revision of an accepted spec comes to."""
+    """The stage after the revision of an accepted spec was issued, or was not."""
     if issued.refused:
         text = not_issued(issued.refused)
         invalid = StageCondition("GraphAccepted", FALSE, "InvalidResourceGraph", text)
@@ -307,14 +307,14 @@ def not_issued(error: str) -> str:
 
 
 def resolved(revision: Obj) -> StageCondition:
-    """The revision that is served."""
+    """The condition that names the revision in force."""
     return StageCondition(
         "GraphRevisionsResolved", TRUE, "Resolved", f"revision {number_of(revision)} compiled and active"
     )
 
 
 def resources_of(graph: Graph) -> list[Obj]:
-    """The dependencies of each resource that has any, as the status lists them."""
+    """The resources that have dependencies, in the format of the status."""
     return [
         {"id": i, "dependencies": [{"id": d} for d in graph.nodes[i].dependencies]}
         for i in graph.order
@@ -323,7 +323,7 @@ def resources_of(graph: Graph) -> list[Obj]:
 
 
 def status_of(conditions: Conditions, *, order: list[str], resources: list[Obj], issued: int) -> Obj:
-    """The status of a definition. As in kro, the state does not ask of which generation a condition speaks."""
+    """The status of a definition. As in kro, the state ignores the observedGeneration of the conditions."""
     parts = ("GraphAccepted", "KindReady", "ControllerReady")
     active = all(is_true(conditions, part, None) for part in parts)
     status: Obj = {"state": "Active" if active else "Inactive", "conditions": conditions}
@@ -335,7 +335,7 @@ def status_of(conditions: Conditions, *, order: list[str], resources: list[Obj],
 
 
 def is_in_force(obj: Obj) -> bool:
-    """Whether its status says that the kind is served by the spec as it is now."""
+    """Whether the status says that the current spec is served."""
     generation = metadata(obj).get("generation")
     return any(
         c["type"] == "Ready" and c["status"] == TRUE and c.get("observedGeneration") == generation

@@ -1,13 +1,14 @@
-"""Delete what an instance has, wave after wave, then take our finalizers off; also for an instance that is gone.
+"""Delete the children of an instance, wave after wave, then remove our finalizers; also for an instance that is gone.
 
-`engine.teardown` plans each wave from what is stored on the children; neither graph nor definition is needed. A pass
-goes on from wave to wave as long as it has nothing to wait for.
+`engine.teardown` plans each wave from the labels and annotations of the children. It needs neither graph nor
+definition. A pass continues with the next wave as long as it has nothing to wait for.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from kroasync.controller.child_store import ChildStore
 from kroasync.controller.finalizers import set_finalizers
 from kroasync.controller.observing import InstanceWorld, Observing
 from kroasync.controller.options import RuntimeOptions
@@ -15,7 +16,6 @@ from kroasync.controller.perform import Performers
 from kroasync.controller.recording import LISTED, Recording
 from kroasync.controller.reporting import Reporting
 from kroasync.controller.served_kinds import Served
-from kroasync.controller.store import ChildStore
 from kroasync.controller.watches import Watches
 from kroasync.engine.instance_status import compose_release_failed, compose_teardown
 from kroasync.engine.outcome import ChangeKind
@@ -40,7 +40,7 @@ _NOT_LISTED: Final = "list deletion inventory"
 
 @dataclass(frozen=True, slots=True)
 class Deleting:
-    """The passes over instances that are to go."""
+    """Makes the passes over instances that are being deleted or are gone."""
 
     client: Client
     children: ChildStore
@@ -52,7 +52,7 @@ class Deleting:
     options: RuntimeOptions
 
     async def wait_for_sight(self, key: Key, served: Served, instance: Obj, unseen: Mapping[str, str]) -> Verdict:
-        """Report that kinds of the inventory cannot be listed: what there is of them must not be left behind."""
+        """Report that kinds of the inventory cannot be listed. The deletion waits: it must not orphan their objects."""
         text = "; ".join([*unseen.values()][:LISTED])
         stuck = blocked(f"{_NOT_LISTED}: {text}")
         status = compose_teardown(instance, stuck, now=self.reporting.stamp())
@@ -62,7 +62,7 @@ class Deleting:
     async def tear_down(
         self, key: Key, served: Served, instance: Obj, world: InstanceWorld, *, deleted: tuple[str, ...] = ()
     ) -> Verdict:
-        """One wave, and the next ones as long as nothing has to be waited for; `deleted` are those of this pass."""
+        """Delete one wave, and the next ones if there is nothing to wait for. `deleted` lists this pass's deletes."""
         if not own_finalizers(instance):
             return AtRest()
         await self.observing.ask_for_unanswered(world.uid)
@@ -85,7 +85,7 @@ class Deleting:
         return of_teardown(plan, summary=summed_up(status, changes, len(deleted), reported.written))
 
     async def clear_away(self, key: Key, served: Served) -> Verdict | None:
-        """Delete what an instance left that went in spite of our finalizer; None when nothing is left."""
+        """Delete the children of an instance that is gone in spite of our finalizer; None when none are left."""
         gone = served.dropped[key]
         performer = self.performers.of(key, served.instances)
         await self.observing.ask_for_unanswered(uid_of(gone))
@@ -100,7 +100,7 @@ class Deleting:
                 return verdict
 
     def _is_any_going(self, instance: Obj) -> bool:
-        """Whether a member is on its way out."""
+        """Whether a member is being deleted."""
         labelled = self.children.members(uid_of(instance))
         membership = membership_of(instance, labelled, seal_key=self.options.engine.seal_key)
         return any(m.deleting for m in membership.members(labelled))
@@ -108,7 +108,7 @@ class Deleting:
     async def _release(
         self, key: Key, served: Served, instance: Obj, plan: Teardown, deleted: tuple[str, ...]
     ) -> Verdict:
-        """Nothing is left: take our finalizers off."""
+        """Remove our finalizers: no children are left."""
         others = [f for f in finalizers_of(instance) if f not in plan.remove_finalizers]
         try:
             answer: Obj | None = await set_finalizers(self.client, key, instance, others)

@@ -1,7 +1,7 @@
-"""Kubernetes Events on instances and definitions: transitions only, written behind the passes.
+"""Kubernetes Events on instances and definitions: they report transitions, and are written in the background.
 
-Writing an Event never delays or fails a pass. What one pass changed is one Event per reason; equal Events in a row
-are counted up locally and sent once. The API is events.k8s.io/v1 (KEP-383).
+Writing an Event never delays or fails a pass. Equal Events that wait are counted and sent as one. The API is
+events.k8s.io/v1 (KEP-383).
 """
 
 import asyncio
@@ -9,10 +9,11 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from kroasync.kube.api_errors import ApiError, FencedError, NotFoundError
 from kroasync.kube.client import Client
+from kroasync.model import timestamps
 from kroasync.model.kinds import EVENTS
 from kroasync.model.objects import Key, Obj, metadata, name_of, namespace_of, uid_of
 
@@ -22,7 +23,7 @@ log = logging.getLogger("kroasync.events")
 _NOTE_BYTES = 1024
 _REASON_BYTES = 128
 _WAITING = 2000
-# Events written at the same time: fewer than passes, which come first.
+# How many Events are written at the same time. Passes have priority, so there are fewer writers than workers.
 _WRITERS = 4
 
 
@@ -57,7 +58,7 @@ class Recorder:
         self.dropped = 0
 
     def record(self, obj: Obj, *, reason: str, note: str, action: str, warning: bool = False) -> None:
-        """An Event on `obj`: `reason` in CamelCase, `note` for people, `action` what was done or tried."""
+        """Queue an Event on `obj`: `reason` in CamelCase, `note` for people, `action` names the attempted action."""
         if not self._enabled:
             return
         note, reason = _cut(note, _NOTE_BYTES), _cut(reason, _REASON_BYTES)
@@ -79,7 +80,7 @@ class Recorder:
                 self._some.clear()
 
     async def flush(self) -> None:
-        """Write what is waiting now."""
+        """Write all Events that wait now."""
         async with asyncio.TaskGroup() as group:
             for _ in range(min(_WRITERS, len(self._waiting))):
                 group.create_task(self._write(), name="write events")
@@ -90,14 +91,14 @@ class Recorder:
             try:
                 await self._client.create(Key(EVENTS, namespace_of(event), name_of(event)), event)
             except NotFoundError:
-                continue  # the namespace is gone, and with it whoever would read this
+                continue  # the namespace is gone, and its Events with it
             except FencedError:
-                self._waiting.clear()  # this process ends
+                self._waiting.clear()  # this process is about to exit
             except ApiError as error:
                 log.info("event not written", extra={"reason": event["reason"], "error": error.message})
 
     def _event(self, obj: Obj, *, reason: str, note: str, action: str, warning: bool) -> Obj:
-        now = self._now().astimezone(UTC)
+        now = self._now()
         self._serial += 1
         namespace = namespace_of(obj) or "default"
         return {
@@ -107,7 +108,7 @@ class Recorder:
                 "name": f"{name_of(obj)[:220]}.{int(now.timestamp() * 1e6):x}{self._serial % 4096:03x}",
                 "namespace": namespace,
             },
-            "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "eventTime": timestamps.microseconds(now),
             "reportingController": self._reporter,
             "reportingInstance": self._instance,
             "action": action,

@@ -1,9 +1,10 @@
-"""Children that somebody else keeps changing or deleting: noticed, slowed down, never given up.
+"""Fights: somebody else keeps changing or deleting a child. The controller slows down but never gives up.
 
-A child that was put back several times in a short while is put back less and less often, up to a cap. When the other
-one stops, the next attempt is the last. Who changes it comes from `managedFields`; nothing tells who deletes it.
+If the controller restores a child several times within a short time, it waits before the next attempt. The wait
+doubles, up to a cap. When the other side stops, the next attempt is the last. `managedFields` names the manager that
+changes a child; nothing names the one that deletes it.
 
-A fight is over one object, by UID; where it is made again each time, over its key.
+A fight is about one object, by UID. If the object is deleted and recreated each time, the fight is about its key.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -14,11 +15,11 @@ import orjson
 
 from kroasync.model.objects import Obj, metadata
 
-# Put back at once so often; then with pauses that double.
+# The first attempts are immediate; after that the wait doubles.
 _PATIENCE: Final = 5
 _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 300.0
-# An object left alone for this long, beyond its pause, starts afresh.
+# A fight is over if nothing happens for this long after its wait.
 _CALM_S: Final = 60.0
 _KEPT: Final = 1024
 
@@ -36,24 +37,24 @@ class _Fight:
 
 
 class Fights:
-    """How often what was put back. `clock` is monotonic seconds."""
+    """How often each subject was restored. `clock` is monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._fights: dict[Hashable, _Fight] = {}
-        # With so many of them it is time to forget those that are over.
+        # At this number of fights, forget those that are over.
         self._many = _KEPT
 
     def __len__(self) -> int:
         return len(self._fights)
 
     def wait_s(self, subject: Hashable) -> float:
-        """How long it is to be left as it is, in seconds; 0 if it may be put back now."""
+        """How many seconds to wait before the subject may be restored; 0 if it may be restored now."""
         fight = self._fights.get(subject)
         return max(0.0, fight.last_s + fight.pause_s - self._clock()) if fight else 0.0
 
     def healed(self, subject: Hashable) -> bool:
-        """It was put back; True if from now on it has to wait."""
+        """Note that the subject was restored; True if it must wait from now on."""
         now = self._clock()
         fight = self._fights.get(subject)
         if fight is None or now - fight.last_s > fight.pause_s + _CALM_S:
@@ -64,7 +65,7 @@ class Fights:
         return fight.heals == _PATIENCE
 
     def settled(self, subject: Hashable) -> None:
-        """It was not somebody else this time."""
+        """End the fight over the subject: nobody else changed it this time."""
         self._fights.pop(subject, None)
 
     def _forget_calm(self, now: float) -> None:
@@ -74,7 +75,7 @@ class Fights:
 
 
 def contenders(live: Obj, desired: Obj, ours: str) -> dict[str, tuple[str, ...]]:
-    """Managers that hold fields `desired` declares with another value, and these fields (`.spec.replicas`)."""
+    """The managers of fields that differ from `desired`, each with the paths of these fields (`.spec.replicas`)."""
     found: dict[str, tuple[str, ...]] = {}
     for entry in metadata(live).get("managedFields") or ():
         manager = str(entry.get("manager") or "unknown")

@@ -1,10 +1,10 @@
-"""Point the metrics that are read when they are asked for at the parts they are about."""
+"""Connect the metrics that are read at scrape time to the parts that they measure."""
 
 from kroasync.controller.wiring import Parts
 
 
 def let_metrics_read(parts: Parts) -> None:
-    """From now on the metrics show what these parts know."""
+    """Let the metrics read these parts."""
     metrics, caches, watches, clock = parts.given.metrics, parts.caches, parts.watches, parts.given.clock
     instances = parts.queues.instances
     queues = {("definitions",): parts.queues.definitions, ("instances",): instances}

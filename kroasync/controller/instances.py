@@ -1,7 +1,7 @@
-"""Reconcile instances: see how one stands and send its pass to the room that makes it.
+"""Reconcile instances: look at an instance and hand its pass to the module that makes it.
 
 `reconcile(key)` is level-triggered and safe to run twice. A pass observes (`observing`), then converges (`converging`)
-or deletes (`deleting`), then reports (`reporting`) and records (`recording`). The engine decides; these rooms wait.
+or deletes (`deleting`), then reports (`reporting`) and records (`recording`). The engine decides; these modules wait.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from kroasync.model.objects import Key, Obj, is_deleting
 from kroasync.model.paths import nests_deeper
 
 _LARGE_AT_ONCE = 4
-# When a pass looks again for kinds of its inventory that could not be listed.
+# How soon a pass retries to list kinds of its inventory that could not be listed.
 _OUT_OF_SIGHT_S = 60.0
 
 
@@ -36,7 +36,7 @@ class Instances:
     deleting: Deleting
     reporting: Reporting
     recording: Recording
-    # Passes over large instances at the same time.
+    # Limits how many passes over large instances run at the same time.
     _large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LARGE_AT_ONCE))
 
     async def reconcile(self, key: Key) -> Verdict:
@@ -58,7 +58,7 @@ class Instances:
             return AtRest()
         if not served.instances.is_large(key):
             return await self._pass(key, served)
-        # They are whole in memory during their passes.
+        # A pass over a large instance holds the whole instance in memory.
         async with self._large:
             return await self._pass(key, served)
 
@@ -80,7 +80,7 @@ class Instances:
         if plan is None:
             self.recording.unresolved(key)
             if served.unresolved:
-                # Nobody defines the kind, which is known by now: what is there stays, and can be deleted.
+                # No definition owns the kind. The children stay, and the instance can still be deleted.
                 await self.reporting.unresolved(key, served, instance, served.unresolved)
             return AtRest()
         self.recording.resolved(key)
@@ -97,5 +97,5 @@ class Instances:
             raise
         if not world.out_of_sight:
             return verdict
-        # What the kinds out of sight have may be there to prune: nothing tells when they can be listed.
+        # Kinds out of sight may have children to prune. No event tells when these kinds can be listed again.
         return no_later(verdict, _OUT_OF_SIGHT_S, "kinds of the inventory cannot be listed")

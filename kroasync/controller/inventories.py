@@ -1,10 +1,11 @@
-"""Which kinds that inventories name are worth a watch, beyond those of the graphs.
+"""Decide which kinds of inventories need a watch, beyond the kinds of the graphs.
 
-Children may be of kinds a definition had once, and after a restart only the inventories of its instances tell. But
-anybody who may write an instance may write into its inventory what they like, in thousands. So nothing is asked for
-one instance or one entry: groups, the kinds of a group that is there, and whether there is any child of such a kind
-are asked once for all, whoever names them, and kept for a while. What is watched already, and what CRDs tell, costs
-nothing. A watch is opened only for a kind of which a child was found that a seal shows to be ours.
+A definition may have had a kind that its graph no longer has. Children of that kind may still exist, and after a
+restart only the inventories of the instances name the kind. But anybody who may write an instance may put thousands of
+entries into its inventory. So no request is made for a single instance or a single entry. All instances share three
+answers: which groups exist, which kinds an existing group has, and whether a kind has any children. Each answer is
+cached for a while. Kinds that are watched already, and kinds of known CRDs, need no request. A watch starts only for a
+kind of which one child has a valid seal.
 """
 
 import asyncio
@@ -13,18 +14,17 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kroasync.controller.cluster_kinds import ClusterKinds
-from kroasync.controller.store import key_of, seal_of
 from kroasync.controller.watches import CHILD_SELECTOR, Watches
 from kroasync.kube.api_errors import ApiError, NotFoundError, UnreachableError
 from kroasync.kube.client import Client
 from kroasync.model.names import LABEL_INSTANCE_ID, MANAGER_CHILDREN
-from kroasync.model.objects import Obj, Resource, labels_of, metadata
-from kroasync.model.seal import is_sealed
+from kroasync.model.objects import Obj, Resource, key_of, labels_of, metadata
+from kroasync.model.seal import is_sealed, seal_of
 
-# How long an answer is good; a CRD that comes is known at once. In between children are of kinds of some graph.
+# How long an answer is cached. A new CRD is known at once, and new children are of kinds of some graph.
 _KEPT_S: Final = 600.0
 _FAILED_S: Final = 30.0
-# Children looked at: they may be as large as an object can be. Where there are more, the watch has to tell.
+# How many children are read: each may be as large as an object can be. If there are more, the watch decides.
 _LOOKED_AT: Final = 20
 
 
@@ -37,7 +37,7 @@ class _Answer:
 
 @dataclass(slots=True)
 class InventoryKinds:
-    """Answers for all instances. `clock` is monotonic seconds."""
+    """The answers that all instances share. `clock` is monotonic seconds."""
 
     client: Client
     cluster: ClusterKinds
@@ -48,7 +48,7 @@ class InventoryKinds:
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
 
     async def watched(self, group_kinds: Iterable[str]) -> tuple[list[Resource], dict[str, str]]:
-        """Those of the kinds that have, or had when this was asked, children; and why others cannot be listed."""
+        """The kinds that have children, or had some when the answer was cached; why other kinds cannot be listed."""
         found: list[Resource] = []
         unseen: dict[str, str] = {}
         for group_kind in sorted(group_kinds):
@@ -82,7 +82,7 @@ class InventoryKinds:
         return bool(await self._answer(f"children {resource}", lambda: self._look(resource)))
 
     async def _look(self, resource: Resource) -> bool:
-        """The first ones of what is labelled as a child."""
+        """Whether one of the first objects that are labelled as children is ours."""
         try:
             found, _ = await self.client.list(
                 resource,
@@ -91,7 +91,7 @@ class InventoryKinds:
                 most=_LOOKED_AT,
             )
         except NotFoundError:
-            # Either the kind has just gone or it is not there for a moment only: discovery has to say which.
+            # The kind is gone, or it is missing for a moment only. Discovery tells which.
             self._forget(resource.group)
             raise
         return any(found) or len(found) >= _LOOKED_AT
@@ -108,7 +108,7 @@ class InventoryKinds:
         return is_sealed(self.seal_key, uid, key_of(resource, obj), seal_of(obj))
 
     async def _answer(self, what: str, ask: Callable[[], Awaitable[Any]]) -> Any:
-        """The answer to a question, asked by one for all; `what` is of the cluster, never a text of an inventory."""
+        """The cached answer to a question. `what` names something of the cluster, never a text of an inventory."""
         async with self._locks.setdefault(what, asyncio.Lock()):
             known = self._answers.get(what)
             if known is None or known.until_s <= self.clock():

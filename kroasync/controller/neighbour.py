@@ -1,9 +1,9 @@
-"""kro on the same cluster: while it acts, this process does not.
+"""Stand aside while kro acts on the same cluster.
 
-Both write the same objects, so two of them would undo each other's work for ever. kro says that it acts by renewing its
-Lease. As in an election, clocks of other machines are never compared: a Lease that was seen unchanged for its duration
-is of nobody. Whoever may edit some namespace can make a Lease of that name, so only those of namespaces that are kro's
-count; others are told, and nothing more.
+Both controllers write the same objects, so they would undo each other's work forever. kro shows that it acts by
+renewing its Lease. As in a leader election, this process never compares clocks with other machines: if it sees a Lease
+unchanged for the Lease's duration, the Lease has expired. Anybody who may edit a namespace can create a Lease of that
+name, so only the Leases in kro's namespaces count. The log names any others, and they have no effect.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from kroasync.model.objects import Obj, is_same, name_of, namespace_of
 
 log = logging.getLogger("kroasync.neighbour")
 
-# Where kro's chart puts it.
+# The namespaces in which kro's chart puts the Lease.
 KRO_NAMESPACES: Final = ("kro-system", "kro")
 _DURATION_S: Final = 15.0
 _LONGEST_DURATION_S: Final = 120.0
@@ -32,14 +32,14 @@ class _Seen:
 
 
 def holder_of(lease: Obj) -> str:
-    """Who holds a Lease; empty for nobody."""
+    """The holder of a Lease; empty if nobody holds it."""
     spec = lease.get("spec")
     holder = spec.get("holderIdentity") if isinstance(spec, dict) else None
     return holder if isinstance(holder, str) else ""
 
 
 def left_s(lease: Obj, unchanged_s: float) -> float:
-    """How long a Lease that was seen unchanged for some seconds is still believed; 0 if it is of nobody."""
+    """How long a Lease is still valid after it was seen unchanged for some seconds; 0 if nobody holds it."""
     if not holder_of(lease):
         return 0.0
     duration = lease["spec"].get("leaseDurationSeconds")
@@ -48,8 +48,8 @@ def left_s(lease: Obj, unchanged_s: float) -> float:
 
 
 class Neighbour:
-    """The sink of a watch of kro's Leases. `away` is set while kro does not act; `told` is given the Lease when it
-    begins to. `clock` is monotonic seconds, `namespaces` those in which the Lease can be kro's.
+    """The sink of a watch of kro's Leases. `away` is set while kro does not act; `told` gets the Lease when kro begins
+    to act. `clock` is monotonic seconds, `namespaces` are the namespaces that may hold kro's Lease.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Neighbour:
         self._namespaces = namespaces
         self._told = told
         self._seen: dict[str, _Seen] = {}
-        # Namespaces that have a Lease of the name and are not kro's.
+        # Namespaces with a Lease of that name that are not kro's.
         self._foreign: set[str] = set()
         self._changed = asyncio.Event()
 
@@ -83,7 +83,7 @@ class Neighbour:
         self._look()
 
     def problem(self) -> str | None:
-        """Who acts in place of this process; None if nobody does."""
+        """A text that says that kro acts; None if it does not."""
         lease = self._held()
         if lease is None:
             return None
@@ -91,7 +91,7 @@ class Neighbour:
         return f"kro acts on this cluster ({holder_of(lease)} holds the Lease {where}); {ADVICE}"
 
     async def run(self) -> None:
-        """Notice that a Lease is renewed no more; never returns."""
+        """Notice when kro no longer renews a Lease; never returns."""
         while True:
             self._changed.clear()
             now = self._clock()

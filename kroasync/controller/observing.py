@@ -1,16 +1,16 @@
-"""What a pass over an instance sees: the instance, its children, and the kinds its inventory names.
+"""The input of a pass over an instance: the instance, its children, and the kinds that its inventory names.
 
-Reads come from the caches. The API server is asked only where a cache may be behind: after a write without an answer,
-and for a child that may have been created without one. Instances that are too large to be cached whole are read.
+A pass reads from the caches. It sends a read to the API server only if a cache may be stale: after a write that got no
+answer, and for a child that such a write may have created. It also reads instances that are too large for the cache.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from kroasync.controller.child_store import ChildStore
 from kroasync.controller.inventories import InventoryKinds
 from kroasync.controller.served_kinds import Served
 from kroasync.controller.serving import Serving
-from kroasync.controller.store import ChildStore
 from kroasync.controller.watches import Watches, synced
 from kroasync.engine.actions import Need, Observed, WatchExternal
 from kroasync.engine.teardown import parent_of
@@ -22,7 +22,7 @@ from kroasync.model.objects import Key, Obj, annotations_of, uid_of
 
 @dataclass(frozen=True, slots=True)
 class InstanceWorld:
-    """The caches as one instance sees them (the engine's World)."""
+    """The caches from the point of view of one instance (the engine's World)."""
 
     children: ChildStore
     watches: Watches
@@ -48,27 +48,27 @@ class InstanceWorld:
 
 @dataclass(frozen=True, slots=True)
 class Observing:
-    """The eyes of all passes over instances."""
+    """Reads the input of all passes over instances."""
 
     client: Client
     serving: Serving
     children: ChildStore
     watches: Watches
     inventory_kinds: InventoryKinds
-    # Instances whose last status may have been written although no answer came: the cache may be behind it.
+    # Instances whose last status write got no answer: it may have succeeded, so the cache may be stale.
     unsure: set[Key] = field(default_factory=set)
 
     def doubt(self, key: Key) -> None:
-        """The next pass over the instance reads it from the API server."""
+        """Let the next pass over the instance read it from the API server."""
         self.unsure.add(key)
 
     def forget(self, key: Key) -> None:
-        """The instance is gone."""
+        """Forget an instance that is gone."""
         self.watches.release(key)
         self.unsure.discard(key)
 
     async def instance(self, key: Key, served: Served) -> Obj | None:
-        """The instance, with its status as it was left; None if it is gone, and its event is to come."""
+        """The instance with the status that we wrote last; None if it is gone and only its event is late."""
         instance = served.instances.get(key)
         if instance is not None and (key in self.unsure or not served.instances.is_whole(key)):
             instance = await self.reread(key, served, instance)
@@ -78,9 +78,7 @@ class Observing:
         return InstanceWorld(self.children, self.watches, key, uid_of(instance), unseen)
 
     async def hold_inventory(self, key: Key, instance: Obj) -> dict[str, str]:
-        """Watch every kind the instance's inventory names and children are of; the kinds that stay out of sight, and
-        why.
-        """
+        """Watch every kind of the instance's inventory that has children; returns the kinds out of sight, and why."""
         served = self.serving.kinds.get(key.resource)
         graph = served.graph if served else None
         known = {n.resource.group_kind for n in graph.nodes.values() if not n.is_external} if graph else set()
@@ -94,7 +92,7 @@ class Observing:
         return unseen
 
     async def ask_for_unanswered(self, uid: str) -> None:
-        """Ask for children that may have been created without an answer: a deletion must not leave them behind."""
+        """Read children whose creation got no answer: a deletion must not orphan them."""
         for child in self.children.unanswered(uid):
             found = await self.fresh(child)
             if found is not None:
@@ -102,7 +100,7 @@ class Observing:
         self.children.settle(uid)
 
     async def reread(self, key: Key, served: Served, known: Obj) -> Obj | None:
-        """The instance as the server has it now; if it is gone as it was known, None if that is not whole."""
+        """Read the instance. If it is gone, return it as it was known, or None if that copy is not whole."""
         fresh = await self.fresh(key)
         if fresh is not None:
             served.instances.fetched(fresh)
@@ -112,7 +110,7 @@ class Observing:
         return fresh if fresh is not None and uid_of(fresh) == uid_of(known) else None
 
     async def fresh(self, key: Key) -> Obj | None:
-        """The object as the server has it now; None if it is gone."""
+        """Read the object from the API server; None if it is gone."""
         try:
             return await self.client.get(key)
         except NotFoundError:

@@ -1,4 +1,4 @@
-"""What an operator can set of the controller. The group travels whole; each option is read by the part it is about."""
+"""The options of the controller. Every part gets the whole group and reads the options that concern it."""
 
 from dataclasses import dataclass, field
 
@@ -18,15 +18,15 @@ class RuntimeOptions:
     min_delay_s: float = 0.2
     max_delay_s: float = 1000.0
     resync_s: float = 36000.0
-    # Longest time between two attempts of what waits for something that no watch announces; 0 for no limit.
+    # The longest delay between two attempts if no watch announces the change; 0 for no limit.
     requeue_s: float = 3.0
-    # Longest time between two looks at a CRD that is not established yet.
+    # The longest delay between two reads of a CRD that is not established yet.
     progress_s: float = 3.0
     stop_after_s: float = 60.0
     idle_deadline_s: float = 150.0
     events: bool = True
     allow_crd_deletion: bool = False
-    # Of each definition; 0 for all.
+    # How many revisions of each definition to keep; 0 for all.
     max_revisions: int = 5
     limits: Limits = field(default_factory=Limits)
     engine: Options = field(default_factory=Options)

@@ -1,7 +1,8 @@
-"""How passes share the event loop: what each of their turns computes, and pauses for those that compute long.
+"""Let passes share the event loop: measure each of their turns, and pause passes that compute for long.
 
-A turn is what a pass does between two awaits; nothing else runs meanwhile. Every turn is charged to the queue, which
-decides who may go on. A heavy pass gives its worker's slot away when it first has to wait: it is bounded otherwise.
+A turn is the work of a pass between two awaits; nothing else runs during a turn. Every turn is charged to the queue,
+which decides which pass continues. A heavy pass gives up its slot when it first pauses: `shares.HEAVY_AT_ONCE` limits
+heavy passes instead.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ SLICE_S: Final = 0.005
 async def in_turns(
     steps: Steps[T], pause: Callable[[], Awaitable[object]], compute: Callable[[Callable[[], None]], None]
 ) -> T:
-    """What comes of the steps; what else is due runs in the pauses between them. `compute` does a step."""
+    """The result of the steps. `compute` runs one step, and other tasks run in the pauses between the steps."""
     while True:
         try:
             compute(lambda: next(steps))
@@ -33,8 +34,8 @@ async def in_turns(
 
 
 class Pacing:
-    """Turns of the passes of one queue, whose workers are `slots`. `clock` is monotonic seconds, `cpu` seconds of
-    computing.
+    """Measures the turns of one queue's passes, whose workers are `slots`. `clock` is monotonic seconds, `cpu` is CPU
+    seconds.
     """
 
     def __init__(
@@ -49,23 +50,23 @@ class Pacing:
         self._clock = clock
         self._cpu = cpu
         self._slots = slots
-        # When the turn of a pass began, on both clocks; during a turn, and until the next one.
+        # When the current or last turn of each pass began, on both clocks.
         self._began: dict[Key, tuple[float, float]] = {}
 
     async def run(self, key: Key, work: Coroutine[Any, Any, T]) -> T:
-        """Do the work of a pass; every turn is charged."""
+        """Do the work of a pass, and charge every turn."""
         try:
             return await Metered(work, lambda: self._begin(key), lambda: self._end(key))
         finally:
             del self._began[key]
 
     def tired(self, key: Key) -> bool:
-        """Whether a pass should pause: its turn has lasted long, or it is heavy and was not given this one."""
+        """Whether a pass should pause: its turn is long, or the pass is heavy and was not granted this turn."""
         return self._cpu() - self._began[key][1] >= SLICE_S or self._queue.is_held(key)
 
     async def pause(self, key: Key) -> None:
-        """Let others run; comes back when it is this pass's turn."""
-        # Ends the turn, which is charged then.
+        """Let other tasks run; returns when the pass may continue."""
+        # This ends the turn, which is then charged.
         await asyncio.sleep(0)
         if self._queue.is_heavy(key):
             self._slots.release(key)
@@ -81,7 +82,7 @@ class Pacing:
 
 @dataclass(slots=True)
 class Metered(Generic[T]):
-    """A coroutine with something to do before and after each of its turns."""
+    """A coroutine that calls `begin` before and `end` after each of its turns."""
 
     work: Coroutine[Any, Any, T]
     begin: Callable[[], None]
@@ -103,5 +104,5 @@ class Metered(Generic[T]):
             try:
                 answer = yield waited_for
             except BaseException as raised:
-                # A cancellation belongs to the work.
+                # Pass a cancellation on to the work.
                 error = raised

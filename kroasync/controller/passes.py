@@ -1,7 +1,14 @@
-"""Passes over the keys of one queue: each behind a fence, timed, counted, logged, and settled with the queue.
+"""Run the passes over the keys of one queue: time, count and log each pass, and return its key to the queue.
 
-A key waits for a worker, and for kro to be away. Whatever its pass raises is logged once, counted, and tried again
-later: a pass that fails is one pass. The end of the file has what passes over instances and definitions differ in.
+A key waits for a worker. It also waits while kro acts: no pass begins then. If a pass raises an error, the error is
+logged once and counted, and the key is retried later: an error never stops other passes.
+
+Two fences keep two controllers from writing at the same time. Before a pass, `Neighbour.away` says that kro does not
+act. Before each write in a pass, the client asks the elector whether this process is certain to lead (`kube.lease`).
+The second check is necessary because a pass may outlast the lease: a process that was suspended must not write when it
+wakes up, because another replica may lead by then. A fenced write raises FencedError, and the pass fails.
+
+The classes at the end of the file hold the differences between passes over instances and passes over definitions.
 """
 
 import asyncio
@@ -25,7 +32,7 @@ log = logging.getLogger("kroasync.runtime")
 
 
 class Passes(ABC):
-    """`begin` is told the key of each pass, in the task (and so the context) the pass runs in."""
+    """Runs passes. It calls `begin` with the key of each pass, in the task (and so the context) of the pass."""
 
     def __init__(
         self,
@@ -52,11 +59,11 @@ class Passes(ABC):
             task = self._parts.group.create_task(self._one(key), name=f"reconcile {key}")
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
-            # Its first turn comes first: it tells what passes of this kind cost.
+            # Let the first turn of the pass run: it shows how much passes of this group compute.
             await asyncio.sleep(0)
 
     async def _next(self) -> Key:
-        """A key whose pass may begin: none does while kro acts."""
+        """The next key whose pass may begin; no pass begins while kro acts."""
         away = self._parts.neighbour.away
         while True:
             await away.wait()
@@ -100,14 +107,14 @@ class Passes(ABC):
         return await self._reconcile(key)
 
     def overran_by(self, key: Key) -> Callable[[float], None]:
-        """What the watchdog tells of a pass over this key."""
+        """The function that the watchdog calls when a pass over this key overruns."""
         return partial(self._overran, key)
 
     def _overran(self, key: Key, computed_s: float) -> None:
-        """A turn of a pass computed for longer than any should: nothing of the sort happens again soon."""
+        """Let a key rest whose pass computed for too long in one turn, and report it."""
         pause_s = self.queue.quarantine(key, computed_s)
         extra = {"key": str(key), "computed_s": round(computed_s, 1), "pause_s": round(pause_s)}
-        log.error("a pass held up all others", extra=extra)
+        log.error("a pass computed for too long without a pause", extra=extra)
         self._parts.given.metrics.kroasync_pass_overruns_total.inc(_path_label(key))
         obj = self._find(key)
         if obj is not None:
@@ -134,27 +141,27 @@ class Passes(ABC):
         if failed:
             metrics.dynamic_controller_handler_errors_total.inc(path)
 
-    # What instances and definitions differ in
+    # The differences between instances and definitions
 
     @abstractmethod
     def _lane(self, key: Key) -> Hashable:
-        """Whom the requests of a pass hold up, if they hang."""
+        """The lane of the pass's requests: requests that hang delay only their own lane."""
 
     @abstractmethod
     def _find(self, key: Key) -> Obj | None:
-        """At least the head of what the key names."""
+        """The object of a key, or at least its head."""
 
     def _paced(self, key: Key, work: Coroutine[Any, Any, Verdict]) -> Coroutine[Any, Any, Verdict]:
-        """The work of a pass, which gives way to others."""
+        """The work of a pass, wrapped so that it yields to other passes."""
         return work
 
     def _rests_s(self, key: Key) -> float:
-        """How long what the key names may be left alone after a pass; 0: until something changes."""
+        """How many seconds after a pass the next one is due; 0 for none until something changes."""
         return 0.0
 
 
 class InstancePasses(Passes):
-    """Passes share the loop by what they cost, and come again once in a long while."""
+    """Passes over instances: they share the loop by their cost, and each instance is resynced now and then."""
 
     def __init__(self, parts: Parts, begin: Callable[[str], object]) -> None:
         queues = parts.queues
@@ -174,7 +181,7 @@ class InstancePasses(Passes):
 
     def _count(self, key: Key, verdict: Verdict, took_s: float, *, failed: bool) -> None:
         if self._parts.caches.kinds.get(key.resource) is None:
-            return  # the last passes of a kind that is gone, and so are its series
+            return  # the kind is gone, and so are its series
         super()._count(key, verdict, took_s, failed=failed)
         metrics, gvr = self._parts.given.metrics, str(key.resource)
         metrics.instance_reconcile_total.inc(gvr)
@@ -184,7 +191,7 @@ class InstancePasses(Passes):
 
 
 class DefinitionPasses(Passes):
-    """Each definition is a group of its own: none holds up another one."""
+    """Passes over definitions: each definition is a group of its own, so none delays another."""
 
     def __init__(self, parts: Parts, begin: Callable[[str], object]) -> None:
         queues = parts.queues
@@ -212,7 +219,7 @@ def _follows(verdict: Verdict) -> str:
 
 
 def _log_pass(key: Key, verdict: Verdict, took_s: float, *, failed: bool) -> None:
-    """One line for every pass: of note are those that changed something or failed."""
+    """Log one line for every pass; at a higher level if it changed something or failed."""
     summary = verdict.summary
     level = logging.INFO if failed or summary.changes else logging.DEBUG
     if not log.isEnabledFor(level):

@@ -1,8 +1,10 @@
-"""Perform one action of the engine: the only place where a pass writes to the cluster.
+"""Perform the actions of the engine: a pass writes children and metadata only here.
 
-Every action yields a result, refusals included. Deletes carry the UID they were decided for. The first apply of an
-unknown object can only create one: it is bound to a version no object has. What turns out to be there is read, and
-taken over as it was read if it is nobody's (`engine.adoption`); of what is somebody's nothing changes.
+Every action has a result; a refusal is a result, too. A delete carries the UID of the object that the engine saw.
+
+The first apply of an unknown object can only create it: the apply carries a resourceVersion that no object has. If an
+object exists already, the API server answers with a conflict, and the performer reads the object. If nobody owns the
+object, a second apply with the version just read adopts it (`engine.adoption`). If somebody owns it, nothing changes.
 """
 
 import asyncio
@@ -10,8 +12,9 @@ import re
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from kroasync.controller.child_store import ChildStore
 from kroasync.controller.fights import Fights, contenders
-from kroasync.controller.store import ChildStore, InstanceStore
+from kroasync.controller.instance_store import InstanceStore
 from kroasync.engine.actions import (
     Action,
     Apply,
@@ -49,13 +52,13 @@ from kroasync.model.names import (
 )
 from kroasync.model.objects import Key, Obj, labels_of, metadata, uid_of, version_of
 
-# etcd counts from 2 on: an apply bound to it creates an object, or is a conflict.
+# The first resourceVersion of etcd is 2. So an apply with this version creates an object, or is a conflict.
 _OF_NO_OBJECT = "1"
 
 
 @dataclass(slots=True)
 class Performer:
-    """Performs the actions of one pass over one instance and remembers what it took over."""
+    """Performs the actions of one pass over one instance and remembers the objects that it adopted."""
 
     client: Client
     children: ChildStore
@@ -64,18 +67,19 @@ class Performer:
     watch_external: Callable[[Key, WatchExternal], Awaitable[None]]
     pause: Callable[[Key], Awaitable[None]]
     fights: Fights
-    # Objects that existed before, and the managers who owned the fields we took.
+    # Adopted objects, and the managers whose fields we took.
     taken_over: dict[Key, tuple[str, ...]] = field(default_factory=dict)
-    # Those objects, and those that were left to others, without their contents.
+    # The identities of adopted objects and of objects whose adoption was refused.
     existed: dict[Key, Obj] = field(default_factory=dict)
-    # Children others keep changing or deleting: those to be put back later, and those where this has just become so.
+    # Children that somebody else keeps changing or deleting: how many seconds to wait before each is restored, and the
+    # children that became contested in this pass.
     deferred: dict[Key, float] = field(default_factory=dict)
     contested: dict[Key, str] = field(default_factory=dict)
-    # Requests sent; watches are not counted.
+    # How many requests were sent, not counting watches.
     sent: int = 0
 
     async def perform_all(self, actions: Sequence[Action]) -> list[Result]:
-        """One result per action, in the order of the actions; independent actions run at the same time."""
+        """Perform a batch concurrently; returns one result for each action, in the same order."""
         if len(actions) == 1:
             return [await self.perform(actions[0])]
         async with asyncio.TaskGroup() as group:
@@ -132,31 +136,34 @@ class Performer:
         return Done(action=action, obj=answer, changed=changed, adopted=bool(taken_from))
 
     def _refused(self, action: Apply, found: Obj) -> Refused | None:
-        """Why an object that was there before is left as it is; None if it is this instance's, or nobody's."""
+        """Why an existing object is not adopted; None if it belongs to this instance or to nobody."""
         self.existed[action.key] = _identity(found)
         owner = labels_of(found).get(LABEL_APPLYSET_PART_OF, "")
         ours = labels_of(action.obj).get(LABEL_APPLYSET_PART_OF, "")
         if owner and owner != ours:
             return Refused(action=action, refusal=Refusal.FOREIGN, message=owner)
         if owner and MANAGER_CHILDREN in _managers(found):
-            return None  # made without an answer, or not told of yet
+            return None  # our create got no answer, or its event is late
         claim = claimed_by(found, action.obj)
         return Refused(action=action, refusal=Refusal.CLAIMED, message=claim) if claim else None
 
     async def _take_over(self, action: Apply, found: Obj, managers: tuple[str, ...]) -> tuple[Obj, tuple[str, ...]]:
-        """Apply to an object as it was found, and who had its fields; `managers` have some we declare otherwise."""
+        """Adopt an object as it was found; returns the answer and the managers that had its fields.
+
+        `managers` have fields that we declare with other values.
+        """
         version = version_of(found)
         if not managers:
             try:
                 return await self._send(action, force=False, version=version), ()
             except ConflictError as conflict:
                 if not conflict.managers:
-                    raise  # it changed meanwhile: who has it is to be seen anew
+                    raise  # the object changed meanwhile, so its owner must be checked again
                 managers = conflict.managers
         return await self._send(action, force=True, version=version), managers
 
     async def _send(self, action: Apply, *, force: bool, version: str = "") -> Obj:
-        """Apply, to the object of this version if one is given."""
+        """Apply; if a version is given, only to the object of that version."""
         self.sent += 1
         obj = stored(action.obj)
         if version:
@@ -166,34 +173,34 @@ class Performer:
                 action.key, obj, manager=MANAGER_CHILDREN, force=force, confidential=bool(action.secrets)
             )
         except (UnreachableError, ServerError):
-            # It may have been done. If the watch is down, too, a deletion must not overlook the object.
+            # The apply may have succeeded. If the watch is down too, a deletion must not overlook the object.
             self.children.doubt(action.key, labels_of(action.obj).get(LABEL_INSTANCE_ID, ""))
             raise
 
     def _others(self, action: Apply) -> tuple[Hashable | None, str]:
-        """What a fight over a child is about, and what others do to it, for people; None if nobody did anything."""
+        """The subject of a fight over a child, and a text about the other side; None and "" if there is no fight."""
         if action.need is Need.CREATE and self.children.went(action.key):
-            return self._lasting(action.key), "somebody keeps deleting it; it is recreated with growing pauses"
+            return self._lasting(action.key), "somebody keeps deleting it; it is recreated with growing delays"
         child, live = self.children.find(action.key), self.children.unread(action.key)
         if action.need is not Need.HEAL or child is None or live is None:
             return None, ""
         held = contenders(live, stored(action.obj), MANAGER_CHILDREN)
         shown = {name: _unique(quotable_field(path, action.secrets) for path in paths) for name, paths in held.items()}
         named = "; ".join(f'manager "{name}" keeps changing {", ".join(paths)}' for name, paths in shown.items())
-        return child.uid, f"{named or 'somebody keeps changing it'}; it is restored with growing pauses"
+        return child.uid, f"{named or 'somebody keeps changing it'}; it is restored with growing delays"
 
     def _lasting(self, child: Key) -> Hashable:
-        """A child of this instance, whatever its UID; one that is made again under its name has others."""
+        """The subject of a fight over a child that is deleted and recreated: its UID changes each time."""
         return child, uid_of(self.instances.head(self.instance) or {})
 
     async def _delete(self, action: Delete) -> Result:
         try:
             self.sent += 1
-            # Said, since the API server's default for Jobs is to leave their Pods behind, running.
+            # Explicit, because the API server's default for Jobs orphans their Pods.
             answer = await self.client.delete(action.key, uid=action.uid, propagation="Background")
         except NotFoundError as error:
             if not error.is_of_object:
-                # The kind is not served right now: that does not tell whether the object is there.
+                # The kind is not served now. That does not tell whether the object exists.
                 return Refused(action=action, refusal=Refusal.UNAVAILABLE, message=error.message)
             answer = None
         self.fights.settled(self._lasting(action.key))
@@ -218,7 +225,7 @@ class Performer:
 
 @dataclass(frozen=True, slots=True)
 class Performers:
-    """Makes the performer of each pass."""
+    """Builds the performer of each pass."""
 
     client: Client
     children: ChildStore
@@ -227,26 +234,26 @@ class Performers:
     fights: Fights
 
     def of(self, instance: Key, instances: InstanceStore) -> Performer:
-        """For one pass over this instance."""
+        """The performer for one pass over this instance."""
         return Performer(self.client, self.children, instances, instance, self.watch_external, self.pause, self.fights)
 
 
 def parent_patch(instance: Obj, action: PatchParent) -> Obj:
-    """The merge patch of an instance's own metadata; bound to the version seen where it sets the finalizer list."""
+    """The merge patch of an instance's own metadata; with a resourceVersion if it sets the list of finalizers."""
     meta: Obj = {"uid": uid_of(instance)}
     if action.labels:
         meta["labels"] = action.labels
     if action.annotations:
         meta["annotations"] = action.annotations
     if action.add_finalizer:
-        # A merge patch replaces the whole list: only valid for the version it was read from.
+        # A merge patch replaces the whole list, so it is valid only for the version that the list was read from.
         meta["resourceVersion"] = version_of(instance)
         meta["finalizers"] = [*metadata(instance).get("finalizers", ()), FINALIZER]
     return {"metadata": meta}
 
 
 def _other_managers(answer: Obj) -> tuple[str, ...]:
-    """Who else manages fields of an object we have just applied; nobody does if that made it."""
+    """The other managers of an object that we just applied; none if the apply created it."""
     return tuple(sorted(_managers(answer) - {MANAGER_CHILDREN}))
 
 
@@ -256,13 +263,13 @@ def _managers(obj: Obj) -> set[str]:
 
 
 def _identity(obj: Obj) -> Obj:
-    """What an Event about an object needs of it."""
+    """The part of an object that an Event about it needs."""
     meta = {name: metadata(obj).get(name, "") for name in ("name", "namespace", "uid", "resourceVersion")}
     return {"apiVersion": obj.get("apiVersion", ""), "kind": obj.get("kind", ""), "metadata": meta}
 
 
 def _told(action: Action, error: ApiError) -> str:
-    """The server's message; of an object with values of Secrets only what cannot quote them."""
+    """The server's message; for an object with values of Secrets, only the parts that cannot quote them."""
     if not isinstance(action, Apply) or not action.secrets or not error.quotes_body:
         return error.message
     fields = _unique(sorted(quotable_field(field, action.secrets) for field in error.fields))
@@ -271,8 +278,8 @@ def _told(action: Action, error: ApiError) -> str:
 
 
 def quotable_field(field: str, secrets: Sequence[tuple[str | int, ...]]) -> str:
-    """A field path of the server without keys that may be values: it ends where a value of a Secret begins, and
-    before a key in brackets.
+    """A field path of the server, cut so that it quotes no value: it ends where a value of a Secret begins, or before
+    a key in brackets.
     """
     dot = "." if field.startswith(".") else ""
     shown = re.split(r"\[(?![0-9]*\])", field.removeprefix(dot))[0]
@@ -299,7 +306,7 @@ _REFUSALS: tuple[tuple[type[ApiError], Refusal], ...] = (
 
 
 def refusal_of(error: ApiError) -> Refusal:
-    """How the engine is to understand an API error."""
+    """The kind of refusal that an API error means for the engine."""
     for kind, refusal in _REFUSALS:
         if isinstance(error, kind):
             return refusal

@@ -1,7 +1,7 @@
-"""What a cache keeps of an object: its identity and the fields the graphs read.
+"""The part of an object that a cache keeps: its identity and the fields that the graphs read.
 
-A projection is built once from field paths ("*" stands for any key or index) and then only walks the parts it keeps.
-`managedFields` is never kept; whole objects only where an expression uses the whole object.
+A projection is built once from field paths ("*" stands for any key or index), and then walks only the parts that it
+keeps. It never keeps `managedFields`. It keeps a whole object only if an expression uses the whole object.
 """
 
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from kroasync.model.objects import Obj
 
-# A tree of kept names; None means: everything below.
+# A tree of kept names; None keeps everything below.
 Tree: TypeAlias = "dict[str, Tree] | None"
 
 _IDENTITY = (
@@ -40,7 +40,7 @@ class Projection:
         return hash(self.paths)
 
     def widened(self, paths: Iterable[tuple[str, ...]]) -> "Projection":
-        """This projection and more paths; itself if it has them already."""
+        """This projection with more paths; the same projection if it has them already."""
         wider = self.paths | frozenset(paths)
         return self if wider == self.paths else Projection(wider)
 
@@ -76,7 +76,7 @@ def _take(value: Any, tree: Tree) -> Any:
         return {k: _take(value[k], below) for k, below in tree.items() if k in value}
     if type(value) is list:
         below = tree.get("*", _ABSENT)
-        # Read by a name, as if it were an object: kept whole, so that the expression sees what it is.
+        # A name reads the list as if it were an object. Keep it whole, so that the expression sees a list.
         return value if below is _ABSENT or len(tree) > 1 else [_take(item, below) for item in value]
     return value
 

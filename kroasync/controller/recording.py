@@ -1,12 +1,11 @@
-"""What a pass over an instance leaves besides the status: Events for people, numbers for metrics.
+"""Record a pass over an instance: Events for people, numbers for metrics.
 
-Events are about transitions: what one pass changed is one Event for each reason, and what stays as it was is told once
-(`told`). Nothing here fails or delays a pass.
+Events report transitions. All changes of one pass with the same reason share one Event, and a fact that stays the same
+is reported once (`told`). Nothing here fails or delays a pass.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Final
 
 from kroasync.controller.events import Recorder
@@ -19,6 +18,7 @@ from kroasync.engine.outcome import ChangeKind, NodeState, Outcome
 from kroasync.engine.teardown import Teardown
 from kroasync.graph.nodes import Graph
 from kroasync.metrics import ConditionAge, Metrics
+from kroasync.model import timestamps
 from kroasync.model.conditions import conditions_of
 from kroasync.model.objects import Key, Obj, metadata
 
@@ -30,7 +30,7 @@ _CHANGE_REASONS: Final = (
     (ChangeKind.HEALED, "Healed"),
     (ChangeKind.DELETED, "Deleted"),
 )
-# Names listed in a note; more are counted.
+# A note lists this many names and counts the rest.
 LISTED: Final = 10
 
 
@@ -44,7 +44,7 @@ class Recording:
     told: Told = field(default_factory=Told)
 
     def forget(self, key: Key) -> None:
-        """The instance is gone; one of the same name is told everything anew."""
+        """Forget an instance that is gone. A new instance of the same name gets all Events anew."""
         self.told.forget(key)
 
     # Metrics
@@ -56,7 +56,7 @@ class Recording:
         self.metrics.instance_graph_resolution_failures_total.inc(str(key.resource), "not_available")
 
     def nodes(self, graph: Graph | None, outcome: Outcome) -> None:
-        """Count how the nodes of a pass stand."""
+        """Count the states of the nodes in a pass."""
         metrics, states = self.metrics, [report.state for report in outcome.nodes.values()]
         metrics.runtime_node_eval_total.inc(by=len(states))
         for state, counter in (
@@ -72,7 +72,7 @@ class Recording:
                 metrics.runtime_collection_size.observe(len(report.objects))
 
     def conditions(self, key: Key, status: Obj) -> None:
-        """Since when each condition of a status holds, if the feature is on."""
+        """Update the metric of condition ages, if the feature is on."""
         if _CONDITION_METRICS in self.options.features:
             ages = [_age(c) for c in status.get("conditions") or ()]
             self.metrics.instance_conditions.set(str(key.resource), key.namespace, key.name, ages)
@@ -80,7 +80,7 @@ class Recording:
     # Events
 
     def written(self, key: Key, before: Obj, status: Obj) -> None:
-        """The instance `before` has this status now."""
+        """Record that the instance `before` has this status now."""
         was, state = (before.get("status") or {}).get("state"), status.get("state")
         if was and was != state:
             self.metrics.instance_state_transitions_total.inc(str(key.resource.gvk), was, str(state))
@@ -101,24 +101,24 @@ class Recording:
         self.recorder.record(instance, reason="Contested", note=note, action="Reconcile", warning=True)
 
     def contested(self, instance: Obj, contested: Mapping[Key, str]) -> None:
-        """Children that others keep changing, where this has just become so."""
+        """Record children that became contested in this pass: somebody else keeps changing them."""
         for child, text in contested.items():
             note = f"{child}: {text}"
             self.recorder.record(instance, reason="Contested", note=note, action="Reconcile", warning=True)
 
     def strangers(self, key: Key, instance: Obj, strangers: Sequence[Observed]) -> None:
-        """Objects that are labelled as children of the instance and are none."""
+        """Record objects that are labelled as children of the instance but are not its children."""
         note = stranger_text(strangers) if strangers else ""
         if note and self.told.is_new(key, note):
             self.recorder.record(instance, reason="NotAMember", note=note, action="Reconcile", warning=True)
 
     def repair(self, key: Key, instance: Obj, note: str) -> None:
-        """What was dropped from the recorded inventory."""
+        """Record what a pass dropped from the recorded inventory."""
         if note and self.told.is_new(key, note):
             self.recorder.record(instance, reason="InventoryRepaired", note=note, action="Reconcile", warning=True)
 
     def changes(self, outcome: Outcome, *, before: Obj, status: Obj) -> None:
-        """What the pass changed, and the changed state; a pass that does both in one tells it in one Event."""
+        """Record the changes of a pass and a new state; one Event reports both if the instance becomes ACTIVE."""
         instance = outcome.instance
         state = status.get("state")
         for reason, note in change_notes(outcome, before=before, state=state):
@@ -128,7 +128,7 @@ class Recording:
             self.recorder.record(instance, reason="Failed", note=note, action="Reconcile", warning=True)
 
     def adoptions(self, key: Key, instance: Obj, outcome: Outcome, performer: Performer) -> None:
-        """Events at the instance and at the objects that were taken over, or left to who has them."""
+        """Record adopted objects and refused adoptions, on the instance and on the objects."""
         recorder = self.recorder
         for child, managers in performer.taken_over.items():
             had = f"its fields were managed by {', '.join(managers)}"
@@ -146,26 +146,26 @@ class Recording:
                 recorder.record(found, reason="AdoptionRefused", note=note, action="Adopt", warning=True)
 
     def deletes(self, instance: Obj, plan: Teardown, deleted: Sequence[str]) -> None:
-        """One step of a deletion."""
+        """Record one step of a deletion."""
         if plan.blocked:
             self.recorder.record(instance, reason="DeletionBlocked", note=plan.message, action="Delete", warning=True)
         elif deleted:
             self.recorder.record(instance, reason="Deleting", note=f"deleting {_listed(deleted)}", action="Delete")
 
     def deleted(self, instance: Obj, deleted: Sequence[str]) -> None:
-        """The end of a deletion."""
+        """Record the end of a deletion."""
         note = f"deleted {_listed(deleted)}; all resources are gone" if deleted else "all resources are gone"
         self.recorder.record(instance, reason="Deleted", note=note, action="Delete")
 
 
 def change_notes(outcome: Outcome, *, before: Obj, state: str | None) -> list[tuple[str, str]]:
-    """Reason and note of each Event about what a pass changed; `before` is the status before the pass."""
+    """Reason and note of each Event about the changes of a pass; `before` is the status before the pass."""
     was = before.get("state")
     told: list[tuple[str, str]] = []
     for kind, reason in _CHANGE_REASONS:
         keys = [str(change.key) for change in outcome.changes if change.kind is kind]
         if kind is ChangeKind.CREATED and was == "ACTIVE" and _is_current(before, outcome.instance):
-            # Everything declared was there for this generation: somebody deleted these.
+            # All declared objects existed for this generation, so somebody deleted these.
             kind, reason = ChangeKind.HEALED, "Healed"
         if keys:
             told.append((reason, f"{kind.value} {_listed(keys)}"))
@@ -176,7 +176,7 @@ def change_notes(outcome: Outcome, *, before: Obj, state: str | None) -> list[tu
 
 
 def failure_note(status: Obj, outcome: Outcome) -> str:
-    """Why an instance failed, as its condition says, or else as the pass found."""
+    """Why an instance failed: the message of its condition, or else the failures of the pass."""
     for condition in status.get("conditions", ()):
         if condition.get("type") == "ResourcesReady" and condition.get("status") == "False":
             return str(condition.get("message", ""))
@@ -188,7 +188,7 @@ def _is_current(status: Obj, instance: Obj) -> bool:
 
 
 def _age(condition: Obj) -> ConditionAge:
-    since = datetime.fromisoformat(str(condition["lastTransitionTime"]).replace("Z", "+00:00"))
+    since = timestamps.parse(str(condition["lastTransitionTime"]))
     return ConditionAge(
         type=str(condition["type"]),
         status=str(condition["status"]),

@@ -1,15 +1,15 @@
-"""The definitions there are, what is remembered of each between passes, and which of them generates which CRD.
+"""All definitions, the state that is remembered for each between passes, and the CRD that each generates.
 
-A definition is found by what it waits for, by the CRD it generates or would generate, and by the labels of a CRD. None
-of this is needed after a restart: the next pass over a definition fills it in.
+The registry finds a definition by the kinds that it waits for, by the CRD that it generates or would generate, and by
+the labels of a CRD. A restart loses this state without harm: the next pass over a definition restores it.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from kroasync.controller.crds import SeenCrd
+from kroasync.controller.instance_store import InstanceStore
 from kroasync.controller.room import EndlessRoom
-from kroasync.controller.store import InstanceStore
 from kroasync.graph.build import Built
 from kroasync.model import names
 from kroasync.model.definition import parse_definition
@@ -19,32 +19,32 @@ from kroasync.schema.crd import crd_name
 
 
 def key_of_identity(identity: str) -> Key:
-    """The definition that revisions refer to by this name (`revisions.identity_of`)."""
+    """The key of the definition that revisions refer to by this name (`revisions.identity_of`)."""
     namespace, _, name = identity.rpartition("/")
     return Key(GROUPS if namespace else GRAPH_DEFINITIONS, namespace, name)
 
 
 @dataclass(slots=True)
 class Remembered:
-    """What is remembered of a definition between passes."""
+    """The state that is remembered for a definition between passes."""
 
-    # Of which object, and which of its specs, `built` is.
+    # The UID and the generation that `built` was compiled from.
     uid: str = ""
     generation: int = 0
     built: Built | None = None
-    # While it has no graph: the kinds it uses, whose absence or schema may be why.
+    # While the definition has no graph: the kinds that it uses. A missing kind or its schema may be the cause.
     refused_over: tuple[GVK, ...] = ()
-    # Name of the CRD it generates, whoever owns that now.
+    # The name of the CRD that the definition generates, even if another definition owns it now.
     crd: str = ""
     issued: int = 0
-    # The last status may have been written although no answer came: the cache may be behind it.
+    # The last status write got no answer: it may have succeeded, so the cache may be stale.
     unsure: bool = False
 
 
 class Registry:
     """The definitions of both kinds. `stores` caches them, by resource.
 
-    `wake` puts a definition into the queue; `gone` is told the name of one that no longer exists.
+    `wake` puts a definition into the queue; `gone` is called with the name of a definition that no longer exists.
     """
 
     def __init__(self, wake: Callable[[Key], None], gone: Callable[[str], None]) -> None:
@@ -59,7 +59,7 @@ class Registry:
     def _is_gone(self, key: Key, obj: Obj) -> None:
         self._wake(key)
         for rival in self.rivals(obj):
-            # One of them may have the kind now.
+            # The kind is free now, so a rival may take it.
             self._wake(rival)
         self._gone(key.name)
 
@@ -67,11 +67,11 @@ class Registry:
         return self.stores[key.resource]
 
     def get(self, key: Key) -> Obj | None:
-        """The definition as it is cached."""
+        """The cached definition."""
         return self.store(key).get(key)
 
     def of(self, key: Key) -> Remembered:
-        """What is remembered of a definition, from now on if nothing was."""
+        """The remembered state of a definition; empty state if there was none."""
         return self.remembered.setdefault(key, Remembered())
 
     def is_unsure(self, key: Key) -> bool:
@@ -79,11 +79,11 @@ class Registry:
         return known is not None and known.unsure
 
     def forget(self, key: Key) -> None:
-        """The definition is gone."""
+        """Forget a definition that is gone."""
         self.remembered.pop(key, None)
 
     def concerned_with(self, group_kind: tuple[str, str]) -> list[Key]:
-        """The definitions that wait for a kind to appear, or were refused with the schema it had."""
+        """The definitions that wait for a kind, or were refused with its former schema."""
         return [
             key
             for key, known in self.remembered.items()
@@ -91,16 +91,16 @@ class Registry:
         ]
 
     def generating(self, crd: str) -> list[Key]:
-        """The definitions that generate a CRD of this name, or would if it were theirs."""
+        """The definitions that generate a CRD of this name, or would if they owned it."""
         return [key for key, known in self.remembered.items() if known.crd == crd]
 
     def rivals(self, definition: Obj) -> list[Key]:
-        """The definitions that want to generate the same CRD as this one, which may be gone."""
+        """The other definitions that declare the same CRD as this definition, which may be gone."""
         parsed, _ = parse_definition(definition)
         return self.generating(crd_name(parsed)) if parsed is not None else []
 
     def owner_of(self, crd: SeenCrd) -> Key | None:
-        """The definition whose labels a generated CRD carries."""
+        """The definition that the labels of a generated CRD name."""
         key = self._by_uid(crd.labels.get(names.LABEL_DEFINITION_ID, ""))
         if key is not None:
             return key
@@ -108,7 +108,7 @@ class Registry:
         return by_name if self.get(by_name) else None
 
     def rival_of(self, key: Key, crd: Obj) -> Key | None:
-        """The live definition a CRD belongs to, if that is another one than this."""
+        """The live definition that a CRD belongs to; None if that is this definition."""
         return self._by_uid(labels_of(crd).get(names.LABEL_DEFINITION_ID, ""), but=key)
 
     def _by_uid(self, uid: str, *, but: Key | None = None) -> Key | None:

@@ -1,14 +1,14 @@
-"""Write the status of an instance: once if nothing interferes, again after a conflict, not at all if it is the same.
+"""Write the status of an instance: once if nothing interferes, again after a conflict, never if it is the same.
 
-A write is bound to the version its difference was taken from. The engine decides what a refusal comes to
-(`engine.verdict`); here it becomes a `Reported`. A status that somebody else keeps changing waits for its turn
+Each write carries the resourceVersion that its difference was computed from. A refusal becomes a `Reported`, and the
+engine decides what follows from that (`engine.verdict`). If somebody else keeps changing the status, the writes pause
 (`fights`).
 """
 
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from kroasync.controller.fights import Fights
@@ -28,6 +28,7 @@ from kroasync.engine.verdict import (
 )
 from kroasync.kube.api_errors import ApiError, ConflictError, NotFoundError
 from kroasync.kube.client import Client
+from kroasync.model import timestamps
 from kroasync.model.objects import Key, Obj, version_of
 
 log = logging.getLogger("kroasync.instances")
@@ -47,11 +48,11 @@ class Reporting:
     now: Callable[[], datetime]
 
     def stamp(self) -> str:
-        """The time now, as conditions have it."""
-        return self.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        """The current time in the format of conditions."""
+        return timestamps.seconds(self.now())
 
     def left_for_s(self, key: Key, served: Served) -> float:
-        """How long the status is to be left as others made it; 0 if it may be written now."""
+        """How long to wait before the next write of a contested status; 0 if it may be written now."""
         return wait_s(served.instances, self.fights, key)
 
     async def unresolved(self, key: Key, served: Served, instance: Obj, message: str) -> Reported:
@@ -81,7 +82,7 @@ class Reporting:
         return Reported(written=Written.NO)
 
     async def _current(self, key: Key, served: Served, seen: Obj) -> Obj | None:
-        """The whole instance to take the difference from; None if nothing is to be written now."""
+        """The whole instance, to compute the difference from; None if this pass must not write."""
         current = served.instances.get(key)
         if current is None or is_of_another_object(seen, current) or self.left_for_s(key, served) > 0:
             return None

@@ -1,8 +1,8 @@
 """Graph revisions: the immutable record of every accepted spec of a definition.
 
-A revision is issued when the accepted spec's hash differs from the newest one's; numbers only grow. After a restart
-with an invalid spec the newest revision is what instances keep being served by. `Revisions` issues and collects them;
-what it does follows from the functions over data below.
+The controller issues a revision if the hash of the accepted spec differs from the hash of the newest revision. Numbers
+only grow. After a restart with an invalid spec, the instances follow the newest revision. `Revisions` issues and
+collects revisions; the functions over plain data below decide.
 """
 
 import asyncio
@@ -42,20 +42,21 @@ _LONGEST_LABEL = 63
 
 
 def identity_of(definition: Definition | Key) -> str:
-    """The name revisions refer to: that of a cluster-scoped definition, `namespace/name` of a namespaced one."""
+    """The name by which revisions refer to a definition: `name` if it is cluster-scoped, or else `namespace/name`."""
     return f"{definition.namespace}/{definition.name}" if definition.namespace else definition.name
 
 
 class RevisionStore:
-    """Live and terminating revisions by the definition they belong to; the sink of the revisions' watch.
+    """Live and terminating revisions by definition; the sink of the revision watch.
 
-    `gone` is told the identity of a definition that has one revision less: it may have to issue it anew.
+    When a revision is deleted, the store calls `gone` with the identity of its definition, which may have to issue the
+    revision again.
     """
 
     def __init__(self, gone: Callable[[str], None]) -> None:
         self._gone = gone
         self._by_name: dict[str, Obj] = {}
-        # Set at the next change, then replaced: take it before looking.
+        # The next change sets this Event and replaces it. A waiter must take it before it reads the store.
         self.changed = asyncio.Event()
 
     def keep(self, obj: Obj) -> Obj:
@@ -94,7 +95,7 @@ class RevisionStore:
         return [r for r in self._all(identity) if is_deleting(r) and names.FINALIZER in finalizers_of(r)]
 
     def counts(self) -> dict[tuple[str, ...], float]:
-        """How many are active and how many are being deleted."""
+        """How many revisions are active and how many are being deleted."""
         deleting = sum(1 for r in self._by_name.values() if is_deleting(r))
         return {("active",): len(self._by_name) - deleting, ("deleting",): deleting}
 
@@ -108,13 +109,13 @@ class RevisionStore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issued:
-    """What issuing a revision came to. `number` is the newest that is known to be taken."""
+    """The result of issuing a revision. `number` is the highest number that is known to be taken."""
 
     number: int
-    # None: it is refused, or one of its name is on its way out, which then wakes the definition.
+    # None if the API server refuses it, or while one of that name is being deleted; that end wakes the definition.
     revision: Obj | None = None
     is_new: bool = False
-    # Why the API server refuses it.
+    # Why the API server refuses the revision; otherwise empty.
     refused: str = ""
 
 
@@ -132,7 +133,7 @@ class Revisions:
         return self.store.of(identity_of(definition))
 
     async def issue(self, definition: Definition, *, last: int) -> Issued:
-        """The revision of the spec: the newest one, if it is of this spec, or a new one with a number above `last`."""
+        """The revision of the spec: the newest one if it records this spec, or a new one with a number above `last`."""
         live = self.store.of(identity_of(definition))
         newest = live[-1] if live else None
         if newest is None or not records(newest, definition):
@@ -158,28 +159,28 @@ class Revisions:
                 return Issued(number=last)
             if snapshot_of(newest).get("name") == identity and records(newest, definition):
                 break
-            # The cache was behind: this one is of an older spec, or of a definition whose revisions have such names.
+            # The cache was stale: the found revision records an older spec, or belongs to another definition.
             last = number
         self.metrics.rgd_graph_revision_resolution_total.inc("issue")
         self.metrics.rgd_graph_revision_issue_total.inc("no_revision" if not live else "spec_changed")
         return Issued(number=number, revision=newest, is_new=True)
 
     async def _created(self, wanted: Obj) -> Obj:
-        """The revision of this name, which may have been there before."""
+        """Create the revision; returns the existing one if the name is taken."""
         try:
             return await self.client.create(_key_of(wanted), wanted)
         except AlreadyExistsError:
             return await self.client.get(_key_of(wanted))
 
     async def verify(self, revision: Obj, *, order: list[str], resources: list[Obj], now: str) -> None:
-        """Report at the revision that it compiled."""
+        """Report on the revision that it compiled."""
         status = verified_status(revision, order=order, resources=resources, now=now)
         answer = await write_status(self.client, _key_of(revision), revision, status)
         if answer is not None:
             self.store.event("MODIFIED", answer)
 
     async def collect(self, definition: Key) -> None:
-        """Delete all but the newest revisions; best effort."""
+        """Delete all but the newest revisions. An error is logged and ignored."""
         keep = self.options.max_revisions
         for revision in self.of(definition)[:-keep] if keep > 0 else ():
             try:
@@ -190,9 +191,9 @@ class Revisions:
                 log.info("revision not deleted", extra={"revision": name_of(revision), "error": error.message})
 
     async def delete_all(self, definition: Key) -> None:
-        """Delete the revisions of a definition that goes; listed, not looked up, for a cache may be behind."""
+        """Delete the revisions of a definition that is being deleted. They are listed: the cache may be stale."""
         if len(definition.name) > _LONGEST_LABEL:
-            return  # they carry the name as a label, so there cannot be any
+            return  # revisions carry the name as a label, which cannot be so long, so there are none
         selector = f"{names.LABEL_DEFINITION_NAME}={definition.name}"
         found, _ = await self.client.list(REVISIONS, label_selector=selector)
         for revision in found:
@@ -202,7 +203,7 @@ class Revisions:
                     await self.client.delete(_key_of(revision))
 
     async def release(self) -> None:
-        """Take our finalizer off revisions that are being deleted."""
+        """Remove our finalizer from revisions that are being deleted."""
         for identity in self.store.identities():
             for revision in self.store.terminating(identity):
                 others = [f for f in finalizers_of(revision) if f != names.FINALIZER]
@@ -235,10 +236,10 @@ def _number(found: Any) -> int:
 
 
 def last_issued(told: Any, live: Sequence[Obj], generation: int) -> int:
-    """The number after which the next revision is counted: that of the newest one there is.
+    """The last number in use: the number of the newest revision, or the larger number in the status.
 
-    What the status told counts as far as it can be true: newer ones may have been deleted, but no more of them than the
-    spec had generations. Somebody else may have written any number there.
+    Newer revisions may have been deleted, but no more of them than the spec had generations. Somebody else may have
+    written any number into the status, so a number beyond that is ignored.
     """
     newest = max(map(number_of, live), default=0)
     number = _number(told)
@@ -246,7 +247,7 @@ def last_issued(told: Any, live: Sequence[Obj], generation: int) -> int:
 
 
 def records(revision: Obj, definition: Definition) -> bool:
-    """Whether it is the record of the definition's spec: by its label, and by what it holds."""
+    """Whether the revision records the definition's spec: its hash label and its snapshot must agree."""
     if hash_of(revision) != definition.hash:
         return False
     spec = snapshot_of(revision).get("spec")
@@ -258,7 +259,7 @@ def hash_of(revision: Obj) -> str:
 
 
 def new_revision(definition: Definition, number: int, *, version: str) -> Obj:
-    """The object of a revision to be issued."""
+    """A revision to create."""
     identity = identity_of(definition)
     meta: dict[str, Any] = {
         "name": revision_name(identity.replace("/", "-"), number),
@@ -271,7 +272,7 @@ def new_revision(definition: Definition, number: int, *, version: str) -> Obj:
         "finalizers": [names.FINALIZER],
     }
     if not definition.namespace:
-        # The owner of a cluster-scoped object must be cluster-scoped; those of a ResourceGroup are deleted by us.
+        # A cluster-scoped object needs a cluster-scoped owner. `delete_all` deletes the revisions of a ResourceGroup.
         meta["ownerReferences"] = [owner_reference(definition)]
     return {
         "apiVersion": REVISIONS.api_version,
@@ -299,7 +300,7 @@ def owner_reference(definition: Definition) -> Obj:
 
 
 def adopted(revision: Obj, definition: Definition) -> Obj | None:
-    """Merge patch that makes the definition the owner; None if it is, or if it can't be one."""
+    """The merge patch that makes the definition the owner; None if it is the owner already, or cannot be."""
     if definition.namespace:
         return None
     wanted = owner_reference(definition)
@@ -328,5 +329,5 @@ def verified_status(revision: Obj, *, order: list[str], resources: list[Obj], no
 
 
 def definition_of(revision: Obj, current: Obj) -> Obj:
-    """The definition object a revision is a snapshot of, with today's metadata."""
+    """The definition with the spec of a revision and its current metadata."""
     return {**current, "spec": snapshot_of(revision).get("spec", {})}

@@ -1,10 +1,11 @@
-"""How much of what others write is in memory: room for objects, bounded in bytes.
+"""Bound the memory for objects of other people, in bytes.
 
-Whoever may create objects decides how large they are and how many, and as Python data one takes up to 24 times the
-bytes of its JSON. Small ones are held as they are, as long as there are not too many; large ones, and what comes after,
-as compressed JSON. When that has no room either nothing is held, and whoever needs the object asks the API server.
+Anybody who may create objects decides how many there are and how large they are. As Python data an object takes up to
+24 times the bytes of its JSON. A room holds small objects as they are until the loose bytes are used up. It holds large
+objects, and small ones after that, as compressed JSON. If there is no room for that either, the room holds nothing, and
+the reader asks the API server for the object.
 
-An object may take an eighth of the room that is left, so that large ones leave some for the small ones of others.
+One object may take an eighth of the free room, so large objects leave room for the small objects of others.
 """
 
 import zlib
@@ -14,7 +15,7 @@ import orjson
 
 from kroasync.model.objects import Obj
 
-# Above this an object is compressed, which takes some milliseconds a megabyte.
+# An object above this size is compressed, which takes some milliseconds a megabyte.
 LARGE_BYTES: Final = 32 << 10
 LOOSE_BYTES: Final = 10 << 20
 PACKED_BYTES: Final = 64 << 20
@@ -22,7 +23,7 @@ _SHARE: Final = 8
 
 
 class Room:
-    """Bytes of JSON that may be held `loose`, and `packed`: compressed."""
+    """Free bytes: `loose` for plain objects, `packed` for compressed ones."""
 
     def __init__(self, *, loose: int = LOOSE_BYTES, packed: int = PACKED_BYTES, large: int = LARGE_BYTES) -> None:
         self.loose = loose
@@ -30,11 +31,11 @@ class Room:
         self._large = large
 
     def hold(self, obj: Obj) -> "Held | None":
-        """The object from now on, as long as somebody has what is returned; None without room for it."""
+        """Hold the object for as long as the caller keeps the result; None if there is no room for it."""
         try:
             content = orjson.dumps(obj)
         except (TypeError, RecursionError):
-            return None  # nested more deeply than JSON is written
+            return None  # orjson cannot write an object that nests so deeply
         size = len(content)
         if size <= self._large and size <= self.loose // _SHARE:
             return Held(self, obj, size)
@@ -43,14 +44,14 @@ class Room:
 
 
 class EndlessRoom(Room):
-    """For what only those write who are trusted with everything: held as it is, however large."""
+    """Room without a limit, for objects that only trusted administrators can write."""
 
     def hold(self, obj: Obj) -> "Held":
         return Held(self, obj, 0)
 
 
 class Held:
-    """An object in a Room, which gets its place back when nobody has this any more."""
+    """An object in a Room. The Room gets its bytes back when this is garbage-collected."""
 
     __slots__ = ("_content", "_room", "_size")
 
@@ -74,7 +75,7 @@ class Held:
         return type(self._content) is bytes
 
     def open(self) -> Obj:
-        """The object; made anew each time where it is compressed."""
+        """The object; a compressed one is decompressed anew each time."""
         content = self._content
         found: Obj = orjson.loads(zlib.decompress(content)) if isinstance(content, bytes) else content
         return found

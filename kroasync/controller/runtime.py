@@ -1,7 +1,7 @@
-"""The whole controller as one object that runs: watch, wait for the lead, make passes, stop in order.
+"""Run the whole controller: watch, wait for leadership, make passes, stop in order.
 
-It knows neither signals nor servers nor settings files, and takes its client, clocks and randomness as arguments: the
-process (`kroasync.app`) and the simulation run the same code. What it runs is built in `wiring`.
+The runtime knows no signals, servers or settings files, and takes its client, clocks and randomness as arguments. So
+the process (`kroasync.app`) and the simulation run the same code. `wiring` builds the parts.
 """
 
 import asyncio
@@ -30,15 +30,15 @@ __all__ = ["Runtime", "RuntimeOptions"]
 
 log = logging.getLogger("kroasync.runtime")
 
-# How long the passes in work may go on when the process is asked to stop: most end sooner.
+# How long the passes in work may continue after the process is asked to stop. Most end sooner.
 _ROUND_OFF_S = 1.0
 
 
 class Runtime:
-    """One controller, which runs once. `clock` is monotonic seconds, `now` the wall clock, `cpu` seconds of computing
-    (not given: the clock).
+    """One controller, which runs once. `clock` is monotonic seconds, `now` the wall clock, `cpu` the CPU seconds (by
+    default, the clock).
 
-    `begin` is told the key of each pass, in the task (and so the context) the pass runs in.
+    `begin` is called with the key of each pass, in the task (and so the context) of the pass.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Runtime:
     # Readiness
 
     def watch_states(self) -> Iterable[tuple[str, Watch]]:
-        """Name and watch of everything that is watched."""
+        """Name and watch of every running watch."""
         return self.parts.watches.items()
 
     def core_watches(self) -> Iterable[tuple[str, Watch]]:
@@ -73,17 +73,18 @@ class Runtime:
         return self._core
 
     def dead_tasks(self) -> list[str]:
-        """Names of long-lived tasks that ended."""
+        """The names of long-lived tasks that ended."""
         return [task.get_name() for task in self._tasks if task.done()]
 
     # Running
 
     async def run(self, stop: asyncio.Event, *, lead: asyncio.Event | None = None) -> None:
-        """Work until `stop` is set; nothing is written any more when this returns, or `stop_after_s` later.
+        """Work until `stop` is set. This returns when all writes are answered, or `stop_after_s` later.
 
-        With `lead`, only read until that is set: a warm standby.
+        With `lead`, only read until `lead` is set: the process is a warm standby.
 
-        Raises what a long-lived task raised: that is a bug, and the process must not go on without it.
+        Raises the error of a long-lived task. Such an error is a bug, and the process must not continue without the
+        task.
         """
         async with self.parts.group as group:
             self._core += core_watches(self.parts)
@@ -92,7 +93,7 @@ class Runtime:
             self._tasks.append(group.create_task(self._work(leases, lead), name="work"))
             await stop.wait()
             await self._drain()
-            # What is left may wait for something that never comes.
+            # The remaining tasks may wait for something that never happens.
             for task in (*self._tasks, *self._instances.tasks, *self._definitions.tasks):
                 task.cancel()
             self.parts.watches.stop_all()
@@ -102,7 +103,7 @@ class Runtime:
         for _, watch in self._core:
             await watch.synced.wait()
         with suppress(UnreachableError):
-            # Without the right to see kro's Lease the controller works as if there was none.
+            # If the controller may not list kro's Lease, it works as if there were none.
             await synced(leases)
         if lead is not None:
             await self._stand_by(lead)
@@ -116,7 +117,7 @@ class Runtime:
         await asyncio.Event().wait()
 
     async def _stand_by(self, lead: asyncio.Event) -> None:
-        """Until the lead is won, compile definitions and watch what their instances need, as the leader does."""
+        """Until this process leads, compile definitions and watch the kinds of their graphs, as the leader does."""
         async with asyncio.TaskGroup() as group:
             preparing = [
                 group.create_task(self._prepare(), name="prepare") for _ in range(self._options.definition_workers)
@@ -141,7 +142,7 @@ class Runtime:
                 log.info("definition not prepared", extra={"definition": str(key), "error": str(error)})
                 queue.retry(key, at_most_s=AWAY_S)
             except Exception:
-                # The first pass after the lead is won tells more.
+                # The first pass of the leader reports the error.
                 log.exception("definition not prepared", extra={"definition": str(key)})
             finally:
                 queue.done(key)
@@ -150,7 +151,7 @@ class Runtime:
         return is_behind(self.parts.caches.kinds.head(key))
 
     async def _release_revisions(self) -> None:
-        """Let go of revisions that are being deleted, at once; again after a pause if that failed."""
+        """Release revisions that are being deleted, at once; retry after a pause if that fails."""
         failures = 0
         while True:
             await self.parts.neighbour.away.wait()
@@ -169,10 +170,10 @@ class Runtime:
     # Stopping
 
     async def _drain(self) -> None:
-        """Take no more keys; let the passes in work end, or at least the writes they have sent.
+        """Take no more keys; let the passes in work end, or at least the writes that they have sent.
 
-        A pass that is cut off between two writes is as good as one that crashed there: the next leader goes on. It
-        has less to wait for when the passes end first, and the last Events are told.
+        A pass that ends between two writes is as safe as a crash there: the next leader continues. But if the passes
+        end first, the next leader has less to do, and the last Events are written.
         """
         for task in self._tasks:
             if task.get_name() in ("definitions", "instances"):

@@ -1,8 +1,8 @@
-"""The key of the seals (`model.seal`): a Secret beside the Lease, made at the first start, the same for all replicas.
+"""The key of the seals (`model.seal`): a Secret in the namespace of the Lease, shared by all replicas.
 
-Whoever reads it can forge seals, so nobody but the controller needs a right to it. A controller that may not read it
-goes on without seals and says so; one that cannot reach the API server waits, since what it sealed before must not
-look like a stranger's meanwhile.
+The first start creates the Secret. Anybody who reads the key can forge seals, so only the controller needs access. A
+controller that may not read the key continues without seals and logs a warning. A controller that cannot reach the API
+server waits: without the key, the children that it sealed before would look like strangers.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ from kroasync.model.objects import Key, Obj
 
 log = logging.getLogger("kroasync.sealing")
 
-# Beside the Lease.
+# In the namespace of the Lease.
 SEAL_SECRET: Final = "kroasync-seal"
 _BYTES: Final = 32
 _FIELD: Final = "key"
 _PAUSE_S: Final = (0.2, 5.0)
-# An API server that was just started refuses for a moment what its roles allow.
+# A starting API server may refuse requests that its roles allow. So only this many refusals are final.
 _REFUSED: Final = 4
 
 
@@ -35,8 +35,8 @@ async def load_key(
     *,
     random: Callable[[int], bytes] = secrets.token_bytes,
 ) -> bytes:
-    """The key, made if there is none; empty if this controller has no right to it, it cannot be used, or `stop` is set
-    first.
+    """The key, created if it does not exist. Empty if the controller has no access to the key, if the key cannot be
+    used, or if `stop` is set first.
     """
     async with asyncio.TaskGroup() as group:
         loading = group.create_task(_load(client, Key(SECRETS, namespace, SEAL_SECRET), random), name="load key")
@@ -61,7 +61,7 @@ async def _load(client: Client, key: Key, random: Callable[[int], bytes]) -> byt
             refused += isinstance(error, ForbiddenError | NotFoundError)
             if refused == _REFUSED:
                 return _without(key, error.message)
-            log.info("the key of the seals has not been read yet", extra={"secret": str(key), "error": error.message})
+            log.info("cannot read the seal key yet; retrying", extra={"secret": str(key), "error": error.message})
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, longest_s)
 
@@ -74,7 +74,7 @@ async def _read_or_make(client: Client, key: Key, random: Callable[[int], bytes]
     try:
         made = await client.create(key, _secret(key, random(_BYTES)))
     except AlreadyExistsError:
-        # Another replica was faster.
+        # Another replica created the key first.
         made = await client.get(key)
     return _key_in(made, key)
 

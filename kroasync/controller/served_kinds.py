@@ -1,13 +1,14 @@
-"""The generated kinds that are served: which graph their instances follow, and where they are cached.
+"""The generated kinds that are served: the graph that their instances follow, and the cache of the instances.
 
-A kind outlives its definition: when that is gone (`graph` is None and `retired` set) instances stay as they are and
-can still be deleted cleanly, because a deletion needs neither definition nor graph.
+A kind outlives its definition. Without the definition (`graph` is None and `retired` is set), instances stay as they
+are and can still be deleted cleanly, because a deletion needs neither definition nor graph.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from kroasync.controller.store import Claims, InstanceStore
+from kroasync.controller.child_store import Claims
+from kroasync.controller.instance_store import InstanceStore
 from kroasync.engine.plan import Plan
 from kroasync.graph.nodes import Graph
 from kroasync.kube.watch import Watch
@@ -19,7 +20,7 @@ from kroasync.model.objects import Key, Obj, Resource, annotations_of, labels_of
 
 @dataclass(slots=True)
 class Served:
-    """One generated kind. `definition` is the key of who generates it; None when no definition does any more."""
+    """One generated kind. `definition` is the key of the definition that generates it; None if it is gone."""
 
     resource: Resource
     instances: InstanceStore
@@ -27,11 +28,11 @@ class Served:
     definition: Key | None = None
     graph: Graph | None = None
     plan: Plan | None = None
-    # Schema of the instances' spec, for its defaults.
+    # The schema of the instances' spec, for its defaults.
     spec_schema: Obj = field(default_factory=dict)
-    # Instances that went in spite of our finalizer, as they were: their children are still there.
+    # The heads of instances that are gone in spite of our finalizer: their children still exist.
     dropped: dict[Key, Obj] = field(default_factory=dict)
-    # Why there is no graph to follow, for the instances' conditions.
+    # Why there is no graph, for the instances' conditions.
     unresolved: str = ""
 
     @property
@@ -40,11 +41,11 @@ class Served:
 
 
 class ServedKinds:
-    """All served kinds by resource; finds an instance by UID whatever its kind."""
+    """All served kinds by resource; finds an instance of any kind by its UID."""
 
     def __init__(self) -> None:
         self._kinds: dict[Resource, Served] = {}
-        # Instances of every kind by UID, kept by their stores.
+        # The instances of all kinds by UID; their stores maintain this.
         self.by_uid: dict[str, Key] = {}
 
     def __iter__(self) -> Iterator[Served]:
@@ -66,11 +67,11 @@ class ServedKinds:
         self._kinds.pop(resource, None)
 
     def sizes(self) -> dict[tuple[str, ...], float]:
-        """How many instances there are of each kind."""
+        """How many instances each kind has."""
         return {(str(served.resource),): len(served.instances) for served in self}
 
     def head(self, key: Key) -> Obj | None:
-        """At least the head of an instance."""
+        """The instance, or at least its head."""
         served = self._kinds.get(key.resource)
         return served.instances.head(key) if served else None
 
@@ -80,7 +81,7 @@ class ServedKinds:
 
 
 def wake_by_uid(kinds: ServedKinds, add: Callable[[Key], None]) -> Callable[[str], None]:
-    """Turns the instance label of a child into a key of the queue; children of unknown instances wake nobody."""
+    """A function that wakes the instance with a UID. Children of unknown instances wake nobody."""
 
     def wake(uid: str) -> None:
         key = kinds.key_by_uid(uid)
@@ -91,7 +92,7 @@ def wake_by_uid(kinds: ServedKinds, add: Callable[[Key], None]) -> Callable[[str
 
 
 def claims_of(kinds: ServedKinds) -> Claims:
-    """An instance claims an object that has its UID as a label, and is of a kind and namespace of its inventory."""
+    """An instance claims an object that carries its UID as a label, in a kind and namespace of its inventory."""
 
     def claims(key: Key, obj: Obj) -> bool:
         owner = kinds.key_by_uid(labels_of(obj).get(LABEL_INSTANCE_ID, ""))

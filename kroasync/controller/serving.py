@@ -1,16 +1,17 @@
-"""Start and stop serving generated kinds: one watch task per kind, and the watches of what its graph manages.
+"""Start and stop serving generated kinds: one watch task per kind, and the watches of the kinds in its graph.
 
-A kind is served from the moment its watches are synced. When a definition goes, its kind is retired: still watched, so
-that deletions of its instances end cleanly, until its CRD goes too.
+A kind is served as soon as its watches are synced. When a definition is deleted, its kind is retired: the controller
+still watches the kind until its CRD is gone too, so that deletions of its instances end cleanly.
 """
 
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
+from kroasync.controller.child_store import ChildStore
+from kroasync.controller.instance_store import InstanceStore
 from kroasync.controller.room import Room
 from kroasync.controller.served_kinds import Served, ServedKinds
-from kroasync.controller.store import ChildStore, InstanceStore
 from kroasync.controller.watches import InstanceSink, Watches
 from kroasync.engine.plan import Plan
 from kroasync.graph.nodes import Graph
@@ -20,18 +21,18 @@ from kroasync.model.names import ANNOTATION_APPLYSET_GROUP_KINDS
 from kroasync.model.objects import Key, Obj, Resource, annotations_of, is_deleting, metadata, uid_of
 
 _SYNC_S = 30.0
-# How long the first list of children waits for those of instances.
+# How long the first list of children waits for the first lists of instances.
 _INSTANCES_S = 5.0
 _RETIRED = (
     "the definition of this kind is gone: nothing is created, changed or repaired until it exists again; "
     "deleting the instance still removes its resources"
 )
-# The watch's types of event as kro's metric names them.
+# The event types of a watch, and their names in kro's metric.
 _EVENT_TYPES = {"ADDED": "add", "MODIFIED": "update", "DELETED": "delete"}
 
 
 class Serving:
-    """Owns the served kinds. `wake` puts an instance into the queue, `discard` forgets what the queue knows of one."""
+    """Owns the served kinds. `wake` puts an instance into the queue, `discard` removes it from the queue."""
 
     def __init__(
         self,
@@ -47,7 +48,7 @@ class Serving:
     ) -> None:
         self.kinds = kinds
         self._room = room or Room()
-        # Kinds whose instances were waited for in vain.
+        # Kinds whose first list of instances did not arrive in time.
         self._late: set[Resource] = set()
         self.watches = watches
         self._children = children
@@ -57,10 +58,10 @@ class Serving:
         self._metrics = metrics
 
     async def serve(self, definition: Key, graph: Graph) -> None:
-        """Follow a graph from now on; returns when every watch it needs is synced.
+        """Follow a graph from now on; returns when every watch that it needs is synced.
 
-        Raises TimeoutError, with the kinds and what the server says, if they are not within 30 s; what was served
-        before goes on then.
+        Raises TimeoutError, with the kinds and the server's answers, if the watches do not sync within 30 s. The
+        previous graph then stays in force.
         """
         served = self._served(graph.resource)
         await self._know_instances()
@@ -82,14 +83,14 @@ class Serving:
             served.plan = self._plan(graph)
             root = graph.crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
             served.spec_schema = root.get("spec", {})
-            # After a restart most are as they should be: what waits for us comes first.
+            # After a restart most instances are up to date, so those that need work come first.
             for key in sorted(served.instances, key=lambda key: not is_behind(served.instances.head(key))):
                 self._wake(key)
 
     async def _know_instances(self) -> None:
-        """Wait until all instances are listed, but for kinds that cannot be: children nobody claims are not kept.
+        """Wait until all instances are listed, because the cache drops children that no instance claims.
 
-        For a kind whose server hangs all wait together, once.
+        A kind that cannot be listed is skipped after a time limit. All callers wait together, once per kind.
         """
         late = [s for s in self.kinds if not s.watch.synced.is_set() and s.resource not in self._late]
         with suppress(TimeoutError):
@@ -100,16 +101,16 @@ class Serving:
         self._late.update(served.resource for served in late if not served.watch.synced.is_set())
 
     def adopt(self, resource: Resource) -> None:
-        """Watch a generated kind without a definition, for the deletions of its instances."""
+        """Watch a generated kind that has no definition, so that its instances can be deleted."""
         self._served(resource)
 
     async def retire(self, definition: Key) -> None:
-        """The definition is gone: its kinds are only served for deletions."""
+        """Retire the kinds of a definition that is gone: serve them only for deletions."""
         for served in self.kinds.of_definition(definition):
             self._retire(served)
 
     def stop(self, resource: Resource) -> None:
-        """The kind's CRD is gone: nothing is left to serve."""
+        """Stop serving a kind whose CRD is gone."""
         served = self.kinds.get(resource)
         if served is None:
             return
@@ -120,8 +121,9 @@ class Serving:
         self._metrics.forget_kind(resource)
 
     def hold_inventory(self, instance: Key, resources: list[Resource]) -> list[Watch]:
-        """Watch kinds an instance's inventory names beyond those of its graph, and none it named before; nothing is
-        known of them before each of these watches is synced, whoever started it.
+        """Watch the kinds of an instance's inventory that its graph lacks, and leave those that it no longer names.
+
+        The caller must wait until these watches are synced, even if another owner started them.
         """
         self.watches.keep_children(instance, resources)
         return [self.watches.hold_children(resource, owner=instance) for resource in resources]
@@ -138,7 +140,7 @@ class Serving:
         return served
 
     def _gone(self, key: Key, obj: Obj) -> None:
-        # One more pass releases what the instance held; a new object of that name gets its own.
+        # One more pass releases the watches of the instance. A new object of that name gets its own pass.
         self._discard(key)
         self._wake(key)
         served = self.kinds.get(key.resource)
@@ -163,12 +165,12 @@ class Serving:
         return found
 
     def _release_children(self, graph: Graph, served: Served) -> None:
-        """Leave the kinds the graph no longer has to the instances that still have some, until these are pruned."""
+        """Leave the watches of kinds that the graph lost. Instances with such children hold them until prune."""
         managed = {node.resource for node in graph.nodes.values() if not node.is_external}
         left = self.watches.children_of(served.resource) - managed
         group_kinds = {resource.group_kind: resource for resource in left}
         for resource in managed:
-            # Another version of the same kind shows the same objects.
+            # Any version of a kind shows the same objects.
             group_kinds.pop(resource.group_kind, None)
         if group_kinds:
             known = ((key, served.instances.head(key)) for key in served.instances)
@@ -186,7 +188,7 @@ class Serving:
 
 
 def is_behind(instance: Obj | None) -> bool:
-    """Whether an instance is gone, is being deleted, or has a status that does not speak of its spec yet."""
+    """Whether an instance is gone, is being deleted, or has a status of an older generation."""
     if instance is None or is_deleting(instance):
         return True
     observed = (instance.get("status") or {}).get("observedGeneration")

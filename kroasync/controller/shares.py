@@ -1,36 +1,37 @@
-"""Who may compute: the shares that the passes of one queue have of the event loop, and the rests of keys that overran.
+"""Decide which pass may compute: the passes of one queue share the event loop, and keys that overran rest.
 
-The process has one event loop, and a pass that computes holds up all others. Most passes compute for a millisecond or
-two; a few compute for seconds. Three rules keep those few from hurting the others. Each rule has its own states:
+The process has one event loop, so a pass that computes blocks all others. Most passes compute for a millisecond or two;
+a few compute for seconds. Three rules keep those few from delaying the others. Each rule has its own states:
 
 A group (one definition) is light or heavy. A key in work is light, held or granted. A light key computes freely.
 
     state            what happens                              next state
-    group light      a pass has computed for HEAVY_S           heavy, and its keys in work are held
+    group light      one of its passes computes for HEAVY_S    heavy, and its keys in work are held
     group heavy      its passes usually compute less again     light
     key light        its group becomes heavy                   held
-    key held         `turn`: it is first of those that wait,   granted
-                     and the share of the heavy allows it
+    key held         `turn`: it is the first that waits, and   granted
+                     the share of the heavy keys allows it
     key granted      `charge`: it has computed                 held
 
-One heavy key is granted at a time. While light groups are busy, all heavy ones together get SHARE of the time: after a
-heavy pass has held the loop for t seconds, no other one computes for t * (1 / SHARE - 1) seconds. While no light group
-is busy, the heavy ones get all the time. So a heavy pass is slow, and never starves.
+One heavy key is granted at a time. While light groups are busy, all heavy groups together get SHARE of the time: after
+a heavy pass has held the loop for t seconds, no heavy pass computes for t * (1 / SHARE - 1) seconds. While no light
+group is busy, the heavy groups get all the time. So a heavy pass is slow but never starves.
 
-A group is open or closed. A pass that waits for something outside lasts, and gives its worker away. A group with as
-many lasting keys as there are workers is closed: it gets no turn until one of those keys ends.
+A group is open or closed. The work on a key lasts if its pass waits long for something outside; the key then gives up
+its worker. A group with as many lasting keys as there are workers is closed: it gets no turn until one of them ends.
 
     group open       `lasts`: it now has `lasting_at_once` such keys    closed
     group closed     one of those keys ends                             open
 
-A key is well or rests. A pass that held up all others in one go could not be paused; the watchdog reports it.
+A key is well or rests. A pass overruns if it blocks the loop in one turn, where nothing can pause it; the watchdog
+reports it.
 
     key well         `quarantine`: its pass overran            rests for REST_S, then twice as long each time
     key rests        its rest is over; it runs, and overruns   rests longer
     key rests        its rest is over; it runs, and does not   well
     any              its object is gone                        well
 
-Nothing here waits but `turn`. The queue of keys is `workqueue`, which asks here whose turn it is.
+Only `turn` waits. The queue of keys (`workqueue`) asks this module whose turn it is.
 """
 
 import asyncio
@@ -40,30 +41,30 @@ from typing import Final, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
-# A pass that computes this long is heavy; those of ordinary instances take a millisecond or two.
+# A pass that computes for this long is heavy. A pass over an ordinary instance takes a millisecond or two.
 HEAVY_S: Final = 0.005
-# What heavy passes get of the time while light ones are busy.
+# The share of the time for heavy passes while light passes are busy.
 SHARE: Final = 0.05
-# How much the last pass counts for what passes of its group usually compute.
+# The weight of the last pass in the moving average of its group.
 _WEIGHT: Final = 0.3
-# Heavy keys handed out at the same time; more would only wait for each other.
+# How many heavy keys may be in work at the same time; more would only wait for each other.
 HEAVY_AT_ONCE: Final = 16
-# A light pass that has not computed for so long holds nobody up: it waits for something outside.
+# A light pass that has not computed for this long does not count as busy: it waits for something outside.
 _QUIET_S: Final = 0.25
 # After a light pass, another one is likely to follow within this time.
 _LINGER_S: Final = 0.05
-# The first rest of a key whose pass held up all others, and the longest.
+# The first and the longest rest of a key whose pass overran.
 REST_S: Final = 30.0
 LONGEST_REST_S: Final = 300.0
-# How often heavy passes that wait check whether the light ones are done.
+# How often a waiting heavy pass checks whether the light passes are done.
 LOOK_S: Final = 0.01
 
 _NEVER: Final = float("-inf")
 
 
 class Shares(Generic[K]):
-    """Whose turn it is. `groups` are those with ready keys, in the order of their turns, and `in_work` the keys in
-    work; both are live views of the queue.
+    """Decides whose turn it is. `groups` are the groups with ready keys, in the order of their turns; `in_work` are the
+    keys in work. Both are live views of the queue.
     """
 
     def __init__(
@@ -80,18 +81,18 @@ class Shares(Generic[K]):
         self._lasting_at_once = lasting_at_once
         self._groups = groups
         self._in_work = in_work
-        # Keys in work whose work lasts, and how many each group has.
+        # Keys whose work lasts, and how many of them each group has.
         self._lasting: set[K] = set()
         self._lasting_in: dict[Hashable, int] = {}
-        # Seconds a key in work has computed.
+        # How many seconds each key in work has computed.
         self._computed: dict[K, float] = {}
         self._heavy_in_work: set[K] = set()
-        # What a pass usually computes, of the heavy groups only.
+        # How many seconds a pass usually computes, for heavy groups only.
         self._usual: dict[Hashable, float] = {}
-        # When a light pass last began or computed, and from when on heavy ones may again though others are busy.
+        # When a light pass last began or computed; when heavy passes may compute again while light ones are busy.
         self._light_at = _NEVER
         self._heavy_from = _NEVER
-        # Heavy passes that wait to go on, in the order of their turns, and the one that may compute now.
+        # Heavy passes that wait for a turn, in order, and the key that has the turn now.
         self._paused: deque[asyncio.Event] = deque()
         self._granted: K | None = None
 
@@ -102,7 +103,7 @@ class Shares(Generic[K]):
         return (group for group in self._groups if self._lasting_in.get(group, 0) < self._lasting_at_once)
 
     def next_group(self) -> Hashable | None:
-        """Whose turn it is: the first group, but heavy ones wait while light ones are busy and their share is used."""
+        """The group whose turn it is. Heavy groups wait while light groups are busy and the heavy share is used."""
         first = next(self.open(), None)
         if first is None or first not in self._usual:
             return first
@@ -114,21 +115,21 @@ class Shares(Generic[K]):
     # Keys in work
 
     def began(self, key: K, group: Hashable, now: float) -> None:
-        """A key of this group is in work from now on."""
+        """Note that a key of this group is in work."""
         if group in self._usual:
             self._heavy_in_work.add(key)
         else:
             self._light_at = now
 
     def ended(self, key: K) -> None:
-        """The key is no longer in work."""
+        """Note that a key is no longer in work."""
         self._lasts_no_more(key)
         self._learn(key)
 
     def charge(self, key: K, computed_s: float, held_s: float) -> None:
-        """A key in work has computed for `computed_s`, which took `held_s`; nothing else could run meanwhile.
+        """Charge a key in work for a turn: it computed for `computed_s` and held the event loop for `held_s`.
 
-        The first says how heavy the key is. The second, longer on a busy machine, says what it has had of its share.
+        The first decides how heavy the key is. The second is longer on a busy machine, and is taken from its share.
         """
         now = self._clock()
         computed = self._computed[key] = self._computed.get(key, 0.0) + computed_s
@@ -148,7 +149,7 @@ class Shares(Generic[K]):
         self._usual[group] = max(computed, self._usual.get(group, 0.0))
 
     def _learn(self, key: K) -> None:
-        """What passes of the key's group usually compute, now that one is over."""
+        """Update the average of the key's group at the end of a pass."""
         computed, group = self._computed.pop(key, 0.0), self._group_of(key)
         self._heavy_in_work.discard(key)
         usual = self._usual.get(group)
@@ -160,15 +161,15 @@ class Shares(Generic[K]):
                 del self._usual[group]
 
     def is_heavy(self, key: K) -> bool:
-        """Whether passes over a key in work compute long; such a key computes only when it is its turn."""
+        """Whether a key in work is heavy: it computes only after `turn` granted it a turn."""
         return key in self._heavy_in_work
 
     def is_held(self, key: K) -> bool:
-        """Whether a key in work is heavy and it is not its turn."""
+        """Whether a key in work is heavy and has no turn now."""
         return key in self._heavy_in_work and self._granted != key
 
     async def turn(self, key: K) -> None:
-        """Wait until a heavy key in work may compute: one at a time, and whatever else is due runs in between."""
+        """Wait until a heavy key in work may compute. One heavy key computes at a time; other tasks run in between."""
         ticket = asyncio.Event()
         self._paused.append(ticket)
         try:
@@ -184,7 +185,7 @@ class Shares(Generic[K]):
                 self._paused[0].set()
 
     def _hold_s(self) -> float:
-        """How long to wait before the next look whether a heavy pass may compute; 0 if it may."""
+        """How long to wait before the next check whether a heavy pass may compute; 0 if it may compute now."""
         now = self._clock()
         return min(self._heavy_from - now, LOOK_S) if self._is_light_busy(now) else 0.0
 
@@ -197,7 +198,7 @@ class Shares(Generic[K]):
     # Lasting work
 
     def lasts(self, key: K) -> None:
-        """The work on a key has lasted, and gave its worker away."""
+        """The work on a key lasts: the key gave up its worker."""
         if key in self._in_work and key not in self._lasting:
             self._lasting.add(key)
             group = self._group_of(key)
@@ -213,25 +214,25 @@ class Shares(Generic[K]):
 
 
 class Rests(Generic[K]):
-    """Until when keys rest whose passes held up all others. They run one by one: the next one runs when the others
-    have had their share of the time.
+    """The rests of keys whose passes overran. These keys run one at a time, and all other keys get their share of the
+    time before the next one runs.
     """
 
     def __init__(self) -> None:
-        # How often in a row each key overran, and until when it rests.
+        # How many times in a row each key overran, and when its rest ends.
         self._overruns: dict[K, int] = {}
         self._until: dict[K, float] = {}
-        # Keys that overran in the pass under way.
+        # Keys that overran in their current pass.
         self._now: set[K] = set()
-        # From when on one of them may run.
+        # When the next of these keys may run.
         self._free_from = _NEVER
 
     def until(self, key: K) -> float:
-        """When the rest of a key ends; long ago if it does not rest."""
+        """When the rest of a key ends; minus infinity if the key does not rest."""
         return self._until.get(key, _NEVER)
 
     def begin(self, key: K, held_s: float, now: float) -> float:
-        """The pass over a key in work held up all others for `held_s`; returns how long the key rests."""
+        """Begin the rest of a key whose pass blocked the loop for `held_s`; returns how long the key rests."""
         count = self._overruns[key] = self._overruns.get(key, 0) + 1
         self._free_from = max(now, self._free_from) + held_s / SHARE
         rest_s = min(REST_S * 2.0 ** min(count - 1, 16), LONGEST_REST_S)
@@ -240,12 +241,12 @@ class Rests(Generic[K]):
         return self._until[key] - now
 
     def ended(self, key: K) -> None:
-        """A pass over the key is over: unless it held up all others, the key is well."""
+        """End a pass over a key. If the pass did not overrun, the key is well."""
         if key not in self._now:
             self.forget(key)
         self._now.discard(key)
 
     def forget(self, key: K) -> None:
-        """The key is well, or its object is gone."""
+        """Forget a key that is well or whose object is gone."""
         self._overruns.pop(key, None)
         self._until.pop(key, None)

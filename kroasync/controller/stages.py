@@ -1,4 +1,4 @@
-"""What a stage of a pass over a definition comes to: the next stage follows, or the pass stops and says why."""
+"""The results of a stage in a pass over a definition: proceed to the next stage, or stop with a reason."""
 
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -8,7 +8,7 @@ from kroasync.engine.verdict import AtRest, Verdict
 
 @dataclass(frozen=True, slots=True)
 class StageCondition:
-    """A condition of the definition as a stage found it."""
+    """A condition of the definition that a stage found."""
 
     type: str
     status: str
@@ -18,7 +18,7 @@ class StageCondition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proceed:
-    """The next stage makes sense. `changes` has what was written, one entry for each write."""
+    """The next stage can run. `changes` names each write of this stage."""
 
     findings: tuple[StageCondition, ...] = ()
     changes: tuple[str, ...] = ()
@@ -26,7 +26,7 @@ class Proceed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """The next stage makes no sense. `verdict` says when the definition gets another pass."""
+    """The next stage cannot run. `verdict` says when the definition gets another pass."""
 
     findings: tuple[StageCondition, ...] = ()
     changes: tuple[str, ...] = ()

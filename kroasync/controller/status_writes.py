@@ -1,21 +1,20 @@
 """Status writes: one conditional merge patch of the difference, or nothing.
 
-A patch carries the resourceVersion its difference was taken from, so a status never overwrites what was not seen. A
-status that somebody else changed is put back; again and again, with growing pauses (see `fights`).
+A patch carries the resourceVersion that its difference was computed from, so it never overwrites an unseen change. If
+somebody else changes a status, the controller restores it; if that repeats, with growing delays (see `fights`).
 """
 
 from collections.abc import Hashable
-from typing import Any
 
 from kroasync.controller.fights import Fights
-from kroasync.controller.store import InstanceStore
+from kroasync.controller.instance_store import InstanceStore
 from kroasync.kube.client import Client
 from kroasync.model.names import MANAGER_STATUS
-from kroasync.model.objects import Key, Obj, metadata
+from kroasync.model.objects import Key, Obj, is_same, metadata
 
 
 def difference(old: Obj, new: Obj) -> Obj:
-    """The JSON merge patch (RFC 7386) that turns one object into the other; {} if they are equal."""
+    """The JSON merge patch (RFC 7386) that turns the old object into the new one; {} if they are equal."""
     patch: Obj = {key: None for key in old if key not in new and old[key] is not None}
     for key, value in new.items():
         before = old.get(key)
@@ -23,24 +22,15 @@ def difference(old: Obj, new: Obj) -> Obj:
             below = difference(before, value)
             if below:
                 patch[key] = below
-        elif key not in old or not _is_same(before, value):
+        elif key not in old or not is_same(before, value):
             patch[key] = value
     return patch
 
 
-def _is_same(one: Any, other: Any) -> bool:
-    """Equal as JSON, where true is not 1 (in Python it is) but 1.0 is."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_is_same(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_is_same, one, other))
-    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
-
-
 async def write_status(client: Client, key: Key, obj: Obj, status: Obj) -> Obj | None:
-    """Make `status` the status of the object as seen; the server's answer, or None if there was nothing to write.
+    """Make `status` the status of the object as seen; returns the server's answer, or None if they are equal.
 
-    Raises ConflictError if the object is no longer the one that was seen.
+    Raises ConflictError if the object has changed since.
     """
     patch = difference(obj.get("status") or {}, status)
     if patch == {}:
@@ -50,14 +40,14 @@ async def write_status(client: Client, key: Key, obj: Obj, status: Obj) -> Obj |
 
 
 def wait_s(store: InstanceStore, fights: Fights, key: Key) -> float:
-    """How long a status that somebody else keeps changing is to be left as it is; 0 if it may be written now."""
+    """How long to wait before the next write of a contested status; 0 if it may be written now."""
     return fights.wait_s(_subject(key)) if store.meddled(key) is not None else 0.0
 
 
 async def report(
     client: Client, store: InstanceStore, fights: Fights, key: Key, obj: Obj, status: Obj
 ) -> tuple[Obj | None, str]:
-    """`write_status` of what a store keeps; also who keeps changing it, if from now on that is put back with pauses."""
+    """`write_status` for an object of a store. The text is not empty if the status just became contested."""
     meddled = store.meddled(key)
     store.reporting(key, status)
     answer = await write_status(client, key, obj, status)
@@ -65,7 +55,7 @@ async def report(
     if answer is None or meddled is None or not fights.healed(_subject(key)):
         return answer, ""
     by = f'manager "{meddled.by}"' if meddled.by else "somebody"
-    return answer, f"status: {by} keeps changing it; it is restored with growing pauses"
+    return answer, f"status: {by} keeps changing it; it is restored with growing delays"
 
 
 def _subject(key: Key) -> Hashable:

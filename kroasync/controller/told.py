@@ -1,22 +1,22 @@
-"""What people were told of an instance, so that a pass that finds the same again does not repeat it."""
+"""Remember the notes that were reported about an instance, so that later passes do not repeat them."""
 
 from dataclasses import dataclass, field
 
 from kroasync.model.objects import Key
 
-# Notes of one instance: more are told by its conditions only, or whoever makes many things to tell would fill the
-# API server with Events.
+# How many notes are reported as Events for one instance; its conditions tell the rest. Otherwise one user could fill
+# the API server with Events.
 _TOLD = 256
 
 
 @dataclass(slots=True)
 class Told:
-    """Notes by instance, until it is gone."""
+    """The reported notes by instance, until the instance is gone."""
 
     _notes: dict[Key, dict[str, None]] = field(default_factory=dict)
 
     def is_new(self, instance: Key, note: str) -> bool:
-        """Whether the note was not told yet; it counts as told from now on."""
+        """True the first time that the note is reported."""
         notes = self._notes.setdefault(instance, {})
         if note in notes or len(notes) >= _TOLD:
             return False

@@ -1,10 +1,10 @@
-"""Who holds the event loop, told from a thread outside of it; and an end to what computes without end.
+"""Watch the event loop from a thread: log the pass that blocks the loop, and end a pass that computes for too long.
 
-What evaluations may compute is bounded elsewhere. This is the second line, for what nobody priced: while a pass holds
-the loop the thread logs which one, and where it is. A pass that computes for `LIMIT_S` without a pause is ended by a
-signal. Its handler runs in the main thread, between two instructions of Python, and raises only inside `compute`: that
-is around code that decides and waits for nothing, so no lock, connection or cache of the loop's is left half changed.
-A call into C cannot be interrupted; the signal waits until it returns.
+Budgets bound the evaluations of expressions. The watchdog is the second line of defence, for code without a budget.
+While a pass blocks the loop, the thread logs its key and the innermost functions. If a pass computes for `LIMIT_S`
+without a pause, a signal ends it. The signal handler runs in the main thread, between two Python instructions, and
+raises only inside `compute`. The code inside `compute` only decides and never waits, so no lock, connection or cache of
+the loop stays half changed. A signal cannot interrupt a call into C; it waits until the call returns.
 """
 
 import logging
@@ -22,10 +22,10 @@ from kroasync.model.objects import Key
 log = logging.getLogger("watchdog")
 
 T = TypeVar("T")
-# Seconds of computing without a pause, after which a pass is ended: ten times what one evaluation may take, and well
-# below the renew deadline of the Lease.
+# A pass that computes for this many seconds without a pause is ended. The limit is ten times the budget of one
+# evaluation, and well below the renew deadline of the Lease.
 LIMIT_S: Final = 3.0
-# Seconds after which the log says who holds the loop.
+# After this many seconds the log names the pass that blocks the loop.
 _TELL_S: Final = 1.0
 _LOOK_S: Final = 0.25
 _SIGNAL: Final = signal.SIGUSR2
@@ -33,17 +33,17 @@ _FRAMES_TOLD: Final = 4
 
 
 class PassOverranError(Exception):
-    """A pass computed too long without a pause, and was ended."""
+    """The watchdog ended a pass that computed for too long without a pause."""
 
 
 class _Interrupt(BaseException):
-    """Raised inside of what computes; not an Exception, or it might be taken for an error of an expression."""
+    """Raised inside `compute`. It is no Exception, so that nobody takes it for an error of an expression."""
 
 
 class Watchdog:
-    """`clock` is seconds that pass, `cpu` those the main thread computes; `start` begins to watch.
+    """`clock` is monotonic seconds, `cpu` the CPU seconds of the main thread. `start` starts the thread.
 
-    Without `start`, passes are measured all the same.
+    Without `start`, the watchdog still measures passes but ends none.
     """
 
     def __init__(
@@ -56,9 +56,9 @@ class Watchdog:
         self._clock = clock
         self._cpu = cpu
         self._limit_s = limit_s
-        # The pass whose turn it is and when that began, on both clocks.
+        # The key of the pass that has the turn, and when the turn began, on both clocks.
         self._turn: tuple[Key, float, float] | None = None
-        # Seconds of computing at which what computes now began.
+        # The CPU seconds at which the current `compute` began.
         self._computing_from: float | None = None
         self._stopped = threading.Event()
         self._main = threading.main_thread()
@@ -66,7 +66,7 @@ class Watchdog:
     # In the main thread
 
     async def watch(self, key: Key, work: Coroutine[Any, Any, T], overran: Callable[[float], object]) -> T:
-        """Do the work of a pass; `overran` is told the seconds of a turn that computed for more than the limit."""
+        """Do the work of a pass; calls `overran` with the seconds of a turn that computed for longer than the limit."""
 
         def begin() -> None:
             self._turn = (key, self._clock(), self._cpu())
@@ -79,9 +79,9 @@ class Watchdog:
         return await Metered(work, begin, end)
 
     def compute(self, work: Callable[[], T]) -> T:
-        """What comes of work that decides and waits for nothing; raises PassOverranError if it was ended."""
+        """The result of work that only decides and never waits; raises PassOverranError if the watchdog ends it."""
         try:
-            # Wherever this is set, an interrupt is caught below.
+            # While this is set, the handler below catches an interrupt.
             self._computing_from = self._cpu()
             try:
                 return work()
@@ -95,13 +95,13 @@ class Watchdog:
     def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
         began = self._computing_from
         if began is not None and self._cpu() - began >= self._limit_s:
-            # Again at the next signal, should a finaliser have swallowed it.
+            # The next signal raises again, in case a finalizer swallowed this one.
             raise _Interrupt
 
     # The thread
 
     def start(self) -> None:
-        """To be called in the main thread, which is the one that is watched."""
+        """Start the thread; call this in the main thread, which it watches."""
         signal.signal(_SIGNAL, self._interrupt)
         threading.Thread(target=self._run, name="watchdog", daemon=True).start()
 
@@ -120,11 +120,11 @@ class Watchdog:
                 extra = {"key": str(turn[0]), "held_s": round(held_s, 1), "where": self._where()}
                 log.warning("a pass blocks the event loop", extra=extra)
             if held_s >= self._limit_s:
-                # A process that is starved of CPU holds the loop without computing: the handler asks.
+                # A process without CPU time holds the loop but does not compute: the handler checks the CPU clock.
                 signal.pthread_kill(self._main.ident or 0, _SIGNAL)
 
     def _where(self) -> str:
-        """The innermost functions of the main thread: no values, which may be secret."""
+        """The innermost functions of the main thread, without values, which may be secret."""
         frame = sys._current_frames().get(self._main.ident or 0)
         found: list[str] = []
         while frame is not None and len(found) < _FRAMES_TOLD:

@@ -1,7 +1,13 @@
-"""One watch task per kind, shared by all who need it, stopped when the last of them leaves.
+"""One watch task per kind, shared by all its owners. The task stops when the last owner leaves.
 
-Children are watched by label, so a busy cluster's other objects cost nothing; a generated kind is watched whole; each
-external reference has its own narrow watch, until a kind has so many that one wide watch is cheaper.
+A watch of children selects by label, so the other objects of a busy cluster cost nothing. A watch of a generated kind
+covers the whole kind. Each external reference has its own narrow watch, until a kind has so many references that one
+wide watch is cheaper.
+
+Each watch feeds a sink. A watch begins with a list, which replaces everything that the sink knows of the kind
+(`replace`), and continues with events, which change one object each (`event`). If the watch cannot resume, it lists
+again. The new list is then the only report of the time in between: an object that the list lacks was deleted.
+Therefore a sink compares each list with its objects, and wakes instances for each difference as it does for an event.
 """
 
 import asyncio
@@ -11,34 +17,35 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
 
+from kroasync.controller.child_store import Child, ChildStore
+from kroasync.controller.instance_store import Instance, InstanceStore, head_of
 from kroasync.controller.projection import Projection
 from kroasync.controller.room import Held, Room
-from kroasync.controller.store import Child, ChildStore, Instance, InstanceStore, head_of, key_of
 from kroasync.engine.actions import WatchExternal
 from kroasync.kube.api_errors import NotFoundError, TooBigError, UnreachableError
 from kroasync.kube.client import Client
 from kroasync.kube.watch import Sink, Watch
 from kroasync.metrics import Metrics
 from kroasync.model.names import FINALIZER, LABEL_NODE_ID, LABEL_OWNED
-from kroasync.model.objects import Key, Obj, Resource, finalizers_of, is_newer, is_same, uid_of, version_of
+from kroasync.model.objects import Key, Obj, Resource, finalizers_of, is_newer, is_same, key_of, uid_of, version_of
 
 CHILD_SELECTOR = f"{LABEL_OWNED}=true,{LABEL_NODE_ID}"
-# More single-object watches of one kind than this share one watch of the whole kind.
+# If a kind has more single-object watches than this, new ones share one watch of the whole kind.
 _NARROW_WATCHES = 32
-# What external objects may take, as JSON, all together: an expression needs them as they are, all those of a selector
-# at once, so none is compressed.
+# The limit for all external objects together, in bytes of JSON. None is compressed: an expression needs all objects of
+# a selector at once.
 _EXTERNAL_BYTES = 10 << 20
 # How long a pass waits for the first list of a kind.
 _SYNC_S = 5.0
 
 
 def _unheard(_concerned: bool) -> None:
-    """Events that nobody counts."""
+    """Count nothing."""
 
 
 @dataclass(slots=True)
 class ChildSink:
-    """Feeds one kind's children to the store; `heard` is told of every event whether it concerned an instance."""
+    """Feeds one kind's children to the store. It calls `heard` for every event: did the event concern an instance?"""
 
     store: ChildStore
     resource: Resource
@@ -57,10 +64,10 @@ class ChildSink:
 
 @dataclass(slots=True)
 class InstanceSink:
-    """Feeds one generated kind's instances to their store; `heard` is told the type of every event.
+    """Feeds one generated kind's instances to their store. It calls `heard` with the type of every event.
 
-    `dropped` gets the head of what was deleted in spite of our finalizer: the API server looks for finalizers
-    before it deletes, and one that is added in between is lost.
+    `dropped` gets the head of each instance that was deleted in spite of our finalizer: the API server reads the
+    finalizers before it deletes, and loses a finalizer that somebody adds in between.
     """
 
     store: InstanceStore
@@ -85,7 +92,7 @@ class InstanceSink:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What one external watch covers; all empty but the resource: the whole kind."""
+    """The objects that one external watch covers; with only a resource, the whole kind."""
 
     resource: Resource
     namespace: str = ""
@@ -95,7 +102,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class External:
-    """What is kept of an external object; `held` is None without room."""
+    """The cached part of an external object; `held` is None if there is no room for it."""
 
     key: Key
     uid: str
@@ -110,7 +117,7 @@ class External:
 
 @dataclass(slots=True)
 class ExternalSink:
-    """The objects of one external target, and who is to be woken by them."""
+    """The objects of one external target, and the instances that they wake."""
 
     target: Target
     wake: Callable[[Key], None]
@@ -119,7 +126,7 @@ class ExternalSink:
     heard: Callable[[bool], None] = _unheard
     objs: dict[Key, External] = field(default_factory=dict)
     holders: set[Key] = field(default_factory=set)
-    # By holder: what was asked for because there was no room for it, until it is read.
+    # By holder: an object for which there was no room, fetched again and kept until the holder reads it.
     lent: dict[Key, Obj] = field(default_factory=dict)
 
     def keep(self, obj: Obj) -> External:
@@ -145,7 +152,7 @@ class ExternalSink:
         return self.objs.pop(key_of(self.target.resource, obj), None) is not None
 
     def take(self, obj: Obj) -> bool:
-        """Keep an object; True if what is kept of it changed."""
+        """Keep an object; True if its kept part changed."""
         found = self.keep(obj)
         known = self.objs.get(found.key)
         is_news = known is None or known.uid != found.uid or is_newer(found.version, known.version)
@@ -155,7 +162,7 @@ class ExternalSink:
         return known is None or not known.shows_the_same(found)
 
     def named(self, namespace: str, name: str, holder: Key) -> list[Obj] | None:
-        """The object of a name, if there is one; None if it has to be asked for."""
+        """The object of a name, in a list; [] if it does not exist, None if the caller must request it first."""
         known = self.objs.get(Key(self.target.resource, namespace, name))
         if known is None:
             return []
@@ -165,7 +172,7 @@ class ExternalSink:
         return [lent] if lent is not None else None
 
     def all(self) -> list[Obj] | None:
-        """Every object, sorted; None if there is no room for some."""
+        """All objects, sorted; None if there was no room for some."""
         found = [item.held.open() for _, item in sorted(self.objs.items()) if item.held is not None]
         return found if len(found) == len(self.objs) else None
 
@@ -178,7 +185,7 @@ class ExternalSink:
             self.wake(key)
 
 
-# What a watch is for, and the kind or target it covers.
+# The purpose of a watch, and the kind or target that it covers.
 _Id: TypeAlias = tuple[str, Any]
 
 
@@ -187,7 +194,7 @@ class _Running:
     watch: Watch
     task: asyncio.Task[None]
     sink: Sink
-    # Those the watch was made with.
+    # The arguments of the watch, to make it again.
     arguments: dict[str, Any]
     owners: set[Hashable] = field(default_factory=set)
 
@@ -220,7 +227,7 @@ class Watches:
         return [(running.task.get_name(), running.watch) for running in self._running.values()]
 
     def ages(self, now: float) -> dict[tuple[str, ...], float]:
-        """Seconds since the last event of each kind; of its watch that is silent longest."""
+        """Seconds since the last event of each kind. If a kind has several watches, the quietest one counts."""
         found: dict[tuple[str, ...], float] = {}
         for running in self._running.values():
             gvr = (str(running.watch.resource),)
@@ -228,7 +235,7 @@ class Watches:
         return found
 
     def requested(self) -> dict[tuple[str, ...], float]:
-        """How many instances watch external objects of each kind: by name (`scalar`) or selector (`collection`)."""
+        """How many instances watch external objects of each kind, by name (`scalar`) or by selector (`collection`)."""
         found: dict[tuple[str, ...], float] = {}
         for running in self._running.values():
             if isinstance(running.sink, ExternalSink):
@@ -239,32 +246,32 @@ class Watches:
         return found
 
     def start(self, name: str, resource: Resource, sink: Sink, *, owner: Hashable, **arguments: Any) -> Watch:
-        """Watch a whole kind into a sink of the caller's; `arguments` are those of the Watch."""
+        """Watch a whole kind with the caller's sink; `arguments` go to the Watch."""
         return self._hold(("whole", name), owner, f"watch {name}", resource, sink, arguments)
 
     def hold_children(self, resource: Resource, *, owner: Hashable) -> Watch:
-        """Watch a kind's managed objects for an owner; one watch serves all owners."""
+        """Watch a kind's children for an owner; one watch serves all owners."""
         sink = ChildSink(self._children, resource, self._counter(resource))
         name = f"watch children {resource.plural}.{resource.group or 'core'}/{resource.version}"
         arguments = {"label_selector": CHILD_SELECTOR, "known": partial(self._children.versions, resource)}
         return self._hold(("children", resource), owner, name, resource, sink, arguments)
 
     def children_of(self, owner: Hashable) -> set[Resource]:
-        """The kinds whose managed objects the owner watches."""
+        """The kinds whose children the owner watches."""
         return {watch_id[1] for watch_id, r in self._running.items() if watch_id[0] == "children" and owner in r.owners}
 
     def children_watch(self, resource: Resource) -> Watch | None:
-        """The running watch of a kind's managed objects."""
+        """The running watch of a kind's children."""
         running = self._running.get(("children", resource))
         return running.watch if running else None
 
     def children_kind(self, group_kind: str) -> Resource | None:
-        """The kind in the version its managed objects are watched in; None if they are not."""
+        """The kind in the version in which its children are watched; None if they are not watched."""
         kinds = (watch_id[1] for watch_id in self._running if watch_id[0] == "children")
         return next((resource for resource in kinds if resource.group_kind == group_kind), None)
 
     def relist_children(self, resource: Resource) -> None:
-        """List a kind again, because wider projections need fields that were not kept."""
+        """List a kind again: a wider projection needs fields that the cache did not keep."""
         running = self._running.get(("children", resource))
         if running is not None:
             self._relist(running)
@@ -274,12 +281,12 @@ class Watches:
         before = running.watch.synced
         running.watch = self._make(self._client, running.watch.resource, sink=running.sink, **running.arguments)
         if not before.is_set():
-            # Whoever waits for the first list gets this one.
+            # Waiters for the first list of the old watch wait for the list of the new one.
             running.watch.synced = before
         running.task = self._start(running.watch, running.task.get_name())
 
     def read_externals(self, resource: Resource, paths: Iterable[tuple[str, ...]]) -> None:
-        """Keep these fields of external objects of a kind, too; watches that did not keep them list again."""
+        """Also keep these fields of a kind's external objects. Watches that did not keep them list again."""
         known = self._external_reads.get(resource, Projection())
         wider = self._external_reads[resource] = known.widened(paths)
         if wider is known:
@@ -291,19 +298,20 @@ class Watches:
                 self._relist(running)
 
     def external(self, action: WatchExternal, *, holder: Key) -> list[Obj] | None:
-        """The objects an external reference covers, sorted; None while they have to be asked for."""
+        """The objects that an external reference covers, sorted; None if the caller must call `hold_external` first."""
         running = self._running.get(self._external_id(action))
         if running is None or holder not in running.owners or not running.watch.synced.is_set():
             return None
         if running.watch.missing and action.name is None:
-            return None  # a kind that is not served (any more) has not become an empty collection
+            return None  # a kind that is not served is no empty collection
         sink = running.sink
         assert isinstance(sink, ExternalSink)
         return sink.named(action.namespace, action.name, holder) if action.name is not None else sink.all()
 
     async def hold_external(self, holder: Key, action: WatchExternal) -> None:
-        """Start or join the watch of an external reference and wait until it is synced, and there is what it covers;
-        raises ApiError if that takes long, or if it covers too much.
+        """Start or join the watch of an external reference, and wait until its objects can be read.
+
+        Raises ApiError if that takes long, or if the reference covers too many bytes.
         """
         target = self._target(action)
         reads = self._external_reads.get(target.resource, Projection([()]))
@@ -327,7 +335,7 @@ class Watches:
         await self._ask_for(running.sink, holder, action)
 
     async def _ask_for(self, sink: ExternalSink, holder: Key, action: WatchExternal) -> None:
-        """Read again what there was no room for."""
+        """Request an object for which there was no room."""
         if action.name is None:
             if sink.all() is None:
                 raise TooBigError(
@@ -353,7 +361,7 @@ class Watches:
             self._leave(watch_id, holder)
 
     def release(self, owner: Hashable) -> None:
-        """The owner needs none of its watches any longer."""
+        """Leave all watches of an owner."""
         for watch_id in [i for i, running in self._running.items() if owner in running.owners]:
             sink = self._running[watch_id].sink
             if isinstance(sink, ExternalSink) and isinstance(owner, Key):
@@ -367,7 +375,7 @@ class Watches:
         self._running.clear()
 
     def keep_children(self, owner: Hashable, used: Iterable[Resource]) -> None:
-        """Of the watches of managed objects the owner leaves all but these kinds'."""
+        """Leave an owner's watches of children, except those of these kinds."""
         keep = {("children", resource) for resource in used}
         for watch_id in [i for i, r in self._running.items() if i[0] == "children" and owner in r.owners]:
             if watch_id not in keep:
@@ -414,7 +422,7 @@ class Watches:
         return running.watch
 
     def _start(self, watch: Watch, name: str) -> asyncio.Task[None]:
-        # In a context of its own: what it logs is not about the pass that happened to start it.
+        # In its own context: its log lines are not about the pass that happened to start it.
         return self._group.create_task(watch.run(), name=name, context=Context())
 
     def _leave(self, watch_id: _Id, owner: Hashable) -> None:
@@ -428,9 +436,9 @@ class Watches:
 
 
 async def synced(watch: Watch) -> None:
-    """Wait for the first list; raises UnreachableError with what stands in its way when it does not come soon.
+    """Wait for the first list; raises UnreachableError with the cause if the list does not come soon.
 
-    A pass must not wait for ever for what an account may not list: it would neither report nor see a deletion.
+    A pass must not wait forever for a kind that it may not list: it would neither report nor notice a deletion.
     """
     try:
         async with asyncio.timeout(_SYNC_S):

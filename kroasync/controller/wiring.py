@@ -1,8 +1,7 @@
-"""The composition root: every part of the controller is built here, once, and connected to the others.
+"""The composition root: build every part of the controller once, and connect the parts.
 
-Parts are complete when they are built: none has a field that is filled later. The order of `wire` follows from that:
-what is told of events is built before what tells them. The TaskGroup of all tasks is there from the beginning, too;
-whoever runs the controller enters it.
+Each part is complete when it is built: no field is filled later. So `wire` builds the receivers of events before their
+sources. The TaskGroup of all tasks also exists from the beginning; the runtime enters it.
 """
 
 import asyncio
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from kroasync.controller.child_store import ChildStore
 from kroasync.controller.cluster_kinds import ClusterKinds
 from kroasync.controller.compilation import Compilation
 from kroasync.controller.converging import Converging
@@ -37,7 +37,6 @@ from kroasync.controller.room import Room
 from kroasync.controller.served_kinds import ServedKinds, claims_of, wake_by_uid
 from kroasync.controller.serving import Serving
 from kroasync.controller.slots import Slots
-from kroasync.controller.store import ChildStore
 from kroasync.controller.watchdog import Watchdog
 from kroasync.controller.watches import InstanceSink, Watches
 from kroasync.controller.withdrawal import Withdrawal
@@ -50,18 +49,18 @@ from kroasync.model.kinds import CRDS, LEASES, REVISIONS
 from kroasync.model.names import KRO_LEASE_NAME
 from kroasync.model.objects import Key, Obj, Resource
 
-# A watch that failed starts again within these; instances wait for it when the API server is back.
+# The shortest and the longest pause before a failed watch restarts. Instances wait that long when the API server is
+# back.
 _RECONNECT_S: Final = (0.2, 5.0)
-# From when on a pass waits for something outside. Those over definitions compile, many of them at a start.
+# After this time the work of a pass lasts: it gives up its worker. Definitions get longer, because many of them compile
+# at a start.
 _LONG_S: Final = 1.0
 _LONG_DEFINITION_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """What the controller does not make itself. `clock` is monotonic seconds, `now` the wall clock, `cpu` seconds of
-    computing.
-    """
+    """The inputs of the controller. `clock` is monotonic seconds, `now` the wall clock, `cpu` the CPU seconds."""
 
     client: Client
     options: RuntimeOptions
@@ -74,7 +73,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queues:
-    """The keys that wait for a pass, and the workers that make it."""
+    """The keys that wait for a pass, and the workers that make the passes."""
 
     instances: WorkQueue[Key]
     definitions: WorkQueue[Key]
@@ -85,7 +84,7 @@ class Queues:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caches:
-    """What is known of the cluster; the sinks of watches."""
+    """The caches of the cluster: the sinks of watches."""
 
     kinds: ServedKinds
     room: Room
@@ -111,6 +110,18 @@ class Parts:
     revisions: Revisions
     definitions: Definitions
     instances: Instances
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Common:
+    """What the passes over definitions and the passes over instances both have."""
+
+    given: Given
+    caches: Caches
+    serving: Serving
+    recorder: Recorder
+    fights: Fights
+    watchdog: Watchdog
 
 
 def wire(given: Given) -> Parts:
@@ -150,7 +161,14 @@ def wire(given: Given) -> Parts:
         client, reporter="kro.run/kroasync", instance=options.identity, now=given.now, enabled=options.events
     )
     revisions = Revisions(client, caches.revisions, metrics, options)
-    fights = Fights(given.clock)
+    common = Common(
+        given=given,
+        caches=caches,
+        serving=serving,
+        recorder=recorder,
+        fights=Fights(given.clock),
+        watchdog=watchdog,
+    )
     return Parts(
         given=given,
         group=group,
@@ -161,13 +179,13 @@ def wire(given: Given) -> Parts:
         recorder=recorder,
         neighbour=_neighbour(given, recorder),
         revisions=revisions,
-        definitions=_definitions(given, caches, revisions, serving, recorder, fights, watchdog),
-        instances=_instances(given, queues, caches, watches, serving, recorder, fights, watchdog),
+        definitions=_definitions(common, revisions),
+        instances=_instances(common, watches, queues.pacing),
     )
 
 
 def core_watches(parts: Parts) -> list[tuple[str, Watch]]:
-    """Start the watches of definitions, revisions and CRDs, in the TaskGroup, which is entered."""
+    """Start the watches of definitions, revisions and CRDs. The TaskGroup must have been entered."""
     caches = parts.caches
     sinks: list[tuple[Resource, Any, Callable[[], Any]]] = [
         (resource, InstanceSink(store), store.versions) for resource, store in caches.registry.stores.items()
@@ -235,49 +253,33 @@ def _neighbour(given: Given, recorder: Recorder) -> Neighbour:
     return Neighbour(clock=given.clock, namespaces=given.options.kro_namespaces, told=kro_acts)
 
 
-def _definitions(
-    given: Given,
-    caches: Caches,
-    revisions: Revisions,
-    serving: Serving,
-    recorder: Recorder,
-    fights: Fights,
-    watchdog: Watchdog,
-) -> Definitions:
+def _definitions(common: Common, revisions: Revisions) -> Definitions:
+    given, serving, registry, crds = common.given, common.serving, common.caches.registry, common.caches.crds
     client, options, metrics = given.client, given.options, given.metrics
-    registry, crds = caches.registry, caches.crds
     return Definitions(
         client=client,
         registry=registry,
-        compilation=Compilation(caches.cluster, options, watchdog, metrics, given.now),
+        compilation=Compilation(common.caches.cluster, options, common.watchdog, metrics, given.now),
         revisions=revisions,
         crds=crds,
-        crd_stage=CrdStage(client, crds, registry, serving, watchdog, options),
+        crd_stage=CrdStage(client, crds, registry, serving, common.watchdog, options),
         serving=serving,
         withdrawal=Withdrawal(client, registry, revisions, crds, serving, metrics, given.now, options),
-        recorder=recorder,
+        recorder=common.recorder,
         metrics=metrics,
-        fights=fights,
+        fights=common.fights,
         now=given.now,
     )
 
 
-def _instances(
-    given: Given,
-    queues: Queues,
-    caches: Caches,
-    watches: Watches,
-    serving: Serving,
-    recorder: Recorder,
-    fights: Fights,
-    watchdog: Watchdog,
-) -> Instances:
-    client, options, children, pacing = given.client, given.options, caches.children, queues.pacing
+def _instances(common: Common, watches: Watches, pacing: Pacing) -> Instances:
+    given, caches, serving = common.given, common.caches, common.serving
+    client, options, children = given.client, given.options, caches.children
     inventory_kinds = InventoryKinds(client, caches.cluster, watches, given.clock, options.engine.seal_key)
     observing = Observing(client, serving, children, watches, inventory_kinds)
-    recording = Recording(recorder, given.metrics, options)
-    reporting = Reporting(client, observing, recording, fights, given.now)
-    performers = Performers(client, children, watches.hold_external, pacing.pause, fights)
+    recording = Recording(common.recorder, given.metrics, options)
+    reporting = Reporting(client, observing, recording, common.fights, given.now)
+    performers = Performers(client, children, watches.hold_external, pacing.pause, common.fights)
     return Instances(
         serving=serving,
         observing=observing,
@@ -289,7 +291,7 @@ def _instances(
             reporting=reporting,
             recording=recording,
             pacing=pacing,
-            watchdog=watchdog,
+            watchdog=common.watchdog,
             options=options,
         ),
         deleting=Deleting(

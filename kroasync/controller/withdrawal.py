@@ -1,7 +1,7 @@
-"""Delete a definition: stop serving its kind, delete its revisions and, if allowed, its CRDs, take the finalizer off.
+"""Delete a definition: stop serving its kind, delete its revisions and, if allowed, its CRDs, remove the finalizer.
 
-Instances stay, and can still be deleted. What has to go is asked for, not looked up: the definition goes now, and a
-cache that is behind would leave a CRD or a revision forever.
+Instances stay and can still be deleted. The pass reads revisions and CRDs from the API server, not from a cache: after
+the pass the definition is gone, so a stale cache would orphan a CRD or a revision forever.
 """
 
 from collections.abc import Callable
@@ -40,7 +40,7 @@ class Withdrawal:
     options: RuntimeOptions
 
     async def withdraw(self, key: Key, obj: Obj) -> Verdict:
-        """The whole deletion of one definition."""
+        """Carry out the deletion of one definition."""
         if names.FINALIZER not in finalizers_of(obj):
             return AtRest()
         started = self.now()
@@ -50,9 +50,9 @@ class Withdrawal:
             for name in sorted(generated):
                 await self._delete_crd(key, obj, name)
         if key.resource.namespaced:
-            # No owner reference can do it: the revisions are cluster-scoped, their definition is not.
+            # Revisions are cluster-scoped, so a namespaced definition cannot be their owner.
             await self.revisions.delete_all(key)
-        with suppress(NotFoundError):  # somebody else took it off
+        with suppress(NotFoundError):  # somebody else removed the finalizer
             await set_finalizers(self.client, key, obj, [f for f in finalizers_of(obj) if f != names.FINALIZER])
         self.registry.forget(key)
         self.metrics.rgd_deletions_total.inc(key.name)
@@ -60,7 +60,7 @@ class Withdrawal:
         return AtRest(summary=Summary(outcome="deleted", changes={"deleted": 1}))
 
     def _generated(self, key: Key, obj: Obj) -> set[str]:
-        """Names of the CRDs it generated: by their labels, too, for after a restart its kind is not served."""
+        """Names of the CRDs that the definition generated; found by label too, since a restart forgets served kinds."""
         found = {kind.name for kind in self.serving.kinds.of_definition(key)}
         found |= {crd.name for crd in self.crds.owned() if crd.labels.get(names.LABEL_DEFINITION_ID) == uid_of(obj)}
         definition, _ = parse_definition(obj)

@@ -1,7 +1,7 @@
 """The queue of keys to reconcile: every key at most once, never twice at the same time, fair between groups.
 
-The queue holds keys, not events: whoever takes a key looks at what is there by then. A key is in one of these states;
-a dash says that the event cannot happen or changes nothing.
+The queue holds keys, not events: the pass over a key reads the current objects. A key is in one of these states; a dash
+means that the event cannot happen or changes nothing.
 
     state              add         add_after          due         get       done      discard
     idle               ready       delayed            -           -         -         -
@@ -11,15 +11,15 @@ a dash says that the event cannot happen or changes nothing.
     in work, delayed   in work +   the earlier one    in work +   -         delayed   in work
     in work +          -           -                  -           -         ready     -
 
-`in work +` is a key to run again: what was added meanwhile may concern what the pass has looked at already. `retry` is
-`add_after` with a backoff of the key: it doubles up to a cap, a key is never dropped. A key that rests (`shares.Rests`)
-is added when its rest is over, whatever asks for it.
+`in work +` is a key that runs again after its pass, because an object may have changed after the pass read it. `retry`
+is `add_after` with the key's backoff, which doubles up to a cap; the queue never drops a key. A key that rests
+(`shares.Rests`) becomes ready when its rest is over, even if it is added earlier.
 
-Groups (one per definition) take turns, so a definition with ten thousand waiting instances delays another one by one
-pass, not by ten thousand. `shares.Shares` decides which group is next and which pass may compute; its methods are
-reached through this class.
+Groups (one per definition) take turns. So a definition with ten thousand waiting instances delays another definition by
+one pass, not by ten thousand. `shares.Shares` decides which group is next and which pass may compute; callers reach its
+methods through this class.
 
-Sync core, async skin: all state changes are plain calls; only `get`, `turn` and `finished` wait.
+All state changes are plain calls; only `get`, `turn` and `finished` wait.
 """
 
 import asyncio
@@ -33,15 +33,15 @@ from kroasync.controller.shares import LOOK_S, Rests, Shares
 
 K = TypeVar("K", bound=Hashable)
 
-# So many timers without a meaning are no reason to tidy up.
+# The heap may hold this many stale timers before it is rebuilt.
 _STALE_TIMERS: Final = 1024
 
 
 class WorkQueue(Generic[K]):
-    """Keys ready, delayed, and in work. `clock` is monotonic seconds; `group_of` says whose turn a key takes.
+    """Keys ready, delayed, and in work. `clock` is monotonic seconds; `group_of` returns the group of a key.
 
-    A group that has `lasting_at_once` keys whose work lasts gets no turn. `waited` and `worked` are told the seconds
-    each key was ready and in work.
+    A group with `lasting_at_once` keys whose work lasts gets no turn. The queue reports to `waited` and `worked` how
+    many seconds each key was ready and in work.
     """
 
     def __init__(
@@ -65,13 +65,13 @@ class WorkQueue(Generic[K]):
         self._worked = worked
         self.adds = 0
         self.retries = 0
-        # Groups with ready keys in the order of their turns; each holds its keys first come, first served.
+        # Groups with ready keys, in the order of their turns; each holds its keys first in, first out.
         self._ready: OrderedDict[Hashable, deque[K]] = OrderedDict()
-        # Since when a key is ready, or in work.
+        # When each key became ready, and when its work began.
         self._waiting: dict[K, float] = {}
         self._in_work: dict[K, float] = {}
         self._again: set[K] = set()
-        # When a key is due, and the heap of those times; a timer that does not say what `_due` says was overtaken.
+        # When each key is due, and the heap of these times. A timer is stale if it differs from `_due`.
         self._due: dict[K, float] = {}
         self._timers: list[tuple[float, int, K]] = []
         self._count = 0
@@ -101,7 +101,7 @@ class WorkQueue(Generic[K]):
         return len(self._due)
 
     def add(self, key: K) -> None:
-        """Run the key as soon as its turn comes; cancels a delay it may have, unless it rests."""
+        """Run the key as soon as its turn comes. This cancels its delay, unless the key rests."""
         if key in self._in_work:
             self._due.pop(key, None)
             self._again.add(key)
@@ -118,14 +118,14 @@ class WorkQueue(Generic[K]):
             self._changed.set()
 
     def put_first(self, chosen: Callable[[K], bool]) -> None:
-        """Let the chosen ones of the keys that wait run before the others of their group."""
+        """Move the chosen ready keys before the other keys of their group."""
         for keys in self._ready.values():
             ordered = sorted(keys, key=lambda key: not chosen(key))
             keys.clear()
             keys.extend(ordered)
 
     def add_after(self, key: K, delay_s: float) -> None:
-        """Run the key after a delay, unless it runs or is due earlier anyway."""
+        """Run the key after a delay, unless it is ready or due earlier anyway."""
         if delay_s <= 0:
             self.add(key)
             return
@@ -137,7 +137,7 @@ class WorkQueue(Generic[K]):
         self._due[key] = when
         self._count += 1
         if len(self._timers) > 2 * len(self._due) + _STALE_TIMERS:
-            # Those that were overtaken stay behind an older one that is due much later.
+            # Stale timers stay in the heap until they are due, which may be much later.
             self._timers = [timer for timer in self._timers if self._due.get(timer[2]) == timer[0]]
             heapq.heapify(self._timers)
         heapq.heappush(self._timers, (when, self._count, key))
@@ -146,7 +146,8 @@ class WorkQueue(Generic[K]):
     def retry(self, key: K, *, at_most_s: float | None = None) -> float:
         """Run the key again after its backoff: exponential, capped, with jitter; returns the delay in seconds.
 
-        Failures beyond `at_most_s` do not count: what follows a long outage must not wait as long as that lasted.
+        Failures do not raise the backoff beyond `at_most_s`: after a long outage the next failure must not wait for as
+        long as the outage lasted.
         """
         failures = self._failures.get(key, 0)
         self.retries += 1
@@ -160,33 +161,33 @@ class WorkQueue(Generic[K]):
         return delay
 
     def forget(self, key: K) -> None:
-        """The key succeeded: its next failure starts with the smallest delay again."""
+        """Reset the backoff of a key that succeeded."""
         self._failures.pop(key, None)
 
     def discard(self, key: K) -> None:
-        """The key's object is gone: forget failures and delays."""
+        """Forget the failures and the delay of a key whose object is gone."""
         self._failures.pop(key, None)
         self._due.pop(key, None)
         self._rests.forget(key)
 
     def quarantine(self, key: K, held_s: float) -> float:
-        """The pass over a key in work held up all others: it rests, whatever happens to it; returns for how long."""
+        """Let a key in work rest after this pass, because the pass blocked the event loop; returns for how long."""
         return self._rests.begin(key, held_s, self._clock())
 
     def charge(self, key: K, computed_s: float, held_s: float) -> None:
-        """A key in work has computed for `computed_s`, which took `held_s`; nothing else could run meanwhile."""
+        """Charge a key in work for a turn: it computed for `computed_s` and held the event loop for `held_s`."""
         self._shares.charge(key, computed_s, held_s)
 
     def lasts(self, key: K) -> None:
-        """The work on a key has lasted, and gave its worker away."""
+        """The work on a key lasts: the key gave up its worker."""
         self._shares.lasts(key)
 
     def is_heavy(self, key: K) -> bool:
-        """Whether passes over a key in work compute long; such a key computes only when it is its turn."""
+        """Whether a key in work is heavy: it computes only after `turn` granted it a turn."""
         return self._shares.is_heavy(key)
 
     def is_held(self, key: K) -> bool:
-        """Whether a key in work is heavy and it is not its turn."""
+        """Whether a key in work is heavy and has no turn now."""
         return self._shares.is_held(key)
 
     async def turn(self, key: K) -> None:
@@ -194,7 +195,7 @@ class WorkQueue(Generic[K]):
         await self._shares.turn(key)
 
     def done(self, key: K) -> None:
-        """The key is no longer in work; if it was added meanwhile it is ready again."""
+        """End the work on a key. If the key was added meanwhile, it is ready again."""
         since = self._in_work.pop(key, None)
         self._shares.ended(key)
         self._rests.ended(key)
@@ -209,7 +210,7 @@ class WorkQueue(Generic[K]):
             self.add(key)
 
     def get_nowait(self) -> K | None:
-        """The next key, now in work; None if no key is ready."""
+        """Take the next ready key into work; None if there is none."""
         self._release_due()
         group = self._shares.next_group()
         if group is None:
@@ -230,7 +231,7 @@ class WorkQueue(Generic[K]):
         return key
 
     async def get(self) -> K:
-        """The next key, now in work; waits until there is one."""
+        """Take the next ready key into work; waits until there is one."""
         while (key := self.get_nowait()) is None:
             self._changed.clear()
             try:
@@ -257,6 +258,6 @@ class WorkQueue(Generic[K]):
             heapq.heappop(self._timers)
         until = max(0.0, self._timers[0][0] - self._clock()) if self._timers else None
         if next(self._shares.open(), None) is not None:
-            # Only heavy ones are ready, and have to wait.
+            # All ready keys are heavy and must wait for their share.
             return LOOK_S if until is None else min(until, LOOK_S)
         return until

@@ -1,8 +1,7 @@
-"""What a pass asks of its shell, and what it looks at: actions out, results in, one view of the world.
+"""The interface of a pass to its caller: actions out, results in, one view of the world.
 
-Everything here is plain data. The engine never waits: it emits a batch of actions, the shell performs them
-concurrently and feeds one result per action back, whatever happened (a refusal is a result, not an
-exception).
+Everything here is plain data. The engine never waits: it emits a batch of actions. The caller performs them
+concurrently and returns one result for each action, whatever happened (a refusal is a result, not an exception).
 """
 
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from kroasync.model.objects import Key, Obj, Resource
 
 
 class Need(Enum):
-    """Why an object has to be sent: it is not there, what is declared changed, or somebody changed it."""
+    """Why an object must be sent: it does not exist, its declaration changed, or somebody changed it."""
 
     CREATE = "create"
     UPDATE = "update"
@@ -23,18 +22,18 @@ class Need(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Apply:
-    """Server-side apply of one child. `force` is False when it is not known to be a child already: what is there
-    before is looked at, and taken over only if it is nobody's.
+    """Server-side apply of one child. `force` is False if the object is not known as a child: an object that exists
+    already is read first, and adopted only if nobody owns it.
     """
 
     node: str
-    # Place in the collection; None for a single resource.
+    # The index in the collection; None for a single resource.
     index: int | None
     key: Key
     obj: Obj
     need: Need
     force: bool
-    # Places in `obj` with values of Secrets: what the server says of such an object is not to be quoted.
+    # The paths in `obj` with values of Secrets: the server's messages about such an object must not be quoted.
     secrets: tuple[tuple[str | int, ...], ...] = ()
 
 
@@ -58,13 +57,11 @@ class PatchParent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchExternal:
-    """Make an external object, or the objects a selector matches, visible in the World (and wake the instance
-    by them).
-    """
+    """Make an external object, or the objects of a selector, visible in the World, and let them wake the instance."""
 
     node: str
     resource: Resource
-    # Empty: all namespaces (selectors), or a cluster-scoped kind.
+    # Empty for all namespaces (selectors) or for a cluster-scoped kind.
     namespace: str
     name: str | None = None
     # Label selector in the API's string form; "" selects everything.
@@ -73,7 +70,7 @@ class WatchExternal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pause:
-    """Let others run: the pass has computed for a while."""
+    """Let other passes run: this pass has computed for a while."""
 
 
 Action: TypeAlias = Apply | Delete | PatchParent | WatchExternal | Pause
@@ -85,19 +82,19 @@ class Done:
 
     action: Action
     obj: Obj | None = None
-    # False if the server answered that nothing had to be changed (the resourceVersion did not move).
+    # False if the action changed nothing (the resourceVersion stayed the same).
     changed: bool = True
-    # The object existed before, and was nobody's.
+    # The object existed before, and nobody owned it.
     adopted: bool = False
 
 
 class Refusal(Enum):
-    """Kinds of failure the engine tells apart."""
+    """The kinds of failure that the engine distinguishes."""
 
     CONFLICT = "conflict"  # fields owned by another manager, or a stale precondition
     FOREIGN = "foreign"  # the object belongs to a different ApplySet
-    CLAIMED = "claimed"  # the object was there before and is somebody else's (engine.adoption)
-    INVALID = "invalid"  # the API server will not take it as it is
+    CLAIMED = "claimed"  # the object existed before and belongs to somebody else (engine.adoption)
+    INVALID = "invalid"  # the API server rejects the object
     FORBIDDEN = "forbidden"
     TOO_BIG = "too big"  # for the API server or its store
     MISSING = "missing"  # kind, namespace or object does not exist
@@ -106,8 +103,8 @@ class Refusal(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """The action was not performed; `message` is the server's, for people (FOREIGN: the id of the other
-    ApplySet; CLAIMED: who has the object).
+    """The action was not performed. `message` is the server's message (for FOREIGN, the id of the other ApplySet; for
+    CLAIMED, the owner of the object).
     """
 
     action: Action
@@ -120,41 +117,38 @@ Result: TypeAlias = Done | Refused
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """A child as last seen: its identity and the fields the graph reads."""
+    """A child as last seen: its identity and the fields that the graph reads."""
 
     key: Key
     uid: str
     obj: Obj
-    # Node-id label; empty if it has none.
+    # The node-id label; empty if there is none.
     node: str = ""
     # deletionTimestamp is set.
     deleting: bool = False
-    # Our field manager has an entry in managedFields: the object was applied by us, not merely labelled like
-    # ours.
+    # Our field manager has an entry in managedFields: we applied the object, and it is not merely labelled like ours.
     ours: bool = True
-    # ApplySet part-of label.
+    # The ApplySet part-of label.
     part_of: str = ""
-    # The annotation that shows that we applied it, as found; see `engine.membership`.
+    # The annotation that proves that we applied the object, as found; see `engine.membership`.
     seal: str = ""
     apply_order: int = 0
 
 
 class World(Protocol):
-    """What a pass may look at: the caches, narrowed to one instance."""
+    """The view of a pass: the caches, restricted to one instance."""
 
     def find(self, key: Key) -> Observed | None:
-        """The managed object of that identity, whoever's instance it belongs to."""
+        """The managed object of that identity, whichever instance it belongs to."""
 
     def members(self) -> Sequence[Observed]:
-        """Every object labelled as a child of this instance, wherever it is; `engine.membership` says which are."""
+        """All objects labelled as children of this instance; `engine.membership` decides which of them are children."""
 
     def compare(self, key: Key, desired: Obj) -> Need | None:
-        """Whether sending `desired` would change anything, by the hashes of the last apply; None: nothing to
-        send.
-        """
+        """Why `desired` must be sent, by the hashes of the last apply; None if it need not be sent."""
 
     def external(self, watch: WatchExternal) -> Sequence[Obj] | None:
-        """The external objects a watch covers, sorted by namespace and name; None while it is not watched."""
+        """The external objects that a watch covers, sorted by namespace and name; None without a watch."""
 
     def unseen(self) -> frozenset[str]:
-        """Kinds of the inventory (`Kind.group`) that cannot be listed: what there is of them is out of sight."""
+        """The kinds of the inventory (`Kind.group`) that cannot be listed, so their objects are out of sight."""

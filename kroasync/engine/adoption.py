@@ -1,7 +1,8 @@
-"""Whether an object that was there before may be taken over.
+"""Decide whether an instance may adopt an object that existed before.
 
-Not if somebody else says that it is theirs: its controller, or a tool by the mark it tracks its objects with. What is
-an instance's would be changed by it and deleted with it. Membership of another ApplySet is told apart by the caller.
+An instance changes its objects and deletes them when it is deleted. So it must not adopt an object that somebody else
+claims: a controller by its owner reference, or a tool by the label or annotation with which it tracks its objects. The
+caller checks the membership of another ApplySet.
 """
 
 from collections.abc import Mapping
@@ -33,7 +34,7 @@ _SAME_INSTANCE: Final = (
 
 
 def claimed_by(live: Obj, declared: Obj) -> str | None:
-    """Who an object belongs to, for people; None if nobody but perhaps the instance that declares it says so."""
+    """The owner of an object, as a text; None if nobody claims it, or only the instance that declares it."""
     labels, ours = labels_of(live), labels_of(declared)
     return (
         _controller_of(live, ours.get(names.LABEL_INSTANCE_ID, ""))
@@ -50,8 +51,8 @@ def _controller_of(live: Obj, instance_uid: str) -> str | None:
 
 
 def _instance_of(labels: Mapping[str, str], ours: Mapping[str, str]) -> str | None:
-    """The other instance an object is labelled as a resource of; one of the same name is this one, before it was
-    deleted and created again.
+    """The other instance that the labels of an object name. An instance of the same name is no other instance: it was
+    deleted and recreated.
     """
     uid = labels.get(names.LABEL_INSTANCE_ID)
     if not uid or uid == ours.get(names.LABEL_INSTANCE_ID):

@@ -1,8 +1,8 @@
-"""What one pass over an instance may compute, and when it should let others run.
+"""Limit how much one pass over an instance computes, and decide when it lets others run.
 
-Steps are those of `kroasync.cel.meter`: about half a microsecond each at most. A single evaluation is never
-interrupted, so its budget is also how long a pass can keep everything else waiting. The engine knows no clock: the
-shell says when a pass is tired.
+The unit is a step of `kroasync.cel.meter`: at most about half a microsecond. An evaluation is never interrupted, so its
+budget also bounds how long a pass can block everything else. The engine has no clock: the caller says when a pass is
+tired.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,13 +10,13 @@ from typing import Any, Final, Protocol
 
 from kroasync.cel import BudgetError, Meter, to_json
 
-# One evaluation: at most about 150 ms; 500 by 500 small comparisons, or a list of half a million numbers.
+# One evaluation: about 150 ms at most. This suffices for 500 by 500 small comparisons, or a list of 500,000 numbers.
 EVALUATION_STEPS: Final = 300_000
 # All evaluations of a pass: a few seconds.
 PASS_STEPS: Final = 10_000_000
-# Results that are JSON as they are.
+# Results that need no conversion to JSON.
 _SCALARS: Final = frozenset((str, int, bool, type(None)))
-# What an evaluation costs however small it is.
+# The cost of every evaluation, however small.
 _BASE_STEPS: Final = 10
 
 
@@ -28,12 +28,12 @@ class Evaluable(Protocol):
 
 
 def never() -> bool:
-    """Nobody waits: there is no need to interrupt anything."""
+    """Say that the pass is not tired: nobody else waits."""
     return False
 
 
 class Allowance:
-    """The steps a pass has left. `tired` says that it has computed long enough without a pause."""
+    """The steps that a pass has left. `tired` returns True if the pass has computed long enough without a pause."""
 
     __slots__ = ("_evaluation", "_left", "_meter", "_whole", "taken", "tired")
 
@@ -53,7 +53,7 @@ class Allowance:
         self.taken = 0
 
     def run(self, program: Evaluable, variables: Mapping[str, Any]) -> Any:
-        """The value of an expression; raises EvalError, which is a BudgetError when too many steps are taken."""
+        """The value of an expression; raises EvalError, or BudgetError if the evaluation takes too many steps."""
         given = self._give()
         try:
             return program.evaluate(variables, budget=self._meter)
@@ -63,7 +63,7 @@ class Allowance:
             self._take(given)
 
     def json(self, value: Any) -> Any:
-        """A result as JSON, which costs by its size, as often as anything stands in it; raises CelError."""
+        """A result as JSON; raises CelError. The cost follows the size of the JSON, with every repetition counted."""
         if value.__class__ in _SCALARS:
             self.taken = 0
             return value

@@ -1,10 +1,10 @@
-"""The second phase of a pass: the nodes, each as soon as all its dependencies have ended.
+"""The second phase of a pass: process each node as soon as all its dependencies have ended.
 
-Independent nodes go in one batch. What a node does in its turn depends on its stage (`passstate.Stage`), and what an
-answer means depends on its action: both are tables, at the end.
+Independent nodes share a batch. The stage of a node (`passstate.Stage`) decides how its turn continues, and the action
+decides how its answer is handled. Both are tables at the end of the file.
 
-Nothing is sent that the recorded inventory would not find again: such a node is held until a patch of the instance, one
-for all that are held, has widened the inventory.
+A node is held while the recorded inventory does not cover its objects: after a crash nothing would find them again. One
+patch of the instance widens the inventory for all held nodes; then they continue.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +45,7 @@ _CHANGES: Final = {
 
 
 def converge(state: PassState) -> Batches[None]:
-    """Every node goes as far as it can."""
+    """Bring every node as far as it can go."""
     while True:
         batch: list[Action] = []
         while (run := state.next_run()) is not None:
@@ -62,7 +62,7 @@ def converge(state: PassState) -> Batches[None]:
 
 
 def _go_on(state: PassState, run: NodeRun) -> Batches[list[Action]]:
-    """A node has its turn; what it asks for is returned."""
+    """Give a node its turn; returns the actions that it requests."""
     try:
         return (yield from _TURNS[run.stage](state, run))
     except PendingData as error:
@@ -77,7 +77,7 @@ def _go_on(state: PassState, run: NodeRun) -> Batches[list[Action]]:
 
 
 def _decide(state: PassState, run: NodeRun) -> Batches[list[Action]]:
-    """Whether the node takes part, and with which objects."""
+    """Decide whether the node is included, and which objects it declares."""
     if _is_left_out(state, run):
         return []
     blockers = _blockers(state, run)
@@ -107,7 +107,7 @@ def _blockers(state: PassState, run: NodeRun) -> list[str]:
 
 
 def _block(state: PassState, run: NodeRun, blockers: Sequence[str]) -> None:
-    """The node waits for others; the first of those at the root of the chain is named."""
+    """Block the node. The message names the first node at the root of the chain."""
     roots: dict[str, None] = {}
     for blocker in blockers:
         roots.update(dict.fromkeys(state.runs[blocker].blocked_by))
@@ -117,7 +117,7 @@ def _block(state: PassState, run: NodeRun, blockers: Sequence[str]) -> None:
 
 
 def _wait(state: PassState, run: NodeRun, error: PendingData) -> None:
-    """Data an expression reads is not there yet."""
+    """Let the node wait for data that an expression reads."""
     run.expression = error.expression
     blockers = _blockers(state, run)
     if blockers:
@@ -143,7 +143,7 @@ def _resolve(state: PassState, run: NodeRun) -> Batches[list[Action]]:
 
 
 def _claim(state: PassState, run: NodeRun) -> None:
-    """Each object is declared by one node."""
+    """Claim the node's objects: only one node may declare an object."""
     for item in run.desired:
         owner = state.owners.get(item.identity)
         if owner is not None:
@@ -159,7 +159,7 @@ def _claim(state: PassState, run: NodeRun) -> None:
 
 
 def _dispatch(state: PassState, run: NodeRun) -> Batches[list[Action]]:
-    """Send what has to be sent; a node with nothing to send is complete at once."""
+    """Send the objects that differ. A node with nothing to send is complete at once."""
     namespace = state.ownership.parent.namespace
     if not all(covers(state.inventory, item, namespace) for item in run.desired):
         state.hold(run)
@@ -181,7 +181,7 @@ def _dispatch(state: PassState, run: NodeRun) -> Batches[list[Action]]:
 
 
 def _apply(state: PassState, run: NodeRun, index: int, item: Desired) -> Apply | None:
-    """What to send for one object; None if it is as declared, or must not be sent."""
+    """The apply for one object; None if the object is as declared or must not be sent."""
     observed, own = state.world.find(item.key), state.ownership.applyset_id
     if observed is not None and observed.deleting:
         run.deleting = run.deleting or item.key
@@ -212,7 +212,7 @@ def _apply(state: PassState, run: NodeRun, index: int, item: Desired) -> Apply |
 
 
 def _too_big(obj: Obj, limit: int) -> str:
-    """Why an object cannot be sent: it is too big, or has a number JSON is not written with; empty if it can."""
+    """Why an object cannot be sent: it is too big, or JSON cannot express a number in it; empty if it can be sent."""
     try:
         size = len(orjson.dumps(obj))
     except TypeError as error:
@@ -224,7 +224,7 @@ def _too_big(obj: Obj, limit: int) -> str:
 
 
 def _widen(state: PassState) -> Batches[PatchParent]:
-    """The patch that makes the inventory cover what is held."""
+    """The patch that makes the inventory cover the held nodes."""
     places = [place(item) for run in state.held for item in run.desired]
     needed = Inventory.of(places, state.ownership.parent.namespace)
     before = yield from potential(state)
@@ -255,7 +255,7 @@ def _applied(state: PassState, result: Result) -> None:
         run.answers[action.index or 0] = answer
         if is_deleting(answer):
             run.deleting = run.deleting or action.key
-        # After a restart everything is sent once to learn its hashes; what changes nothing is no news.
+        # After a restart an apply may only learn hashes. An apply that changed nothing is not reported.
         if result.changed:
             kind = ChangeKind.ADOPTED if result.adopted else _CHANGES[action.need]
             state.found.changes.append(Change(kind=kind, node=action.node, key=action.key))
@@ -264,7 +264,7 @@ def _applied(state: PassState, result: Result) -> None:
 
 
 def _complete(state: PassState, run: NodeRun) -> None:
-    """All answers of a managed node are there."""
+    """Continue with a managed node that has all its answers."""
     if run.errors:
         _fail_apply(state, run)
     elif run.deleting is not None:
@@ -274,7 +274,7 @@ def _complete(state: PassState, run: NodeRun) -> None:
 
 
 def _deleting_text(node: str, key: Key) -> str:
-    """What is said of a child that is on its way out."""
+    """The message about a child that is being deleted."""
     return (
         f'resource "{_where(key)}" for node "{node}" is currently being deleted; waiting for deletion to complete '
         "before continuing reconciliation"
@@ -291,14 +291,14 @@ def _fail_apply(state: PassState, run: NodeRun) -> None:
     for _, refused in errors:
         if refused.refusal in (Refusal.FOREIGN, Refusal.CLAIMED) and isinstance(refused.action, Apply):
             state.found.not_adopted[refused.action.key] = _refusal_text(refused, own)
-    # Something else than size may have changed by the next attempt.
+    # The size does not change by itself, so any other refusal decides about the retry.
     refused = next((e for _, e in errors if e.refusal is not Refusal.TOO_BIG), errors[0][1])
     retryable = refused.refusal is not Refusal.TOO_BIG
     state.fail(run, f'node "{run.plan.id}": ' + "; ".join(texts), retryable=retryable, refused=refused)
 
 
 def _refusal_text(refused: Refused, own: str) -> str:
-    """What is said of a refused apply; `own` is the instance's ApplySet."""
+    """The message about a refused apply; `own` is the instance's ApplySet."""
     assert isinstance(refused.action, Apply)
     key = refused.action.key
     if refused.refusal is Refusal.CLAIMED:
@@ -319,7 +319,7 @@ def _where(key: Key) -> str:
 
 
 def _judge(state: PassState, run: NodeRun) -> Batches[list[Action]]:
-    """Whether the node is ready."""
+    """Decide whether the node is ready."""
     unmet: NotReady | None = None
     value = state.scope.variables[run.plan.id]
     for found in readiness(run.plan, value, state.scope, state.plan.explainer):

@@ -1,8 +1,16 @@
-"""Whether an object has to be sent, by two hashes: of what is declared, and of the same fields as the server
-holds them.
+"""Decide by two hashes whether an object must be sent.
 
-After an apply both are kept; while both still match, sending would change nothing. Comparing the server's own
-answer with itself absorbs defaulting and normalised quantities. This runs for every event of a child.
+A declared object rarely equals the stored one: the API server adds defaults and normalises quantities (`1000m` becomes
+`1`). A direct comparison would find a difference forever and send the object in every pass. So each apply remembers two
+hashes (`Applied`):
+
+- `desired` is the hash of the declared object. It changes if the template or the values of its expressions change.
+- `live` is the hash of the declared fields as the server's answer has them. It changes if somebody else changes one of
+  these fields.
+
+While both hashes match, an apply would change nothing. Fields that the object does not declare are in neither hash, so
+others may change them. This comparison runs for every event of a child. After a restart no hashes are known;
+`is_in_effect` then judges an object by its `managedFields`.
 """
 
 import base64
@@ -16,7 +24,7 @@ import orjson
 from kroasync.engine.actions import Need
 from kroasync.model.objects import Obj
 
-# Fields by which the API server merges lists of objects (x-kubernetes-list-map-keys), the telling ones first.
+# The fields by which the API server merges lists of objects (x-kubernetes-list-map-keys), the most specific first.
 MERGE_KEYS: Final = (
     "name",
     "containerPort",
@@ -35,7 +43,7 @@ MERGE_KEYS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What is remembered of the last apply of an object."""
+    """The two hashes of the last apply of an object."""
 
     desired: str
     live: str
@@ -46,9 +54,9 @@ class Applied:
 
 
 def need(applied: Applied | None, desired: Obj, changed: Obj | None) -> Need | None:
-    """Why an object that is there has to be sent; None if there is nothing to send.
+    """Why an existing object must be sent; None if it need not be sent.
 
-    `changed` is the object if anything happened to it since it was last compared, otherwise None.
+    `changed` is the object if it has changed since the last comparison, otherwise None.
     """
     if applied is None or applied.desired != fingerprint(desired):
         return Need.UPDATE
@@ -58,15 +66,16 @@ def need(applied: Applied | None, desired: Obj, changed: Obj | None) -> Need | N
 
 
 def fingerprint(obj: Any) -> str:
-    """A digest of canonical JSON: equal exactly for equal objects, whatever the order of their keys."""
+    """A digest of canonical JSON: the same for equal objects, whatever the order of their keys."""
     return hashlib.blake2b(orjson.dumps(obj, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
 
 
 def project(live: Any, desired: Any) -> Any:
     """The part of `live` at the field paths of `desired`.
 
-    Lists of objects are paired by a merge key, else by place if they are equally long; items only `live` has
-    are kept by their key alone, so that they are noticed when they come or go. Any other list is taken whole.
+    Items of two lists of objects are paired by a merge key, or else by position if the lists have the same length. Of
+    an item that only `live` has, the result keeps only the key: so the hash changes if the item appears or disappears.
+    Any other list is kept whole.
     """
     if type(desired) is dict:
         if type(live) is not dict:
@@ -78,16 +87,16 @@ def project(live: Any, desired: Any) -> Any:
 
 
 def stored(desired: Obj) -> Obj:
-    """The object as the API server would keep it: a Secret's `stringData` as `data`, which it wins over.
+    """The object as the API server would store it: a Secret's `stringData` becomes `data` and overrides it.
 
-    Sent like this, too: fields of `stringData` are owned by nobody once they are stored, so that neither a change of
-    one by somebody else nor its removal from the declaration would have an effect.
+    The controller also sends this form: nobody owns fields of `stringData` once they are stored. Otherwise the
+    controller would miss a change by somebody else, and could not remove a field that is no longer declared.
     """
     if desired.get("kind") != "Secret" or desired.get("apiVersion") != "v1" or "stringData" not in desired:
         return desired
     texts, data = desired["stringData"] or {}, desired.get("data") or {}
     if not (isinstance(texts, dict) and isinstance(data, dict) and all(isinstance(t, str) for t in texts.values())):
-        return desired  # the server says what is wrong with it
+        return desired  # the server reports the error
     try:
         encoded = {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
     except UnicodeEncodeError:
@@ -97,11 +106,11 @@ def stored(desired: Obj) -> Obj:
 
 
 def is_in_effect(live: Obj, desired: Obj, manager: str) -> bool:
-    """Whether `live` is what an apply of `desired` by `manager` would leave, judged by the object alone.
+    """Whether an apply of `desired` by `manager` would leave `live` unchanged, judged by the object alone.
 
-    For objects of an earlier run of the controller, whose hashes are not known: every declared value is there, and the
-    manager owns just the declared fields (managedFields of server-side apply). Where the server stores another form
-    than was sent, the answer is False and one apply finds out.
+    This is for objects of an earlier run of the controller, whose hashes are not known. It is True if `live` has every
+    declared value and the manager owns exactly the declared fields (managedFields of server-side apply). If the server
+    stores a value in another form than it was sent, the result is False, and one apply learns the hashes.
     """
     entries = [e for e in live.get("metadata", {}).get("managedFields") or () if e.get("manager") == manager]
     applied = [e for e in entries if e.get("operation") == "Apply" and not e.get("subresource")]
@@ -114,14 +123,14 @@ def is_in_effect(live: Obj, desired: Obj, manager: str) -> bool:
 
 
 def _ownable(desired: Obj) -> Obj:
-    """What of an object managedFields speak of: not its identity."""
+    """The part of an object that managedFields cover: everything except its identity."""
     meta = {k: v for k, v in desired.get("metadata", {}).items() if k not in ("name", "namespace")}
     found = {k: v for k, v in desired.items() if k not in ("apiVersion", "kind", "metadata")}
     return {**found, "metadata": meta} if meta else found
 
 
 def _owns_all(fields: Obj, desired: Any) -> bool:
-    """Whether a fieldsV1 set has every field of `desired`; an element without children owns all below it."""
+    """Whether a fieldsV1 set has every field of `desired`. An element without children owns everything below it."""
     if type(desired) is dict:
         return all(_owns(fields.get(f"f:{name}"), value) for name, value in desired.items())
     values = {_hashable(orjson.loads(e[2:])) for e in fields if e.startswith("v:")}
@@ -137,12 +146,12 @@ def _owns_all(fields: Obj, desired: Any) -> bool:
 
 
 class _Items:
-    """Values by the fields of an object, found whichever of those are asked for, in long lists too."""
+    """Finds values by any fields of their objects; fast for long lists, too."""
 
     def __init__(self, items: Iterable[tuple[Obj, Any]]) -> None:
         self._items = list(items)
         self._by: dict[tuple[str, ...], dict[tuple[Any, ...], Any]] = {}
-        # Elements of one list have the same keys.
+        # All elements of one list have the same keys.
         self.names = tuple(sorted(self._items[0][0])) if self._items else ()
 
     def like(self, obj: Obj, names: Sequence[str]) -> Any:
@@ -199,7 +208,7 @@ def _owns_more(fields: Obj, desired: Any) -> bool:
 
 
 def _by_declared(desired: Any, keys: tuple[str, ...]) -> list[_Items]:
-    """The objects of a list by their values of these keys, apart by which of them they declare at all."""
+    """The objects of a list by their values of these keys; one `_Items` for each set of keys that objects declare."""
     apart: dict[tuple[str, ...], list[tuple[Obj, Obj]]] = {}
     for item in desired if type(desired) is list else ():
         if type(item) is dict:
@@ -225,7 +234,7 @@ def _all_objects(items: list[Any]) -> bool:
 
 
 def _by(items: list[Any], key: str) -> dict[Any, Any] | None:
-    """The items by the value of a key; None unless every item has it, as a scalar, and no two the same."""
+    """The items by the value of a key; None unless every item has a scalar value for it and all values differ."""
     found: dict[Any, Any] = {}
     for item in items:
         value = item.get(key)

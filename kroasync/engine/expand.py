@@ -1,6 +1,6 @@
 """forEach: the cartesian product of its dimensions, one filled template per combination.
 
-The first dimension is the outermost loop. Sizes are checked before anything is built, so a runaway list costs
+The first dimension is the outermost loop. The size is checked before any object is built, so a huge product costs
 nothing.
 """
 
@@ -14,7 +14,7 @@ from kroasync.engine.scope import NodeFailure, Scope
 
 
 def expand(plan: NodePlan, scope: Scope, ownership: Ownership, *, limit: int) -> Iterator[Desired | None]:
-    """The objects of a collection in order, made as they are asked for, and None wherever the pass is tired.
+    """Yield the objects of a collection in order, and None whenever the pass is tired.
 
     Raises PendingData, or NodeFailure on limits and, after the last one, repeated identities.
     """

@@ -1,8 +1,7 @@
-"""Why a boolean expression is not true: the operands of its comparison with the values they have.
+"""Explain why a boolean expression is not true: show the values of its operands.
 
-`a == b` becomes `1 == 3 is false`; of a conjunction the first operand that fails is explained. Values read
-from Secrets are never shown, only their type and length. Explaining never fails: what cannot be shown is left
-out.
+`a == b` becomes `1 == 3 is false`. For a conjunction, the explanation covers the first operand that is false. It shows
+only type and length of values from Secrets. Explaining never fails: a part that cannot be shown is left out.
 """
 
 import json
@@ -75,7 +74,7 @@ class Explainer:
 
     def _program(self, text: str) -> Program | None:
         if text not in self._operands:
-            # Operands run unchecked: their values are for people, and a schema's types are not at hand here.
+            # Operands run without type checks: their values are only shown, and no schema is available here.
             self._env = self._env or Env()
             try:
                 self._operands[text] = self._env.program(text, check=False)

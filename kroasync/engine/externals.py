@@ -1,7 +1,7 @@
-"""The second phase of a pass, for nodes that are external references: objects of somebody else, only read.
+"""The second phase of a pass, for external references: the pass only reads these objects of other owners.
 
-A reference by name is one object, a selector a list of them. Either is watched, so that the World has it, and a change
-wakes the instance. A watch that is not there yet is an action.
+A reference by name stands for one object, a selector for a list of objects. Both are watched, so that the World has the
+objects and a change wakes the instance. If the watch does not exist yet, the pass requests it by an action.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from kroasync.model.objects import Obj, metadata
 
 
 def read(state: PassState, run: NodeRun, obj: Obj) -> list[Action]:
-    """Read what the node's filled in template refers to; what it asks for is returned."""
+    """Read the objects that the node's template refers to; returns the actions that it requests."""
     run.watch = _watch_of(state, run.plan, obj)
     objects = state.world.external(run.watch)
     if objects is None:
@@ -28,7 +28,7 @@ def read(state: PassState, run: NodeRun, obj: Obj) -> list[Action]:
 
 
 def watched(state: PassState, result: Result) -> None:
-    """The answer to a watch."""
+    """Take the answer to a watch."""
     assert isinstance(result.action, WatchExternal)
     run = state.runs[result.action.node]
     if isinstance(result, Refused):

@@ -1,13 +1,12 @@
-"""The status of an instance: state, phase, synced, conditions and the author's fields, composed from what a
-pass found.
+"""Compose the status of an instance from the outcome of a pass: state, phase, synced, conditions, the author's fields.
 
-Every function returns the status as it should be; it is the very dict the instance has if nothing changed, so
-that the caller writes nothing. Transition times move only with the status of a condition. `now` is RFC 3339,
-UTC, whole seconds.
+Every function returns the desired status. If nothing changed, it returns the very dict of the instance, so that the
+caller writes nothing. A transition time changes only with the status of its condition. `now` is RFC 3339, UTC, whole
+seconds.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -33,7 +32,7 @@ from kroasync.model.conditions import (
     find,
     is_true,
 )
-from kroasync.model.objects import Obj
+from kroasync.model.objects import Obj, is_same
 from kroasync.model.paths import nests_deeper
 from kroasync.model.steps import Steps, drained
 
@@ -44,7 +43,7 @@ RESOURCES_READY: Final = "ResourcesReady"
 PROGRESSING: Final = "Progressing"
 DEGRADED: Final = "Degraded"
 ERROR: Final = "Error"
-# kstatus' abnormal-true conditions: there only while they are true.
+# The abnormal-true conditions of kstatus exist only while they are true.
 RECONCILING: Final = "Reconciling"
 STALLED: Final = "Stalled"
 
@@ -59,33 +58,33 @@ PHASES: Final = {
     "ERROR": "Failed",
     "DELETING": "Terminating",
 }
-# What Ready=True says, by kind of definition; elsewhere the condition set's own reason stays.
+# Reason and message of Ready=True, by kind of definition; other kinds keep the reason of the condition set.
 _READY_TEXT: Final = {
     names.RESOURCE_GROUP: ("ResourcesAvailable", "All resources are available and configured correctly"),
     names.RESOURCE_GRAPH_DEFINITION: ("Ready", ""),
 }
 
 MAX_MESSAGE: Final = 2048
-# Bytes as JSON: what state and conditions of ours need at most, and what the author's conditions may have.
+# Bytes of JSON: the most that our state and conditions need, and the limit for the author's conditions.
 _OWN_BYTES: Final = 65_536
 _CONDITION_BYTES: Final = 262_144
 _AS_EXPECTED: Final = "AsExpected"
 
 
-# Why the API server took a status with the author's fields not: the reason, and what is said of it.
+# Why the API server refused a status with the author's fields: a reason and a message.
 StatusRefusal: TypeAlias = tuple[str, str]
 TOO_LARGE: Final[StatusRefusal] = ("StatusTooLarge", "the API server refuses the status as too big")
 
 
 def invalid(message: str) -> StatusRefusal:
-    """The API server finds the author's fields wrong, and says why."""
+    """The refusal of a status whose author's fields are invalid."""
     return ("StatusInvalid", f"the API server refuses the status: {message}")
 
 
 def compose(plan: Plan, outcome: Outcome, *, now: str, refused: StatusRefusal | None = None) -> Obj:
-    """The status after a pass: over the nodes, suspended, or one that could not manage the instance.
+    """The status after a pass. The pass processed the nodes, was suspended, or could not manage the instance.
 
-    If it was `refused` it is without the author's fields, and says so.
+    If the API server `refused` the status, the result leaves out the author's fields and says so.
     """
     return drained(composing(plan, outcome, now=now, refused=refused))
 
@@ -118,13 +117,13 @@ def composing(plan: Plan, outcome: Outcome, *, now: str, refused: StatusRefusal 
     status = {k: v for k, v in own.items() if k not in declared}
     status.update(fields)
     status.update(state=state, conditions=conditions)
-    return wire if same_json(status, wire) else status
+    return wire if is_same(status, wire) else status
 
 
 def _fitting(fields: Obj, instance: Obj, limit: int) -> tuple[Obj, list[str], str]:
-    """The author's fields for which the object has room, the names of the others, and what to say of those.
+    """The author's fields for which the object has room, the names of the other fields, and a message about these.
 
-    The biggest are left out first: as few as possible.
+    The biggest fields are left out first, so that as few as possible are missing.
     """
     size = len(orjson.dumps(fields))
     if size <= _OWN_BYTES:
@@ -145,7 +144,7 @@ def _fitting(fields: Obj, instance: Obj, limit: int) -> tuple[Obj, list[str], st
 
 
 def compose_unresolved(instance: Obj, message: str, *, now: str) -> Obj:
-    """The status while the definition has no usable graph; what is not about that stays as it is."""
+    """The status while the definition has no usable graph. All unrelated parts stay as they are."""
     resolved = (GRAPH_RESOLVED, FALSE, "ResolutionFailed", message)
     return _overlaid(instance, _Verdict(state="ERROR", conditions=(resolved,), error=message), now=now)
 
@@ -163,13 +162,13 @@ def compose_teardown(instance: Obj, teardown: Teardown, *, now: str) -> Obj:
 
 
 def compose_release_failed(instance: Obj, error: str, *, now: str) -> Obj:
-    """The status when the finalizer of an instance without children could not be removed."""
+    """The status of an instance without children whose finalizer could not be removed."""
     text = f"failed removing finalizer: {error}"
     managed = (INSTANCE_MANAGED, FALSE, "ManagementFailed", text)
     return _overlaid(instance, _Verdict(state="DELETING", conditions=(managed,), error=text), now=now)
 
 
-# What a pass means
+# The meaning of a pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,14 +176,14 @@ class _Verdict:
     state: str
     # (type, status, reason, message) in the order they are set.
     conditions: tuple[tuple[str, str, str, str], ...]
-    # Reason and message of the work that goes on.
+    # Reason and message of the work in progress.
     progressing: tuple[str, str] | None = None
     error: str | None = None
     # No retry can help.
     stalled: bool = False
-    # Something works while something else failed.
+    # Some nodes work while others failed.
     partial: bool = False
-    # The author's fields cannot be computed now: the last ones stay.
+    # The author's fields cannot be computed now, so the last ones stay.
     keeps_fields: bool = False
 
 
@@ -239,7 +238,7 @@ def _suspended(outcome: Outcome) -> _Verdict:
 
 def _failed(outcome: Outcome) -> _Verdict:
     text = _failure_text(outcome)
-    # A stale UID met while pruning is no error of anybody: everything declared is there.
+    # A stale UID during prune is nobody's error: all declared objects exist.
     transient = all(f.node is None and f.refusal is Refusal.CONFLICT for f in outcome.failures)
     retried = _is_retried(outcome.failures)
     return _Verdict(
@@ -253,7 +252,7 @@ def _failed(outcome: Outcome) -> _Verdict:
 
 
 def _is_retried(failures: Iterable[Failure]) -> bool:
-    # What the API server finds invalid stays invalid until somebody edits it (kstatus: Stalled).
+    # An invalid object stays invalid until somebody edits it (kstatus: Stalled).
     return any(f.retryable and f.refusal is not Refusal.INVALID for f in failures)
 
 
@@ -262,13 +261,13 @@ def _failure_text(outcome: Outcome) -> str:
     if whole:
         return "resource reconciliation failed: " + "; ".join(whole)
     failed = {f.node for f in outcome.failures}
-    # What else waits for a reason of its own: of the blocked nodes some may be blocked by that.
+    # Also name other nodes that wait for their own reasons: they may block some of the blocked nodes.
     told = [f.message for f in outcome.failures] + [r.message for r in outcome.causes if r.id not in failed]
     return "resource error: " + "; ".join(told) + _blocked_text(outcome)
 
 
 def waiting_text(outcome: Outcome) -> str:
-    """Every node that waits for a reason of its own, with the reason; then the nodes that wait for those."""
+    """The nodes that wait for their own reasons, with the reasons; then the nodes that they block."""
     return "; ".join(report.message for report in outcome.causes) + _blocked_text(outcome)
 
 
@@ -283,7 +282,7 @@ def _blocked_text(outcome: Outcome) -> str:
 def _conditions(
     instance: Obj, before: Conditions, verdict: _Verdict, broken: tuple[str, str] | None, *, now: str
 ) -> Conditions:
-    """`before` with a verdict worked in. `broken` is reason and message of author's fields that are not there."""
+    """`before` updated by a verdict. `broken` is reason and message if author's fields are missing."""
     subject = Subject.of(instance)
     current = CONDITIONS.initialise([c for c in before if c["type"] in _KNOWN], subject, now=now)
 
@@ -316,12 +315,12 @@ def _conditions(
 
 
 def _was_up(before: Conditions, subject: Subject) -> bool:
-    """This generation was ready, and has not been since."""
+    """Whether this generation was ready before and is no longer."""
     return any(is_true(before, type_, subject.generation) for type_ in (READY, DEGRADED))
 
 
 def _worded(conditions: Conditions, reason: str, message: str) -> Conditions:
-    """The list with the words of the definition's kind in Ready=True."""
+    """The conditions, where Ready=True has the reason and message of the definition's kind."""
     return [
         {**c, "reason": reason, "message": message} if c["type"] == READY and c["status"] == TRUE else c
         for c in conditions
@@ -337,11 +336,11 @@ def capped(message: str) -> str:
 
 
 def _overlaid(instance: Obj, verdict: _Verdict, *, now: str) -> Obj:
-    """The wire status with a verdict laid over it, for when there is no graph to compute the rest."""
+    """The stored status updated by a verdict, if there is no graph to compute the rest."""
     wire = _status_of(instance)
     before = conditions_of(instance)
     status = dict(wire)
-    # Without a graph the author's fields and conditions are told from ours by what is there.
+    # Without a graph, only names and forms tell the author's fields and conditions from ours.
     own = {
         "phase": PHASES[verdict.state],
         "synced": False,
@@ -353,11 +352,11 @@ def _overlaid(instance: Obj, verdict: _Verdict, *, now: str) -> Obj:
         status["conditions"] = _conditions(instance, before, verdict, None, now=now)
     elif verdict.state == "DELETING":
         status["conditions"] = _with_author_conditions(instance, before, verdict, now=now)
-    return wire if same_json(status, wire) else status
+    return wire if is_same(status, wire) else status
 
 
 def _with_author_conditions(instance: Obj, before: Conditions, verdict: _Verdict, *, now: str) -> Conditions:
-    """The author's conditions as they are, and those of the verdict beside them."""
+    """The author's conditions unchanged, and the conditions of the verdict beside them."""
     ours = [c for c in before if c["type"] in {condition[0] for condition in verdict.conditions}]
     current, subject = ours, Subject.of(instance)
     for type_, status, reason, message in verdict.conditions:
@@ -378,10 +377,10 @@ def _is_ours(key: str, value: Any) -> bool:
 
 
 def author_fields(leaves: Sequence[tuple[Path, Compiled]], scope: Scope) -> Steps[tuple[Obj, str | None]]:
-    """The fields whose expressions resolve now, and the first expression that failed for good.
+    """The fields whose expressions resolve now, and a message about the first expression that failed for good.
 
-    Nulls are left out: the API server drops them, and they would differ from the wire forever. So is a list of which an
-    element has no value yet: the API server takes no null in its place.
+    Nulls are left out: the API server drops them, so they would differ from the stored status forever. A list is left
+    out while one of its elements has no value: the API server accepts no null in its place.
     """
     fields: Obj = {}
     broken: str | None = None
@@ -406,12 +405,12 @@ def author_fields(leaves: Sequence[tuple[Path, Compiled]], scope: Scope) -> Step
     return whole, broken
 
 
-# In place of an element of a list that has no value.
+# Stands for an element of a list that has no value.
 _HOLE: Final = object()
 
 
 def _put(fields: Obj, path: Path, value: Any) -> None:
-    """Set a leaf, making containers on the way; missing list elements before it become holes."""
+    """Set a leaf and create the containers above it; missing list elements before it become holes."""
     branch: Any = fields
     for part, following in zip(path, (*path[1:], None), strict=True):
         if isinstance(part, int):
@@ -448,11 +447,11 @@ def _without_nulls(value: Any) -> Any:
 def author_conditions(
     plan: Plan, outcome: Outcome, built_in: Conditions, *, now: str
 ) -> Steps[tuple[Conditions, bool]]:
-    """The author's conditions, which replace ours on the wire, and whether they are degraded.
+    """The author's conditions, which replace ours in the stored status, and whether they are degraded.
 
-    An expression whose data is not there is skipped; one that fails, a malformed condition, a type that occurs
-    twice and what is too much altogether are dropped and make the list degraded. Unless all were computed, earlier
-    conditions of other types stay.
+    An expression without data is skipped. The list is degraded if an expression fails, if a condition is malformed, if
+    a type occurs twice, or if the conditions are too large; the conditions in question are dropped. Unless all
+    conditions were computed, earlier conditions of other types stay.
     """
     scope = outcome.scope
     variables = dict(scope.variables)
@@ -488,7 +487,7 @@ def author_conditions(
 
 
 def _first(conditions: Conditions, limit: int) -> Conditions:
-    """As many conditions from the start as there is room for."""
+    """The first conditions, as many as fit into the limit."""
     room = limit
     for place, condition in enumerate(conditions):
         room -= len(orjson.dumps(condition))
@@ -516,12 +515,3 @@ def _stamped(condition: Condition, before: Obj | None, generation: int, now: str
 def _status_of(instance: Obj) -> Obj:
     status = instance.get("status")
     return status if isinstance(status, dict) else {}
-
-
-def same_json(a: Any, b: Any) -> bool:
-    """Equality as JSON has it: 3 is 3.0, true is not 1."""
-    if isinstance(a, Mapping) and isinstance(b, Mapping):
-        return a.keys() == b.keys() and all(same_json(value, b[key]) for key, value in a.items())
-    if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(map(same_json, a, b))
-    return isinstance(a, bool) == isinstance(b, bool) and bool(a == b)

@@ -1,9 +1,9 @@
-"""Label values from names that may be too long for one, and which of an instance's labels its children
-inherit.
+"""Label values from names that may be too long, and the rule for which labels children inherit from their instance.
 
-Labels are inherited so that people find what belongs together. Whoever may write an instance may label it as they like,
-and the controller labels for them what they may not: so what grants or configures something is not inherited, and
-kinds that do so by their labels inherit nothing. Operators add to what is listed here by `--label-propagation-exclude`.
+Children inherit labels so that people find related objects. But a user who may write an instance may give it any label,
+and the controller then puts the label on objects that the user may not write. So children do not inherit labels that
+grant or configure something, and kinds that use labels for that purpose inherit none. Operators exclude more labels
+with `--label-propagation-exclude`.
 """
 
 import hashlib
@@ -19,12 +19,12 @@ MAX_LABEL_VALUE: Final = 63
 _DIGEST: Final = 10
 _WORDS: Final = re.compile(r"[-_.]+")
 
-# Labels of Kubernetes by which people tell objects apart; all others of it grant or configure something.
+# The labels of Kubernetes that identify objects for people; its other labels grant or configure something.
 RECOMMENDED_LABELS: Final = frozenset(
     f"app.kubernetes.io/{name}" for name in ("name", "version", "component", "part-of")
 )
-# Domains, with all below them, whose labels make a platform or a tool do something: inject a container, enforce or
-# skip a policy, grant a role or an identity, place, scale, back up or prune an object.
+# Domains and their subdomains whose labels make a platform or a tool act: inject a container, enforce or skip a policy,
+# grant a role or an identity, place, scale, back up or prune an object.
 CONFIGURING_DOMAINS: Final = frozenset(
     {
         *("kubernetes.io", "k8s.io", "x-k8s.io", "kro.run", "kroasync.io", "cncf.io", "openshift.io"),
@@ -39,7 +39,7 @@ CONFIGURING_DOMAINS: Final = frozenset(
         *("aquasec.com", "sysdig.com", "falco.org", "twistlock.com", "stackrox.io", "dynatrace.com", "stakater.com"),
     }
 )
-# First parts of a domain, whoever's, that say the same.
+# First parts of any domain that have the same meaning.
 CONFIGURING_SUBDOMAINS: Final = frozenset(
     {
         *("rbac", "iam", "auth", "authorization", "identity", "admission", "webhook", "webhooks", "policy", "policies"),
@@ -47,14 +47,14 @@ CONFIGURING_SUBDOMAINS: Final = frozenset(
         *("scheduling", "scheduler", "autoscaling", "autoscaler"),
     }
 )
-# Words of a label's own name that say the same, with or without a domain; of the last ones beginnings are enough.
+# Words in a label's name that have the same meaning, with or without a domain. For the last words a prefix suffices.
 CONFIGURING_WORDS: Final = frozenset(
     {"sidecar", "enforce", "enforced", "enforcement", "privileged", "exempt", "bypass", "webhook", "aadpodidbinding"}
 )
 CONFIGURING_STEMS: Final = (
     *("inject", "istio", "linkerd", "cilium", "kyverno", "gatekeeper", "karpenter", "aggregate-to-", "pod-security"),
 )
-# Kinds that configure the cluster or grant something by their labels: they inherit none.
+# Groups of kinds that configure the cluster or grant something by their labels: they inherit none.
 UNLABELLED_GROUPS: Final = frozenset(
     {
         *("rbac.authorization.k8s.io", "authentication.k8s.io", "authorization.k8s.io", "certificates.k8s.io"),
@@ -66,9 +66,7 @@ UNLABELLED_CORE_KINDS: Final = frozenset({"Namespace", "Node", "PersistentVolume
 
 
 def label_value(text: str) -> str:
-    """The text, or its beginning and a digest if it is too long for a label value; distinct texts stay
-    distinct.
-    """
+    """The text, or its beginning and a digest if it is too long for a label value. Distinct texts stay distinct."""
     if len(text) <= MAX_LABEL_VALUE:
         return text
     digest = hashlib.sha256(text.encode()).hexdigest()[:_DIGEST]
@@ -76,12 +74,12 @@ def label_value(text: str) -> str:
 
 
 def is_listed(key: str, listed: Iterable[str]) -> bool:
-    """True if the key is in the list, or under one of its prefixes (entries that end in a slash)."""
+    """Whether the key is in the list, or starts with one of its prefixes (entries that end in a slash)."""
     return any(key.startswith(entry) if entry.endswith("/") else key == entry for entry in listed)
 
 
 def inherited(labels: Mapping[str, str], unpropagated: Iterable[str]) -> dict[str, str]:
-    """The labels children inherit."""
+    """The labels that children inherit."""
     listed = tuple(unpropagated)
     return {k: v for k, v in labels.items() if identifies(k) and not is_listed(k, listed)}
 
@@ -95,7 +93,7 @@ def inherits(resource: Resource) -> bool:
 
 @lru_cache(maxsize=1024)
 def identifies(key: str) -> bool:
-    """Whether a label only says what an object is; False for one that is known to make something happen."""
+    """Whether a label only describes an object; False if it is known to trigger something."""
     if key in RECOMMENDED_LABELS:
         return True
     domain, _, name = key.lower().rpartition("/")

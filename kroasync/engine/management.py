@@ -1,8 +1,8 @@
-"""The first phase of a pass: the instance's own metadata, before anything is done for the instance.
+"""The first phase of a pass: bring the instance's own metadata up to date before any child is written.
 
-One patch brings finalizer, labels and inventory up to date, if they are not. The inventory then covers all that can be
-known beforehand: what is recorded, where children are, and where the nodes that may take part will have theirs. So most
-instances need one patch in their life.
+If finalizer, labels or inventory are not up to date, one patch updates them all. The new inventory covers the recorded
+places, the places of existing children, and all places that are known for nodes that may be included. So most instances
+need one patch in their whole life.
 """
 
 from kroasync.cel import CelError
@@ -45,7 +45,7 @@ def manage(state: PassState) -> Batches[bool]:
 
 
 def potential(state: PassState) -> Batches[Inventory]:
-    """Everything recorded, where sealed children are, and where those of nodes not known to be left out may be."""
+    """The recorded places, the places of sealed children, and the places of nodes that may be included."""
     excluded: set[str] = set()
     places: list[tuple[str, str]] = []
     for run in state.by_position:
@@ -65,7 +65,7 @@ def potential(state: PassState) -> Batches[Inventory]:
 
 
 def _is_certainly_empty(state: PassState, plan: NodePlan) -> bool:
-    """Whether a collection has no items, as far as the instance alone tells."""
+    """Whether the instance alone shows that a collection has no items."""
     if not plan.dimensions or any(expression.references for _, expression in plan.dimensions):
         return False
     try:
@@ -76,7 +76,7 @@ def _is_certainly_empty(state: PassState, plan: NodePlan) -> bool:
 
 
 def _namespace_of(state: PassState, plan: NodePlan) -> str:
-    """The namespace of a node's objects where it can be told beforehand, otherwise empty."""
+    """The namespace of a node's objects if the instance alone determines it, otherwise empty."""
     namespace = plan.namespace
     if not plan.node.resource.namespaced or namespace is None:
         return ""

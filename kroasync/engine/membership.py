@@ -1,10 +1,11 @@
-"""Which objects are an instance's children, to be deleted with it, and which only look like it.
+"""Decide which objects are members (children that are deleted with the instance) and which only look like members.
 
-A member is in the kinds and namespaces of the instance's inventory, carries its ApplySet's label and fields of our
-manager, and a valid seal. Each of the first three anybody can bring about who may write the object or the instance;
-the seal nobody. Without a key there are no seals, and the rest has to do.
+A member is of a kind and namespace in the instance's inventory, carries the label of its ApplySet, has fields of our
+manager, and has a valid seal. Anybody who may write the object or the instance can fake the first three; nobody can
+fake the seal. Without a key there are no seals, and the first three must suffice.
 
-What carries the labels and lacks the seal is a stranger: it is neither deleted, nor waited for, but named.
+An object that has the labels but no valid seal is a stranger. The controller does not delete it and does not wait for
+it, but reports it.
 """
 
 from collections.abc import Iterable
@@ -14,9 +15,9 @@ from kroasync.engine.actions import Observed
 from kroasync.model.applyset import Inventory, Recorded
 from kroasync.model.seal import is_sealed
 
-# Strangers named in a message; more are counted.
+# A message names this many strangers and counts the rest.
 _NAMED = 5
-# Characters shown of what is no name.
+# A message shows this many characters of an invalid name.
 _SHOWN = 63
 
 
@@ -38,11 +39,11 @@ class Membership:
         return [one for one in found if self.has(one)]
 
     def strangers(self, found: Iterable[Observed]) -> list[Observed]:
-        """What looks like a member in every respect but that nothing shows it to be ours."""
+        """The objects that look like members but have no valid seal."""
         return [one for one in found if self._claims(one) and not self._is_proven(one)]
 
     def places(self, found: Iterable[Observed]) -> Inventory:
-        """Where the children are that a seal shows to be some, whatever is recorded; empty without a key."""
+        """The places of all sealed children, whatever the inventory records; empty without a key."""
         proven = [one for one in found if self.seal_key and one.part_of == self.applyset_id and self._is_proven(one)]
         return Inventory.of(((m.key.resource.group_kind, m.key.namespace) for m in proven), self.namespace)
 
@@ -60,7 +61,7 @@ class Membership:
 
 
 def stranger_text(strangers: Iterable[Observed]) -> str:
-    """What people are told of strangers."""
+    """The message about strangers."""
     found = sorted(str(one.key) for one in strangers)
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     return (
@@ -70,7 +71,7 @@ def stranger_text(strangers: Iterable[Observed]) -> str:
 
 
 def repair_text(found: Recorded) -> str:
-    """What people are told of an inventory that was not readable as a whole."""
+    """The message about an inventory with unreadable entries."""
     shown = [f'"{entry[:_SHOWN]}"' for entry in found.unreadable]
     more = f" and {len(shown) - _NAMED} more" if len(shown) > _NAMED else ""
     return f"dropped from the recorded inventory, as nothing can have that name: {', '.join(shown[:_NAMED])}{more}"

@@ -1,82 +1,88 @@
-"""Which observation of an object wins: what a watch, a list or the answer to a request of ours says.
+"""Decide which observation of an object wins: a watch event, a list, or the answer to our own request.
 
-Three channels tell of the same objects, and none waits for another:
+Three channels report the same objects, and none waits for another:
 
-- A watch tells every change, in order, but late. It also tells that an object (a UID) was deleted or left the selector.
-- A list tells all that there was at its version. It comes in pages: meanwhile the answer to a request of ours may have
-  told of something later. What a list lacks was not there at its version, which says nothing of later ones.
-- An answer tells what there was right after our own request. The watch may be faster: with the same state, with a later
-  one, with the deletion of the object, even with another object of that name.
+- A watch reports every change, in order, but late. It also reports that an object (a UID) was deleted or left the
+  selector.
+- A list reports all objects at its version. It comes in pages, so an answer may report a later state before the list is
+  complete. An object that the list lacks did not exist at the version of the list; it may exist at a later version.
+- An answer reports the object right after our own request. The watch may be faster: it may already have reported the
+  same state, a later state, the deletion of the object, or even another object of the same name.
 
-So nothing is taken because it came last. What counts is its age: how it relates to what is known of that name. Versions
-of one kind are ordered numbers (KEP-5504); those that are no numbers count as newer if they differ. A table for each
-cache says what follows. Children that went lately are remembered, so that nothing late brings one back. Instances need
-no such memory: an answer never makes an instance known.
+So the last report to arrive does not always win. Its age decides: how the report relates to the known state of that
+name. Versions of one kind are ordered numbers (KEP-5504); a version that is no number counts as newer if it differs. A
+table for each cache maps the age to an effect. The cache of children remembers objects that were deleted lately, so no
+late report brings them back. The cache of instances needs no such memory: an answer never adds an instance to it.
 """
 
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final, TypeAlias
 
-from kroasync.model.objects import is_newer, is_older
+from kroasync.model.objects import Obj, is_newer, is_older, uid_of, version_of
 
 # UID and resourceVersion.
 Sighting: TypeAlias = tuple[str, str]
 
 
+def sighting_of(obj: Obj) -> Sighting:
+    """What counts of an object for its age."""
+    return uid_of(obj), version_of(obj)
+
+
 class Origin(StrEnum):
-    """Who says it."""
+    """The channel of a report."""
 
     # The watch, a list, or a read of the object.
     SEEN = "seen"
     # The answer to a write of ours.
     ANSWER = "answer"
-    # The watch, or the answer to a request, says that the object is gone.
+    # The watch, or the answer to a request, reports that the object is gone.
     DELETED = "deleted"
-    # A list, which has a version, lacks the object.
+    # A list lacks the object; the list has a version.
     ABSENT = "absent"
 
 
 class Age(StrEnum):
-    """How what is said relates to what is known of that name."""
+    """How a report relates to the known state of that name."""
 
     # Nothing is known.
     UNKNOWN = "unknown"
-    # Nothing is known, and a list that is not older lacks the object.
+    # Nothing is known, and a list that is at least as new lacks the object.
     MISSED = "missed"
-    # It is a state from before the object went.
+    # The report is older than the deletion of the object.
     PAST = "past"
     OLDER = "older"
     SAME = "same"
     NEWER = "newer"
-    # It is of another object than the known one, and certainly older; or not.
+    # The report is about another object of that name, which is certainly older, or may be newer.
     PREDECESSOR = "predecessor"
     SUCCESSOR = "successor"
 
 
 class Effect(StrEnum):
-    """What is to be done."""
+    """What the cache does with a report."""
 
     IGNORE = "ignore"
-    # Know this from now on.
+    # Replace the known state.
     TAKE = "take"
-    # It is what is known: take fields of it that were not kept.
+    # Keep the known state, and add fields from this report that were not kept.
     REFILL = "refill"
-    # Keep what is known, and learn what was applied.
+    # Keep the known state, and remember the hashes of the apply.
     LEARN = "learn"
-    # Have the instance looked at again: what is known does not tell.
+    # Run a pass over the instance: the known state does not decide.
     ASK = "ask"
-    # Remember that this object went.
+    # Remember that this object is gone.
     NOTE = "note"
-    # Remember that it went, and know it no more.
+    # Forget the known state, and remember that the object is gone.
     LOSE = "lose"
-    # Know it no more; what told of it may have been later.
+    # Forget the known state, but do not count the object as gone: a newer report may follow.
     DROP = "drop"
 
 
 Table: TypeAlias = Mapping[Origin, Mapping[Age, Effect]]
 
-# What a list lacks is gone, unless it is known from later than the list.
+# An object that a list lacks is gone, unless the known state is newer than the list.
 _ABSENT: Final = {Age.OLDER: Effect.IGNORE, Age.SAME: Effect.DROP, Age.NEWER: Effect.DROP}
 
 CHILDREN: Final[Table] = {
@@ -84,7 +90,7 @@ CHILDREN: Final[Table] = {
         Age.UNKNOWN: Effect.TAKE,
         Age.PAST: Effect.IGNORE,
         Age.OLDER: Effect.IGNORE,
-        # As most events, which are of our own writes.
+        # Most events are of this age: they follow our own writes.
         Age.SAME: Effect.REFILL,
         Age.NEWER: Effect.TAKE,
         Age.PREDECESSOR: Effect.IGNORE,
@@ -92,20 +98,20 @@ CHILDREN: Final[Table] = {
     },
     Origin.ANSWER: {
         Age.UNKNOWN: Effect.TAKE,
-        # It is gone, or its event is still to come.
+        # The object is gone, or its event is late.
         Age.MISSED: Effect.ASK,
-        # It was deleted before the answer came: nobody knew whose it was then.
+        # The object was deleted before the answer arrived, when the cache did not know its instance.
         Age.PAST: Effect.ASK,
         Age.OLDER: Effect.LEARN,
         Age.SAME: Effect.REFILL,
         Age.NEWER: Effect.TAKE,
-        # It was deleted meanwhile, and there is a new object of that name.
+        # The object was deleted meanwhile, and a new object has its name.
         Age.PREDECESSOR: Effect.IGNORE,
         Age.SUCCESSOR: Effect.TAKE,
     },
     Origin.DELETED: {
         Age.UNKNOWN: Effect.NOTE,
-        # It left the selector, and an answer of later brought it back.
+        # The object left the selector, and a later answer brought it back.
         Age.OLDER: Effect.IGNORE,
         Age.SAME: Effect.LOSE,
         Age.NEWER: Effect.LOSE,
@@ -121,12 +127,12 @@ INSTANCES: Final[Table] = {
         Age.OLDER: Effect.IGNORE,
         Age.SAME: Effect.IGNORE,
         Age.NEWER: Effect.TAKE,
-        # The watch alone tells of new objects, in order.
+        # Only the watch reports new instances, and it reports them in order.
         Age.PREDECESSOR: Effect.TAKE,
         Age.SUCCESSOR: Effect.TAKE,
     },
     Origin.ANSWER: {
-        # It went meanwhile.
+        # The object was deleted meanwhile.
         Age.UNKNOWN: Effect.IGNORE,
         Age.OLDER: Effect.IGNORE,
         Age.SAME: Effect.IGNORE,
@@ -136,7 +142,7 @@ INSTANCES: Final[Table] = {
     },
     Origin.DELETED: {
         Age.UNKNOWN: Effect.IGNORE,
-        # It has left for good: instances are watched without a selector.
+        # The object is gone for good: the watch of instances has no selector.
         Age.OLDER: Effect.DROP,
         Age.SAME: Effect.DROP,
         Age.NEWER: Effect.DROP,
@@ -148,10 +154,10 @@ INSTANCES: Final[Table] = {
 
 
 def age(seen: Sighting, known: Sighting | None, *, gone: Sighting | None = None, lacked: str | None = None) -> Age:
-    """How an observation relates to what is known of its name.
+    """How an observation relates to the known state of its name.
 
-    `gone` is the last state of the object of that name that went last, and `lacked` the version of a list of
-    meanwhile.
+    `gone` is the last state of the most recently deleted object of that name. `lacked` is the version of a list that
+    arrived since the request was sent.
     """
     if seen == known:
         return Age.SAME

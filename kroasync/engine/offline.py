@@ -1,7 +1,7 @@
-"""A World of plain objects: what render, plan and the simulations look at instead of a cluster.
+"""A World of plain objects: `render`, `plan` and the simulations use it in place of a cluster.
 
-An apply leaves the desired object, laid over what is already there, with a made-up UID; deletes take effect
-at once. External references see the same objects.
+An apply merges the desired object into the existing one, or stores it with an invented UID. A delete takes effect at
+once. External references see the same objects.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -40,8 +40,7 @@ from kroasync.model.objects import (
 
 
 class OfflineWorld:
-    """Objects by identity. `resource_of_kind` says how a kind is served; objects of kinds it does not know
-    are left out."""
+    """Objects by identity. `resource_of_kind` returns the resource of a kind; objects of unknown kinds are left out."""
 
     def __init__(
         self,
@@ -51,7 +50,7 @@ class OfflineWorld:
         *,
         resend: bool = False,
     ) -> None:
-        """`resend`: everything declared is sent, whether it differs or not."""
+        """With `resend`, every declared object is sent, whether it differs or not."""
         self.instance = instance
         self.resend = resend
         # Kinds that cannot be listed.
@@ -106,7 +105,7 @@ class OfflineWorld:
         return self.out_of_sight
 
     def perform(self, action: Action) -> Result:
-        """What a server would do, without its defaults and controllers."""
+        """Do what an API server would do, without defaults and controllers."""
         if isinstance(action, Apply):
             return Done(action=action, obj=self._apply(action))
         if isinstance(action, Delete):
@@ -135,7 +134,7 @@ class OfflineWorld:
 
 
 def observed(key: Key, obj: Obj) -> Observed:
-    """An object as a cache shows it."""
+    """The object as a cache would show it."""
     labels = labels_of(obj)
     order = annotations_of(obj).get(names.ANNOTATION_APPLY_ORDER, "")
     return Observed(

@@ -1,6 +1,6 @@
-"""What a pass found: the state of every node, what was changed, what failed, and when to come back.
+"""The result of a pass: the state of every node, the changes, the failures, and when to retry.
 
-Plain data for the status, Events, metrics and the offline commands. Reports are in topological order.
+This is plain data for the status, Events, metrics and the offline commands. Reports are in topological order.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ class NodeState(StrEnum):
 
     @property
     def is_settled(self) -> bool:
-        """Nothing is left to do for the node."""
+        """Whether nothing is left to do for the node."""
         return self in (NodeState.SYNCED, NodeState.SKIPPED)
 
 
@@ -40,12 +40,12 @@ class ChangeKind(StrEnum):
 
 
 class Retry(Enum):
-    """When the next pass makes sense."""
+    """When the next pass is due."""
 
     NONE = "none"  # when something changes
-    EVENT = "event"  # an event is expected; a slow safety net will do
-    FRESH = "fresh"  # at once, from fresh state: what was looked at is stale
-    BACKOFF = "backoff"  # with growing delay: something outside failed
+    EVENT = "event"  # after the expected event, or after a long delay in case the event is missed
+    FRESH = "fresh"  # at once, with a fresh read: the pass saw stale objects
+    BACKOFF = "backoff"  # after a growing delay: something outside failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,34 +59,32 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Something that went wrong. Not retryable: only a change of the instance, the definition or a child can
-    help.
-    """
+    """An error. If it is not retryable, only a change of the instance, the definition or a child can help."""
 
     message: str
     retryable: bool
-    # None: the fault is not of one node (parent metadata, prune).
+    # None if the error belongs to no node (parent metadata, prune).
     node: str | None = None
     refusal: Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeReport:
-    """How one node stands. `message` is empty for settled nodes and a full sentence otherwise."""
+    """The state of one node. `message` is empty for a settled node and a full sentence otherwise."""
 
     id: str
     state: NodeState
     message: str = ""
-    # The nodes that block this one at the root of its chain; itself if nothing else does.
+    # The nodes at the root of the chain that blocks this node; the node itself if no other node blocks it.
     blocked_by: tuple[str, ...] = ()
-    # The expression that is not true or not there yet, as the author wrote it.
+    # The expression that is not true or has no value yet, as the author wrote it.
     expression: str | None = None
-    # Objects the node stands for (0 or 1, or the size of a collection).
+    # The objects of the node: none, one, or all of a collection.
     objects: tuple[Key, ...] = ()
 
     @property
     def is_root_cause(self) -> bool:
-        """The node is not settled, and for a reason of its own."""
+        """Whether the node itself is the reason why it is not settled."""
         return not self.state.is_settled and self.blocked_by == (self.id,)
 
 
@@ -94,32 +92,32 @@ class NodeReport:
 class Outcome:
     """The result of one pass over one instance."""
 
-    # The instance as last seen: the answer of the metadata patch, if there was one.
+    # The instance as last seen: the answer to the metadata patch, if the pass sent one.
     instance: Obj
     scope: "Scope"
     nodes: Mapping[str, NodeReport] = field(default_factory=dict)
     changes: tuple[Change, ...] = ()
     failures: tuple[Failure, ...] = ()
-    # Why finalizer, labels and inventory could not be brought up to date; nothing else happened then.
+    # Why the pass could not bring finalizer, labels and inventory up to date. The pass then did nothing else.
     management_error: str | None = None
     suspended: bool = False
-    # Members no node declares any more that still exist.
+    # Existing members that no node declares any more.
     leftovers: tuple[Key, ...] = ()
-    # What is labelled as a child of the instance and is not shown to be one (`engine.membership`); it stays.
+    # Objects that are labelled as children of the instance, without proof (`engine.membership`); they stay.
     strangers: tuple[Observed, ...] = ()
-    # Objects that are somebody else's, and what is said of them.
+    # Objects that belong to somebody else, and the message about each.
     not_adopted: Mapping[Key, str] = field(default_factory=dict)
-    # What was dropped from the instance's recorded inventory, for people; empty if nothing was.
+    # A text about entries dropped from the instance's recorded inventory; empty if there are none.
     repair: str = ""
-    # Everything declared is applied and nothing has drifted, whether ready or not.
+    # All declared objects are applied and none has drifted, whether they are ready or not.
     synced: bool = False
-    # Nothing to wait for and nothing to repeat.
+    # There is nothing to wait for and nothing to retry.
     settled: bool = False
     retry: Retry = Retry.NONE
-    # Every watch the instance needs now, whether it was emitted in this pass or before.
+    # All watches that the instance needs now, whether this pass or an earlier one requested them.
     watches: tuple[WatchExternal, ...] = ()
 
     @property
     def causes(self) -> tuple[NodeReport, ...]:
-        """The nodes that are not settled for a reason of their own."""
+        """The nodes that are not settled and are themselves the reason."""
         return tuple(r for r in self.nodes.values() if r.is_root_cause)

@@ -1,8 +1,7 @@
-"""The instance's own metadata: finalizer, labels, and the ApplySet inventory that finds its children without
-a graph.
+"""The instance's own metadata: finalizer, labels, and the ApplySet inventory that finds its children without a graph.
 
-The inventory is a superset of where children may be: it grows before the first child of a kind or namespace
-is applied, and shrinks only after a complete pass found nothing left there.
+The inventory lists all kinds and namespaces that may have children. It grows before the first child in a new kind or
+namespace is applied, and shrinks only after a complete pass found no children there.
 """
 
 from dataclasses import dataclass
@@ -17,18 +16,18 @@ from kroasync.model.objects import Obj, annotations_of, labels_of, metadata
 
 
 class ManagementError(Exception):
-    """The metadata of the instance must not be touched as it is."""
+    """The metadata of the instance has an error, so the controller must not change it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParentMetadata:
-    """What an instance carries."""
+    """The metadata of an instance."""
 
     recorded: Inventory
-    # What is recorded and could not be read is dropped by the patch; empty if there is nothing of that kind.
+    # A text about unreadable entries, which the patch drops; empty if there are none.
     repair: str
     has_finalizer: bool
-    # Labels, annotations and finalizer are all as they should be.
+    # Whether labels, annotations and finalizer are all up to date.
     is_current: bool
 
 
@@ -48,7 +47,7 @@ def read_metadata(plan: Plan, instance: Obj, ownership: Ownership) -> ParentMeta
         raise InventoryError(f'invalid {names.ANNOTATION_APPLYSET_TOOLING} annotation: "{tooling}" is not owned by kro')
     found = applyset.recorded(annotations, ownership.parent)
     if found.unreadable and not (found.vouched or ownership.seal_key):
-        # Somebody wrote it, and without seals what it said before is lost: raises what is wrong with it.
+        # Somebody else wrote the inventory, and without seals its former content is lost: raise the error in it.
         applyset.parse(annotations, ownership.parent.namespace)
     recorded = found.inventory
     labels, wanted = labels_of(instance), patch(plan, ownership, recorded)
@@ -82,12 +81,12 @@ def patch(plan: Plan, ownership: Ownership, inventory: Inventory, *, add_finaliz
 
 
 def place(desired: Desired) -> tuple[str, str]:
-    """Group-kind and namespace of an object, as the inventory records them."""
+    """Group-kind and namespace of an object, in the form of the inventory."""
     return desired.key.resource.group_kind, desired.key.namespace
 
 
 def covers(inventory: Inventory, desired: Desired, parent_namespace: str) -> bool:
-    """True if the inventory would find the object."""
+    """Whether the inventory would find the object."""
     group_kind, namespace = place(desired)
     return group_kind in inventory.group_kinds and (
         namespace in ("", parent_namespace) or namespace in inventory.namespaces

@@ -1,7 +1,7 @@
-"""What the phases of one pass share: what is looked at, how far every node is, and what was found.
+"""The state that the phases of one pass share: the instance, the progress of every node, and the findings.
 
-A node goes from stage to stage, as `NEXT` allows, until it ends. How it can end is the table `Ending`: the state, and
-the sentence that the status has for it. What fails or waits ends, too: its dependents then say what they wait for.
+A node goes from stage to stage, as `NEXT` allows, until it ends. The table `Ending` lists how a node can end: its
+state, and the message in the status. A node that fails or waits also ends; its dependents then name it as their cause.
 """
 
 from collections import deque
@@ -22,12 +22,12 @@ from kroasync.model.applyset import Inventory
 from kroasync.model.objects import Key, Obj
 
 T = TypeVar("T")
-# A part of a pass: it yields batches of actions, and is sent their results.
+# A part of a pass: a generator that yields batches of actions and receives their results.
 Batches: TypeAlias = Generator[list[Action], Sequence[Result], T]
 
 
 class Stage(StrEnum):
-    """How far a node is in a pass: what it waits for."""
+    """The progress of a node in a pass: each value names what the node waits for."""
 
     WAITING = "its dependencies to end"
     DUE = "its turn"
@@ -50,9 +50,9 @@ NEXT: Final = {
 
 
 class Ending(Enum):
-    """What a pass found of a node: the state it ends in, and what is said of it.
+    """How a node can end in a pass: its state, and the message about it.
 
-    `why` is the bare reason, `cause` the node that it is about.
+    `why` is the reason alone, `cause` the node that the reason is about.
     """
 
     READY = (NodeState.SYNCED, "")
@@ -92,10 +92,10 @@ class NodeRun:
 
     def __init__(self, plan: NodePlan) -> None:
         self.plan = plan
-        # Dependencies that have not ended yet.
+        # How many dependencies have not ended yet.
         self.waiting = len(plan.node.dependencies)
         self.stage = Stage.WAITING if self.waiting else Stage.DUE
-        # Only of one that has ended.
+        # Set when the node ends.
         self.state: NodeState | None = None
         self.desired: list[Desired] = []
         self.answers: list[Obj | None] = []
@@ -104,19 +104,19 @@ class NodeRun:
         self.deleting: Key | None = None
         self.watch: WatchExternal | None = None
         self.message = ""
-        # The bare reason, as dependents quote it.
+        # The reason alone, as dependents quote it.
         self.why = ""
         self.blocked_by: tuple[str, ...] = ()
         self.expression: str | None = None
 
     def go(self, stage: Stage) -> None:
-        """The node is in this stage from now on."""
+        """Move the node to this stage."""
         if stage not in NEXT[self.stage]:
             raise RuntimeError(f"node {self.plan.id} cannot go from {self.stage.name} to {stage.name}")
         self.stage = stage
 
     def report(self) -> NodeReport:
-        """How the node stands; only of one that has ended."""
+        """The report about a node that has ended."""
         assert self.state is not None
         return NodeReport(
             id=self.plan.id,
@@ -130,7 +130,7 @@ class NodeRun:
 
 @dataclass(slots=True)
 class Found:
-    """What the outcome will tell, as far as it is known; see there."""
+    """The parts of the `Outcome` that are known so far; the fields are explained there."""
 
     changes: list[Change] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
@@ -138,7 +138,7 @@ class Found:
     strangers: list[Observed] = field(default_factory=list)
     not_adopted: dict[Key, str] = field(default_factory=dict)
     management_error: str | None = None
-    # The metadata of the instance was changed by somebody else meanwhile.
+    # Somebody else changed the metadata of the instance meanwhile.
     conflict: bool = False
     repair: str = ""
 
@@ -172,29 +172,29 @@ class PassState:
         self.observe(instance)
         self.runs = {node.id: NodeRun(node) for node in plan.nodes}
         self.by_position = tuple(self.runs.values())
-        # Positions of nodes whose turn has come, and nodes whose objects are shown: these come first.
+        # The positions of nodes that are due, and the nodes whose objects are shown. Shown nodes have priority.
         self._turns = [run.plan.position for run in self.by_position if run.stage is Stage.DUE]
         heapify(self._turns)
         self._shown: deque[NodeRun] = deque()
-        # Nodes whose objects the recorded inventory does not cover yet.
+        # The nodes whose objects the recorded inventory does not cover yet.
         self.held: list[NodeRun] = []
-        # What the instance records, and what it will record once the patch under way is done.
+        # The recorded inventory, and the inventory after the patch that is being sent.
         self.inventory = Inventory()
         self.wanted = Inventory()
-        # Which node declares an object, and objects that are only read.
+        # The node that declares each object, and the objects that are only read.
         self.owners: dict[tuple[str, str, str, str], str] = {}
         self.external: set[tuple[str, str, str, str]] = set()
         self.found = Found()
 
     def observe(self, instance: Obj) -> None:
-        """The instance is this from now on; only before any expression was evaluated over nodes."""
+        """Replace the instance; only before the evaluation of the first expression over nodes."""
         self.instance = instance
         self.ownership = Ownership.of(self.plan, instance)
         schema = {key: value for key, value in instance.items() if key != "status"}
         self.scope = Scope({"schema": schema}, self.allowance)
 
     def membership(self) -> Membership:
-        """Which objects are shown to be children of the instance, by the inventory as recorded now."""
+        """The rule for which objects are children of the instance, by the inventory as recorded now."""
         owner = self.ownership
         return Membership(
             instance_uid=owner.uid,
@@ -207,29 +207,29 @@ class PassState:
     # Transitions of nodes
 
     def next_run(self) -> NodeRun | None:
-        """The node to go on with; None if all wait for answers, or have ended."""
+        """The node to continue with; None if all nodes wait for answers or have ended."""
         if self._shown:
             return self._shown.popleft()
         return self.by_position[heappop(self._turns)] if self._turns else None
 
     def hold(self, run: NodeRun) -> None:
-        """The inventory has to cover the node's objects before they are sent."""
+        """Hold a node until the inventory covers its objects."""
         run.go(Stage.HELD)
         self.held.append(run)
 
     def cover(self) -> None:
-        """The inventory covers what was held."""
+        """Let the held nodes continue: the inventory covers their objects."""
         for run in self.released():
             run.go(Stage.COVERED)
             heappush(self._turns, run.plan.position)
 
     def released(self) -> list[NodeRun]:
-        """What was held, and is not any more."""
+        """Empty the list of held nodes, and return them."""
         held, self.held = self.held, []
         return held
 
     def show(self, run: NodeRun, value: Any) -> None:
-        """The node's objects are there: expressions see them; whether they are ready is seen next."""
+        """Show the node's objects to expressions. Next, the pass decides whether the node is ready."""
         run.go(Stage.SHOWN)
         self.scope.variables[run.plan.id] = value
         self._shown.append(run)
@@ -243,7 +243,7 @@ class PassState:
         cause: str = "",
         blocked_by: tuple[str, ...] | None = None,
     ) -> None:
-        """This was found of the node; its dependents are due if it was the last they waited for."""
+        """End the node. A dependent becomes due if this was the last dependency that it waited for."""
         plan, text = run.plan, finding.text
         run.go(Stage.ENDED)
         run.state = finding.state
@@ -260,7 +260,7 @@ class PassState:
                 heappush(self._turns, position)
 
     def fail(self, run: NodeRun, why: str, *, retryable: bool = True, refused: Refused | None = None) -> None:
-        """The node failed: a failure of the pass, too."""
+        """End the node with a failure, and record the failure for the pass."""
         refusal = refused.refusal if refused is not None else None
         self.found.failures.append(Failure(message=why, retryable=retryable, node=run.plan.id, refusal=refusal))
         self.end(run, Ending.FAILED, why=why)
@@ -268,7 +268,7 @@ class PassState:
     # Work in steps
 
     def paced(self, work: Iterable[T | None]) -> Batches[list[T]]:
-        """All items of some work, with pauses between them, and where it says None."""
+        """All items of some work. The pass may pause between two items and at each None."""
         items: list[T] = []
         for item in work:
             if item is not None:
@@ -278,7 +278,7 @@ class PassState:
         return items
 
     def fill(self, plan: NodePlan) -> Batches[Obj]:
-        """The template of a node with its values filled in."""
+        """The template of a node with the values of its expressions."""
         work = filling(plan, self.scope)
         while True:
             try:

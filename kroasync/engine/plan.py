@@ -1,7 +1,7 @@
-"""A Graph prepared for many passes: templates as fillers, expressions as callables, what never changes
-computed once.
+"""A Graph prepared for many passes: templates become fillers, expressions become callables, and constants are computed
+once.
 
-Immutable apart from a memo of compiled operands for explanations. One Plan serves every instance of a
+A Plan is immutable, apart from a cache of compiled operands for explanations. One Plan serves all instances of a
 definition.
 """
 
@@ -19,13 +19,13 @@ from kroasync.graph.nodes import Expression, Graph, Node, Path
 from kroasync.model import names, paths
 from kroasync.model.objects import Obj
 
-# Levels of an object that is written: JSON encoders and the API server give up on more.
+# The deepest nesting of an object that is sent: JSON encoders and the API server refuse more.
 MAX_DEPTH: Final = 200
-# etcd takes requests of 1.5 MiB, and what is stored is a little more than what is sent.
+# etcd accepts requests of 1.5 MiB, and the stored object is a little larger than the sent one.
 MAX_OBJECT_BYTES: Final = 1_500_000
 
 Filler: TypeAlias = Callable[[Sequence[Any]], Any]
-"""Puts the values of a node's expressions into a copy of its template that shares what is constant."""
+"""Puts the values of a node's expressions into a copy of its template. The copy shares the constant parts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +37,12 @@ class Options:
     max_collection_size: int = 1000
     # Label keys, or prefixes ending in "/", that never go from an instance to its children.
     unpropagated_labels: tuple[str, ...] = names.UNPROPAGATED_LABELS
-    # Steps one evaluation may take, and all of a pass together.
+    # How many steps one evaluation may take, and all evaluations of a pass together.
     evaluation_steps: int = EVALUATION_STEPS
     pass_steps: int = PASS_STEPS
-    # Most bytes of an object as JSON.
+    # How many bytes of JSON an object may have.
     max_object_bytes: int = MAX_OBJECT_BYTES
-    # Secret of the controller that seals children (model.seal); empty: no seals, labels and manager have to do.
+    # The key that seals children (model.seal). If it is empty there are no seals, and labels and manager must suffice.
     seal_key: bytes = field(default=b"", repr=False)
 
 
@@ -53,10 +53,10 @@ class NodePlan:
     node: Node
     id: str
     position: int
-    # Distinct expressions of the template; `fill` takes their values in this order.
+    # The distinct expressions of the template; `fill` takes their values in this order.
     expressions: tuple[Compiled, ...]
     fill: Filler
-    # How deep the value of each expression may nest.
+    # How deeply the value of each expression may nest.
     rooms: tuple[int, ...]
     may_omit: bool
     dimensions: tuple[tuple[str, Compiled], ...]
@@ -65,10 +65,10 @@ class NodePlan:
     dependents: tuple[int, ...]
     # `metadata.namespace` of the template: a constant, an expression, or None.
     namespace: "str | Compiled | None"
-    # Labels that are the same on every object of the node.
+    # The labels that all objects of the node share.
     labels: Mapping[str, str]
     apply_order: str
-    # Places of the template whose values come from Secrets or go into one.
+    # The places of the template whose values come from Secrets or fill a Secret.
     secrets: tuple[Path, ...]
 
 
@@ -80,13 +80,13 @@ class Plan:
     options: Options
     nodes: tuple[NodePlan, ...]
     positions: Mapping[str, int]
-    # Labels of the instance: ownership and definition.
+    # The labels that the instance gets: ownership and definition.
     instance_labels: Mapping[str, str]
-    # Labels of every child that do not depend on the instance.
+    # The labels that all children get whatever their instance.
     child_labels: Mapping[str, str]
     status: tuple[tuple[Path, Compiled], ...]
     conditions: tuple[Compiled, ...]
-    # The author's status is made from values of Secrets.
+    # Whether the author's status contains values of Secrets.
     status_is_secret: bool
     explainer: Explainer = field(default_factory=Explainer)
 
@@ -136,7 +136,7 @@ def _plan_node(node: Node, position: int, dependents: tuple[int, ...], taint: Ta
         secret = secret or taint.reaches(expression, node)
         return Compiled.of(expression, secret=secret, place=place)
 
-    # What fills a Secret is not to be quoted wherever else it is used.
+    # An expression that fills a Secret must not be quoted in other places either.
     filling = {i.expression.program.source for i in node.fields if taint.fills_secret(node, tuple(i.path))}
 
     distinct: dict[tuple[str, bool], int] = {}
@@ -190,7 +190,7 @@ def _filler(value: Any, tree: "dict[str | int, Any] | int") -> Filler:
     if not tree:
         return lambda _values: value
     parts = tuple((part, _filler(value[part], below)) for part, below in tree.items())
-    # dict(...) and list(...) keep the order of the template; only containers on the way to a slot are copied.
+    # dict(...) and list(...) keep the order of the template. Only the containers above a slot are copied.
     copy: Callable[[Any], Any] = dict if isinstance(value, dict) else list
 
     def fill(values: Sequence[Any]) -> Any:

@@ -1,7 +1,7 @@
-"""The last phases of a pass: delete children that no node declares any more, then forget places without children.
+"""The last phase of a pass: delete children that no node declares any more, then shrink the inventory.
 
-Children go in waves of reverse order; a refused delete stops the waves below. Nothing is pruned while a node is not
-resolved: what it would declare is not known.
+The deletes go in waves of reverse order; a refused delete stops the later waves. A pass prunes nothing while a node is
+unresolved: the objects that the node declares are not known.
 """
 
 from kroasync.engine.actions import Action, Delete, Done, Observed, Refusal, Result
@@ -15,12 +15,12 @@ _UNRESOLVED = (NodeState.IN_PROGRESS, NodeState.DELETING, NodeState.ERROR)
 
 
 def is_resolved(state: PassState) -> bool:
-    """Whether everything that the instance declares is known and applied."""
+    """Whether all objects that the instance declares are known and applied."""
     return not state.found.failures and all(run.state not in _UNRESOLVED for run in state.by_position)
 
 
 def prune(state: PassState) -> Batches[None]:
-    """Delete the children that are declared by no node."""
+    """Delete the children that no node declares."""
     waves: dict[int, list[Action]] = {}
     unknown = len(state.by_position)
     membership, undeclared = state.membership(), _undeclared(state)
@@ -39,13 +39,13 @@ def prune(state: PassState) -> Batches[None]:
 
 
 def _undeclared(state: PassState) -> list[Observed]:
-    """What is labelled as a child of the instance and declared by no node."""
+    """The objects that are labelled as children of the instance and that no node declares."""
     declared = (state.owners, state.external)
     return [m for m in state.world.members() if not any(identity(m.key) in known for known in declared)]
 
 
 def _deleted(state: PassState, result: Result) -> bool:
-    """Record the result of a delete; False if the waves below must wait."""
+    """Record the result of a delete; False if the later waves must wait."""
     action, found = result.action, state.found
     assert isinstance(action, Delete)
     if isinstance(result, Done):
@@ -61,8 +61,8 @@ def _deleted(state: PassState, result: Result) -> bool:
 
 
 def shrink(state: PassState) -> Batches[None]:
-    """Forget kinds and namespaces without members, as far as that can be seen; a refusal matters as little as a
-    superset does.
+    """Remove kinds and namespaces without members from the inventory, except kinds out of sight. A refused patch is
+    harmless: the inventory stays a superset.
     """
     if state.found.leftovers or state.found.failures:
         return

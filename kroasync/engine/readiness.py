@@ -1,7 +1,7 @@
-"""includeWhen and readyWhen: whether a node takes part, and whether what it stands for is ready.
+"""includeWhen and readyWhen: decide whether a node is included, and whether its objects are ready.
 
-A node without readyWhen is ready as soon as it exists; a collection when all its items are. Missing data
-means "not yet" for readiness, and for inclusion only where the expression reads other nodes.
+A node without readyWhen is ready as soon as it exists; a collection is ready when all its items are. Missing data means
+"not yet" for readiness. For inclusion it means "not yet" only if the expression reads other nodes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,14 +16,14 @@ from kroasync.engine.scope import Compiled, NodeFailure, PendingData, Scope, tru
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotReady:
-    """The expression that is not true yet, and why."""
+    """An expression that is not true yet, and why."""
 
     expression: str
     why: str
 
 
 def is_included(plan: NodePlan, scope: Scope, not_ready: Mapping[str, str]) -> bool:
-    """AND of includeWhen, in order; `not_ready` says why a node it may read is not ready.
+    """The conjunction of includeWhen, in order. `not_ready` says why nodes that the expressions read are not ready.
 
     Raises PendingData or NodeFailure.
     """
@@ -56,7 +56,7 @@ def _include(plan: NodePlan, expression: Compiled, scope: Scope) -> bool:
 
 
 def is_certainly_excluded(plan: NodePlan, scope: Scope) -> bool:
-    """True if an includeWhen that reads the instance alone is false; errors count as not known."""
+    """Whether an includeWhen that reads only the instance is false. An error counts as unknown."""
     for expression in plan.include_when:
         if not expression.references:
             try:
@@ -68,7 +68,7 @@ def is_certainly_excluded(plan: NodePlan, scope: Scope) -> bool:
 
 
 def readiness(plan: NodePlan, value: Any, scope: Scope, explainer: Explainer) -> Iterator[NotReady | None]:
-    """What is not ready comes last; before it a None for all that is ready. Found out as it is asked for.
+    """Yield None for each ready item, and last the first item that is not ready, if there is one.
 
     `value` is the node's object, or the list of a collection. Raises NodeFailure.
     """

@@ -1,8 +1,7 @@
-"""From one template to the object to apply: values filled in, namespace defaulted, labels and annotations of
-ownership.
+"""Build the object to apply from a template: fill in values, default the namespace, add labels and annotations.
 
-The result shares what is constant with the template and with observed objects: nobody may change it. Data of
-an instance is never scanned for expressions again.
+The result shares its constant parts with the template and with observed objects, so nobody may change it. Data of an
+instance is never scanned for expressions again.
 """
 
 from collections.abc import Mapping
@@ -20,20 +19,20 @@ from kroasync.model.paths import nests_deeper
 from kroasync.model.seal import seal
 from kroasync.model.steps import Steps
 
-# Longer names has no kind of object; what of one is shown in a message.
+# No kind of object has longer names; and how many characters of a name a message shows.
 _MAX_NAME: Final = 253
 _SHOWN: Final = 80
-# Never taken from a template, however they got into its labels or annotations: they would forge ownership.
+# A template must not set these labels and annotations, from whatever source: they would forge ownership.
 _RESERVED: Final = (*names.RESERVED_PREFIXES, names.APPLYSET_PREFIX, names.ANNOTATION_SEAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desired:
-    """One object a node declares."""
+    """One object that a node declares."""
 
     key: Key
     obj: Obj
-    # Place in the collection; None for a single resource.
+    # The index in the collection; None for a single resource.
     index: int | None = None
 
     @property
@@ -42,19 +41,19 @@ class Desired:
 
 
 def identity(key: Key) -> tuple[str, str, str, str]:
-    """What makes an object the same one whatever version it is read in: group, kind, namespace, name."""
+    """The identity of an object in any API version: group, kind, namespace, name."""
     return (key.resource.group, key.resource.kind, key.namespace, key.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ownership:
-    """What an instance puts on each of its children."""
+    """The metadata that an instance puts on each of its children."""
 
     parent: Parent
     applyset_id: str
     labels: Mapping[str, str]
     inherited: Mapping[str, str]
-    # Of the instance.
+    # The UID of the instance.
     uid: str = ""
     seal_key: bytes = b""
 
@@ -89,7 +88,7 @@ class Ownership:
 def filling(plan: NodePlan, scope: Scope, variables: Mapping[str, Any] | None = None) -> Steps[Obj]:
     """The template of a resource or external with its values; raises PendingData or NodeFailure.
 
-    Expressions that iterate see `variables`. It stops between two expressions whenever the pass is tired.
+    Expressions that iterate see `variables`. The steps pause between two expressions whenever the pass is tired.
     """
     values: list[Any] = []
     for expression in plan.expressions:
@@ -120,7 +119,7 @@ def evaluated(node: str, expression: Compiled, scope: Scope) -> Any:
 
 
 def evaluated_with(node: str, expression: Compiled, scope: Scope, variables: Mapping[str, Any]) -> Any:
-    """The same under variables of its own."""
+    """The JSON value of an expression under other variables; raises PendingData or NodeFailure."""
     try:
         return scope.json_with(expression, variables)
     except CelError as error:
@@ -138,7 +137,7 @@ def failure_of(node: str, expression: Compiled, error: CelError) -> PendingData 
 def desired(
     plan: NodePlan, obj: Obj, ownership: Ownership, *, index: int | None = None, size: int | None = None
 ) -> Desired:
-    """The object to apply with its identity; raises NodeFailure if it has none."""
+    """The object to apply, with its identity; raises NodeFailure if it has none."""
     key = key_of(plan, obj, ownership.parent.namespace)
     inherited_ = ownership.inherited if inherits(plan.node.resource) else {}
     labels = {**inherited_, **_allowed(plan.id, obj, "labels"), **ownership.labels, **plan.labels}
@@ -157,7 +156,7 @@ def desired(
 
 
 def key_of(plan: NodePlan, obj: Obj, default_namespace: str) -> Key:
-    """Identity of a filled template; raises NodeFailure if name or namespace are missing, or none can have them."""
+    """The identity of a filled template; raises NodeFailure if its name or namespace is missing or invalid."""
     meta, resource = metadata(obj), plan.node.resource
     name = meta.get("name")
     if not isinstance(name, str) or not name:
@@ -178,9 +177,9 @@ def key_of(plan: NodePlan, obj: Obj, default_namespace: str) -> Key:
 
 
 def namespace_in(plan: NodePlan, namespace: Any) -> str:
-    """The namespace of a filled template, empty if it has none; raises NodeFailure if there can be none of that name.
+    """The namespace of a filled template, empty if it has none; raises NodeFailure if the name is invalid.
 
-    What no namespace can be called must not get into an inventory: it could not be read back.
+    An invalid name must not get into an inventory, which could not be read back.
     """
     if namespace is None or namespace == "":
         return ""
@@ -195,20 +194,19 @@ def namespace_in(plan: NodePlan, namespace: Any) -> str:
 
 
 def _is_name(text: str) -> bool:
-    """Whether the API server could take it as a name at all: more is a matter of the kind."""
+    """Whether the text can be a name of any object. Some kinds have stricter rules."""
     return len(text) <= _MAX_NAME and text.isprintable() and text not in (".", "..") and not {"/", "%"} & set(text)
 
 
 def _shown(plan: NodePlan, text: str) -> str:
-    """What was found, in short and in one line; nothing of it where it may be made from a Secret."""
+    """The text, short and in one line; withheld if it may contain a value of a Secret."""
     if any(expression.secret for expression in plan.expressions):
         return "something else (details withheld: values of a Secret are involved)"
     return ascii(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...").replace("'", '"')
 
 
 def _allowed(node: str, obj: Obj, field: str) -> dict[str, Any]:
-    # An optional none leaves null behind, which is no value of a label; an expression may bring reserved keys
-    # along.
+    # An optional without a value leaves null, which is no valid label value. An expression may also add reserved keys.
     found = obj["metadata"].get(field)
     if found is None:
         return {}

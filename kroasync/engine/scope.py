@@ -1,7 +1,7 @@
-"""Evaluation within one pass: variables, results remembered per expression, failures as typed engine errors.
+"""Evaluate expressions within one pass: hold the variables, cache the results, and turn failures into engine errors.
 
-A variable is set once in a pass, so a remembered result never goes stale; failures are not remembered. Errors
-about an expression that reads a Secret never show the value they stumbled over.
+A variable is set once in a pass, so a cached result never becomes stale; failures are not cached. An error about an
+expression that reads a Secret never shows the value that caused it.
 """
 
 import base64
@@ -14,15 +14,15 @@ from kroasync.cel import syntax as ast
 from kroasync.engine.allowance import Allowance
 from kroasync.graph.nodes import Expression
 
-# Results are remembered until so many steps were taken for them: a step may make some hundred bytes.
+# Results are cached until their evaluation took this many steps in total: one step may create some hundred bytes.
 REMEMBERED_STEPS: Final = 1_000_000
-# Results that need no memory to speak of.
+# Results that need almost no memory.
 _SMALL: Final = frozenset((bool, int, float, type(None)))
 _WITHHELD: Final = "evaluation failed{} (details withheld: values of a Secret are involved)"
 
 
 class PendingData(Exception):
-    """What is needed is not there yet. `expression` is the text that waits, if one does."""
+    """Required data is not available yet. `expression` is the text of the expression that waits, if there is one."""
 
     def __init__(self, message: str, *, expression: str | None = None) -> None:
         super().__init__(message)
@@ -30,7 +30,7 @@ class PendingData(Exception):
 
 
 class NodeFailure(Exception):
-    """A node cannot be computed from what is known; the same input fails again."""
+    """A node cannot be computed; the same input will fail again."""
 
     def __init__(self, message: str, *, expression: str | None = None) -> None:
         super().__init__(message)
@@ -42,18 +42,17 @@ class Compiled:
     """An expression prepared for many evaluations."""
 
     text: str
-    # What results are remembered by: equal for equal CEL, unlike for a template and an expression of the same
-    # text.
+    # The key of the cache: the same for equal CEL, but different for a template and an expression with the same text.
     key: str
     program: Program
     references: tuple[str, ...]
     is_iteration: bool
     to_bytes_field: bool
     may_omit: bool
-    # Reads what came from a Secret, or fills one: values must not be shown.
+    # The expression reads values of a Secret, or fills a Secret: its values must not be shown.
     secret: bool
     source: Expression
-    # Where the manifest has it, for people.
+    # The place of the expression in the manifest, for people.
     place: str = ""
 
     @staticmethod
@@ -78,7 +77,7 @@ class Compiled:
         return self.text if "${" in self.text else f"${{{self.text}}}"
 
     def failure_text(self, error: CelError) -> str:
-        """`${expression}: what went wrong`, fit to be published."""
+        """`${expression}: error`, without confidential values."""
         message = error.message if isinstance(error, EvalError) else str(error)
         if isinstance(error, BudgetError):
             where = f" at {self.place}" if self.place else ""
@@ -88,7 +87,7 @@ class Compiled:
         return f"{self.shown}: {message}"
 
     def _is_quotable(self, error: CelError) -> bool:
-        """A missing key may itself be a value, unless the author wrote it."""
+        """Whether the error may be quoted. A missing key may itself be a value, unless the author wrote it."""
         if not isinstance(error, PendingError) or not isinstance(error.value, str):
             return False
         written = (_written_name(node) for node in ast.walk(self.source.program.ast.root))
@@ -104,16 +103,16 @@ class Compiled:
 
 
 class Scope:
-    """Variables of a pass and the results so far."""
+    """The variables of a pass and the results so far."""
 
     __slots__ = ("_exhausted", "_held", "_json", "_values", "allowance", "variables")
 
     def __init__(self, variables: dict[str, Any], allowance: Allowance | None = None) -> None:
         self.variables = variables
         self.allowance = allowance or Allowance()
-        # The one kind of failure that is remembered: it is what costs most, and comes again.
+        # The only failures that are cached: they cost most, and they would repeat.
         self._exhausted: dict[str, BudgetError] = {}
-        # Steps that were taken for what is remembered.
+        # How many steps the cached results took.
         self._held = 0
         self._values: dict[str, Any] = {}
         self._json: dict[str, Any] = {}
@@ -133,17 +132,17 @@ class Scope:
         return found
 
     def _remember(self, results: dict[str, Any], key: str, found: Any) -> None:
-        """Keep a result for the rest of the pass, unless too many steps were taken for others."""
+        """Cache a result for the rest of the pass, unless the cached results took too many steps already."""
         self._held += self.allowance.taken
         if self._held <= REMEMBERED_STEPS or found.__class__ in _SMALL:
             results[key] = found
 
     def value_with(self, expression: Compiled, variables: Mapping[str, Any]) -> Any:
-        """The CEL value under other variables, remembered nowhere; raises CelError."""
+        """The CEL value under other variables, not cached; raises CelError."""
         return self.allowance.run(expression.program, variables)
 
     def json(self, expression: Compiled) -> Any:
-        """The value as JSON (`OMIT` may stand in it); raises CelError."""
+        """The value as JSON, which may contain `OMIT`; raises CelError."""
         if expression.to_bytes_field:
             return self._written(self.value(expression), expression)
         found = self._json.get(expression.key, _ABSENT)
@@ -153,7 +152,7 @@ class Scope:
         return found
 
     def json_with(self, expression: Compiled, variables: Mapping[str, Any]) -> Any:
-        """The value as JSON under other variables, remembered nowhere; raises CelError."""
+        """The value as JSON under other variables, not cached; raises CelError."""
         return self._written(self.value_with(expression, variables), expression)
 
     def _written(self, value: Any, expression: Compiled) -> Any:
@@ -164,7 +163,7 @@ class Scope:
 
 
 def truth(value: Any) -> bool | None:
-    """bool or optional bool, null and none being false; None for anything else."""
+    """The value of a bool or an optional bool; null and an empty optional are false. None for any other type."""
     if isinstance(value, Optional):
         value = value.value if value.present else None
     if value is None:
@@ -173,7 +172,7 @@ def truth(value: Any) -> bool | None:
 
 
 def without_omitted(value: Any) -> Any:
-    """The tree without the map entries and list elements that hold `omit()`; containers stay, even empty."""
+    """The tree without the map entries and list elements that hold `omit()`. Containers stay, even if empty."""
     if isinstance(value, dict):
         return {k: without_omitted(v) for k, v in value.items() if v is not OMIT}
     if isinstance(value, list):
@@ -182,12 +181,12 @@ def without_omitted(value: Any) -> Any:
 
 
 def encoded(value: bytes) -> str:
-    """The form of bytes in a field of format byte."""
+    """Bytes in the form of a field with format byte."""
     return base64.b64encode(value).decode("ascii")
 
 
 def _written_name(node: ast.Expr) -> str | None:
-    """The name, field or key a node of the syntax tree looks up, as it is written."""
+    """The name, field or key that a node of the syntax tree looks up, as it is written."""
     match node:
         case ast.Select():
             return node.field

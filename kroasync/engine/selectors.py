@@ -1,7 +1,6 @@
-"""Label selectors: from the form of manifests to the string the API takes, and matching for worlds without a
-server.
+"""Label selectors: convert them from manifests to the string of the API, and match them without a server.
 
-The string is apimachinery's: requirements sorted by key, joined by commas; the empty selector matches
+The string has the form of apimachinery: requirements sorted by key and joined by commas. The empty selector matches
 everything.
 """
 
@@ -19,7 +18,7 @@ _TERM: Final = re.compile(
 
 
 class SelectorError(ValueError):
-    """A label selector the API server would not take."""
+    """A label selector that the API server would reject."""
 
 
 def selector_text(selector: Mapping[str, Any] | None) -> str:

@@ -1,8 +1,9 @@
-"""Which fields of a graph's variables hold values of Secrets, and so which expressions must not be quoted.
+"""Find the fields of a graph that hold values of Secrets, and so the expressions that must not be quoted.
 
-A value is followed from a Secret's content through every template field it is put into, and through iterators. Paths
-are those of `Program.reads`: a variable, then keys, "*" for any index or key; a path stands for everything below it.
-What a node's own controller makes of such a value is not followed: it is that object's to publish.
+The analysis follows a value from a Secret's content through every template field that receives it, and through
+iterators. Paths are those of `Program.reads`: a variable, then keys, with "*" for any index or key. A path stands for
+everything below it. If another controller copies such a value elsewhere, for example into a status, the analysis does
+not follow it: that controller decides to publish the value.
 """
 
 from collections.abc import Iterable
@@ -17,7 +18,7 @@ _READABLE: Final[tuple[tuple[str, ...], ...]] = (("data",), ("stringData",), ("m
 
 
 class Taint:
-    """Made once for a graph."""
+    """The result of the analysis of one graph."""
 
     def __init__(self, graph: Graph) -> None:
         self._paths: set[tuple[str, ...]] = set()
@@ -34,11 +35,11 @@ class Taint:
             self._paths.update((*at, *_as_read(path)) for path in found)
 
     def reaches(self, expression: Expression, node: Node | None = None) -> bool:
-        """Whether the expression, of a node if one is given, reads what came from a Secret."""
+        """Whether the expression reads values of a Secret. `node` is the node of the expression, if it has one."""
         return any(self._is_tainted(read, node) for read in expression.program.reads)
 
     def fields(self, node: Node) -> tuple[Path, ...]:
-        """Places in the node's template whose values come from Secrets, or are a Secret's content."""
+        """The places in the node's template whose values come from Secrets or are a Secret's content."""
         return self._fields.get(node.id, ())
 
     def fills_secret(self, node: Node, path: Path) -> bool:
@@ -68,5 +69,5 @@ def _is_within(path: Path, places: Iterable[Path]) -> bool:
 
 
 def _overlap(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    """Whether one is above the other, or the same."""
+    """Whether one path is above the other, or both are the same."""
     return all(a == b or _ANY in (a, b) for a, b in zip(one, other, strict=False))

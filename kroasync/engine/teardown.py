@@ -1,7 +1,8 @@
-"""Deletion of an instance, without its graph and without CEL: identity and order are stored on the children.
+"""Plan the deletion of an instance without its graph and without CEL: the children store their identity and order.
 
-The highest apply-order wave goes first; the next follows when every object of it is gone. Only members are
-deleted (`engine.membership`); others with copied labels neither are deleted nor keep the instance.
+The wave with the highest apply order is deleted first. The next wave follows when all its objects are gone. Only
+members are deleted (`engine.membership`). Objects with copied labels are not deleted, and the deletion does not wait
+for them.
 """
 
 from collections.abc import Sequence
@@ -15,25 +16,25 @@ from kroasync.model import applyset, names
 from kroasync.model.applyset import InventoryError, Parent
 from kroasync.model.objects import GVK, Obj, annotations_of, metadata, name_of, namespace_of, uid_of
 
-# Members named in a message; more are counted.
+# A message names this many members and counts the rest.
 _NAMED: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Teardown:
-    """What the deletion of an instance needs next."""
+    """The next step in the deletion of an instance."""
 
     message: str
     deletes: tuple[Delete, ...] = ()
-    # Members of the current wave that are already on their way out.
+    # The members of the current wave that are already being deleted.
     waiting_for: tuple[Observed, ...] = ()
-    # Nothing is left: take these off the instance's finalizers.
+    # The finalizers to remove from the instance, if no members are left.
     remove_finalizers: tuple[str, ...] = ()
-    # What looks like a member and is none; it stays.
+    # Objects that look like members but are not; they stay.
     strangers: tuple[Observed, ...] = ()
-    # What the recorded inventory had and could not be read, for people; empty if there is nothing of that kind.
+    # A text about unreadable entries of the recorded inventory; empty if there are none.
     repair: str = ""
-    # The metadata that finds the children cannot be trusted, or a delete was refused: people have to look.
+    # A person must act: the metadata that finds the children cannot be trusted, or a delete was refused.
     blocked: bool = False
     retry: Retry = Retry.EVENT
 
@@ -43,7 +44,7 @@ class Teardown:
 
 
 def plan_teardown(instance: Obj, labelled: Sequence[Observed], *, seal_key: bytes = b"") -> Teardown:
-    """The next step. `labelled` are all objects with the label of the instance."""
+    """The next step. `labelled` are all objects that carry the label of the instance."""
     finalizers = own_finalizers(instance)
     parent = parent_of(instance)
     repair = ""
@@ -76,7 +77,7 @@ def plan_teardown(instance: Obj, labelled: Sequence[Observed], *, seal_key: byte
 
 
 def membership_of(instance: Obj, labelled: Sequence[Observed], *, seal_key: bytes) -> Membership:
-    """Which objects are the instance's: by what it records, and where a part of that could not be read, by seals."""
+    """The rule for the instance's members: its recorded inventory, and seals for the parts that cannot be read."""
     parent = parent_of(instance)
     found = applyset.recorded(annotations_of(instance), parent)
     membership = Membership(
@@ -97,7 +98,7 @@ def blocked(text: str) -> Teardown:
 
 
 def after(teardown: Teardown, results: Sequence[Result]) -> Teardown:
-    """The step with the refusals of its deletes worked in."""
+    """The step after the results of its deletes."""
     refused = [r for r in results if isinstance(r, Refused) and r.refusal is not Refusal.MISSING]
     if not refused:
         return teardown
@@ -111,20 +112,20 @@ def after(teardown: Teardown, results: Sequence[Result]) -> Teardown:
 
 
 def own_finalizers(instance: Obj) -> tuple[str, ...]:
-    """Those of the instance's finalizers that are ours, kro v0.1.0's `<uid>.kro.run/finalizer` included."""
+    """Our finalizers on the instance, including `<uid>.kro.run/finalizer` of kro v0.1.0."""
     legacy = uid_of(instance) + names.LEGACY_FINALIZER_SUFFIX
     found = metadata(instance).get("finalizers") or ()
     return tuple(f for f in found if f in (names.FINALIZER, legacy))
 
 
 def parent_of(instance: Obj) -> Parent:
-    """The ApplySet parent an instance is."""
+    """The instance as the parent of its ApplySet."""
     gvk = GVK.of(instance)
     return Parent(name=name_of(instance), namespace=namespace_of(instance), kind=gvk.kind, group=gvk.group)
 
 
 def _order(member: Observed) -> int:
-    # Without a usable order an object goes with the last wave.
+    # An object without a valid order is deleted in the last wave.
     return max(member.apply_order, 0)
 
 

@@ -1,7 +1,8 @@
-"""What follows from a pass: when the queue brings the key back, and what the log says about the pass.
+"""Decide when the queue runs a key again after a pass, and what the log says about the pass.
 
-These are functions over data: what the pass found (`Outcome`, `Teardown`), what became of its status (`Reported`), and
-which children it left for later. Whoever made the pass carries the verdict to the queue and decides nothing.
+These are functions over data: the findings of the pass (`Outcome`, `Teardown`), the result of its status write
+(`Reported`), and the children that it left for later. The controller passes the verdict to the queue and decides
+nothing.
 """
 
 from collections import Counter
@@ -16,24 +17,24 @@ from kroasync.engine.outcome import ChangeKind, Outcome, Retry
 from kroasync.engine.teardown import Teardown
 from kroasync.model.objects import Obj, metadata, uid_of
 
-# Longest pause before the next look whether an API server that was away is back.
+# The longest delay before a retry while the API server is unavailable.
 AWAY_S: Final = 5.0
-# A pass that waits for an event looks again after this time, in case the event was missed.
+# A pass that waits for an event is repeated after this time, in case the event was missed.
 SAFETY_NET_S: Final = 600.0
-# How often a pass looks at the children of an instance that is gone, until they are gone, too.
+# How often a pass checks the children of an instance that is gone, until the children are gone too.
 _DROPPED_S: Final = 1.0
 _REASON_CHARS: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What a pass came to, for its line in the log: no values of objects, only names, states and numbers."""
+    """The result of a pass for its log line: only names, states and numbers, no values of objects."""
 
-    # status.state afterwards; empty if there was nothing to reconcile.
+    # The status.state after the pass; empty if there was nothing to reconcile.
     outcome: str = ""
-    # Writes by what they did, and how often: `created`, `updated`, ...
+    # How many writes of each kind: `created`, `updated`, ...
     changes: dict[str, int] = field(default_factory=dict)
-    # Requests for children, metadata and status; None where they are not counted.
+    # How many requests the pass sent for children, metadata and status; None if nobody counted them.
     sent: int | None = None
 
 
@@ -46,10 +47,10 @@ class AtRest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryAfter:
-    """Come back after a delay, or after the key's backoff when no delay is given. `reason` is for the log."""
+    """Run the key again after a delay, or after its backoff if no delay is given. `reason` is for the log."""
 
     delay_s: float | None = None
-    # Upper bound of the backoff: nothing is wrong with the key, the API server could not be reached.
+    # The upper bound of the backoff, for a key that is not at fault: the API server could not be reached.
     at_most_s: float | None = None
     reason: str = ""
     summary: Summary = field(default_factory=Summary, compare=False)
@@ -59,9 +60,9 @@ Verdict: TypeAlias = AtRest | RetryAfter
 
 
 class Written(Enum):
-    """What became of a status."""
+    """The result of a status write."""
 
-    SAME = "same"  # nothing had to be written, or the status is about what is no longer there
+    SAME = "same"  # no write was needed, or the object of the status is gone
     YES = "yes"
     NO = "no"
     REFUSED = "refused"
@@ -69,19 +70,19 @@ class Written(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reported:
-    """What became of a status, and why the API server refused it with the author's fields, if it did."""
+    """The result of a status write. `refusal` says why the API server refused the author's fields, if it did."""
 
     written: Written
     refusal: StatusRefusal | None = None
 
     @property
     def is_lost(self) -> bool:
-        """Whether the cluster does not have the status; another pass has to report."""
+        """Whether the cluster lacks the status, so that another pass must report."""
         return self.written in (Written.NO, Written.REFUSED)
 
 
 def unwritten(refusal: Refusal, text: str) -> Reported:
-    """What a status write came to that the API server answered with this refusal."""
+    """The result of a status write that the API server answered with this refusal."""
     if refusal is Refusal.TOO_BIG:
         return Reported(written=Written.REFUSED, refusal=TOO_LARGE)
     if refusal is Refusal.INVALID:
@@ -90,32 +91,32 @@ def unwritten(refusal: Refusal, text: str) -> Reported:
 
 
 def may_have_been_written(refusal: Refusal) -> bool:
-    """Whether the cache may be behind a status that was answered with this refusal."""
+    """Whether a status write with this refusal may have succeeded, so that the cache may be stale."""
     return refusal is not Refusal.TOO_BIG
 
 
 def is_of_another_object(seen: Obj, current: Obj) -> bool:
-    """Whether what a pass found is about an object that another one of the same name replaced."""
+    """Whether another object of the same name replaced the object that a pass saw."""
     return uid_of(current) != uid_of(seen)
 
 
 def is_of_an_older_spec(seen: Obj, fresh: Obj) -> bool:
-    """Whether what a pass found is about a spec that changed since; the new one has a pass of its own."""
+    """Whether the spec changed after a pass saw it. The new spec has a pass of its own."""
     return metadata(fresh).get("generation") != metadata(seen).get("generation")
 
 
 def of_pass(
     outcome: Outcome, reported: Reported, *, summary: Summary, deferred: Iterable[float], requeue_s: float
 ) -> Verdict:
-    """What follows from a pass that reported. `deferred` has the seconds until children may be written again."""
+    """The verdict on a pass that reported. `deferred` has the seconds until contested children may be written again."""
     if reported.written is Written.REFUSED and reported.refusal is TOO_LARGE:
-        # Only a smaller instance can help, and that is an event.
+        # Only a smaller instance can help, and an event announces that.
         return RetryAfter(delay_s=SAFETY_NET_S, reason="the status is refused", summary=summary)
     if reported.is_lost:
         return RetryAfter(reason="status not written", summary=summary)
     verdict = of_outcome(outcome, summary=summary, requeue_s=requeue_s)
     if reported.refusal not in (None, TOO_LARGE) and outcome.retry in (Retry.NONE, Retry.EVENT):
-        # Who refused the author's fields may take them later: then they come back.
+        # The API server may accept the author's fields later, so a retry sends them again.
         verdict = RetryAfter(reason=reported.refusal[1], at_most_s=SAFETY_NET_S, summary=summary)
     soonest_s = min(deferred, default=None)
     if soonest_s is not None and isinstance(verdict, RetryAfter) and verdict.delay_s is None:
@@ -124,7 +125,7 @@ def of_pass(
 
 
 def of_outcome(outcome: Outcome, *, summary: Summary, requeue_s: float) -> Verdict:
-    """What follows from what a pass found alone. `requeue_s` limits the wait for what no watch announces; 0: no limit.
+    """The verdict on the outcome alone. `requeue_s` limits the delay if no watch announces a change; 0 for no limit.
 
     A pass over a stale object (`Retry.FRESH`) ends here: the pass over the fresh object reports.
     """
@@ -141,7 +142,7 @@ def of_outcome(outcome: Outcome, *, summary: Summary, requeue_s: float) -> Verdi
 
 
 def _backoff_limit(outcome: Outcome, requeue_s: float) -> float | None:
-    """Shorter than usual where the instance is fine: the server is away, or a namespace or kind not there yet."""
+    """A limit for failures that are not the instance's fault: no API server, or a missing namespace or kind."""
     refusals = {failure.refusal for failure in outcome.failures if failure.retryable}
     if refusals == {Refusal.UNAVAILABLE}:
         return AWAY_S
@@ -149,28 +150,28 @@ def _backoff_limit(outcome: Outcome, requeue_s: float) -> float | None:
 
 
 def of_teardown(teardown: Teardown, *, summary: Summary) -> Verdict:
-    """What follows from one step of a deletion that is not over."""
+    """The verdict on one step of a deletion that is not over."""
     delay_s = None if teardown.retry is Retry.BACKOFF else SAFETY_NET_S
     return RetryAfter(delay_s=delay_s, reason=teardown.message, summary=summary)
 
 
 def of_clearing(teardown: Teardown, *, is_any_going: bool) -> Verdict | None:
-    """What follows from a wave of the children of an instance that is gone; None: the next wave can go."""
+    """The verdict on one wave of deletes for an instance that is gone; None if the next wave can follow."""
     if teardown.retry is Retry.BACKOFF:
         return RetryAfter(reason=teardown.message)
     if teardown.deletes and not is_any_going:
         return None
-    # Nobody has the UID of the instance any more: no event of a child wakes its key.
+    # No instance has this UID any more, so no event of a child wakes the key.
     return RetryAfter(delay_s=_DROPPED_S, reason=teardown.message)
 
 
 def is_next_wave_due(teardown: Teardown, *, is_any_going: bool) -> bool:
-    """Whether the whole wave of a deletion is gone already, so that the same pass goes on with the next one."""
+    """Whether the whole wave is gone already, so that the same pass continues with the next wave."""
     return bool(teardown.deletes) and teardown.retry is Retry.EVENT and not is_any_going
 
 
 def no_later(verdict: Verdict, delay_s: float, reason: str) -> Verdict:
-    """The verdict, and after this delay at the latest."""
+    """The verdict, but with this delay at most."""
     if isinstance(verdict, AtRest):
         return RetryAfter(delay_s=delay_s, reason=reason, summary=verdict.summary)
     if verdict.delay_s is None:

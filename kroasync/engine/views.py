@@ -1,7 +1,7 @@
-"""How a live instance and its nodes stand, as data to show: from a pass that changes nothing, or from stored labels.
+"""The state of a live instance and its nodes as data for display, from a pass that changes nothing or from labels.
 
-What is there counts as applied: a view shows the cluster, it plans no changes. Without its definition an instance is
-shown by what is stored on its children.
+A view shows the cluster and plans no changes, so every existing object counts as applied. For an instance without a
+definition, the view shows the labels of the children.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -30,7 +30,7 @@ from kroasync.model.objects import GVK, Key, Obj, Resource, annotations_of, is_d
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectView:
-    """One object of a node. `since` is when it was created, or when its deletion began."""
+    """One object of a node. `since` is the time of its creation, or of the start of its deletion."""
 
     kind: str
     namespace: str
@@ -42,7 +42,7 @@ class ObjectView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeView:
-    """One node: its state in the engine's words, what it waits for, and since when."""
+    """One node: its state in the engine's terms, the reason why it waits, and since when."""
 
     id: str
     state: str
@@ -55,7 +55,7 @@ class NodeView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceView:
-    """An instance with its nodes in order of creation; `note` says what could not be found out."""
+    """An instance with its nodes in order of creation; `note` names the parts that could not be read."""
 
     kind: str
     namespace: str
@@ -69,7 +69,7 @@ class InstanceView:
 
 
 class LiveWorld(OfflineWorld):
-    """What is there counts as applied: the view shows the cluster, it does not plan changes."""
+    """A World in which every existing object counts as applied."""
 
     def __init__(
         self, instance: Obj, objects: Iterable[Obj], resource_of_kind: Callable[[GVK], Resource | None]
@@ -84,12 +84,12 @@ class LiveWorld(OfflineWorld):
         return super().external(watch) if watch in self._watched else None
 
     def watched(self, watch: WatchExternal) -> None:
-        """The objects an external reference covers were read."""
+        """Note that the objects of an external reference were read."""
         self._watched.add(watch)
 
 
 def unchanged(action: Action, instance: Obj) -> Result:
-    """The answer to an action of a pass that only looks; of a watch, once its objects were read."""
+    """The result of an action in a pass that changes nothing; for a watch, after its objects were read."""
     match action:
         case PatchParent():
             return Done(action=action, obj=instance, changed=False)
@@ -102,7 +102,7 @@ def unchanged(action: Action, instance: Obj) -> Result:
 
 
 def stored_nodes(members: Sequence[tuple[Key, Obj]]) -> tuple[NodeView, ...]:
-    """Nodes by the labels of their objects, in order of their deletion waves."""
+    """The nodes by the labels of their objects, in the order of their deletion waves."""
     by_node: dict[str, list[tuple[Key, Obj]]] = {}
     for key, obj in members:
         by_node.setdefault(labels_of(obj).get(names.LABEL_NODE_ID, "?"), []).append((key, obj))
@@ -118,7 +118,7 @@ def stored_nodes(members: Sequence[tuple[Key, Obj]]) -> tuple[NodeView, ...]:
 
 
 def nodes_of(graph: Graph, outcome: Outcome, world: LiveWorld, instance: Obj) -> tuple[NodeView, ...]:
-    """Nodes as the pass found them, in order of creation."""
+    """The nodes as the pass found them, in order of creation."""
     since = _since(instance)
     found = []
     for id_ in graph.order:
@@ -154,13 +154,13 @@ def _object(key: Key, obj: Obj | None) -> ObjectView:
 
 
 def _since(instance: Obj) -> str:
-    """When the instance stopped being ready, or was made."""
+    """The time since which the instance is not ready, or else the time of its creation."""
     ready = find(conditions_of(instance), "Ready") or {}
     return str(ready.get("lastTransitionTime") or metadata(instance).get("creationTimestamp") or "")
 
 
 def view_of(key: Key, instance: Obj, nodes: tuple[NodeView, ...], note: str) -> InstanceView:
-    """The instance as its status says, with its nodes."""
+    """The view of an instance: its status and its nodes."""
     status = instance.get("status") or {}
     ready = find(conditions_of(instance), "Ready") or {}
     return InstanceView(

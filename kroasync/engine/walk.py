@@ -6,10 +6,15 @@ end.
         walk.feed(perform(actions))
     walk.outcome
 
-Phases, over one `PassState`: the instance's own metadata (`management`); the nodes, each as soon as everything it
-needs is ready, independent ones in one batch (`convergence`, `externals`); prune, in waves of reverse order, and the
-inventory shrinks (`prune`). What fails or waits blocks its dependents only. Nothing is applied that the recorded
-inventory would not find again, nothing is pruned while anything is unresolved.
+A pass has three phases, which share one `PassState`:
+
+1. `management` brings the instance's own metadata up to date.
+2. `convergence` and `externals` process the nodes. A node starts when all its dependencies are ready; independent nodes
+   share a batch. A node that fails or waits blocks only its dependents.
+3. `prune` deletes undeclared children, in waves of reverse order, and then shrinks the inventory.
+
+Two rules make a crash safe: a pass applies an object only if the recorded inventory would find the object again, and it
+prunes nothing while any node is unresolved.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -30,7 +35,7 @@ _APPLIED = (NodeState.SYNCED, NodeState.SKIPPED, NodeState.WAITING_FOR_READINESS
 
 
 class Walk:
-    """A pass. `graph` may be a Plan, which callers with many passes keep; a Graph is planned on the spot."""
+    """A pass. A caller with many passes gives a Plan, which it keeps; a Graph is planned anew each time."""
 
     def __init__(
         self,
@@ -41,7 +46,7 @@ class Walk:
         options: Options | None = None,
         tired: Callable[[], bool] = never,
     ) -> None:
-        """`tired` says that the pass has computed so long that a Pause is in order."""
+        """`tired` returns True if the pass has computed for so long that it should pause."""
         self.plan = graph if isinstance(graph, Plan) else Plan.of(graph, options)
         given = self.plan.options
         allowance = Allowance(evaluation=given.evaluation_steps, whole=given.pass_steps, tired=tired)
@@ -52,7 +57,7 @@ class Walk:
         self._steps = _phases(self._state)
 
     def next_actions(self) -> list[Action]:
-        """The next batch, to be performed concurrently; empty when the pass is over."""
+        """The next batch, for the caller to perform concurrently; empty when the pass is over."""
         if self._outcome is not None:
             return []
         if self._batch and self._results is None:
@@ -66,7 +71,7 @@ class Walk:
         return self._batch
 
     def feed(self, results: Iterable[Result]) -> None:
-        """One result per action of the last batch, in any order."""
+        """Take one result for each action of the last batch, in any order."""
         answers = {id(result.action): result for result in results}
         if not self._batch or self._results is not None or set(answers) != {id(a) for a in self._batch}:
             raise ValueError("feed takes exactly one result for each action of the last batch")
@@ -74,7 +79,7 @@ class Walk:
 
     @property
     def outcome(self) -> Outcome:
-        """What came of the pass; only after `next_actions` returned nothing."""
+        """The result of the pass; only after `next_actions` returned an empty batch."""
         if self._outcome is None:
             raise RuntimeError("the pass is not over")
         return self._outcome
@@ -91,7 +96,7 @@ def _phases(state: PassState) -> Batches[None]:
 
 
 def _is_suspended(instance: Obj) -> bool:
-    """The instance's annotation asks to leave its children alone."""
+    """Whether the instance's annotation suspends reconciliation."""
     return str(annotations_of(instance).get(names.ANNOTATION_RECONCILE, "")).lower() in names.RECONCILE_SUSPENDED
 
 

@@ -21,8 +21,8 @@ from kroasync.schema.crd import CRD_KIND, build_crd, crd_name, instance_resource
 from kroasync.schema.instance_checks import check_instance
 from kroasync.schema.instance_metadata import check_metadata
 from kroasync.schema.instance_rules import InstanceRules
+from kroasync.schema.structural import OPEN
 
-_OPEN: Final[Obj] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 _MAX_LABEL_VALUE: Final = 63
 _TYPE_CODES: Final = frozenset(("literal-type", "instance-type", "definition-type", "schema-field"))
 _Parsed: TypeAlias = tuple[int | None, Definition]
@@ -209,13 +209,11 @@ def _built_in_order(
 
 
 def _open_crd(definition: Definition) -> Obj:
-    return build_crd(definition, _OPEN, _OPEN, owner_labels={})
+    return build_crd(definition, OPEN, OPEN, owner_labels={})
 
 
 def _inside(located: Problem, document: Document, problem: Problem, offset: int, lines: Sequence[str]) -> Problem:
-    """The position of a character of a string, if the file contains the string unchanged; otherwise the position of the
-    string.
-    """
+    """The position of a character of a string, or of the string if the file does not contain it unchanged."""
     value, place = paths.get(document.obj, problem.path), document.positions.value(problem.path)
     if not isinstance(value, str) or place is None or not 0 <= offset < len(value) or place[0] > len(lines):
         return located
@@ -255,13 +253,13 @@ def _check_instances(
         definition, built = generated[gvk]
         analysis.instances.append(document)
         analysis.problems += [problem for problem in document.problems if problem.severity is Severity.WARNING]
-        if built.crd is None or built.spec_schema is None:
-            continue
-        if gvk not in rules:
-            rules[gvk] = InstanceRules(_schema_of(built.crd))
-        found = [*check_metadata(obj), *check_instance(obj, definition, built.spec_schema)]
-        invalid = [problem.path for problem in found if problem.severity is Severity.ERROR]
-        found += rules[gvk].broken(obj, invalid)
+        found = [*check_metadata(obj)]
+        if built.crd is not None and built.spec_schema is not None:
+            if gvk not in rules:
+                rules[gvk] = InstanceRules(_schema_of(built.crd))
+            found += check_instance(obj, definition, built.spec_schema)
+            invalid = [problem.path for problem in found if problem.severity is Severity.ERROR]
+            found += rules[gvk].broken(obj, invalid)
         analysis.problems += [_located(document, problem) for problem in found]
 
 

@@ -1,7 +1,6 @@
-"""The author's conditions, `schema.status.conditions`: each entry one expression of
-`runtime.newCondition(...)`.
+"""The author's conditions, `schema.status.conditions`: each entry is one `runtime.newCondition(...)` expression.
 
-Literal types, statuses and look-ups are checked in the tree; computed ones are checked at run time.
+The build checks literal types, statuses and look-ups in the syntax tree; evaluation checks computed ones.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,12 +21,12 @@ from kroasync.model.suggest import did_you_mean
 BUILT_IN: Final = ("InstanceManaged", "GraphResolved", "ResourcesReady", "Ready")
 PATH: Final[Path] = ("spec", "schema", "status", "conditions")
 _STATUSES: Final = ("True", "False", "Unknown")
-# kro's name, which messages show.
+# The name of the type in kro's messages.
 _CONDITION: Final = "kro.run.Condition"
 
 
 def compiling_conditions(block: Any, declared: Declarations) -> Steps[tuple[Expression, ...]]:
-    """The compiled entries; refused entries are reported and left out."""
+    """The compiled entries, without rejected entries, which are reported."""
     report = declared.report
     scope = NameScope(place=Place.CONDITION, allowed=declared.names | {RUNTIME}, allow_omit=declared.allow_omit)
     compiled = []
@@ -62,7 +61,7 @@ def _compile_entry(parsed: Parsed, path: Path, scope: NameScope, declared: Decla
 
 
 def _reading_entries(block: Any, declared: Declarations) -> Steps[list[tuple[int, Source]]]:
-    """The entries of the block with their positions; entries that are not expressions are reported and left out."""
+    """The entries of the block with their positions, without entries that are not expressions, which are reported."""
     report = declared.report
     if block is None:
         return []

@@ -18,10 +18,11 @@ from kroasync.model.problems import Problem, Severity
 from kroasync.model.steps import Steps
 from kroasync.schema.celtypes import SchemaTooLargeError, schema_of
 from kroasync.schema.simple import MAX_FIELDS
+from kroasync.schema.structural import PRESERVE
 
 PATH: Final[Path] = ("spec", "schema", "status")
-_OPEN: Final[dict[str, Any]] = {"x-kubernetes-preserve-unknown-fields": True}
-# The controller writes these fields itself; see the instance status.
+_ANYTHING: Final[dict[str, Any]] = {PRESERVE: True}
+# The status fields of an instance that the controller writes itself.
 _OURS: Final = "state"
 
 
@@ -33,7 +34,7 @@ def status_template(status: Mapping[str, Any]) -> Obj:
 def compiling_status(
     template: Obj, declared: Declarations
 ) -> Steps[tuple[tuple[tuple[FieldExpression, Parsed], ...], dict[str, Any]]]:
-    """The compiled leaves and the schema of the status; a refused leaf has an open schema."""
+    """The compiled leaves and the schema of the status; the schema of a rejected leaf is open."""
     scope = NameScope(place=Place.STATUS, allowed=declared.names, allow_omit=declared.allow_omit)
     leaves = []
     schemas: dict[Path, dict[str, Any]] = {}
@@ -57,7 +58,7 @@ def compiling_status(
             expression = declared.expression(parsed, program)
             leaves.append((FieldExpression(path=found.path, expression=expression), parsed))
     yield
-    return tuple(leaves), infer_schema(template, lambda path: schemas.get(path, _OPEN))
+    return tuple(leaves), infer_schema(template, lambda path: schemas.get(path, _ANYTHING))
 
 
 def _schema_of(type_: Type, left: int, path: Path, declared: Declarations) -> dict[str, Any]:
@@ -113,7 +114,7 @@ def infer_schema(template: Obj, schema_at: Callable[[Path], dict[str, Any]]) -> 
 
 
 def _infer(value: Any, path: Path, schema_at: Callable[[Path], dict[str, Any]]) -> dict[str, Any] | None:
-    """None for empty maps and lists: they have no leaf, so they have no schema."""
+    """The schema of a value; None for empty maps and lists, which have no leaf."""
     if isinstance(value, dict):
         properties = {name: _infer(item, (*path, name), schema_at) for name, item in value.items()}
         kept = {name: schema for name, schema in properties.items() if schema is not None}
@@ -129,12 +130,10 @@ def _infer(value: Any, path: Path, schema_at: Callable[[Path], dict[str, Any]]) 
 
 
 def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """The items of a list share one schema: objects get each other's properties, anything else the later
-    one wins.
-    """
+    """The common schema of list items: objects get each other's properties; of other schemas, the later one wins."""
     if "properties" not in old or "properties" not in new:
         return new
-    # Modified in place: all schemas belong to the tree that is being built here, and a list may be long.
+    # Modify the schema in place: all schemas belong to the tree that is built here, and a list may be long.
     properties = old["properties"]
     for name, schema in new["properties"].items():
         properties[name] = _merged(properties[name], schema) if name in properties else schema

@@ -1,8 +1,8 @@
-"""The budget for compiling one definition. It counts work, not time, so every machine refuses the same definitions.
+"""The budget for compiling one definition. It counts work, not time, so every machine rejects the same definitions.
 
-The controller compiles between other work, on one thread: `pause_after` says when a turn of the event loop is used up.
-A single expression has a limit because it is compiled in four pieces that cannot be interrupted. All expressions
-together have a limit because each start and each standby compiles them again, and because of the memory that they take.
+The controller compiles between other work, on one thread: `pause_after` reports when one turn of the event loop is used
+up. A single expression has a limit because its compilation has four steps that cannot be interrupted. All expressions
+together have a limit because each start and each standby compiles them again, and because they need memory.
 """
 
 from typing import Final
@@ -11,19 +11,19 @@ from kroasync.model.paths import Path
 from kroasync.model.problems import Problem
 
 MAX_EXPRESSIONS: Final = 20_000
-"""Most places with an expression."""
+"""The maximum number of places with an expression."""
 MAX_NODES: Final = 50_000
-"""Most nodes of the syntax trees of all expressions; equal texts count once. They take some 50 MB at most."""
+"""The maximum number of syntax tree nodes of all expressions (at most about 50 MB); equal texts count once."""
 MAX_EXPRESSION_NODES: Final = 3_000
-"""Most nodes of one expression."""
+"""The maximum number of nodes of one expression."""
 MAX_EXPRESSION_TYPES: Final = 100_000
-"""Most types the check of one expression looks at, parts counted."""
+"""The maximum number of types, including parts of types, that the check of one expression visits."""
 MAX_TYPES: Final = 1_500_000
-"""Most types the check of all expressions looks at."""
+"""The maximum number of types that the check of all expressions visits."""
 MAX_REFERENCES: Final = 20_000
-"""Most references from one resource to another."""
+"""The maximum number of references from one resource to another."""
 
-# The work of one turn, some 10 ms: nodes parsed, inspected, checked or compiled, and values of templates read.
+# The work of one turn, about 10 ms: nodes parsed, inspected, checked or compiled, and template values read.
 _TURN: Final = 1_000
 
 
@@ -43,7 +43,7 @@ class Budget:
         self._turn = 0
 
     def pause_after(self, work: int) -> bool:
-        """Count work; whether others should run now."""
+        """Count work; True if other tasks should run now."""
         self._turn += work
         if self._turn < _TURN:
             return False

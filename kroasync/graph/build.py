@@ -23,11 +23,10 @@ from kroasync.model.problems import Problem, Severity, has_errors
 from kroasync.model.steps import Steps, drained
 from kroasync.schema import simple
 from kroasync.schema.crd import build_crd, instance_resource
+from kroasync.schema.structural import OPEN
 
 # The number of dimensions of a resource that are checked, even if fewer are allowed.
 _MOST_DIMENSIONS: Final = 100
-
-_OPEN: Final[Obj] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +34,7 @@ class Limits:
     """Limits that an operator sets."""
 
     max_dimensions: int = 10
-    """Most `forEach` entries of one resource."""
+    """The maximum number of `forEach` entries of one resource."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,14 +44,14 @@ class Built:
     graph: Graph | None
     problems: tuple[Problem, ...] = ()
     waiting_for: tuple[GVK, ...] = ()
-    """Kinds of the definition that are unknown; each has a problem with the code `kind-not-found` too."""
+    """Unknown kinds of the definition; each also has a problem with the code `kind-not-found`."""
     crd: Obj | None = None
-    """The generated CRD; without a graph too, as long as the spec has a schema."""
+    """The generated CRD, even without a graph, if the spec has a schema."""
     spec_schema: Obj | None = None
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Node id -> the ids it needs, as far as expressions could be read; in declaration order."""
+    """Node id -> the ids that it needs, from the expressions that parse; in declaration order."""
     offsets: Mapping[Problem, int] = field(default_factory=dict)
-    """For problems inside an expression: the place in the author's string at the problem's path."""
+    """For a problem inside an expression: its position in the author's string at the problem's path."""
     short_messages: Mapping[Problem, str] = field(default_factory=dict)
     """The messages without the prefixes that a path says already."""
 
@@ -109,7 +108,7 @@ def _building(
     declared = Declarations(
         definition,
         entries,
-        spec_schema or _OPEN,
+        spec_schema or OPEN,
         allow_omit=OMIT_GATE in features,
         report=report,
         budget=budget,

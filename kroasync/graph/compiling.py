@@ -1,4 +1,4 @@
-"""Compiles the expressions of a resource to programs of the right types: the Node of the graph."""
+"""Compiles a resource to a Node of the graph: its expressions become programs of the right types."""
 
 from collections.abc import Mapping
 
@@ -17,14 +17,14 @@ from kroasync.model.steps import Steps
 
 
 def compiling(linked: Linked, declared: Declarations, *, apply_order: int) -> Steps[Node | None]:
-    """The node, in kro's order of checks; None without a kind. Other problems are reported even then."""
+    """The node, checked in kro's order; None if its kind is unknown. Other problems are reported even then."""
     entry = linked.entry
     types: dict[str, Type] = {}
     dimensions = []
     for path, name, parsed in linked.for_each:
         dimension, types[name] = yield from _dimension(entry, name, parsed, path, declared)
         dimensions += [dimension] if dimension else []
-    # An iterator whose forEach expression is refused has no type, so its uses are not type-checked.
+    # An iterator whose forEach expression is rejected has no type, so its uses are not type-checked.
     iterators = {name: types.get(name, DYN) for name in entry.iterators}
     untyped = declared.untyped | {name for name, found in iterators.items() if found == DYN}
     fields = []

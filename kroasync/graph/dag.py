@@ -68,9 +68,7 @@ def _layering(needs: Needs) -> Steps[tuple[tuple[str, ...], ...]]:
 
 
 def cycles(needs: Needs) -> tuple[tuple[str, ...], ...]:
-    """One shortest cycle for each group of nodes that need each other; a cycle starts and ends at its first
-    declared node.
-    """
+    """One shortest cycle per group of nodes that need each other; it starts and ends at its first declared node."""
     index = {node: place for place, node in enumerate(needs)}
     graph = _graph(needs)
     found = []

@@ -28,7 +28,7 @@ _STRING: Final[Obj] = {"type": "string"}
 
 
 class Declarations:
-    """The names of one definition. If entries have the same id, it belongs to the first one."""
+    """The names of one definition. If several entries have the same id, the id belongs to the first one."""
 
     def __init__(
         self,
@@ -76,11 +76,11 @@ class Declarations:
         return declared.element if entry.is_collection else declared
 
     def parse(self, source: Source, path: Path, *, what: str) -> Steps[Parsed | None]:
-        """The tree of an expression; None if it does not parse, which is reported."""
+        """The tree of an expression; reports an expression that does not parse, and returns None."""
         return self._expressions.parse(source, self.report, path, what=what)
 
     def parse_in(self, scope: NameScope, source: Source, path: Path, *, label: str) -> Steps[Parsed | None]:
-        """The tree of an expression that uses only the names of its place; otherwise None, which is reported."""
+        """The tree of an expression; reports one that uses names which its place does not have, and returns None."""
         what = f'{label}: failed to extract dependencies from expression "{source.text}"'
         parsed = yield from self.parse(source, path, what=what)
         if parsed is None:
@@ -97,7 +97,7 @@ class Declarations:
         variables: Mapping[str, Type] = MappingProxyType({}),
         own: Entry | None = None,
     ) -> Steps[Program | None]:
-        """The program of an expression; its reads are recorded. None if it does not type-check, which is reported.
+        """The program of an expression, with its reads recorded; reports a type error, and returns None.
 
         `variables` are the variables of its place, in addition to the ids of the definition.
         """

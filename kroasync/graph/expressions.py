@@ -53,7 +53,7 @@ class Expressions:
         self._programs: dict[tuple[str, tuple[tuple[str, Type], ...]], Program | CheckError] = {}
 
     def parse(self, source: Source, report: Report, path: Path, *, what: str) -> Steps[Parsed | None]:
-        """The tree of an expression; None if it does not parse, which is reported with `what` before the error."""
+        """The tree of an expression; reports a syntax error with `what` before the message, and returns None."""
         self._budget.spend("expressions", 1, MAX_EXPRESSIONS, path)
         found = self._parsed.get(source.cel)
         if found is None:
@@ -81,9 +81,7 @@ class Expressions:
     def compile(
         self, parsed: Parsed, variables: Mapping[str, Type], report: Report, path: Path, *, what: str
     ) -> Steps[Program | None]:
-        """The program of an expression that may use more variables; None if it does not type-check, which is reported
-        in the same way.
-        """
+        """The program of an expression that may use more variables; reports a type error in the same way."""
         used = tuple((name, variables[name]) for name in parsed.names if name in variables)
         key = parsed.source.cel, used
         found = self._programs.get(key)

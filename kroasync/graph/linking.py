@@ -20,7 +20,7 @@ _PREFIX = "failed to build dependency graph: "
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Linked:
-    """An entry with its parsed expressions, without refused ones."""
+    """An entry with its parsed expressions, without rejected ones."""
 
     entry: Entry
     fields: tuple[tuple[FieldSource, Parsed], ...]
@@ -89,7 +89,7 @@ def linking(entry: Entry, declared: Declarations) -> Steps[Linked]:
 
 
 def _ready_names(entry: Entry) -> frozenset[str]:
-    """The names that readyWhen may read: the node's object, `each` of its objects, or for a selector either."""
+    """The names that readyWhen may read: the node's id, `each` for a collection, or both for a selector."""
     if entry.type is NodeType.COLLECTION:
         return frozenset((EACH,))
     if entry.type is NodeType.EXTERNAL_COLLECTION:

@@ -75,7 +75,7 @@ class Node:
     for_each: tuple[Dimension, ...] = ()
     # The ids that this node needs, in order of discovery: template, then forEach, then includeWhen.
     dependencies: tuple[str, ...] = ()
-    # Wave number of deletion: dependency-most is 1 (graph order of the ApplySet member annotation).
+    # The number of the deletion wave; the wave that is deleted last is 1 (graph order of the ApplySet annotation).
     apply_order: int = 1
 
     @property
@@ -99,11 +99,11 @@ class Graph:
     nodes: Mapping[str, Node]
     # Node ids in topological order, ties by place in the definition.
     order: tuple[str, ...]
-    # Leaves of `schema.status` (without `conditions`), in the author's order.
+    # The leaves of `schema.status` (without `conditions`), in the author's order.
     status: tuple[FieldExpression, ...] = ()
-    # The author's status tree with expressions still in place.
+    # The author's status tree with the texts of the expressions.
     status_template: Obj = field(default_factory=dict)
-    # Entries of `schema.status.conditions`.
+    # The entries of `schema.status.conditions`.
     conditions: tuple[Expression, ...] = ()
     # The generated CustomResourceDefinition, without ownership labels.
     crd: Obj = field(default_factory=dict)

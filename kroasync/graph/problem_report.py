@@ -1,7 +1,6 @@
-"""Problems of a definition as they are found: step by step of the compilation, in declaration order within a
-step.
+"""Collects the problems of a definition in the order of the build steps, and in declaration order within a step.
 
-A message is kro's whole text, with the prefix of the step that found it; clients and tests depend on these texts.
+A message is kro's whole text, with the prefix of the step that found the problem. Clients and tests depend on it.
 Beside a path, most of a prefix says nothing new, so each problem has a short message, too.
 """
 
@@ -22,7 +21,7 @@ class Report:
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
-        # Where in the author's string a problem is, for those inside an expression.
+        # For a problem inside an expression: its position in the author's string.
         self.offsets: dict[Problem, int] = {}
         # Messages without the prefixes that the path says already.
         self.short_messages: dict[Problem, str] = {}
@@ -32,7 +31,7 @@ class Report:
 
     @property
     def is_full(self) -> bool:
-        """Whether further problems are only counted."""
+        """Whether further problems are counted, but not kept."""
         return len(self.problems) > MAX_PROBLEMS
 
     @property
@@ -81,9 +80,7 @@ class Report:
 
 
 def condition_message(problems: Sequence[Problem], *, cap: int = MESSAGE_CAP) -> str:
-    """The text of a cluster condition: the first error as kro words it with its path at the end, then the
-    others, one a line with the path in front.
-    """
+    """The text of a cluster condition: kro's text of the first error with its path, then one error per line."""
     errors = [problem for problem in problems if problem.severity is Severity.ERROR]
     if not errors:
         return ""
@@ -98,7 +95,7 @@ def condition_message(problems: Sequence[Problem], *, cap: int = MESSAGE_CAP) ->
 
 
 def _first(problem: Problem) -> str:
-    """Clients compare the start of the message, so the path comes last."""
+    """The text of the first error. Clients compare the start of the message, so the path comes last."""
     text = _hinted(problem)
     if not problem.path:
         return text

@@ -1,6 +1,6 @@
-"""The names that an expression may use, depending on its place, and the edges that follow.
+"""The names that an expression may use in its place, and the edges of the graph that follow from them.
 
-An edge comes from a template, a forEach and an includeWhen; readyWhen and status have none.
+Expressions of templates, forEach and includeWhen make edges; those of readyWhen and status do not.
 """
 
 from collections.abc import Collection, Iterator
@@ -31,8 +31,9 @@ class Place(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NameScope:
-    """The names of a place: the `allowed` ones except the `excluded` one, `local` ones, the node's own id, and its
-    iterators. The scopes of a definition share `allowed`.
+    """The names of a place: `allowed` without `excluded`, then `local`, the node's own id and its iterators.
+
+    The scopes of a definition share `allowed`.
     """
 
     place: Place
@@ -46,7 +47,7 @@ class NameScope:
     allow_omit: bool = False
 
     def check(self, parsed: Parsed, report: Report, path: Path) -> bool:
-        """Reports every name and function that the place does not have; True if there is none."""
+        """Reports every name and function that the place does not have; True if it has all of them."""
         faults = list(self._faults(parsed, report))
         for code, message, suggestion in faults:
             report.add(code, message, path, suggestion=suggestion)
@@ -106,10 +107,10 @@ class NameScope:
             prefix = f'node "{self.own_id}": forEach iterator "{self.iterator}": '
             yield "omit-place", f"{prefix}omit() can only be used in resource template expressions", None
         elif self.place not in (Place.TEMPLATE, Place.INCLUDE_WHEN):
-            # In includeWhen, it is refused because a condition must be a bool.
+            # The type check rejects omit() in includeWhen, because a condition must be a bool.
             yield "omit-place", "omit() can only be used in resource template expressions", None
 
 
 def edges(parsed: Collection[Parsed], ids: Collection[str]) -> tuple[str, ...]:
-    """The node ids the expressions use, in order of discovery, each once."""
+    """The node ids that the expressions use, without duplicates, in order of discovery."""
     return tuple(dict.fromkeys(name for one in parsed for name in one.names if name in ids))

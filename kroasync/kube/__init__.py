@@ -1,1 +1,1 @@
-"""Adapters to the API server: plain dicts in and out, typed errors, no knowledge of definitions."""
+"""Talks to the API server in plain dicts and typed errors, without knowledge of definitions."""

@@ -6,7 +6,7 @@
       GoneError          410, or reason Expired         InvalidError    400, 422
       TooBigError        413, or a 5xx about the limit of the store; an InvalidError
       ThrottledError     429            ServerError       5xx, or an answer that is not JSON
-      UnreachableError   no answer at all           FencedError       not even sent
+      UnreachableError   no answer                  FencedError       the request was not sent
       StaleListError     a list older than an earlier answer
       AnswerTooLongError an answer above the limit
 
@@ -34,7 +34,7 @@ _MANAGER = re.compile(r'conflict with "((?:[^"\\]|\\.)*)"')
 
 
 class ApiError(Exception):
-    """A refused or failed call. `status` is the HTTP status, 0 when there was no answer.
+    """A rejected or failed request. `status` is the HTTP status, or 0 if there was no answer.
 
     `reason` is the machine-readable reason of the API (`metav1.StatusReason`), `details` its
     `status.details`; `retry_after_s` is the delay that the server asked for, if it did.
@@ -83,8 +83,9 @@ class ApiError(Exception):
 
     @property
     def quotes_body(self) -> bool:
-        """Whether the message may quote the object that was sent. It cannot if no server answered, if the path does not
-        exist, or if access control refused the request.
+        """Whether the message may quote the object that was sent.
+
+        It cannot if no server answered, if the path does not exist, or if access control refused the request.
         """
         return self.status not in (0, 401, 404) and not (self.status == 403 and _BY_ACCESS_CONTROL.match(self.message))
 
@@ -172,8 +173,7 @@ _BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
     422: InvalidError,
     429: ThrottledError,
 }
-# The messages of etcd, and of its client in the API server, for a request that is too large. The API server
-# answers 500.
+# The messages of etcd, and of its client in the API server, for a request that is too large; the status is 500.
 _TOO_BIG: Final = ("etcdserver: request is too large", "trying to send message larger than max")
 _BY_REASON: Final[Mapping[str, type[ApiError]]] = {"AlreadyExists": AlreadyExistsError, "Expired": GoneError}
 

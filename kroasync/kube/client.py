@@ -312,12 +312,11 @@ class Client:
         keep: Callable[[Obj], Any] | None = None,
         most: int | None = None,
     ) -> tuple[list[Any], str]:
-        """Every object, with `apiVersion` and `kind` filled in, and the resourceVersion of the whole list. Once there
-        are `most`, no more pages are read.
+        """Every object, with `apiVersion` and `kind` filled in, and the resourceVersion of the whole list.
 
-        The list is read in pages of at most `limit` items and some megabytes, however large the objects are. Of each
-        object, only the result of `keep` outlives its page. If the snapshot expires between two pages, the list starts
-        again; raises GoneError if that happens repeatedly.
+        A page has at most `limit` items and a few megabytes, however large the objects are. Only the result of `keep`
+        for each object outlives its page. After `most` objects, no more pages are read. If the snapshot expires between
+        two pages, the list starts again; raises GoneError if that happens repeatedly.
         """
         pages = _Pages(
             resource, namespace, _selectors(label_selector, field_selector), min(limit, most or limit), "", most
@@ -436,9 +435,9 @@ class Client:
         return await self.request("PUT", path_of(key), query={"fieldManager": manager}, body=obj)
 
     async def delete(self, key: Key, *, uid: str | None = None, propagation: str | None = None) -> Obj | None:
-        """Ask for a deletion; None if the object is gone, else the object as it waits for its finalizers.
+        """Delete an object; None if the object is gone, otherwise the object, which waits for its finalizers.
 
-        Raises NotFoundError when there is none, and ConflictError when `uid` is another.
+        Raises NotFoundError if the object does not exist, and ConflictError if its UID is not `uid`.
         """
         options: Obj = {"apiVersion": "v1", "kind": "DeleteOptions"}
         if uid:
@@ -461,7 +460,7 @@ class Client:
         return URL(text, encoded=True)
 
     def _encoded_query(self, query: Mapping[str, str]) -> str:
-        """Writes use only a few different queries, and encoding one costs a tenth of a request."""
+        """The encoded query, cached: writes use few different queries, and encoding one costs a tenth of a request."""
         pairs = tuple(query.items())
         text = self._queries.get(pairs)
         if text is None:
@@ -490,8 +489,9 @@ class Client:
 
 
 class _Body(aiohttp.BytesPayload):
-    """The body of a request. It asks for permission immediately before the bytes are sent: since the request started,
-    a connection may have been opened, or the process may have been paused.
+    """The body of a request, which asks for permission immediately before its bytes are sent.
+
+    Since the request started, the client may have opened a connection, or the process may have been paused.
     """
 
     def __init__(self, value: bytes, permit: Callable[[], None]) -> None:

@@ -29,9 +29,7 @@ _CONNECT_S: Final = 10.0
 _READ_BUFFER: Final = 1 << 20
 
 Refresh = Callable[[bool], Awaitable[str | None]]
-"""Returns the Authorization header's value; the flag asks for a new credential even if the old one looks
-valid.
-"""
+"""Returns the value of the Authorization header; the flag asks for a new credential even if the old one looks valid."""
 
 
 class ConfigError(Exception):
@@ -180,7 +178,7 @@ def _from_service_account(directory: Path, environ: Mapping[str, str]) -> _Acces
 
 
 def _token_file(path: Path) -> Refresh:
-    """The kubelet replaces a projected token long before it expires, so it suffices to read the file again."""
+    """Reads the token file again: the kubelet replaces a projected token long before it expires."""
 
     async def refresh(_force: bool) -> str:
         token = path.read_text(encoding="utf-8").strip()  # noqa: ASYNC240  (a small file on a local disk)

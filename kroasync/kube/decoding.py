@@ -1,9 +1,9 @@
-"""JSON of the API server as plain data, however deeply it is nested, with values of the right types in `metadata`.
+"""Decodes the API server's JSON at any depth, and removes values of the wrong type from `metadata`.
 
 The API server accepts objects with ten thousand levels, but orjson reads only 1024. One such object in a list must not
-hide all others, so deeper levels are cut off; they are far beyond the limits of expressions and templates. The same is
-true of an object whose `finalizers` are null, as an aggregated API server or a proxy may answer: readers of an object
-find strings where strings belong, or nothing.
+hide all others, so this module cuts off deeper levels, which are far beyond the limits of expressions and templates.
+An aggregated API server or a proxy may answer an object with null `finalizers`. One such object must not hide the
+others either, so a `metadata` field has the right type, or is missing.
 """
 
 import re

@@ -13,7 +13,7 @@ from typing import Final
 
 # The lane of the current context.
 LANE: Final[ContextVar[Hashable]] = ContextVar("lane", default=None)
-# A request without an answer for so long waits for something other than the API server.
+# A request that has no answer after this time waits for something other than the API server.
 LONG_S: Final = 1.0
 # A lane has too many long requests if they reach the number of places divided by this.
 _SHARE: Final = 4
@@ -60,7 +60,7 @@ class Lanes:
             await self._places.acquire()
             if lane not in self._closed:
                 return
-            # The lane was closed while this request waited for a place.
+            # The lane was closed while this request waited.
             self._places.release()
 
     def _add(self, lane: Hashable, difference: int) -> None:

@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from kroasync.kube.api_errors import AlreadyExistsError, ApiError, ConflictError, NotFoundError
 from kroasync.kube.watch import Sink
+from kroasync.model import timestamps
 from kroasync.model.kinds import LEASES
 from kroasync.model.objects import Key, Obj
 
@@ -307,8 +308,7 @@ class Elector:
         }
 
     def _stamp(self) -> str:
-        """metav1.MicroTime."""
-        return self._now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return timestamps.microseconds(self._now())
 
 
 class _Freed:

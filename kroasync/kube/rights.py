@@ -1,8 +1,8 @@
-"""Whether this process's account still has the rights that every controller needs.
+"""Checks that this process's account still has the permissions that every controller needs.
 
-Nobody asks while all is well. When access control refuses a request, whatever it was for, the rights are asked for at
-once, and again until they are there; of refusals that follow, since some kind is not granted, one a minute leads to a
-question. That kind is a matter of the definitions and instances that need it, and they say so.
+While access control refuses nothing, this module sends no request. After any refusal, it checks the permissions at
+once, and repeats the check until the account has them. Later refusals, for example of one kind that the account may not
+use, cause at most one check per minute. The definitions and instances that need such a kind report it themselves.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from kroasync.model.names import INTERNAL_GROUP, KRO_GROUP
 from kroasync.model.objects import Obj
 
 _REVIEWS: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-# Verb, group and resource, with its subresource if any.
+# The verb, the group, and the resource with its subresource, if any.
 NEEDED: Final = (
     ("list", KRO_GROUP, "resourcegroups"),
     ("list", KRO_GROUP, "resourcegraphdefinitions"),
@@ -30,7 +30,7 @@ _QUIET_S: Final = 60.0
 
 @dataclass(slots=True)
 class Rights:
-    """`problem` says what is missing; None while nothing is known to be."""
+    """`problem` reports the missing permissions; it is None if none is known to be missing."""
 
     client: Client
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -52,7 +52,7 @@ class Rights:
         try:
             missing = [right for right in NEEDED if not await self._has(*right)]
         except ApiError:
-            return  # nothing new is known; what keeps the server from answering is told elsewhere
+            return  # The permissions are unknown, so keep the last result. Others report the failed request.
         self.problem = problem(missing)
 
     async def _has(self, verb: str, group: str, resource: str) -> bool:
@@ -61,7 +61,7 @@ class Rights:
 
 
 def review(verb: str, group: str, resource: str) -> Obj:
-    """The question whether this account may do something in every namespace."""
+    """The review that asks whether this account may do something in every namespace."""
     name, _, subresource = resource.partition("/")
     asked = {"verb": verb, "group": group, "resource": name, "subresource": subresource}
     return {
@@ -72,6 +72,6 @@ def review(verb: str, group: str, resource: str) -> Obj:
 
 
 def problem(missing: Iterable[tuple[str, str, str]]) -> str | None:
-    """What people are told of rights that are missing."""
+    """The message about missing permissions; None if none is missing."""
     named = [f"{verb} {resource}.{group}" for verb, group, resource in missing]
     return f"forbidden: this account may not {', '.join(named)}" if named else None

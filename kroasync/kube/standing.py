@@ -1,7 +1,7 @@
-"""Whether the API server accepts this process's credential, told by what it answers anyway.
+"""Learns from the answers to ordinary requests whether the API server accepts this process's credential.
 
-Open watches do not tell: the API server lets them go on until they end. What access control refuses is passed on: see
-`rights`.
+Open watches show nothing: the API server does not end them when the credential becomes invalid. `rights` handles the
+refusals of access control.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from typing import Final
 
 from kroasync.kube.api_errors import ApiError, ForbiddenError, UnauthorizedError
 
-# One refusal may be of a moment in which a token is replaced.
+# A single refusal may happen while a token is replaced.
 _REFUSALS: Final = 3
 _FOR_S: Final = 10.0
 
@@ -20,7 +20,7 @@ class Standing:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        # Refusals of the credential in a row.
+        # Consecutive refusals of the credential: the time of the first, their number and the last message.
         self._since = 0.0
         self._count = 0
         self._text = ""
@@ -29,7 +29,7 @@ class Standing:
     def answered(self, error: ApiError | None) -> None:
         """The API server answered a request, with an error or without one."""
         if error is not None and (error.status == 429 or error.status >= 500):
-            return  # it did not come to that
+            return  # The server may not have checked the credential.
         if isinstance(error, UnauthorizedError):
             self._since = self._since if self._count else self._clock()
             self._count += 1
@@ -40,7 +40,7 @@ class Standing:
             self.refused.set()
 
     def problem(self) -> str | None:
-        """What keeps this process from its work; None while nothing is known to."""
+        """Why the API server refuses this process; None if it is not known to refuse it."""
         lasts_s = self._clock() - self._since
         if self._count < _REFUSALS or lasts_s < _FOR_S:
             return None

@@ -57,17 +57,19 @@ _EVENTS: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})
 
 
 class Sink(Protocol):
-    """The receiver of a watch; all methods are synchronous. If `keep` or `event` raises for an object, the object is
-    left out. If `replace` raises, the watch ends.
+    """The receiver of a watch; all methods are synchronous.
+
+    If `keep` or `event` raises for an object, the object is left out. If `replace` raises, the watch ends.
     """
 
     def keep(self, obj: Obj) -> Any:
         """The part of a listed object that `replace` will receive. No more of a list is in memory at once."""
 
     def replace(self, items: list[Any], version: str) -> None:
-        """The full state after a list, with the results of `keep`. A missing object is gone, unless it is newer than
-        the `version` of the list (from the answer to a write that overtook the list). The state is empty if the server
-        says that the kind does not exist.
+        """The full state after a list, with the results of `keep`.
+
+        A missing object is gone, unless it is newer than the `version` of the list (from the answer to a write that
+        overtook the list). The state is empty if the server says that the kind does not exist.
         """
 
     def event(self, type: str, obj: Obj) -> None:

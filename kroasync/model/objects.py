@@ -94,6 +94,11 @@ class Key:
         return f"{self.resource.kind} {place}"
 
 
+def key_of(resource: Resource, obj: Mapping[str, Any]) -> Key:
+    """The key of an object of a known resource."""
+    return Key(resource, namespace_of(obj) if resource.namespaced else "", name_of(obj))
+
+
 def metadata(obj: Mapping[str, Any]) -> Mapping[str, Any]:
     """`metadata`, or an empty mapping."""
     found = obj.get("metadata")
@@ -138,11 +143,24 @@ def version_of(obj: Mapping[str, Any]) -> str:
 
 
 def is_same(one: object, other: object) -> bool:
-    """Equality of data that may be nested deeply. Data that is too deep to be compared counts as different."""
+    """Equality as JSON has it: 3 is 3.0, true is not 1. Data nested too deeply to be compared counts as different."""
     try:
-        return one == other
+        return bool(one == other) and _has_same_booleans(one, other)
     except RecursionError:
         return False
+
+
+def _has_same_booleans(one: Any, other: Any) -> bool:
+    """Whether data that Python finds equal has true and false in the same places: Python's `True` equals 1."""
+    if isinstance(one, dict):
+        for key, value in one.items():
+            # Most fields are texts, which need no call.
+            if value.__class__ is not str and not _has_same_booleans(value, other[key]):
+                return False
+        return True
+    if isinstance(one, list):
+        return all(map(_has_same_booleans, one, other))
+    return isinstance(one, bool) == isinstance(other, bool)
 
 
 def is_older(version: str, than: str) -> bool:

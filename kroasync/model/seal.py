@@ -9,9 +9,12 @@ import base64
 import hmac
 from typing import Final
 
-from kroasync.model.objects import Key
+from kroasync.model import names
+from kroasync.model.objects import Key, Obj, annotations_of
 
 _PREFIX: Final = "v1-"
+# A seal has 46 characters; what is longer is none, and not worth its memory.
+_MOST_CHARACTERS: Final = 64
 
 
 def seal(key: bytes, instance_uid: str, child: Key) -> str:
@@ -24,3 +27,8 @@ def seal(key: bytes, instance_uid: str, child: Key) -> str:
 def is_sealed(key: bytes, instance_uid: str, child: Key, found: str) -> bool:
     """Whether `found`, which anybody may have written, is the seal of the child."""
     return hmac.compare_digest(seal(key, instance_uid, child).encode(), found.encode(errors="replace"))
+
+
+def seal_of(obj: Obj) -> str:
+    """What an object carries as its seal, valid or not."""
+    return annotations_of(obj).get(names.ANNOTATION_SEAL, "")[:_MOST_CHARACTERS]

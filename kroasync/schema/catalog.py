@@ -12,6 +12,7 @@ from importlib import resources as package_data
 from typing import Any, Final, TypeAlias
 
 from kroasync.model.objects import GVK, Resource
+from kroasync.schema.structural import PRESERVE
 
 Schema: TypeAlias = dict[str, Any]
 """An OpenAPI v3 schema as JSON."""
@@ -188,7 +189,7 @@ def crd_kinds(crd: Mapping[str, Any]) -> list[tuple[Resource, Schema]]:
             root = version["schema"]["openAPIV3Schema"]
             root = _with_embedded(root)
             if spec.get("preserveUnknownFields"):
-                root = {**root, "x-kubernetes-preserve-unknown-fields": True}
+                root = {**root, PRESERVE: True}
             properties = {
                 **root.get("properties", {}),
                 "apiVersion": _STRING,

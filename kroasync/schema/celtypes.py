@@ -29,11 +29,11 @@ from kroasync.cel.types import (
     map_of,
     object_type,
 )
+from kroasync.schema.structural import PRESERVE as _PRESERVE
 
 Schema: TypeAlias = Mapping[str, Any]
 
 PREFIX: Final = "__type_"
-_PRESERVE: Final = "x-kubernetes-preserve-unknown-fields"
 _INT_OR_STRING: Final = "x-kubernetes-int-or-string"
 
 # Escaping of property names (k8s.io/apiserver, pkg/cel/escaping.go).
@@ -96,14 +96,31 @@ def collection_of(schema: Schema) -> Schema:
 
 
 def readable(text: str) -> str:
-    """A message with the places of object types instead of their internal names: `object(pod.spec.containers[])`."""
-    return _TYPE_NAME.sub(
-        lambda match: f"object({match[1].replace('.@idx', '[]').replace('.@elem', '[*]')})" if match[1] else "object",
-        text,
-    )
+    """A message without internal names of types: `object(pod.spec.containers[])` for an object type, `number` for Go's
+    `float64`.
+    """
+    text = _TYPE_NAME.sub(lambda match: _place(match[1]), text)
+    return _GO_TYPE.sub(lambda match: _GO_TYPES[match[0]], text)
+
+
+def _place(name: str) -> str:
+    shown = name.replace(".@idx", "[]").replace(".@elem", "[*]")
+    return f"object({shown})" if shown else "object"
 
 
 _TYPE_NAME: Final = re.compile(rf"{PREFIX}([^\s,()'\"|]*)")
+_GO_TYPES: Final = MappingProxyType(
+    {
+        "float64": "number",
+        "int64": "integer",
+        "<nil>": "null",
+        "[]interface {}": "list",
+        "map[string]interface {}": "object",
+    }
+)
+_GO_TYPE: Final = re.compile(
+    r"(?:(?<=unexpected type: )|(?<=got ))(?:" + "|".join(map(re.escape, _GO_TYPES)) + ")(?![\\w.])"
+)
 
 
 @dataclass(frozen=True, slots=True)

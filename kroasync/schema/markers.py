@@ -1,7 +1,7 @@
-"""Markers of SimpleSchema: the `key=value` pairs behind the first `|` of a field.
+"""Markers of SimpleSchema: the `key=value` pairs after the first `|` of a field.
 
-`lex` splits the text, `apply` turns the pairs into OpenAPI keywords on a copy of the field's schema. Both
-report every fault they find as text; who calls knows the field.
+`lex` splits the text, and `apply` turns the pairs into OpenAPI keywords on a copy of the field's schema. Both
+report every error as text; the caller adds the path of the field.
 """
 
 import json
@@ -23,7 +23,7 @@ IMMUTABLE_RULE: Final = {"rule": "self == oldSelf", "message": "field is immutab
 
 MAX_DEFAULT_DEPTH: Final = 100
 MAX_MARKERS: Final = 256
-"""Most markers of one field."""
+"""The maximum number of markers of one field."""
 
 _TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
@@ -32,12 +32,12 @@ _FLOAT: Final = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+
 
 
 class MarkerError(ValueError):
-    """A marker that does not mean anything on its field; the text says why."""
+    """A marker has no meaning on its field; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """One pair; `value` is unquoted already."""
+    """One pair; `value` has no quotes."""
 
     key: str
     value: str
@@ -45,7 +45,7 @@ class Marker:
 
 @dataclass(slots=True)
 class _Lexer:
-    """State of the scan: a key is open while its value is collected; quotes and brackets keep blanks."""
+    """The state of the scan: a key is open until its value ends; quotes and brackets preserve spaces."""
 
     markers: list[Marker] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -65,7 +65,7 @@ class _Lexer:
         self._finish("".join(chunk))
 
     def _take(self, char: str, chunk: list[str]) -> bool:
-        """Advance by one character; True if it belongs to the buffer."""
+        """Advance by one character; True if the character belongs to the buffer."""
         if self.escaped:
             self.escaped = False
         elif self.in_quotes:
@@ -118,7 +118,7 @@ _ESCAPE: Final = re.compile(r'\\(["\\])')
 
 
 def lex(text: str) -> tuple[list[Marker], list[str]]:
-    """The known markers of a text and what is wrong with it."""
+    """The known markers of a text, and its errors."""
     lexer = _Lexer()
     lexer.run(text)
     if len(lexer.markers) > MAX_MARKERS:
@@ -134,7 +134,7 @@ def _unquoted(value: str) -> str:
 
 @dataclass(slots=True)
 class _Field:
-    """The schema under construction: an own copy of the top level; nested values are replaced only."""
+    """The schema that `apply` builds: a copy of the top level; nested values are replaced, never changed."""
 
     schema: Obj
     required: bool = False
@@ -183,7 +183,7 @@ def _integer(text: str, failure: str) -> int:
 
 
 def _number(text: str, failure: str) -> int | float:
-    """A finite decimal number, as an integer where it is whole."""
+    """A finite decimal number; an integer if it is whole."""
     if _INTEGER.fullmatch(text) and -(2**63) <= (number := int(text)) < 2**63:
         return number
     if _FLOAT.fullmatch(text) and math.isfinite(real := float(text)):
@@ -192,7 +192,7 @@ def _number(text: str, failure: str) -> int | float:
 
 
 def _apply_required(target: _Field, value: str) -> None:
-    # An alias may require its fields already: "false" does not undo that.
+    # The alias may already make the field required; "false" does not undo that.
     target.required = _boolean(value, "failed to parse required marker value") or target.required
 
 
@@ -202,7 +202,7 @@ def _apply_description(target: _Field, value: str) -> None:
 
 def _apply_default(target: _Field, value: str) -> None:
     default = _default(target.type, value)
-    if default is not None:  # the API server takes a null default of a list or an object as none
+    if default is not None:  # For the API server, a null default of a list or an object is no default.
         target.schema["default"] = default
 
 
@@ -225,7 +225,7 @@ def _default(type_: str, value: str) -> Any:
                 found = json.loads(
                     value, parse_constant=_refuse_constant, parse_int=_json_number, parse_float=_json_number
                 )
-                json.dumps(found, ensure_ascii=False).encode()  # fails on lone surrogates
+                json.dumps(found, ensure_ascii=False).encode()  # Fails for lone surrogates.
             except (ValueError, RecursionError):
                 raise invalid from None
             wanted = {"array": list, "object": dict}.get(type_, object)
@@ -235,10 +235,10 @@ def _default(type_: str, value: str) -> Any:
 
 
 def _string_default(value: str) -> str:
-    r"""Escapes like `\n` mean what they mean in JSON; what is no JSON string body is taken literally."""
+    r"""The text with escapes such as `\n` read as in JSON; unchanged if it is not the inside of a JSON string."""
     try:
         text = json.loads(f'"{value}"')
-        text.encode()  # a lone surrogate ("\\ud800") has no UTF-8 form and could never be sent
+        text.encode()  # Fails for a lone surrogate ("\\ud800"): UTF-8 has no form for it.
     except ValueError:
         return value
     return str(text)

@@ -1,8 +1,8 @@
 """English plurals of kinds, which become the resource names of generated CRDs.
 
-The rules, the dictionary and their order are those of gobuffalo/flect 1.0.3, because existing clusters
-hold CRDs named by it. One deliberate difference: acronyms ending in "s" become `<word>es` (flect makes
-them upper case, which no API server accepts).
+The rules, the dictionary and their order are those of gobuffalo/flect 1.0.3, because it named the CRDs in existing
+clusters. There is one deliberate difference: acronyms that end in "s" become `<word>es` (flect writes them in upper
+case, which no API server accepts).
 """
 
 from typing import Final
@@ -26,8 +26,9 @@ _ACRONYMS: Final = frozenset(
     )
 )
 
-# An entry is `singular>plural[/alternative plurals]`, or `singular=[/alternatives]` when both are the same.
-# A trailing `!`: not used as a suffix of longer words; `~`: its plural is not recognised as a plural.
+# An entry is `singular>plural[/alternative plurals]`, or `singular=[/alternatives]` if both are the same.
+# A trailing `!` means that longer words do not match the entry as a suffix; `~` means that the plural is not recognised
+# as a plural.
 _DICTIONARY: Final = _words(
     """
     aircraft= beef=/beefs bison= blues=~ chassis= deer= fish=/fishes moose= police= salmon=/salmons
@@ -70,7 +71,7 @@ _SUFFIXES: Final = _words(
 
 
 def _read_dictionary() -> tuple[dict[str, str], frozenset[str], tuple[tuple[str, str], ...]]:
-    """The dictionary as (plural by singular, known plurals, suffix pairs in the order they are tried)."""
+    """The dictionary as (plural by singular, known plurals, suffix pairs in the order in which they are tried)."""
     plurals: dict[str, str] = {}
     known: set[str] = set()
     suffixes: list[tuple[str, str]] = []
@@ -93,7 +94,7 @@ _RULES: Final = _WORD_SUFFIXES + tuple((rule.split(">")[0], rule.split(">")[1]) 
 
 
 def pluralise(word: str) -> str:
-    """The plural of a lower-case word; a word that is a plural already stays as it is."""
+    """The plural of a lower-case word; a plural stays unchanged."""
     if word in _PLURALS:
         return _PLURALS[word]
     if word in _KNOWN_PLURALS:

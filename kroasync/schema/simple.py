@@ -1,8 +1,8 @@
-"""SimpleSchema to OpenAPI v3 structural schema.
+"""Converts SimpleSchema to an OpenAPI v3 structural schema.
 
-A field is a text (`type | markers`) or an object of fields; `types` holds named ones, which may use others.
-Every fault becomes a Problem at its field, and building goes on with a permissive stand-in. Result size and
-depth are bounded: types that use each other twice would otherwise grow without limit.
+A field is a text (`type | markers`) or an object of fields. `types` has named types, which may use each other.
+Every error becomes a Problem at its field, and the build continues with a permissive placeholder. The size and
+the depth of the result have limits: a chain of types that use the next type twice would grow exponentially.
 """
 
 import itertools
@@ -16,27 +16,28 @@ from kroasync.model.problems import MAX_SUGGESTED, Problem, Severity, collect
 from kroasync.model.steps import Steps, drained
 from kroasync.model.suggest import did_you_mean
 from kroasync.schema import defaults, markers
+from kroasync.schema.structural import OPEN
 
 MAX_WRAPPERS: Final = 16
-"""Most `[]` and `map[string]` around one type."""
+"""The maximum number of `[]` and `map[string]` around one type."""
 MAX_DEPTH: Final = 100
-"""Deepest nesting of a built schema."""
+"""The maximum depth of a schema."""
 MAX_FIELDS: Final = 20_000
-"""Most schema nodes of one definition, custom types counted at each use."""
+"""The maximum number of schema nodes of one definition; each use of a custom type counts."""
 
 MAX_MARKERS: Final = 65_536
-"""Most characters of the markers of one field."""
+"""The maximum number of characters of one field's markers."""
 MAX_PATTERNS: Final = 1_000
-"""Most different patterns of one definition."""
+"""The maximum number of different patterns of one definition."""
 
 MAX_CYCLES: Final = 20
-"""Most cycles of types that are reported."""
+"""The maximum number of cycles of types that are reported."""
 
-# Characters of fields read in one turn, and what a field costs beside its own.
+# How many characters of fields are read in one turn, and the cost of a field and of a pattern in characters.
 _TURN: Final = 10_000
 _PER_FIELD: Final = 20
 _PER_PATTERN: Final = 5_000
-# Named types put into order in one turn.
+# How many named types are ordered in one turn.
 _ORDERED: Final = 5_000
 
 SPEC_PATH: Final[Path] = ("spec", "schema", "spec")
@@ -62,19 +63,19 @@ _GO_TYPES: Final = {bool: "bool", int: "int64", float: "float64", list: "[]inter
 
 
 class TypeSyntaxError(ValueError):
-    """A type text that does not follow the grammar."""
+    """The text of a type does not follow the grammar."""
 
 
 @dataclass(frozen=True, slots=True)
 class TypeText:
-    """A parsed type: what wraps it from the outside in ("array" or "map"), and the name inside."""
+    """A parsed type: its wrappers from the outside in ("array" or "map"), and the name inside them."""
 
     wrappers: tuple[str, ...]
     name: str
 
 
 def parse_type(text: str) -> TypeText:
-    """The type a text in front of the markers names; raises TypeSyntaxError."""
+    """The type that the text before the markers denotes; raises TypeSyntaxError."""
     wrappers: list[str] = []
     rest = text.strip()
     missing = "empty type"
@@ -97,9 +98,9 @@ def parse_type(text: str) -> TypeText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Built:
-    """A finished schema: its size in nodes, its depth, whether it makes its field required.
+    """A finished schema: its size in nodes, its depth, and whether it makes its field required.
 
-    Where a type could not be read `known` is False: what depends on it is not checked, one problem is enough.
+    `known` is False for a type that could not be read. Nothing that depends on it is checked: one problem is enough.
     """
 
     schema: Obj
@@ -109,7 +110,7 @@ class _Built:
     known: bool = True
 
 
-_ANYTHING: Final = _Built(schema={"type": "object", defaults.PRESERVE: True})
+_ANYTHING: Final = _Built(schema=OPEN)
 _UNKNOWN: Final = replace(_ANYTHING, known=False)
 
 
@@ -138,7 +139,7 @@ class _SchemaBuilder:
         self._work = 0
 
     def pause_after(self, work: int) -> bool:
-        """Whether others should run now that so many characters of fields have been read."""
+        """Count the characters of fields that were read; True if other tasks should run now."""
         self._work += work
         if self._work < _TURN:
             return False
@@ -146,7 +147,7 @@ class _SchemaBuilder:
         return True
 
     def near(self, word: str, known: Iterable[str]) -> str | None:
-        """The known word that was probably meant."""
+        """The known word that the author probably meant."""
         if len(self.problems) >= MAX_SUGGESTED:
             return None
         self._work += _TURN
@@ -159,7 +160,7 @@ class _SchemaBuilder:
         collect(self.problems, Problem(code=code, message=message, path=path, severity=Severity.WARNING))
 
     def build_types(self, types: Mapping[str, Any]) -> Steps[None]:
-        """Every named type, those it uses first."""
+        """Build every named type after the types that it uses."""
         for name in types:
             if name in BUILT_IN:
                 self.warn((*TYPES_PATH, name), "schema-type", f"type {name} is hidden by the built-in type")
@@ -197,7 +198,7 @@ class _SchemaBuilder:
         if required:
             schema["required"] = sorted(required)
         elif any("default" in prop for prop in properties.values()):
-            # With it the API server fills in the defaults below even where an instance leaves this out.
+            # With this default, the API server applies the defaults below it even if an instance omits the object.
             schema["default"] = {}
         return self._within_limits(_Built(schema=schema, size=size, depth=depth, known=known), path)
 
@@ -289,7 +290,7 @@ class _SchemaBuilder:
 
 
 def _list_faults(schema: Obj) -> Iterator[str]:
-    """What apiextensions-apiserver asks of list types (KEP-1523 and KEP-555)."""
+    """The violations of the API server's rules for list types (KEP-1523 and KEP-555)."""
     items: Obj = schema.get("items", {})
     list_type = schema.get(markers.LIST_TYPE)
     if list_type == "set":
@@ -308,7 +309,7 @@ def _list_faults(schema: Obj) -> Iterator[str]:
 
 
 def _references(spec: Any) -> list[str]:
-    """The custom type names a type's text uses, in order; unreadable ones are reported when built."""
+    """The names of custom types that a type uses, in order. A text that does not parse is reported when it is built."""
     if isinstance(spec, Mapping):
         return [name for value in spec.values() for name in _references(value)]
     if not isinstance(spec, str):
@@ -321,7 +322,7 @@ def _references(spec: Any) -> list[str]:
 
 
 def _ordering(graph: Mapping[str, list[str]]) -> Steps[tuple[list[str], list[list[str]]]]:
-    """Names so that what one uses comes before it; the cycles met, each from a name to the same name."""
+    """The names, each after the names that it uses, and the cycles, each from a name to the same name."""
     order: list[str] = []
     cycles: list[list[str]] = []
     done: set[str] = set()
@@ -341,7 +342,7 @@ def _ordering(graph: Mapping[str, list[str]]) -> Steps[tuple[list[str], list[lis
                 done.add(name)
                 order.append(name)
             elif used in trail:
-                # Only as many cycles are spelled out as are reported.
+                # List the members only of cycles that are reported.
                 members = [entry[0] for entry in stack[trail[used] :]] if len(cycles) < MAX_CYCLES else []
                 cycles.append([*members, used])
             else:

@@ -1,4 +1,4 @@
-"""Attackers, their neighbours, and controllers that stand in for the session's."""
+"""Attackers, their neighbours, and controllers that replace the controller of the session."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def people(cluster: Cluster) -> Iterator[People]:
 
 @pytest.fixture
 def neighbour(cluster: Cluster, lab: Lab) -> Iterator[Callable[[str], Lab]]:
-    """neighbour(name): the lab once more, in another namespace: same kinds, same controller."""
+    """neighbour(name): another lab in another namespace, with the same kinds and the same controller."""
     opened: list[Lab] = []
 
     def open_(name: str) -> Lab:
@@ -47,7 +47,7 @@ def stand_in(
     controller_kubeconfig: Path,
     tmp_path: Path,
 ) -> Iterator[StandIn]:
-    """stand_in(*arguments, kubeconfig=...): a controller, started, in place of the session's, until the test ends."""
+    """stand_in(*arguments, kubeconfig=...): a running controller that replaces the session's until the test ends."""
     made: list[ControllerProcess] = []
 
     def start(*arguments: str, kubeconfig: Path | None = None) -> ControllerProcess:
@@ -69,14 +69,14 @@ def stand_in(
 
 
 def is_of(binding: Obj, account: Any) -> bool:
-    """Whether a binding gives something to the release's ServiceAccount."""
+    """Whether a binding grants something to the release's ServiceAccount."""
     wanted = ("ServiceAccount", account.service_account, account.namespace)
     return any((s["kind"], s["name"], s.get("namespace")) == wanted for s in binding.get("subjects") or ())
 
 
 @pytest.fixture
 def deputy(cluster: Cluster, chart: Any, lab: Lab, people: People) -> Callable[..., tuple[User, list[str]]]:
-    """deputy(): a user with all that the chart gives to the controller, and the paths of its bindings.
+    """deputy(): a user with all rights that the chart grants to the controller, and the paths of its bindings.
 
     deputy(without=kind) leaves the bindings of that kind out.
     """

@@ -1,4 +1,4 @@
-"""What an attack costs: memory of the process, the time its event loop stood still, its requests and watches."""
+"""Measures an attack: the memory of the process, the time that its event loop was blocked, its requests and watches."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LAG = "kroasync_event_loop_lag_seconds"
 
 
 def samples(controller: ControllerProcess, name: str, **labels: str) -> list[float]:
-    """The values of a metric's series whose labels include these."""
+    """The values of a metric's series that have these labels."""
     status, text = controller.get("/metrics")
     assert status == 200, f"/metrics answers {status}"
     return [
@@ -35,17 +35,17 @@ def samples(controller: ControllerProcess, name: str, **labels: str) -> list[flo
 
 
 def requests(controller: ControllerProcess) -> int:
-    """Requests the process has sent so far, watches included."""
+    """How many requests the process has sent so far, including watches."""
     return int(sum(samples(controller, "rest_client_requests_total")))
 
 
 def watches(controller: ControllerProcess) -> int:
-    """Kinds the process watches at the moment."""
+    """How many kinds the process watches now."""
     return len(samples(controller, "kroasync_watch_last_event_age_seconds"))
 
 
 def peak_mb(controller: ControllerProcess) -> float:
-    """The most resident memory the process ever had."""
+    """The peak resident memory of the process."""
     return _memory(controller, "VmHWM")
 
 
@@ -61,7 +61,7 @@ def _memory(controller: ControllerProcess, line: str) -> float:
 
 
 class LoopProbe:
-    """Asks the controller for its metrics, again and again: `longest_s` is the longest time its event loop stood still.
+    """Requests the controller's metrics repeatedly: `longest_s` is the longest time that its event loop was blocked.
 
     That is the longest time an answer took, or the longest lag the loop itself has noticed. `most_mb` is the most
     resident memory seen meanwhile, by a second thread.
@@ -109,7 +109,7 @@ class LoopProbe:
 
 
 def repair_s(lab: Lab, kind: str, name: str, *, timeout_s: float = 120.0) -> float:
-    """Delete a child of an instance and see how many seconds later it is back."""
+    """Delete a child of an instance; the seconds until the controller has created it again."""
     before = lab.child(kind, name)["metadata"]["uid"]
     began = time.monotonic()
     lab.cluster.delete(lab.child_path(kind, name))

@@ -1,4 +1,4 @@
-"""Users with exactly the rights a test names, each with a token of its own."""
+"""Users with exactly the rights that a test names, each with its own token."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HOUR_S = 3600
 
 
 def rule(verbs: str, resources: str, group: str = "") -> Rule:
-    """A rule of a role; words are separated by blanks."""
+    """A rule of a role; spaces separate the words."""
     return {"verbs": verbs.split(), "resources": resources.split(), "apiGroups": [group]}
 
 
@@ -36,7 +36,7 @@ class User(Cluster):
         return f"system:serviceaccount:{self.home}:{self.name}"
 
     def may(self, verb: str, resource: str, namespace: str = "", group: str = "") -> bool:
-        """Whether RBAC lets the user."""
+        """Whether RBAC allows the user to do it."""
         plain, _, subresource = resource.partition("/")
         asked = {"verb": verb, "resource": plain, "subresource": subresource, "namespace": namespace, "group": group}
         review = {
@@ -67,21 +67,21 @@ class People:
         self._cluster_scoped: list[str] = []
 
     def editor(self, namespace: str) -> User:
-        """Who has the ClusterRole `edit` in this namespace and lives there."""
+        """A user with the ClusterRole `edit` in this namespace, which is also the user's home."""
         user = self.nobody(namespace)
         self.bind(user, "ClusterRole", "edit", namespace)
         eventually(lambda: user.may("create", "configmaps", namespace), what="the role binding counts")
         return user
 
     def holding(self, home: str, rights: Mapping[str, Sequence[Rule]]) -> User:
-        """Who has these rules in these namespaces, and lives in `home`; rules of "" count in the whole cluster."""
+        """A user of the namespace `home` with these rules in these namespaces; "" stands for the whole cluster."""
         user = self.nobody(home)
         for namespace, rules in rights.items():
             self._grant(user, namespace, rules)
         return user
 
     def nobody(self, home: str) -> User:
-        """Who has no rights beyond those of everyone."""
+        """A user without rights of their own."""
         name = f"user-{next(self._numbers)}"
         self._cluster.create(
             {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": home}}
@@ -136,7 +136,7 @@ class People:
         )
 
     def close(self) -> None:
-        """Take back what no namespace takes with it."""
+        """Delete the objects that are not deleted with a namespace."""
         for path in self._cluster_scoped:
             self._cluster.delete(path)
         for user in self._made:
@@ -144,7 +144,7 @@ class People:
 
 
 def write_kubeconfig(path: Path, user: User, *, change: Mapping[str, Any] | None = None, token_file: str = "") -> Path:
-    """A kubeconfig of the user; `change` goes into the cluster's entry, a token in a file is read again."""
+    """A kubeconfig of the user; `change` is merged into the cluster's entry. A token in a file is read again."""
     user.playground.kubeconfig_for_token(user.token, path)
     config = json.loads(path.read_text(encoding="utf-8"))
     config["clusters"][0]["cluster"].update(change or {})

@@ -1,7 +1,7 @@
-"""A proxy between a controller and the API server that loses, alters, holds and counts what passes.
+"""A proxy between a controller and the API server that loses, alters, delays and counts messages.
 
-It runs on an event loop of its own in a thread. It takes plain HTTP on loopback and passes the caller's token on. What
-it does to answers and events is set from the test's thread at any time:
+It runs on its own event loop in a thread. It accepts plain HTTP on loopback and forwards the caller's token. The thread
+of the test may set at any time what the proxy does to answers and events:
 
 - `answer(request)`: an `Answer` in place of the API server's, which then never sees the request, or None;
 - `event(path, event)`: the watch event to pass on, changed or not, or None to lose it;
@@ -38,7 +38,7 @@ _PATIENCE_S = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What the controller asks; `body` is what it sends, {} if nothing."""
+    """A request of the controller; `body` is {} if it sends nothing."""
 
     method: str
     path: str
@@ -62,7 +62,7 @@ class Answer:
 
 
 def failure(code: int, reason: str, message: str) -> Event:
-    """A `Status` that tells of a failure."""
+    """A `Status` that reports a failure."""
     return {
         "apiVersion": "v1",
         "kind": "Status",
@@ -75,7 +75,7 @@ def failure(code: int, reason: str, message: str) -> Event:
 
 
 class Proxy:
-    """Between one controller and the API server, as long as the context lasts."""
+    """A proxy between one controller and the API server; it runs until the context ends."""
 
     def __init__(self, playground: Playground) -> None:
         self.answer: Callable[[Request], Answer | None] = lambda _request: None
@@ -100,15 +100,15 @@ class Proxy:
         self._thread.join(_PATIENCE_S)
         self._loop.close()
 
-    # What tests do and see
+    # For tests
 
     def kubeconfig(self, path: Path, user: User, **options: Any) -> Path:
-        """A kubeconfig of the user that leads here."""
+        """A kubeconfig of the user with the address of this proxy."""
         change = {"server": f"http://127.0.0.1:{self.port}", "certificate-authority-data": ""}
         return write_kubeconfig(path, user, change=change, **options)
 
     def cut(self) -> None:
-        """As an API server that is gone: nobody listens, what was open is broken off."""
+        """Stop listening and break all connections, like an API server that is down."""
         self._call(self._close())
 
     def mend(self) -> None:
@@ -116,14 +116,14 @@ class Proxy:
         self._call(self._listen())
 
     def break_watches(self, part: str = "") -> None:
-        """Break the watches off whose path contains a text."""
+        """Break the watches whose path contains a text."""
         self._call(self._abort(lambda request: "watch" in request.query and part in request.path))
 
     def since(self, at: float) -> list[Request]:
-        """The requests that came after a time of `time.monotonic`."""
+        """The requests that arrived after a time of `time.monotonic`."""
         return [request for request in list(self.requests) if request.at >= at]
 
-    # On the proxy's own loop
+    # On the event loop of the proxy
 
     def _call(self, task: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(task, self._loop).result(_PATIENCE_S)
@@ -137,7 +137,7 @@ class Proxy:
         )
         app = web.Application(client_max_size=_LIMIT)
         app.router.add_route("*", "/{path:.*}", self._handle)
-        # A controller that goes takes its watches along.
+        # The watches of a controller end with it.
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
         await self._runner.setup()
         await self._listen()
@@ -185,7 +185,7 @@ class Proxy:
         try:
             return await self._pass_on(request, asked, body)
         except (aiohttp.ClientError, OSError):
-            # As a server that breaks off.
+            # Behave like a server that breaks the connection.
             if request.transport is not None:
                 request.transport.abort()
             return web.Response(status=502)

@@ -1,4 +1,4 @@
-"""An instance names an object that is there already, and another's: it is refused, untouched, and told who has it."""
+"""An instance declares an object of somebody else: the object stays unchanged, and the instance names its owner."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.integration.cluster import Lab, Obj, config, config_map, eventually, 
 pytestmark = pytest.mark.integration
 
 OWNER = {"apiVersion": "v1", "kind": "ConfigMap", "name": "front", "controller": True}
-# Who has it: metadata of the object, and a word of the answer that names the owner.
+# The owner of the object: its metadata, and a word of the message that names the owner.
 MARKS: dict[str, tuple[Obj, str]] = {
     "a controller": ({"ownerReferences": [OWNER]}, "front"),
     "helm": (
@@ -40,7 +40,7 @@ MARKS: dict[str, tuple[Obj, str]] = {
 
 
 def marked(lab: Lab, mark: str, value: str) -> Obj:
-    """An object that carries the mark; the garbage collector takes away what has an owner that does not exist."""
+    """An object with the mark; the garbage collector deletes objects whose owner does not exist."""
     meta, _ = MARKS[mark]
     if "ownerReferences" in meta:
         owner = lab.cluster.create(config_map("front", lab.namespace, {}))["metadata"]
@@ -50,12 +50,12 @@ def marked(lab: Lab, mark: str, value: str) -> Obj:
 
 @pytest.fixture
 def writer(lab: Lab, people: People) -> User:
-    """Who may write instances and nothing else, not even read what they name."""
+    """A user who may only write instances, and may not even read the objects that they name."""
     return people.holding(lab.namespace, {lab.namespace: [rule("get create patch delete", "*", lab.group)]})
 
 
 def put(lab: Lab, user: User, kind: str, target: str) -> None:
-    """An instance of the same name as the object it wants."""
+    """An instance with the same name as the object that it declares."""
     user.apply(
         {
             "apiVersion": f"{lab.group}/v1alpha1",
@@ -71,7 +71,7 @@ def everything_told(obj: Obj) -> str:
 
 
 def events_at(lab: Lab, kind: str, name: str) -> list[Obj]:
-    """Events of the controller at one object."""
+    """The Events of the controller about one object."""
     found = lab.cluster.list(lab.cluster.path("Event", lab.namespace))
     return [e for e in found if (e["regarding"].get("kind"), e["regarding"].get("name")) == (kind, name)]
 
@@ -115,7 +115,7 @@ def test_an_instance_takes_over_a_secret_of_helm_that_its_writer_may_not_read(la
 
 
 def test_what_was_refused_is_taken_when_its_owner_lets_go(lab: Lab, writer: User) -> None:
-    """And what nobody has is adopted, which both are told."""
+    """An object without an owner is adopted, and the instance and the object report it."""
     lab.define("Later", [config("c", "${schema.spec.target}", {"v": "new"})], spec={"target": "string"})
     marked(lab, "a controller", "old")
     put(lab, writer, "Later", "precious")

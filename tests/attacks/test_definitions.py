@@ -1,6 +1,6 @@
-"""Who may edit a namespace finds a definition in it: she can neither end it, nor hold it up, nor wedge it.
+"""An editor of a namespace that contains a definition can neither delete, nor delay, nor block the definition.
 
-The definition is the administrator's ResourceGroup in her namespace; its kind is used in her neighbour's too.
+The definition is the administrator's ResourceGroup in the editor's namespace; a neighbour also uses its kind.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Team:
         elsewhere.await_state("Team")
 
     def define(self, value: str) -> Obj:
-        """Write the definition as the administrator, whose child says `value`, and wait until it is accepted."""
+        """Write the definition, whose child has `value`, as the administrator, and wait until it is accepted."""
         definition = self.lab.definition("Team", [config("c", data={"v": value})], name="team")
         definition["kind"] = "ResourceGroup"
         definition["metadata"]["namespace"] = self.lab.namespace
@@ -54,7 +54,7 @@ class Team:
         return self.lab.cluster.read(self.path) or {}
 
     def is_whole(self) -> bool:
-        """The definition and the neighbour's instance are there, and nobody is on the way to end them."""
+        """The definition and the neighbour's instance exist, and are not being deleted."""
         meta, child = self.read()["metadata"], self.elsewhere.child("ConfigMap", "one-c")
         foreign = [f for f in meta.get("finalizers", []) if "kro.run" not in f]
         return not (meta.get("ownerReferences") or foreign or "deletionTimestamp" in meta) and bool(child)
@@ -66,7 +66,7 @@ def team(lab: Lab, neighbour: Callable[[str], Lab]) -> Team:
 
 
 def owner(alice: User) -> list[Obj]:
-    """A ConfigMap of hers as what owns something else."""
+    """An owner reference to a ConfigMap of the editor."""
     made = alice.create(config_map("owner", alice.home))
     return [{"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": made["metadata"]["uid"]}]
 
@@ -86,7 +86,7 @@ def by_apply(alice: User, path: str, meta: Obj) -> bool:
 
 
 def by_update(alice: User, path: str, meta: Obj) -> bool:
-    """Whatever version it has: a conflict is tried again."""
+    """Write the object at any version: a conflict is retried."""
     while True:
         obj = dict(alice.read(path) or {})
         obj["metadata"] = {**obj["metadata"], **meta}
@@ -129,7 +129,7 @@ def test_an_editor_takes_the_finalizer_off_a_definition(team: Team, people: Peop
 def test_an_editor_reaches_a_definitions_metadata_by_its_status(team: Team, people: People) -> None:
     alice = people.editor(team.lab.namespace)
     meta = {"ownerReferences": owner(alice), "finalizers": ["example.com/hold"]}
-    # The server leaves metadata alone here: it may say yes and change nothing.
+    # The server does not change metadata here: it may answer with success and change nothing.
     by_merge(alice, f"{team.path}/status", meta)
     by_update(alice, f"{team.path}/status", meta)
     assert team.is_whole()
@@ -151,14 +151,14 @@ def test_an_editor_makes_a_definition_that_is_owned(team: Team, people: People) 
 
 
 def test_what_an_editor_may_do_to_a_definition_she_still_may(team: Team, people: People) -> None:
-    """The policy is no wall around everything: a label is hers to set."""
+    """The policy does not forbid everything: the editor may set a label."""
     alice = people.editor(team.lab.namespace)
     assert not by_merge(alice, team.path, {"labels": {"team": "a"}})
     assert team.is_whole()
 
 
 def forge(alice: User, path: str, status: Any) -> bool:
-    """Write a status; True if the API server took it."""
+    """Write a status; True if the API server accepted it."""
     try:
         alice.call("PATCH", f"{path}/status", {"status": status}, content_type=MERGE)
     except RefusedError as error:
@@ -172,7 +172,7 @@ NUMBERS = [LARGEST, LARGEST - 1, 10**15, 2**63, 1e300, -5, -(2**63), "9223372036
 
 
 def test_a_forged_revision_number_wedges_no_definition(team: Team, people: People) -> None:
-    """Numbers follow from the revisions there are: the next one is small, whatever the status says."""
+    """Numbers follow from the existing revisions: the next one is small, whatever the status says."""
     alice = people.editor(team.lab.namespace)
     issued = team.read()["status"]["lastIssuedRevision"]
     taken = 0
@@ -219,7 +219,7 @@ def test_a_forged_status_of_a_definition_is_repaired_at_once(team: Team, people:
 
 @pytest.mark.parametrize("value", [{"state": "ERROR", "synced": False}, {"conditions": None}, None], ids=str)
 def test_a_forged_status_of_an_instance_is_repaired_at_once(team: Team, people: People, value: Any) -> None:
-    """Who may edit the namespace may not write it at all; an administrator may, and it is put back."""
+    """An editor of the namespace may not write it at all; an administrator may, and the controller restores it."""
     path = team.elsewhere.path("Team")
     assert not forge(people.editor(team.elsewhere.namespace), path, value)
     team.lab.cluster.call("PATCH", f"{path}/status", {"status": value}, content_type=MERGE)

@@ -1,7 +1,7 @@
-"""Expressions that compute for long: by text and pattern of an instance, or by a definition.
+"""Expressions that compute for a long time, because of the text and pattern of an instance, or of a definition.
 
-Whoever reads `lag_s` here: an evaluation may take 0.25 s at its full budget, a pass has several, and the machine may be
-busy. What once succeeded held the loop for 3 to 60 s.
+About `lag_s`: an evaluation may take 0.25 s with its full budget, a pass has several evaluations, and the machine may
+be busy. The attacks that once succeeded blocked the event loop for 3 to 60 s.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def scaled(short: int, full: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hog:
-    """An innocent expression, and the values with which an instance makes it dear."""
+    """A harmless expression, and the values with which an instance makes it expensive."""
 
     expression: str
     text: str
@@ -100,7 +100,7 @@ HOGS = {
 
 @pytest.fixture
 def victim(lab: Lab, neighbour: Callable[[str], Lab]) -> Lab:
-    """Another namespace with an instance whose children want to be repaired."""
+    """Another namespace with an instance whose children need repair."""
     lab.define("Plain", [config("c", data={"v": "1"})])
     other = neighbour("victim")
     other.instance("Plain")
@@ -185,7 +185,7 @@ COMPILE_BOMBS = {
 
 @pytest.mark.parametrize("name", COMPILE_BOMBS)
 def test_a_definition_compiles_for_long(lab: Lab, victim: Lab, people: People, name: str) -> None:
-    """By who may write definitions and nothing else; 14 expressions of 46 kB in one resource."""
+    """By a user who may write only definitions: 14 expressions of 46 kB in one resource."""
     author = people.holding(lab.namespace, {"": [rule("get create patch", "resourcegraphdefinitions", "kro.run")]})
     texts = {f"v{n}": f"${{{COMPILE_BOMBS[name](n)}}}" for n in range(14)}
     if name == "one template":
@@ -207,7 +207,7 @@ def test_a_definition_compiles_for_long(lab: Lab, victim: Lab, people: People, n
 
 
 def test_a_definition_is_rewritten_again_and_again(lab: Lab, victim: Lab, people: People) -> None:
-    """Each version is dear to compile: those that come meanwhile wait, nobody else does."""
+    """Each version is expensive to compile: only versions of this definition that arrive meanwhile wait."""
     author = people.holding(lab.namespace, {"": [rule("get create patch", "resourcegraphdefinitions", "kro.run")]})
     stop = threading.Event()
 
@@ -234,7 +234,7 @@ def test_a_definition_is_rewritten_again_and_again(lab: Lab, victim: Lab, people
 
 
 def test_a_hundred_children_are_each_dear(lab: Lab, victim: Lab, people: People) -> None:
-    """Each evaluation is within its budget: a pass of a hundred of them makes pauses."""
+    """Each evaluation is within its budget: a pass of a hundred evaluations pauses between them."""
     alice = writer_of(lab, people)
     template: Obj = {
         "apiVersion": "v1",

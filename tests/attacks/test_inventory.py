@@ -1,4 +1,4 @@
-"""What an inventory says comes from the instance, and anybody who may edit that may write into it."""
+"""The inventory is an annotation of the instance, so everybody who may edit the instance may write the inventory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KINDS = "applyset.kubernetes.io/contains-group-kinds"
 NAMESPACES = "applyset.kubernetes.io/additional-namespaces"
 HASH = "internal.kro.run/applyset-inventory-hash"
 
-# What people type where a namespace belongs.
+# Values that people may write in the place of a namespace.
 MISTYPED = ["Bob", "bob.", "-bob", "bob-", "b_b", "bob/x", "b b", "b,c", "x" * 64, "ünï", "bob\n", "*"]
 
 
@@ -91,7 +91,7 @@ def test_an_inventory_that_cannot_be_read_is_repaired(lab: Lab, people: People, 
 
 
 def flood(alice: User, lab: Lab, name: str, group_kinds: Sequence[str]) -> None:
-    """Write kinds into an instance's inventory, with a hash that fits."""
+    """Write kinds into an instance's inventory, with a matching hash."""
     found = lab.read("Flooded", name)
     text = ",".join(sorted({*group_kinds, "ConfigMap"}))
     hash_ = inventory_hash(applyset_id(found), text, "")
@@ -102,13 +102,13 @@ def flood(alice: User, lab: Lab, name: str, group_kinds: Sequence[str]) -> None:
 def observed(
     lab: Lab, deputy: Callable[..., tuple[User, list[str]]], stand_in: Any, tmp_path: Path
 ) -> Iterator[ControllerProcess]:
-    """A controller with an account of its own: what it is made to ask for is no fault of the session's."""
+    """A controller with its own account: its forbidden requests must not fail the session."""
     user, _ = deputy()
     process: ControllerProcess = stand_in(kubeconfig=write_kubeconfig(tmp_path / "kubeconfig", user))
     process.wait_ready()
     lab.controller = process
     yield process
-    # The session's controller, which takes over now, is not the one to be attacked.
+    # The session's controller takes over now; this test does not attack it.
     kind = lab.cluster.path("Flooded", lab.namespace, api_version=f"{lab.group}/v1alpha1")
     for obj in lab.cluster.list(kind):
         lab.cluster.merge(
@@ -118,7 +118,7 @@ def observed(
 
 
 def listed_kinds(cluster: Cluster) -> list[str]:
-    """All that the API server would let somebody watch, as `Kind.group`, but generated kinds."""
+    """All kinds that the API server allows to watch, as `Kind.group`, without generated kinds."""
     groups = ["/api/v1"] + [
         f"/apis/{group['preferredVersion']['groupVersion']}" for group in cluster.call("GET", "/apis")["groups"]
     ]
@@ -152,7 +152,7 @@ def calls_a_second(controller: ControllerProcess, seconds: float = 4.0) -> float
 def test_thousands_of_unknown_groups_cost_no_calls(
     lab: Lab, observed: ControllerProcess, people: People, ending: bool
 ) -> None:
-    """11,000 in an annotation; the API server asked for each would be thousands of requests a second."""
+    """11,000 kinds in an annotation; a request for each of them would be thousands of requests a second."""
     alice = people.editor(lab.namespace)
     lab.define("Flooded", [config("cm", data={"v": "1"})])
     lab.instance("Flooded", "bystander")
@@ -167,7 +167,7 @@ def test_thousands_of_unknown_groups_cost_no_calls(
             alice.delete(lab.path("Flooded", f"i{number}"))
     assert repair_s(lab, "ConfigMap", "bystander-cm") < 5.0
     assert calls_a_second(observed) < A_SECOND
-    # However it was spread over time.
+    # The total counts, however the requests were spread over time.
     assert requests(observed) - before < 60 * INSTANCES
     assert observed.is_running
     for number in range(INSTANCES):
@@ -193,7 +193,7 @@ def test_an_inventory_of_all_kinds_opens_no_watches(lab: Lab, observed: Controll
     most = max(itertools.chain([0], for_a_while(lambda: watches(observed), seconds=3.0)))
     assert most <= before + 1
     assert calls_a_second(observed, seconds=2.0) < A_SECOND
-    # It is ours again, and names what there is and what the controller may not look at.
+    # The inventory is ours again, and names the existing kinds and those that the controller may not read.
     eventually(
         lambda: set(lab.read("Flooded", "living")["metadata"]["annotations"][KINDS].split(",")),
         lambda named: "ConfigMap" in named and named.isdisjoint({"Secret", "Deployment.apps", "Job.batch"}),

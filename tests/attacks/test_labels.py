@@ -1,4 +1,4 @@
-"""Labels of an instance reach its children to identify them, never to grant or to configure."""
+"""Children get the labels of an instance only to identify them, never to grant rights or to configure."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ IDENTIFYING = {
     "app.kubernetes.io/name": "shop",
     "app.kubernetes.io/part-of": "shops",
 }
-# Only the first has children that labels identify.
+# Only the first kind has children that labels identify.
 IDENTIFIED, OTHERS = ("ConfigMap", "Deployment"), ("Namespace", "ClusterRole")
 
 
@@ -62,7 +62,7 @@ def resources(name: str) -> list[Obj]:
 
 @pytest.fixture
 def roles_managed(cluster: Cluster) -> None:
-    """The controller may manage ClusterRoles that only get ConfigMaps; it may give no more than it has."""
+    """The controller may manage ClusterRoles that only get ConfigMaps; it may not grant more than it has."""
     verbs = ["get", "list", "watch", "create", "patch", "delete"]
     role = {
         "apiVersion": f"{RBAC}/v1",
@@ -70,7 +70,7 @@ def roles_managed(cluster: Cluster) -> None:
         "metadata": {"name": "test-cluster-roles", "labels": {"rbac.kro.run/aggregate-to-controller": "true"}},
         "rules": [{"apiGroups": [RBAC], "resources": ["clusterroles"], "verbs": verbs}],
     }
-    # It stays for the session: a right taken away under a watch would be a request refused.
+    # The right stays for the session: without it, the API server would refuse a request of an open watch.
     try:
         cluster.create(role)
     except RefusedError as error:
@@ -100,13 +100,13 @@ def test_labels_that_grant_reach_no_child(lab: Lab, roles_managed: None, writer:
         found = labels_of(kind)
         assert found["own"] == "x"
         got = {key for key, value in GRANTING.items() if found.get(key) == value}
-        # The server itself writes this one, with the namespace's name.
+        # The server itself writes this label, with the namespace's name.
         assert got == set(), kind
     for kind in IDENTIFIED:
         assert labels_of(kind).items() >= IDENTIFYING.items()
     for kind in OTHERS:
         assert not labels_of(kind).keys() & IDENTIFYING.keys()
-    # A changed label is passed on where it identifies.
+    # A changed label reaches the children that it identifies.
     put(**GRANTING, **IDENTIFYING | {"team": "c"})
     eventually(lambda: labels_of("ConfigMap").get("team") == "c", what="the new label arrives")
     assert not labels_of("Namespace").keys() & IDENTIFYING.keys()

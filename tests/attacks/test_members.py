@@ -1,6 +1,6 @@
-"""Forged members: an object becomes an instance's only by what the controller itself wrote, where it may be.
+"""Forged members: only marks that the controller itself wrote, in a place that it allows, make an object a member.
 
-Labels, annotations and field manager can be copied by anybody; the name and namespace that they were made for cannot.
+Everybody can copy labels, annotations and the field manager, but not the name and namespace that they were made for.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def victim(lab: Lab, neighbour: Callable[[str], Lab]) -> Iterator[Lab]:
 
 
 def let_go(cluster: Cluster, namespace: str) -> None:
-    """Take the finalizers off what is left, so that the namespace can end."""
+    """Remove the remaining finalizers, so that the namespace can be deleted."""
     for obj in cluster.list(cluster.path("ConfigMap", namespace)):
         if obj["metadata"].get("finalizers"):
             cluster.merge(
@@ -50,21 +50,21 @@ def let_go(cluster: Cluster, namespace: str) -> None:
 
 
 def forged(child: Obj, name: str, namespace: str, **meta: object) -> Obj:
-    """A ConfigMap with every label and annotation of a child, and its apply-order the last."""
+    """A ConfigMap with every label and annotation of a child, and the last apply-order."""
     found = child["metadata"]
     annotations = {**found.get("annotations", {}), "internal.kro.run/apply-order": "9"}
     return config_map(name, namespace, {"v": "x"}, labels=found["labels"], annotations=annotations, **meta)
 
 
 def is_left_alone(lab: Lab, made: Obj) -> bool:
-    """The object is there, and nobody asked for its deletion."""
+    """The object exists, and is not being deleted."""
     found = lab.cluster.read(lab.cluster.path_of({**made, "apiVersion": "v1", "kind": "ConfigMap"})) or {}
     meta = found.get("metadata", {})
     return meta.get("uid") == made["metadata"]["uid"] and "deletionTimestamp" not in meta
 
 
 def apply_as_controller(user: User, obj: Obj) -> Obj:
-    """Server-side apply under the controller's own field manager: anybody may call himself that."""
+    """Server-side apply with the controller's own field manager: everybody may use that name."""
     path = f"{user.path_of(obj)}?fieldManager=kro.run/applyset&force=true"
     return dict(user.call("PATCH", path, obj, content_type=APPLY))
 
@@ -100,7 +100,7 @@ def test_a_parasite_beside_the_children_blocks_no_deletion(lab: Lab, victim: Lab
 
 
 def test_a_parasite_is_pruned_by_nobody(lab: Lab, victim: Lab, people: People) -> None:
-    """Nor does it take the place of the child: neither a change nor a loss of that reaches the parasite."""
+    """It does not replace the child either: a change or loss of the child does not affect the parasite."""
     alice = people.editor(lab.namespace)
     child = victim.child("ConfigMap", "b1-cm")
     made = apply_as_controller(alice, forged(child, "parasite", lab.namespace))
@@ -124,7 +124,7 @@ class Precious:
         self.made = place.cluster.create(config_map("precious", place.namespace, {"v": "gold"}))
 
     def claim(self, child: Obj) -> None:
-        """Make it look like a child."""
+        """Make the object look like a child."""
         apply_as_controller(self.alice, forged(child, "precious", self.place.namespace))
 
     def is_safe(self) -> bool:
@@ -132,7 +132,7 @@ class Precious:
 
 
 def test_a_patch_makes_the_controller_delete_a_strangers_object(lab: Lab, victim: Lab, people: People) -> None:
-    """In a namespace that no inventory of hers names."""
+    """In a namespace that no inventory of Alice names."""
     precious = Precious(people, lab, victim)
     lab.instance("App", "a1")
     lab.await_state("App", "a1")
@@ -145,7 +145,7 @@ def test_a_patch_makes_the_controller_delete_a_strangers_object(lab: Lab, victim
 def test_a_patch_makes_the_controller_delete_a_strangers_object_where_it_has_children(
     lab: Lab, neighbour: Callable[[str], Lab], people: People
 ) -> None:
-    """In a namespace where the definition puts a child of hers, so that the inventory names it."""
+    """In a namespace where the definition puts a child of Alice's instance, so that the inventory names it."""
     shared = neighbour("victim")
     meta = {"name": "${schema.metadata.name}", "namespace": shared.namespace}
     lab.define("Shared", [config("cm", data={"v": "1"}, metadata=meta)])
@@ -162,7 +162,7 @@ def test_a_patch_makes_the_controller_delete_a_strangers_object_where_it_has_chi
 def test_an_inventory_that_names_a_strangers_namespace_deletes_nothing_there(
     lab: Lab, victim: Lab, people: People
 ) -> None:
-    """The inventory stands on her own instance: she writes the namespace in, with a hash that fits."""
+    """The inventory is on Alice's own instance: she adds the namespace, with a matching hash."""
     precious = Precious(people, lab, victim)
     lab.instance("App", "a1")
     obj = lab.await_state("App", "a1")
@@ -179,7 +179,7 @@ def test_an_inventory_that_names_a_strangers_namespace_deletes_nothing_there(
 
 
 def test_a_child_without_its_seal_is_sealed_again_and_goes_with_its_instance(lab: Lab, victim: Lab) -> None:
-    """Bob takes the seal off, or puts another's on: it is a field of ours as any other."""
+    """Bob removes the seal, or sets the seal of another object: the controller restores it like any other field."""
     path = victim.child_path("ConfigMap", "b1-cm")
     seal = victim.child("ConfigMap", "b1-cm")["metadata"]["annotations"]["kroasync.io/seal"]
     for other in (None, "forged", seal[::-1]):

@@ -1,7 +1,7 @@
-"""A namespace is filled with what the controller looks at: its memory stays far below the chart's limit of 1 GiB.
+"""An attacker fills a namespace with objects that the controller watches: its memory stays far below the chart's limit.
 
-An object of 1 MB with many small keys is about 13.5 MB as Python's dicts. Measured is the most the process ever had,
-while the namespace is filled and when it starts with the namespace full.
+The limit is 1 GiB. An object of 1 MB with many small keys takes about 13.5 MB as Python's dicts. The tests measure the
+peak memory of the process, while the namespace fills up and at a start with a full namespace.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.integration.process import ControllerProcess
 
 pytestmark = pytest.mark.integration
 
-# The controller has about 110 MB to itself; the rest is a page of a list, and what is decoded at one time.
+# The controller itself takes about 110 MB; the rest is a page of a list, and the objects that are decoded at a time.
 BOUND_MB = 300.0
 STRANGERS = 100 if FULL else 14
 INSTANCES = 100 if FULL else 14
@@ -28,7 +28,7 @@ LAG_S = 1.5
 
 @pytest.fixture
 def fresh(controller: ControllerProcess) -> ControllerProcess:
-    """The session's controller, started anew: its peak is of this test."""
+    """The session's controller, restarted, so that its peak belongs to this test."""
     controller.kill()
     controller.start()
     controller.wait_ready()
@@ -40,7 +40,7 @@ def text_keys(count: int, value: str = "") -> dict[str, str]:
 
 
 def by_data(name: str, namespace: str) -> Obj:
-    """As many small keys as etcd's 1.5 MB have room for, managedFields included."""
+    """As many small keys as fit into etcd's 1.5 MB, including managedFields."""
     return config_map(name, namespace, text_keys(45_000), labels=OURS)
 
 
@@ -53,7 +53,7 @@ def by_annotations(name: str, namespace: str) -> Obj:
 
 
 def by_claim(name: str, namespace: str) -> Obj:
-    """It says to be a child of an instance there never was."""
+    """The object claims to be a child of an instance that never existed."""
     labels = {**OURS, "kro.run/instance-id": f"00000000-0000-4000-8000-{int(name[1:]):012d}"}
     return config_map(name, namespace, text_keys(45_000), labels=labels)
 

@@ -1,4 +1,4 @@
-"""Readiness tells whether this process could do its work: not without Lease, token or rights, nor beside kro."""
+"""A process that cannot do its work is not ready: without the Lease, the token or rights, or next to kro."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Deputy = Callable[..., tuple[User, list[str]]]
 
 
 def await_unready(process: ControllerProcess, word: str) -> None:
-    """Until /readyz says no, for a reason with this word in it."""
+    """Wait until /readyz fails, with this word in the reason."""
 
     def look() -> tuple[int, str]:
         assert process.is_running, f"the controller ended\n{process.tail()}"
@@ -39,7 +39,7 @@ def await_unready(process: ControllerProcess, word: str) -> None:
 
 
 def family(lab: Lab, process: ControllerProcess) -> None:
-    """A kind and an instance, by a controller that can."""
+    """A kind and an instance, which a working controller has created."""
     lab.controller = process
     lab.define("Ready", [config("c", data={"v": "1"})])
     lab.instance("Ready")
@@ -75,7 +75,7 @@ def test_a_process_whose_lease_is_forbidden_is_not_ready(
 def test_a_process_whose_token_was_revoked_is_not_ready(
     lab: Lab, deputy: Deputy, people: People, stand_in: Any, tmp_path: Path
 ) -> None:
-    """Its watches go on: they were opened with the token when it was good."""
+    """The watches continue: they were opened while the token was valid."""
     user, _ = deputy()
     token = tmp_path / "token"
     token.write_text(user.token, encoding="utf-8")
@@ -128,7 +128,7 @@ KRO_SYSTEM, KRO_LEASE = "kro-system", "controller.kro.run"
 
 
 class Kro:
-    """kro's Lease, renewed as by kro while it runs."""
+    """kro's Lease, renewed as by a running kro."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -141,7 +141,7 @@ class Kro:
         self._thread.start()
 
     def stop(self) -> None:
-        """As a crash: the Lease stays, and is renewed no more."""
+        """Like a crash: the Lease stays, and is no longer renewed."""
         self._stopped.set()
         self._thread.join()
 
@@ -194,7 +194,7 @@ def warned(process: ControllerProcess) -> bool:
 
 @SLOW
 def test_beside_a_living_kro_nothing_is_written(lab: Lab, controller: ControllerProcess) -> None:
-    """Two controllers of the same kinds fight, 24 writes a second: this one yields and says why."""
+    """Two controllers of the same kinds fight, with 24 writes a second: this one stops and says why."""
     family(lab, controller)
     with running_kro(lab.cluster) as kro:
         controller.stop()
@@ -206,7 +206,7 @@ def test_beside_a_living_kro_nothing_is_written(lab: Lab, controller: Controller
         for found in for_a_while(lambda: lab.child("ConfigMap", "one-c"), seconds=3.0):
             assert found == {}
         kro.stop()
-        # Its clock is never compared with ours: a Lease unchanged for its duration is nobody's.
+        # Clocks are never compared: a Lease that does not change for its duration has expired.
         controller.wait_ready(NOTICED_S)
         lab.await_child("ConfigMap", "one-c", timeout_s=30)
 

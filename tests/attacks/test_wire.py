@@ -1,6 +1,6 @@
-"""Between controller and API server: what is lost, altered or a lie does not end the process nor stay unnoticed.
+"""Lost, altered and false messages between controller and API server neither end the process nor stay unnoticed.
 
-Each test has a controller of its own behind a proxy, with the rights of the chart.
+Each test has its own controller behind a proxy, with the rights of the chart.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def proxy(lab: Lab, deputy: Callable[..., tuple[User, list[str]]], stand_in: Any, tmp_path: Path) -> Iterator[Proxy]:
-    """The lab's controller is one behind this proxy."""
+    """A lab whose controller is behind this proxy."""
     with Proxy(lab.cluster.playground) as made:
         user, _ = deputy()
         lab.controller = stand_in(kubeconfig=made.kubeconfig(tmp_path / "kubeconfig", user))
@@ -40,7 +40,7 @@ def child_events(kind: str, name: str) -> Callable[[str, Event], bool]:
 
 
 # How the metadata of an object may come: the API server leaves empty fields out, others write null.
-NULLS = {
+NULLS: dict[str, Obj] = {
     "finalizers": {"finalizers": None},
     "labels": {"labels": None},
     "annotations": {"annotations": None},
@@ -74,7 +74,7 @@ def test_metadata_that_is_null_ends_no_process(lab: Lab, proxy: Proxy) -> None:
         lab.edit("Nulls", spec={"v": str(turn)})
         lab.instance("Nulls", f"short-{turn}", spec={"v": "0"})
         lab.cluster.delete(lab.path("Nulls", f"short-{turn}"))
-        # What is being deleted is asked for its finalizers.
+        # The controller reads the finalizers of an object that is being deleted.
         for revision in lab.cluster.list(revisions, f"kro.run/resource-graph-definition-name={name}"):
             lab.cluster.delete(f"{revisions}/{revision['metadata']['name']}")
         lab.cluster.merge(
@@ -123,7 +123,7 @@ def test_a_write_answered_200_with_a_failure_in_it_failed(lab: Lab, proxy: Proxy
 
 
 def test_a_list_answered_200_with_a_failure_in_it_is_no_empty_list(lab: Lab, proxy: Proxy) -> None:
-    """An empty list would tell that all children are gone, and all would be made again."""
+    """An empty list would mean that all children are gone, and the controller would create all of them again."""
     lab.define("Listed", [config("c", data={"v": "1"})])
     lab.instance("Listed")
     lab.await_state("Listed")
@@ -154,7 +154,7 @@ def test_a_list_answered_200_with_a_failure_in_it_is_no_empty_list(lab: Lab, pro
 @pytest.mark.skipif(not FULL, reason="takes up to a quarter of an hour: full form only")
 @pytest.mark.timeout(1200)
 def test_a_deletion_that_nobody_told_is_noticed(lab: Lab, proxy: Proxy) -> None:
-    """And so are a change and a creation: an occasional look at names and versions, with few calls."""
+    """So are a change and a creation: an occasional list of names and versions finds them, with few calls."""
     lab.define("Lost", [config("c", data={"v": "1"})])
     names = ("gone", "changed", "kept")
     for name in names:

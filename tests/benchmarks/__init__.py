@@ -1,1 +1,1 @@
-"""Measurements, not tests: `python -m tests.benchmarks` brings instances up beside the raw floor of the machine."""
+"""Measurements, not tests: `python -m tests.benchmarks` compares instances with the same writes of a bare client."""

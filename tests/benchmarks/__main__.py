@@ -1,7 +1,7 @@
 """`python -m tests.benchmarks [-n 100] [--workload configs|webapp]`: bring up, rest, repair, update, delete.
 
-The raw floor is the same writes (create the instance, one metadata patch, three applies, one status patch) sent by a
-bare aiohttp client over 20 connections to the same API server right before. Ratios are what to compare.
+The baseline is the same writes (create the instance, one metadata patch, three applies, one status patch), which a bare
+aiohttp client sends over 20 connections to the same API server immediately before. Compare the ratios.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def instance(kind: str, name: str) -> dict[str, Any]:
 
 
 def children(workload: str, name: str) -> list[tuple[str, dict[str, Any]]]:
-    """Path and body of the three children as the floor applies them."""
+    """The path and body of the three children that the baseline applies."""
     core, labels = "/api/v1/namespaces/floor", {"kro.run/owned": "false", "app": name}
 
     def body(kind: str, api: str, child: str, rest: dict[str, Any]) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def children(workload: str, name: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 async def floor(api: Api, workload: str, kind: str, count: int) -> float:
-    """Seconds the bare client needs for all writes of `count` instances."""
+    """The seconds that the bare client needs for all writes of `count` instances."""
     path = INSTANCES.format("floor", PLURALS[workload])
 
     async def one(name: str) -> None:
@@ -172,7 +172,7 @@ async def _versions(api: Api, path: str) -> list[str]:
 
 
 async def _repairs(api: Api, plural: str, count: int) -> dict[str, float]:
-    """Milliseconds from the answer to a delete until the object is there again."""
+    """The milliseconds from the answer to a delete until the object exists again."""
     took = []
     for i in range(count):
         path = f"/api/v1/namespaces/default/{plural}/app-{i}"

@@ -1,9 +1,9 @@
-"""Speed of the expression language beside cel-python and Google's cel-expr-python, in one run.
+"""Compares the speed of the expression language with cel-python and Google's cel-expr-python, in one run.
 
     python -m tests.benchmarks.cel
 
-Eleven expressions of the kind that definitions hold, on two sets of data: SMALL has three pods, BIG has a Deployment of
-about 15 KB and thirty pods. Absolute figures depend on the machine; the ratios to the other engines less so.
+Eleven typical expressions of definitions run on two sets of data: SMALL has three pods, BIG has a Deployment of about
+15 KB and thirty pods. Absolute figures depend on the machine; the ratios to the other engines depend on it less.
 """
 
 import statistics
@@ -68,7 +68,7 @@ BIG = data(30, 140)
 
 
 def median_us(call: Callable[[], Any]) -> float:
-    """Median time of a call in microseconds, over rounds that fill BUDGET_S."""
+    """The median time of a call in microseconds, over rounds that take BUDGET_S."""
     call()
     start = time.perf_counter()
     call()
@@ -95,7 +95,7 @@ def ours(values: dict[str, Any]) -> Callable[[str], Callable[[], Any]]:
 
 
 def cel_python(values: dict[str, Any]) -> Callable[[str], Callable[[], Any]]:
-    """The interpreter of cel-python, with the data converted beforehand."""
+    """The interpreter of cel-python, with data that is converted before the measurement."""
     import celpy
 
     env = celpy.Environment()
@@ -109,7 +109,7 @@ def cel_python(values: dict[str, Any]) -> Callable[[str], Callable[[], Any]]:
 
 
 def cel_expr(values: dict[str, Any]) -> Callable[[str], Callable[[], Any]]:
-    """Google's C++ engine, with plain data as here."""
+    """Google's C++ engine, with plain data."""
     from cel_expr_python import cel
 
     config = cel.NewEnvConfigFromYaml("extensions: [{name: optional}, {name: strings}, {name: lists}]")
@@ -123,11 +123,11 @@ def cel_expr(values: dict[str, Any]) -> Callable[[str], Callable[[], Any]]:
 
 
 def measure(prepare: Callable[[str], Callable[[], Any]], text: str) -> float | None:
-    """Microseconds an evaluation takes; None if the engine cannot do it."""
+    """The microseconds of an evaluation; None if the engine does not support the expression."""
     try:
         return median_us(prepare(text))
     except Exception:
-        # The other engines refuse what they lack with errors of many classes.
+        # The other engines raise errors of many classes for unsupported features.
         return None
 
 

@@ -1,4 +1,4 @@
-"""What the measurements share: a bare client, a controller process, and what they cost the machine."""
+"""The common parts of the measurements: a bare client, a controller process, and their cost."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ ACCOUNT = f"system:serviceaccount:{NAMESPACE}:controller"
 
 
 class Api:
-    """A bare aiohttp client: what the raw floor is measured with."""
+    """A bare aiohttp client, which measures the baseline."""
 
     def __init__(self, kubeconfig: Path, *, connections: int = 20) -> None:
         config = yaml.safe_load(kubeconfig.read_text())
@@ -57,7 +57,7 @@ class Api:
             return answer
 
     async def all(self, calls: Iterable[Awaitable[Any]]) -> None:
-        """Await all, as many at a time as there are connections."""
+        """Await all, one per connection at a time."""
         slots = asyncio.Semaphore(self._connections)
 
         async def one(call: Awaitable[Any]) -> None:
@@ -70,7 +70,7 @@ class Api:
 
 
 class Controller:
-    """`kroasync run` as a process of its own, with an account whose calls the playground audits."""
+    """`kroasync run` as a separate process, with an account whose calls the playground audits."""
 
     def __init__(self, playground: Playground, log: Path, flags: Sequence[str] = ()) -> None:
         token = playground.kubectl("create", "token", "controller", "-n", NAMESPACE, "--duration=24h").strip()
@@ -79,7 +79,7 @@ class Controller:
         self._log = log
         self._flags = flags
         self._process: subprocess.Popen[bytes] | None = None
-        # Lines of earlier runs in the log.
+        # How many lines of the log belong to earlier runs.
         self._lines = 0
 
     def __enter__(self) -> "Controller":
@@ -106,7 +106,7 @@ class Controller:
         return self._process.pid
 
     def cpu_s(self) -> float:
-        """User and system CPU of the process so far."""
+        """The user and system CPU time of the process so far."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -140,7 +140,7 @@ class Controller:
 
 
 def prepare(playground: Playground, charts: Path) -> None:
-    """CRDs, namespace and account of the controller; it may do everything, RBAC is not what is measured."""
+    """The controller's CRDs, namespace and account; it has all rights, because this does not measure RBAC."""
     playground.kubectl("apply", "-f", str(charts / "crds"))
     playground.kubectl("create", "namespace", NAMESPACE)
     playground.kubectl("create", "serviceaccount", "controller", "-n", NAMESPACE)
@@ -151,7 +151,7 @@ def prepare(playground: Playground, charts: Path) -> None:
 
 
 async def until(holds: Callable[[], Awaitable[bool]], *, within_s: float, every_s: float = 0.1) -> float:
-    """Seconds until a condition held; raises TimeoutError."""
+    """The seconds until a condition is true; raises TimeoutError."""
     started = time.monotonic()
     async with asyncio.timeout(within_s):
         while not await holds():  # noqa: ASYNC110 - the condition is in another process

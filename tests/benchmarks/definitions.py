@@ -1,7 +1,7 @@
-"""How long a definition takes to check and compile: `python -m tests.benchmarks.definitions`.
+"""Measures the time to check and compile a definition: `python -m tests.benchmarks.definitions`.
 
 Schemas are warm. Every definition is a chain of ConfigMaps and Deployments with six expressions each; half of the
-expressions occur once only.
+expressions occur only once.
 """
 
 import time
@@ -16,7 +16,7 @@ REPEATS = 5
 
 
 def parsed(size: int) -> Definition:
-    """`size` resources, each after the one before it."""
+    """`size` resources, each of which depends on the previous one."""
     resources = []
     for i in range(size):
         before = f"app{i - 1}.metadata.name" if i else "schema.metadata.name"
@@ -46,7 +46,7 @@ def parsed(size: int) -> Definition:
 
 
 def measure(size: int, kinds: Catalog) -> tuple[float, int]:
-    """The shortest of some builds, in seconds, and the number of expressions."""
+    """The seconds of the fastest build, and the number of expressions."""
     subject = parsed(size)
     times = []
     expressions = 0
@@ -60,7 +60,7 @@ def measure(size: int, kinds: Catalog) -> tuple[float, int]:
 
 
 def main() -> None:
-    """Prints one line a size."""
+    """Prints one line per size."""
     kinds = bundled()
     measure(2, kinds)
     print(f"{'resources':>9} {'expressions':>11} {'ms':>8} {'ms/resource':>11}")

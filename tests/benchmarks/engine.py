@@ -1,7 +1,7 @@
-"""What one pass costs in CPU, for the web application example: `python -m tests.benchmarks.engine`.
+"""Measures the CPU time of one pass over the web application example: `python -m tests.benchmarks.engine`.
 
-The world answers from dicts, so this is the engine alone: bring-up of three children, a pass that finds
-nothing to do, and the status of each. Best of several rounds, in microseconds.
+The world answers from dicts, so this measures only the engine: a pass that creates three children, a pass that finds
+nothing to do, and the status of each. Each figure is the best of several rounds, in microseconds.
 """
 
 import time
@@ -103,7 +103,7 @@ NOW = "2026-01-01T00:00:00Z"
 
 
 class HashedWorld(OfflineWorld):
-    """Compares by hashes like the controller's caches, and makes every Deployment available at once."""
+    """A world that compares hashes like the controller's caches, and makes every Deployment available at once."""
 
     def __init__(self) -> None:
         super().__init__(INSTANCE, (), lambda _gvk: None)

@@ -1,9 +1,9 @@
-"""`python -m tests.benchmarks.fairness [-n 100] [--rounds 4]`: what one definition costs the others, on a real plane.
+"""`python -m tests.benchmarks.fairness [-n 100] [--rounds 4]`: how much one definition delays the others.
 
-The instances of an ordinary definition are brought up alone, beside as many of a definition that the API server always
-refuses, and beside as many of one whose passes compute for 50 ms. The three take turns, so that what else the machine
-does meets all of them. Told are the times, and the controller's CPU meanwhile: what it is more than alone was computed
-for the others, however busy the machine is.
+On a real control plane, the instances of an ordinary definition become active alone, then next to as many instances of
+a definition that the API server always refuses, and next to as many of one whose passes compute for 50 ms. The three
+runs take turns, so that other work of the machine affects all of them. The output has the times, and the controller's
+CPU time meanwhile: the difference to the first run is the work for the other definition, however busy the machine is.
 """
 
 import argparse
@@ -25,7 +25,8 @@ from tests.samples import config_map, definition
 DEFINITIONS = "/apis/kro.run/v1alpha1/resourcegraphdefinitions"
 GOOD, FAILING, SLOW = "benchconfigs", "benchfailings", "benchslows"
 KINDS = {GOOD: "BenchConfig", FAILING: "BenchFailing", SLOW: "BenchSlow"}
-# How long the others are at it before the ordinary ones come: what fails backs off, what is slow must not be done.
+# How long the other instances work before the ordinary ones arrive: the failing ones back off, but the slow ones must
+# still have work.
 _HEAD_START_S = {FAILING: 15.0, SLOW: 1.0}
 # Two loops of about 25 ms.
 _LOOPS = "lists.range({0}).map(a, lists.range({0}).filter(b, a * b + {1} > a + b).size()).size()"
@@ -62,7 +63,7 @@ async def _states(api: Api, plural: str) -> list[str]:
 
 
 async def bring_up(api: Api, controller: Controller, beside: str, count: int) -> tuple[float, float]:
-    """Seconds from the creation of the ordinary instances until all are ACTIVE, and of the controller's CPU meanwhile.
+    """The seconds from the creation of the ordinary instances until all are ACTIVE, and the controller's CPU seconds.
 
     Everything is deleted afterwards.
     """

@@ -1,7 +1,7 @@
-"""`python -m tests.benchmarks.kinds [-n 300] [--size 60]`: what foreign CRDs cost in memory and start-up.
+"""`python -m tests.benchmarks.kinds [-n 300] [--size 60]`: the cost of foreign CRDs in memory and at the start.
 
-Clusters have hundreds of CRDs that have nothing to do with kroasync. The same controller is started with none of them
-and with `n` of them, each with a schema of about `size` kilobytes (a usual one for an operator's CRD).
+Clusters have hundreds of CRDs that have nothing to do with kroasync. The same controller starts with none of them, and
+with `n` of them, each with a schema of about `size` kilobytes (typical of an operator's CRD).
 """
 
 import argparse
@@ -40,7 +40,7 @@ def foreign(number: int, size_kb: float) -> dict[str, Any]:
 
 
 async def start(playground: Playground, folder: Path) -> dict[str, float]:
-    """Seconds until a new controller is ready, and the memory it holds then and after some rest."""
+    """The seconds until a new controller is ready, and its memory then and after a rest."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -78,7 +78,7 @@ async def measure(playground: Playground, count: int, size_kb: float, folder: Pa
             return sum(c["type"] == "Established" and c["status"] == "True" for c in conditions) == count
 
         await until(established, within_s=300, every_s=1.0)
-    # The API server goes on working after that: it merges the documents of all kinds.
+    # Afterwards, the API server continues to work: it merges the documents of all kinds.
     await asyncio.sleep(_SETTLE_S)
     return {
         "crds": count,

@@ -1,6 +1,6 @@
-"""`python -m tests.benchmarks.memory [-n 1050] [--shape text|keys] [--of strangers]`: what lists of large objects need.
+"""`python -m tests.benchmarks.memory [-n 1050] [--shape text|keys] [--of strangers]`: the memory that large lists need.
 
-Told is the most memory a process ever has that lists them. A server in a process of its own streams them, so that no
+The output is the peak memory of a process that lists them. A server in another process streams the objects, so that no
 store has to be filled.
 """
 
@@ -20,8 +20,9 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from kroasync.controller.child_store import ChildStore
+from kroasync.controller.instance_store import InstanceStore
 from kroasync.controller.room import Room
-from kroasync.controller.store import ChildStore, InstanceStore
 from kroasync.controller.watches import ChildSink, InstanceSink
 from kroasync.kube.client import Client
 from kroasync.kube.config import Connection
@@ -30,13 +31,13 @@ from kroasync.model.names import LABEL_INSTANCE_ID, LABEL_NODE_ID, LABEL_OWNED
 from tests.samples import CONFIG_MAPS
 
 _RANDOM = random.Random(1)
-# Nobody can compress it by much.
+# Random text, which does not compress well.
 _TEXT = base64.b64encode(_RANDOM.randbytes(750_000)).decode()
 _KEYS = {f"{number:05x}": "" for number in range(45_000)}
 
 
 def objects(count: int, shape: str) -> Iterator[bytes]:
-    """ConfigMaps of about 1 MB as the API server lists them, managedFields included."""
+    """ConfigMaps of about 1 MB as the API server lists them, including managedFields."""
     data = {"v": _TEXT} if shape == "text" else _KEYS
     fields = {"f:data": {f"f:{name}": {} for name in data}}
     labels = {LABEL_OWNED: "true", LABEL_NODE_ID: "x", LABEL_INSTANCE_ID: "i"}
@@ -49,7 +50,7 @@ def objects(count: int, shape: str) -> Iterator[bytes]:
 
 
 def serve(count: int, shape: str, ready: Pipe) -> None:
-    """Serve the list, page by page, and a watch that tells nothing, until ended."""
+    """Serve the list, page by page, and a watch without events, until the process ends."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -90,7 +91,7 @@ def sink_of(what: str) -> Any:
 
 
 async def listed(url: str, what: str) -> tuple[int, float]:
-    """How many objects are known after a list, and the seconds that took."""
+    """The number of known objects after a list, and the seconds of the list."""
     connection = Connection(url)
     sink = sink_of(what)
     watch = Watch(Client(connection), CONFIG_MAPS, sink=sink)

@@ -1,12 +1,12 @@
-"""What the budget of one evaluation buys, for everything an expression can do.
+"""Measures the time that the budget of one evaluation allows, for everything that an expression can do.
 
     python -m tests.benchmarks.pricing > docs/pricing.md
 
-Every function of the libraries is called with the biggest and nastiest arguments of its types, every macro and operator
-with its own, in a loop as long as the budget allows. A row that has no arguments here, or a macro that has no loops,
-is an error: what is added to a table is tried, or the test fails.
+It calls every function of the libraries with the biggest and worst arguments of its types, and every macro and operator
+with their own, in a loop that uses up the budget. A row without arguments here, or a macro without loops, is an error:
+whoever adds to a table must add to this module, or the test fails.
 
-Seconds are CPU time scaled to one machine by a loop of plain Python measured beside it.
+Seconds are CPU time, scaled to one machine by a loop of plain Python that is measured at the same time.
 """
 
 import contextlib
@@ -26,13 +26,13 @@ from kroasync.cel.types import STRING, Type
 from kroasync.cel.values import Condition, Duration, Optional, Timestamp, UInt
 from kroasync.engine.allowance import EVALUATION_STEPS
 
-# What no evaluation may take with the whole budget.
+# The maximum seconds of an evaluation with the whole budget.
 LIMIT_S: Final = 0.25
-# The calibration loop on the machine the figures are given for.
+# The seconds of the calibration loop on the reference machine.
 REFERENCE_S: Final = 0.0031
-# Rates are measured with part of the budget; what costs more at once gets all of it.
+# Rates are measured with a part of the budget; a case that costs more at once gets the whole budget.
 _PART: Final = 40
-# The size of the biggest texts: no object of Kubernetes holds more.
+# The size of the biggest texts: no Kubernetes object has more.
 MEGABYTES: Final = 1_400_000
 
 ENV: Final = Env(libraries=ALL_LIBRARIES)
@@ -40,7 +40,7 @@ ENV: Final = Env(libraries=ALL_LIBRARIES)
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A body to repeat, and what it reads."""
+    """A body to repeat, and the variables that it reads."""
 
     name: str
     body: str
@@ -50,7 +50,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Worst:
-    """The dearest case of a name."""
+    """The most expensive case of a name."""
 
     name: str
     what: str
@@ -59,7 +59,7 @@ class Worst:
 
 
 def calibrate() -> float:
-    """Seconds for a fixed loop of plain Python, the best of several tries."""
+    """The seconds of a fixed loop of plain Python, the best of several runs."""
 
     def loop() -> float:
         start = time.process_time()
@@ -117,7 +117,7 @@ STRINGS: Final[Mapping[str, str]] = {
     "web": "https://user:secret@example.com:8080/a/b?c=d&e=f#g",
     "number": "-1.7976931348623157e308",
 }
-# A text and a part to look for in it.
+# A text, and a part to search for.
 SEARCHES: Final[Mapping[str, tuple[str, str]]] = {
     "short": ("abcabc", "c"),
     "no part": ("a" * 1000, ""),
@@ -162,7 +162,7 @@ _BIG_KEYS: Final = {"a" * 100_000 + str(i): i for i in range(10)}
 
 
 def _equal_texts(count: int, size: int) -> list[str]:
-    """Equal strings that are not the same object."""
+    """Equal strings that are different objects."""
     return ["a" * size + "b" for _ in range(count)]
 
 
@@ -173,7 +173,7 @@ def _deep(levels: int, leaf: Any) -> Any:
 
 
 def _values(kind: Type) -> Mapping[str, Any]:
-    """The nastiest values of a type by what they are."""
+    """The worst values of a type, by description."""
     if kind.kind in ("dyn", "param"):
         return {
             "text": A,
@@ -296,7 +296,7 @@ def _arguments(row: Overload) -> Iterator[tuple[str, tuple[Any, ...]]]:
             yield name, (value,)
         return
     second = _values(row.params[1])
-    # Everything with the first of the other, and each with its equal.
+    # Combine every argument with the first of the other type, and with its equal.
     for name, value in first.items():
         yield name, (value, second.get(name, next(iter(second.values()))), *rest)
     for name, value in second.items():
@@ -305,7 +305,7 @@ def _arguments(row: Overload) -> Iterator[tuple[str, tuple[Any, ...]]]:
 
 
 def function_cases() -> Iterator[Case]:
-    """A case for every row of the libraries and set of arguments."""
+    """A case for every row of the libraries and every set of its arguments."""
     for library in ALL_LIBRARIES:
         for row in library.overloads:
             if row.function.startswith(("_", "@", "!", "-")):
@@ -432,7 +432,7 @@ MACROS: Final[Mapping[str, list[str]]] = {
         "runtime.newCondition({type: 'a', status: s})",
     ],
 }
-# Nodes that are in no table.
+# Nodes that no table has.
 OTHERS: Final[Mapping[str, list[tuple[str, Mapping[str, Any]]]]] = {
     "a.b.c": [("a.b.c", {"a": {"b": {"c": 1}}}), ("a.b.c == 1 || true", {"a": {}}), ("o.b.c.d.e", {"o": Optional({})})],
     "a.?b": [("a.?b.?c.?d.?e", {"a": {"b": {"c": {"d": {}}}}}), ("a.?b.c.d.e", {"a": {}})],
@@ -468,15 +468,15 @@ def operator_cases() -> Iterator[Case]:
 
 
 def steps_of(program: Any, variables: Mapping[str, Any]) -> int:
-    """What an evaluation costs, however much."""
+    """The cost of an evaluation without a limit."""
     meter = Meter(1 << 60)
     program.evaluate(variables, budget=meter)
     return meter.limit - meter.left
 
 
 def seconds(case: Case) -> tuple[float, int]:
-    """Seconds at full budget, and how often the body runs in it."""
-    # Errors are absorbed, so that loops go on; what the body makes is thrown away.
+    """The seconds of an evaluation with the full budget, and how often its body runs."""
+    # Absorb errors, so that loops continue; drop the results of the body.
     program = ENV.program(f"xs.all(i, type({case.body}) == int || true)", check=False)
     variables = {**case.variables, "xs": [0, 1]}
     full = EVALUATION_STEPS
@@ -485,7 +485,7 @@ def seconds(case: Case) -> tuple[float, int]:
     try:
         program.evaluate(variables, budget=meter)
     except EvalError:
-        # Two are too many: what it took to find out that one is, or to do it.
+        # Two runs are too many: use the measurement of one run.
         return time.process_time() - start, 1
     taken, both = time.process_time() - start, full - meter.left
     part = full // _PART
@@ -501,13 +501,13 @@ def seconds(case: Case) -> tuple[float, int]:
 
 
 def scaled(case: Case, unit: float) -> Worst:
-    """A case on the machine the figures are given for."""
+    """The result of a case, scaled to the reference machine."""
     taken, calls = seconds(case)
     return Worst(case.name, case.what, taken / unit * REFERENCE_S, calls)
 
 
 def worst(cases: Iterator[Case]) -> dict[str, Worst]:
-    """The dearest case of every name. What looks dear is tried again: a machine may stumble, but not always."""
+    """The most expensive case of every name. Expensive cases run again, because a machine may be slow for a moment."""
     found: dict[str, Worst] = {}
     gc.disable()
     try:

@@ -1,8 +1,8 @@
 """`python -m tests.benchmarks.shapes`: one big collection, one long chain, and a start with many live instances.
 
-A collection of 1000 ConfigMaps: seconds to ACTIVE, and the API calls when one item's value changes. A chain of ten
-dependents: how many status writes it takes (one: a single pass). A start with N live instances: seconds to ready, and
-the calls of the first ten seconds.
+For a collection of 1000 ConfigMaps: the seconds to ACTIVE, and the API calls when the value of one item changes. For a
+chain of ten dependents: the number of status writes (one, because a single pass suffices). For a start with N live
+instances: the seconds to ready, and the API calls of the first ten seconds.
 """
 
 import argparse
@@ -56,7 +56,7 @@ SMALL = definition(
 
 
 async def settled(api: Api, path: str, generation: int) -> None:
-    """Until the instance is ACTIVE for this generation."""
+    """Wait until the instance is ACTIVE for this generation."""
 
     async def holds() -> bool:
         status = (await api.send("GET", path)).get("status", {})
@@ -66,7 +66,7 @@ async def settled(api: Api, path: str, generation: int) -> None:
 
 
 async def declare(api: Api, body: dict[str, Any]) -> str:
-    """Apply a definition, wait until it is Active; the path of its instances."""
+    """Apply a definition and wait until it is Active; returns the path of its instances."""
     await api.send("POST", DEFINITIONS, body)
     name = body["metadata"]["name"]
 
@@ -74,7 +74,7 @@ async def declare(api: Api, body: dict[str, Any]) -> str:
         return bool((await api.send("GET", f"{DEFINITIONS}/{name}")).get("status", {}).get("state") == "Active")
 
     await until(active, within_s=60, every_s=0.05)
-    # The API server holds the first write to a new kind back for two seconds.
+    # The API server delays the first write to a new kind for two seconds.
     await asyncio.sleep(3)
     resources = (await api.send("GET", f"/apis/{GROUP}/v1alpha1"))["resources"]
     plural = next(r["name"] for r in resources if r["kind"] == body["spec"]["schema"]["kind"])
@@ -86,7 +86,7 @@ def instance(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def writes(calls: list[dict[str, Any]]) -> list[str]:
-    """What was written, Events left out."""
+    """The writes, without Events."""
     found = []
     for call in calls:
         ref = call.get("objectRef", {})

@@ -1,8 +1,8 @@
-"""The conformance tests of the CEL specification (cel.dev/expr, the version in go.mod beside this file).
+"""The conformance tests of the CEL specification (cel.dev/expr, the version in the go.mod of this folder).
 
-The files are read from Go's module cache, which `go mod download` fills if need be. Of 2,508 tests those that need
-protobuf messages, enums, containers, dotted variables or functions of the test's own are left out by the rules below;
-all others must give the specified value, error and deduced type, except where cel-go (and so kro) gives another answer.
+The files are in Go's module cache, which `go mod download` fills if necessary. The rules below leave out those of the
+2,508 tests that need protobuf messages, enums, containers, dotted variables or functions that the test declares. All
+others must give the specified value, error and deduced type, except where cel-go (and so kro) gives another answer.
 """
 
 import json
@@ -24,7 +24,7 @@ from kroasync.cel.syntax import StructLit, walk
 from kroasync.cel.types import Type
 from kroasync.cel.values import Duration, Timestamp, TypeValue, UInt, to_key
 
-# Files about protobuf or about features of a host, as a whole.
+# Whole files about protobuf or about features of a host.
 FILES_LEFT_OUT = {
     "block_ext": "cel.@block is an optimiser's form",
     "dynamic": "conversion between protobuf's dynamic types",
@@ -46,20 +46,20 @@ TESTS_LEFT_OUT = {
 }
 TOTAL = 1744
 
-# Where cel-go 0.31 with the libraries of kro differs from the specification; None stands for an error.
+# The results of cel-go 0.31 with kro's libraries that differ from the specification; None stands for an error.
 CEL_GO_ANSWERS: dict[str, Any] = {
     # The last of equal keys in a literal wins.
     "fields/qualified_identifier_resolution/map_value_repeat_key": 3,
-    # Kubernetes refuses IPv4-mapped addresses.
+    # Kubernetes rejects IPv4-mapped addresses.
     "network_ext/ipv4/ipv4_equals_ipv6": None,
     "network_ext/ipv4/ipv4_not_equals_ipv6": None,
-    # A field of what is no map is none in an optional chain.
+    # In an optional chain, a field of a value that is not a map is none.
     "optionals/optionals/map_null_entry_no_such_key": False,
     "optionals/optionals/map_present_key_invalid_field": False,
-    # A search from beyond the end finds nothing.
+    # A search that starts after the end finds nothing.
     "string_ext/value_errors/indexof_out_of_range": True,
     "string_ext/value_errors/lastindexof_out_of_range": True,
-    # All milliseconds of a duration, not those beyond its seconds.
+    # All milliseconds of a duration, not only those of its last second.
     "timestamps/duration_converters/get_milliseconds": 123_321,
 }
 
@@ -109,7 +109,7 @@ _SIMPLE = dict(zip(b"abfnrtv\\'\"?", b"\a\b\f\n\r\t\v\\'\"?", strict=True))
 
 
 def read_message(text: str) -> Message:
-    """The message a whole file holds."""
+    """The message in a file."""
     tokens = []
     position = 0
     while position < len(text):
@@ -353,7 +353,7 @@ def cases_of(file: str, message: Message) -> tuple[list[Case], Counter[str]]:
 
 
 def problem(case: Case, *, check: bool) -> str | None:
-    """What is wrong with our answer to a case; None if nothing is."""
+    """The error in our answer to a case; None if the answer is right."""
     env = BASE.extend(variables=case.variables)
     expected, fails = case.expected, case.fails
     if case.name in CEL_GO_ANSWERS:
@@ -386,7 +386,7 @@ def test_every_case_of_the_json_profile_has_the_specified_answer(
 def test_what_is_left_out_is_exactly_what_the_tables_say(messages: dict[str, Message]) -> None:
     assert {*FILES, *FILES_LEFT_OUT} == set(messages)
     left_out: Counter[str] = Counter()
-    # Three names occur twice.
+    # Three names are used twice.
     names: list[str] = []
     deduced = 0
     for file in FILES:

@@ -1,4 +1,4 @@
-"""A control plane of this folder's own: its tests stop and freeze the API server."""
+"""A control plane for this folder only, because its tests stop and freeze the API server."""
 
 import os
 import sys

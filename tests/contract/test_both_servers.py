@@ -1,4 +1,4 @@
-"""What the controller relies on of an API server, shown on the real one and on the fake one of the simulation."""
+"""The behaviour of an API server that the controller relies on: the real server and the fake one of the simulation."""
 
 import asyncio
 import itertools
@@ -82,7 +82,7 @@ async def gone(client: Client, key: Key) -> None:
 
 @asynccontextmanager
 async def widgets(client: Client, **fields: Obj) -> AsyncIterator[Key]:
-    """A served kind, and the key of a widget to be."""
+    """A served kind, and the key of a widget that does not exist yet."""
     key, body = widget_kind(**fields)
     await client.create(key, body)
     widget = Key(WIDGETS, "default", next(_names))
@@ -109,7 +109,7 @@ def widget_body(widget: Key, **spec: Any) -> Obj:
 
 
 async def events(client: Client, resource: Resource, version: str, count: int, **query: str) -> list[tuple[str, Obj]]:
-    """The next events of a watch from a version; raises what an ERROR event says."""
+    """The next events of a watch from a version; raises the error of an ERROR event."""
     lines, found = LineSplitter(), []
     path = path_of(Key(resource, "default", ""))
     query = {"watch": "true", "resourceVersion": version, **query}
@@ -175,7 +175,7 @@ async def test_writes_bound_to_a_version_or_uid_are_refused_for_another(server: 
 
 
 async def test_an_apply_bound_to_a_version_no_object_has_creates_one_or_changes_nothing(server: Client) -> None:
-    """What the first apply of a child rests on: one call, and what is there already is left as it is."""
+    """The first apply of a child relies on this: it takes one call, and does not change an existing object."""
     key, obj = configmap(a="1")
     bound = {**obj, "metadata": {**obj["metadata"], "resourceVersion": "1"}}
     created = await server.apply(key, bound, manager="kro", force=False)
@@ -509,7 +509,7 @@ async def test_a_kind_in_deletion_waits_for_the_finalizers_of_its_objects(server
         assert deleting["metadata"]["generation"] == created["metadata"]["generation"] + 1
         await server.merge_patch(widget, {"metadata": {"finalizers": None}}, manager="m")
         await gone(server, Key(CRDS, "", f"widgets.{GROUP}"))
-        # The kind is made again, for the end of this block to delete.
+        # Create the kind again, because the end of this block deletes it.
         await server.create(*widget_kind())
 
 

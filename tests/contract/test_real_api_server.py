@@ -1,4 +1,4 @@
-"""The adapters against a real API server: what the unit tests assume of it is so."""
+"""The adapters against a real API server: it behaves as the unit tests assume."""
 
 import asyncio
 import random
@@ -28,7 +28,7 @@ from kroasync.kube.lease import Elector
 from kroasync.kube.watch import LineSplitter, Watch
 from kroasync.model.kinds import CRDS, LEASES, SECRETS
 from kroasync.model.objects import GVK, Key, Obj, Resource
-from tests.samples import CONFIG_MAPS, config_map, crd
+from tests.samples import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, config_map, crd
 from tests.waiting import until
 
 pytestmark = pytest.mark.integration
@@ -39,7 +39,7 @@ def configmap(name: str, **data: str) -> tuple[Key, Obj]:
 
 
 class World:
-    """A sink: the objects as the watch tells them, with a way to wait for a state."""
+    """A sink that has the objects of the watch, and can wait for a state."""
 
     def __init__(self) -> None:
         self.objects: dict[str, Obj] = {}
@@ -84,7 +84,7 @@ async def watching(client: Client, resource: Resource, world: World, **options: 
 
 
 async def first_event(client: Client, path: str, version: str) -> Obj:
-    """The object of the first event of a watch from this version; raises what an ERROR event says."""
+    """The object of the first event of a watch from this version; raises the error of an ERROR event."""
     lines = LineSplitter()
     query = {"watch": "true", "resourceVersion": version}
     async with asyncio.timeout(20), client.stream(path, query) as response:
@@ -180,7 +180,7 @@ async def test_a_watch_follows(client: Client) -> None:
         await world.until(lambda: "watched" in world.objects)
         await client.merge_patch(key, {"data": {"a": "2"}}, manager="m")
         await world.until(lambda: world.objects["watched"]["data"]["a"] == "2")
-        # Leaving the selection is a deletion to who selects.
+        # For a watch with a selector, an object that leaves the selection is deleted.
         await client.merge_patch(key, {"metadata": {"labels": None}}, manager="m")
         await world.until(lambda: world.objects == {})
         assert world.lists == 1
@@ -246,10 +246,8 @@ async def test_a_kind_that_comes_goes_and_comes_again(client: Client) -> None:
 
 async def test_discovery_of_built_in_kinds(client: Client) -> None:
     discovery = Discovery(client)
-    assert await discovery.resource(GVK("apps", "v1", "Deployment")) == Resource(
-        "apps", "v1", "Deployment", "deployments"
-    )
-    assert await discovery.resource(GVK("", "v1", "Namespace")) == Resource("", "v1", "Namespace", "namespaces", False)
+    assert await discovery.resource(GVK("apps", "v1", "Deployment")) == DEPLOYMENTS
+    assert await discovery.resource(GVK("", "v1", "Namespace")) == NAMESPACES
     scaler = await discovery.resource_of_group_kind("autoscaling", "HorizontalPodAutoscaler")
     assert scaler is not None
     assert scaler.version == "v2"
@@ -343,13 +341,13 @@ async def test_a_server_that_goes_away_and_comes_back(plane: Any, client: Client
         await until(lambda: watch.connected)
         await client.merge_patch(key, {"data": {"a": "3"}}, manager="m")
         await world.until(lambda: world.objects["survivor"]["data"]["a"] == "3")
-    # The new process remembers nothing of what was before it.
+    # The new process knows nothing of earlier versions.
     with pytest.raises(GoneError):
         await first_event(client, "/api/v1/namespaces/default/configmaps", "1")
 
 
 async def test_a_frozen_server_is_noticed(plane: Any, client: Client) -> None:
-    """Its sockets stay open and nothing is refused: only the idle deadline tells."""
+    """The sockets stay open, and the server refuses nothing: only the idle deadline shows the failure."""
     world = World()
     key, obj = configmap("frozen", a="1")
     await client.create(key, obj)

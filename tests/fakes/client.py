@@ -1,6 +1,6 @@
-"""The real client on the fake server: its retries, errors and JSON are those of production, the network is a plan.
+"""The real client on the fake server: retries, errors and JSON are those of production; the network follows a plan.
 
-A `Network` says for every request how long it takes and what goes wrong; without one, requests take no time.
+A `Network` decides the duration and the fault of every request; without a network, requests take no time.
 """
 
 import asyncio
@@ -23,12 +23,12 @@ from kroasync.model.objects import Obj
 from tests.fakes.kube import FakeServer, StatusError, Stream
 
 LATENCY_S = (0.001, 0.02)
-# Status, body, headers.
+# The status, the body and the headers.
 Answer = tuple[int, bytes, dict[str, str]]
 
 
 class _Connection:
-    """What the client asks of a Connection besides its sessions."""
+    """The methods of a Connection that the client uses besides its sessions."""
 
     base_url = "https://kubernetes.test"
 
@@ -41,7 +41,7 @@ class _Connection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """What goes wrong, with a probability, from one time to another (of the loop's clock).
+    """A fault with a probability, from one time to another (of the loop's clock).
 
     Kinds: an HTTP status ("403", "404", "409", "410", "422", "429", "500", "503"), "500-leader" (as etcd fails while
     it elects), "504-done" (the write made), "lost-request", "lost-answer", "slow", "timeout" (no answer until the
@@ -66,7 +66,7 @@ class Fault:
 
 @dataclass(slots=True)
 class Network:
-    """Between one client and the server."""
+    """The network between one client and the server."""
 
     rng: random.Random
     faults: list[Fault] = field(default_factory=list)
@@ -100,7 +100,7 @@ _REASONS = {
 
 
 class FakeClient(Client):
-    """A Client whose requests end in a FakeServer. `actor` is who the server's observers are told."""
+    """A Client whose requests go to a FakeServer. Observers of the server get the name `actor`."""
 
     def __init__(
         self,
@@ -117,17 +117,17 @@ class FakeClient(Client):
         self.server = server
         self.actor = actor
         self.network = network
-        # Awaited before every request, with its method and target; what it answers is the answer.
+        # Awaited before every request, with its method and target; a result replaces the server's answer.
         self.meanwhile: Callable[[str, str], Awaitable[Answer | None]] | None = None
 
     async def request(self, method: str, path: str, **options: Any) -> Obj:
-        """Documents of schemas are large, many and the same in every run: parsed once. They are not to be changed."""
+        """Parse each schema document once: they are large, many and the same in every run. Do not change the result."""
         if path.startswith("/openapi/v3/"):
             return _document(await self.raw(method, path, **options))
         return await super().request(method, path, **options)
 
     async def list(self, *args: Any, limit: int = 500, **options: Any) -> tuple[builtins.list[Obj], str]:
-        """With pages as small as the network's."""
+        """Use pages that are as small as the network's."""
         if self.network is not None:
             limit = min(limit, self.network.page)
         return await super().list(*args, limit=limit, **options)

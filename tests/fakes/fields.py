@@ -1,7 +1,7 @@
-"""Field ownership as server-side apply has it (KEP-555), on plain JSON.
+"""Field ownership of server-side apply (KEP-555), on plain JSON.
 
-A field set is a set of paths whose steps are written as in `managedFields` (`f:name`, `k:{"name":"a"}`, `v:"x"`,
-`.`). What is one field, and what a list's items are known by, comes from the schema; without one maps are granular
+A field set is a set of paths, with the steps of `managedFields` (`f:name`, `k:{"name":"a"}`, `v:"x"`, `.`). The schema
+defines which value is a single field, and which keys identify the items of a list. Without a schema, maps are granular
 and lists are single fields.
 """
 
@@ -57,7 +57,7 @@ def of_object(obj: Mapping[str, Any], schema: Schema) -> dict[Path, Any]:
 
 
 def merge(live: Any, applied: Any, schema: Schema) -> Any:
-    """What becomes of `live` when `applied` is laid over it."""
+    """The result of applying `applied` to `live`."""
     if isinstance(applied, dict) and isinstance(live, dict) and not _is_atomic_map(schema):
         merged = dict(live)
         for name, value in applied.items():
@@ -73,14 +73,14 @@ def merge(live: Any, applied: Any, schema: Schema) -> Any:
 
 
 def merge_object(live: Mapping[str, Any], applied: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
-    """`merge` for whole objects: metadata has a schema of its own."""
+    """`merge` for whole objects: metadata has its own schema."""
     merged: dict[str, Any] = merge(dict(live), {k: v for k, v in applied.items() if k != "metadata"}, schema)
     merged["metadata"] = merge(live["metadata"], applied.get("metadata", {}), _META_SCHEMA)
     return merged
 
 
 def remove(obj: dict[str, Any], paths: Iterable[Path]) -> dict[str, Any]:
-    """The object without these fields; what becomes empty by it goes too."""
+    """The object without these fields, and without the parents that become empty."""
     result: Any = obj
     for path in sorted(paths, key=len, reverse=True):
         result = _without(result, path)

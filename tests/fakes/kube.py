@@ -1,8 +1,8 @@
-"""An API server in memory: what the contract tests show of the real one, in one process and without waiting.
+"""An API server in memory, with the behaviour that the contract tests show of the real one, but without waiting.
 
-Requests come in as (method, path, query, body bytes) and are answered with (status, bytes, headers) at once;
-latency and faults are the client's matter. Time is the caller's: controllers inside (CRD establishment, garbage
-collection, Deployments) work through `later`.
+It answers a request (method, path, query, body bytes) with (status, bytes, headers) at once; the client adds latency
+and faults. The caller owns the time: the controllers inside (CRD establishment, garbage collection, Deployments) use
+`later`.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ _WITH_STATUS = frozenset({"apps", "batch", "apiextensions.k8s.io", "autoscaling"
 
 
 class StatusError(Exception):
-    """A refusal, as the `Status` object the server answers."""
+    """A refusal, as the `Status` object that the server answers."""
 
     def __init__(self, code: int, reason: str, message: str, **details: Any) -> None:
         super().__init__(message)
@@ -130,7 +130,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """What observers of the server are told: who did what to which object."""
+    """An event for observers of the server: who did what to which object."""
 
     actor: str
     verb: str
@@ -185,7 +185,7 @@ class FakeServer:
         self.deployment_ready_s: float | None = None
         self._actor = ""
         self._stale = 0
-        # The answer to the question for OpenAPI documents, until a kind comes, goes or changes.
+        # The index of OpenAPI documents, cached until a kind is added, deleted or changed.
         self._openapi_index: bytes | None = None
         self.bookmark_s = 60.0
         for gvk, kind in _builtin().items():
@@ -196,15 +196,15 @@ class FakeServer:
     # For tests
 
     def observe(self, call: Callable[[Write], None]) -> None:
-        """`call` is told every write that changed something, in order, as it happens."""
+        """Call `call` for every write that changes something, in order, when it happens."""
         self._observers.append(call)
 
     def admit(self, check: Callable[[Resource, Obj], None]) -> None:
-        """`check` is asked before every write and may raise a StatusError."""
+        """Call `check` before every write; it may raise a StatusError."""
         self._admission.append(check)
 
     def objects(self, resource: Resource) -> list[Obj]:
-        """Every object of a kind, as it is; not to be changed."""
+        """Every live object of a kind; do not change them."""
         return [s.obj for _, s in sorted(self._table(resource).objects.items())]
 
     def stored(self, resource: Resource, namespace: str, name: str) -> Stored | None:
@@ -220,7 +220,7 @@ class FakeServer:
         return self._version
 
     def compact(self) -> None:
-        """Forget the history of every kind: older watches have to list again."""
+        """Forget the history of every kind: older watches must list again."""
         for table in self._tables.values():
             table.history.clear()
             table.compacted = self._version
@@ -406,7 +406,7 @@ class FakeServer:
         return self._replace(kind, before, obj, by)
 
     def _framed(self, kind: Kind, before: Stored, obj: Obj, subresource: str) -> Obj:
-        """The object with what this endpoint may not change taken from before."""
+        """The object, with the fields that this endpoint may not change taken from the old object."""
         meta = {k: v for k, v in obj["metadata"].items() if k not in ("managedFields", "selfLink", *_SYSTEM_META)}
         if subresource == "status":
             obj = {**before.obj, "status": obj.get("status")}
@@ -437,7 +437,7 @@ class FakeServer:
         return {**obj, "metadata": meta}
 
     def _replace(self, kind: Kind, before: Stored, obj: Obj, by: tuple[str, str, str]) -> Stored:
-        """Store an update and who owns what by it."""
+        """Store an update, and the fields that its manager now owns."""
         obj = self._completed(kind, obj)
         was = before.leaves()
         now = fields.of_object(obj, kind.schema)
@@ -475,7 +475,7 @@ class FakeServer:
             applied = {k: v for k, v in sent.items() if k != "status" or not kind.status}
             declared = frozenset(fields.of_object(applied, kind.schema))
             made = self._new(kind, namespace, applied, by, verb="apply")
-            # Defaults belong to nobody.
+            # Nobody owns defaults.
             made.managers[by] = (declared, made.managers[by][1])
             made._bytes = None
             return 201, made.content()
@@ -505,7 +505,7 @@ class FakeServer:
         ]
         if conflicts and not force:
             raise _conflict(conflicts)
-        # Field managers are looked at first.
+        # Conflicts of field managers come first.
         self._check_preconditions(kind, before, None, version)
         merged = fields.merge_object(before.obj, sent, kind.schema)
         dropped = before.managers.get(by, (frozenset(), ""))[0] - declared.keys()
@@ -597,7 +597,7 @@ class FakeServer:
             hook(kind.resource, obj)
         self._version += 1
         meta["resourceVersion"] = str(self._version)
-        # None of what is set here can be owned.
+        # Nobody can own the fields that are set here.
         after = Stored({**obj, "metadata": meta}, managers, kind, _leaves=leaves)
         table = self._table(kind.resource)
         if after.deleting and not meta.get("finalizers"):
@@ -731,7 +731,7 @@ class FakeServer:
         self._actor = actor
 
     def _roll_out(self, key: tuple[str, str], uid: str) -> None:
-        """The Deployment controller: everything asked for becomes available."""
+        """The Deployment controller: all requested replicas become available."""
         found = self._table(DEPLOYMENTS).objects.get(key)
         if found is None or found.uid != uid:
             return
@@ -777,7 +777,7 @@ class FakeServer:
             del self._kinds[key]
 
     def _withdraw(self, name: str) -> None:
-        """The CRD is gone: so is its kind, and every watch of it."""
+        """End a kind whose CRD is gone, and every watch of the kind."""
         for kind in [k for k in self._kinds.values() if k.crd == name]:
             table = self._table(kind.resource)
             for stream in list(table.streams):
@@ -828,7 +828,7 @@ class FakeServer:
         self._save(stored.kind, "update", stored, obj, stored.managers)
 
     def _collect(self, uid: str) -> None:
-        """The garbage collector: what only the object with this UID owned goes too."""
+        """The garbage collector: delete the objects whose only owner had this UID."""
         for table in list(self._tables.values()):
             for at, stored in list(table.objects.items()):
                 owners = stored.obj["metadata"].get("ownerReferences") or ()
@@ -947,12 +947,12 @@ class Stream:
         self._changed.set()
 
     def end(self) -> None:
-        """The server ends the answer in good order."""
+        """The server ends the answer normally."""
         self._ended = True
         self.wake()
 
     def lose(self) -> None:
-        """What has happened so far and was not told yet never is."""
+        """Drop the events that were not delivered yet."""
         self._at = self._server.version
 
     def cut(self, error: Exception) -> None:
@@ -961,22 +961,22 @@ class Stream:
         self.wake()
 
     def fail(self, code: int, reason: str, message: str) -> None:
-        """The server tells of an error inside the stream and ends it."""
+        """The server reports an error inside the stream, and ends it."""
         self._failure = _error_event(code, reason, message)
         self.wake()
 
     def hold(self, seconds: float) -> None:
-        """Nothing is delivered for a while."""
+        """Deliver nothing for a while."""
         self._held_until_s = asyncio.get_running_loop().time() + seconds
         self.wake()
 
     def repeat(self, versions: int) -> None:
-        """Events since that many versions ago come again."""
+        """Deliver the events of the last versions again."""
         self._at = max(self._table.compacted, self._at - versions)
         self.wake()
 
     def mark(self) -> None:
-        """A bookmark now, for clients that asked for them."""
+        """Send a bookmark now, to clients that asked for bookmarks."""
         self._bookmark_due = True
         self.wake()
 
@@ -1200,7 +1200,7 @@ _SCALARS: dict[str, tuple[type, ...]] = {
 
 
 def _structural(value: Any, schema: Mapping[str, Any], at: str, errors: list[tuple[str, str]]) -> Any:
-    """Defaulted, pruned and checked as structural schemas ask: types, required, enum, bounds."""
+    """Default, prune and validate an object by its structural schema: types, required, enum, bounds."""
     wanted = schema.get("type")
     if value is None:
         return value
@@ -1292,7 +1292,7 @@ def _builtin() -> dict[GVK, Kind]:
     for gvk in catalog:
         resource = catalog.resource(gvk)
         assert resource is not None
-        # kro's own kinds are CRDs, but come with every installation.
+        # kro's own kinds are CRDs, but every installation has them.
         schema = catalog.schema(gvk) if gvk.group in ("", "apps", "batch", "autoscaling") else None
         status = gvk.group in _WITH_STATUS or gvk.kind in ("Namespace", "Service", "Pod")
         found[gvk] = Kind(resource, schema, status, gvk.group in _COUNTED_GROUPS)

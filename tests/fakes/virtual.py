@@ -1,7 +1,7 @@
 """An event loop whose clock jumps to the next timer: hours pass in milliseconds, in the same order every time.
 
-Several processes may live on one loop: what is started inside `Process.context()` belongs to that process, with all
-that comes of it. A process can be held up while the others, and the clock, go on.
+Several processes may share one loop: everything that starts inside `Process.context()`, directly or not, belongs to
+that process. A process can be paused while the others, and the clock, continue.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ START_S = 1000.0
 
 
 class NothingToWaitForError(Exception):
-    """No callback is ready and no timer is set: whatever is awaited never happens."""
+    """No callback is ready and no timer is set, so the awaited event can never happen."""
 
 
 class _Selector(selectors.SelectSelector):
-    """No file is ever ready; waiting moves the clock."""
+    """A selector without ready files: waiting moves the clock."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class _Selector(selectors.SelectSelector):
 
 
 class Process:
-    """What belongs together and can be held up. `held` are its callbacks and timers while it is."""
+    """A process on the loop, which can be paused. `held` has its callbacks and timers while it is paused."""
 
     def __init__(self) -> None:
         self.paused_at: float | None = None
@@ -43,7 +43,7 @@ class Process:
         self.held_timers: list[asyncio.TimerHandle] = []
 
     def context(self) -> Context:
-        """For `create_task`: the task and what it starts are of this process."""
+        """A context for `create_task`: the task and everything that it starts belong to this process."""
         context = copy_context()
         context.run(_PROCESS.set, self)
         return context
@@ -55,7 +55,7 @@ _PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
 class VirtualLoop(asyncio.SelectorEventLoop):
     """`turns` counts iterations; `at_turn` is called once in the iteration of that number."""
 
-    # Of the loop's base class.
+    # An attribute of the loop's base class.
     _ready: Any
     _scheduled: list[Any]
 
@@ -70,11 +70,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._virtual.now_s
 
     def compute(self, seconds: float) -> None:
-        """What runs now takes so long, and nothing else can meanwhile."""
+        """The running callback takes this long, and blocks everything else."""
         self._virtual.now_s += seconds
 
     def pause(self, process: Process) -> None:
-        """Nothing of the process runs from the next turn on, as after SIGSTOP."""
+        """From the next turn on, nothing of the process runs, as after SIGSTOP."""
         assert process.paused_at is None
         process.paused_at = self.time()
         self._paused += 1
@@ -86,9 +86,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         heapq.heapify(self._scheduled)
 
     def resume(self, process: Process, *, suspended: bool = False) -> None:
-        """The process goes on. Timers that ran out meanwhile are due at once; not so if the machine was
-        `suspended`: its timers stood still.
-        """
+        """Continue the process. Timers that expired meanwhile are due at once, unless its machine was `suspended`."""
         assert process.paused_at is not None
         away_s, process.paused_at = self.time() - process.paused_at, None
         self._paused -= 1
@@ -122,7 +120,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def running() -> VirtualLoop:
-    """The loop this is called in; raises TypeError outside of virtual time."""
+    """The running loop; raises TypeError outside of virtual time."""
     loop = asyncio.get_running_loop()
     if not isinstance(loop, VirtualLoop):
         raise TypeError(f"expected a loop of virtual time, found {loop!r}")
@@ -135,6 +133,6 @@ def _owner(handle: asyncio.Handle) -> Process | None:
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine in virtual time; what is left running is cancelled."""
+    """The result of a coroutine in virtual time; tasks that still run are cancelled."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main)

@@ -18,7 +18,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of all that is random")
     parser.add_argument("--minutes", type=float, default=45, help="of churn; the last two thirds are judged")
     asked = parser.parse_args()
-    # Ended from outside, too, it takes its controllers along.
+    # Stop the controllers even if the run is stopped from outside.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     runs: dict[str, Callable[[], Report]] = {
         "kills": lambda: kills.main(asked.n, asked.seed),

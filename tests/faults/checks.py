@@ -1,7 +1,7 @@
-"""What must hold of an audit log and of what is stored: pure, every function names all that is wrong.
+"""Checks of an audit log and of the stored objects. The functions are pure, and return every violation.
 
-An answered request counts from the moment the API server received it until its answer was complete, both by the clock
-of the API server.
+A request lasts from the moment when the API server received it until its answer was complete, by the clock of the API
+server.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any
 
 _READS = ("get", "list", "watch")
 _IDS = ("a", "b", "c")
-# From this status on the API server may have done what it was asked for.
+# From this status on, the API server may have done the write.
 _CLIENT_GONE = 499
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One answered request; times in seconds since the epoch. `resource` is as in RBAC, without its group."""
+    """One answered request; times are seconds since the epoch. `resource` is as in RBAC, without its group."""
 
     began: float
     ended: float
@@ -61,7 +61,7 @@ class Call:
 def calls_of(lines: Iterable[bytes]) -> list[Call]:
     """The requests in lines of an audit log, in the order in which they were received.
 
-    Lines that are not whole yet are left out, and requests for no resource.
+    Incomplete lines and requests without a resource are left out.
     """
     found = []
     for line in lines:
@@ -87,7 +87,7 @@ def calls_of(lines: Iterable[bytes]) -> list[Call]:
 
 
 def created_twice(calls: Iterable[Call]) -> list[str]:
-    """Objects whose creation succeeded again although nobody had deleted them."""
+    """The objects that were created again although nobody had deleted them."""
     living: dict[str, Call] = {}
     wrong = []
     for call in calls:
@@ -101,7 +101,7 @@ def created_twice(calls: Iterable[Call]) -> list[str]:
 
 
 def created_out_of_order(calls: Sequence[Call], chains: Iterable[Sequence[str]]) -> list[str]:
-    """Chains of which an object was asked for before its predecessor's creation was answered; only first creations."""
+    """The chains with an object that was requested before its predecessor was created; only first creations count."""
     created: dict[str, Call] = {}
     for call in calls:
         if call.created:
@@ -110,14 +110,14 @@ def created_out_of_order(calls: Sequence[Call], chains: Iterable[Sequence[str]])
 
 
 def deleted_out_of_order(calls: Sequence[Call], chains: Iterable[Sequence[str]]) -> list[str]:
-    """Chains of which an object's deletion was asked for before its successor's was answered."""
+    """The chains with an object whose deletion was requested before its successor was deleted."""
     deleted = {call.name: call for call in calls if call.deleted}
     deletions = [call for call in calls if call.verb == "delete"]
     return _out_of_order(_cut_off(deletions) | deleted, (chain[::-1] for chain in chains), "deleted")
 
 
 def _cut_off(calls: Iterable[Call]) -> dict[str, Call]:
-    """The first write of each object of which the log does not tell what became of it: who sent it was killed."""
+    """The first write of each object whose result is not in the log, because the sender was killed."""
     found: dict[str, Call] = {}
     for call in calls:
         if call.is_write and (call.code == 0 or call.code >= _CLIENT_GONE):
@@ -139,9 +139,9 @@ def _out_of_order(done: Mapping[str, Call], chains: Iterable[Sequence[str]], wha
 
 
 def overtaken(calls: Iterable[Call], *, earlier: str, later: str) -> list[Call]:
-    """Requests by which user `earlier` wrote, or tried to, after the first write of user `later`.
+    """The writes, and attempts to write, of user `earlier` after the first write of user `later`.
 
-    A Lease that could not be renewed is no write: it is how the earlier one learns that its time is over.
+    A failed renewal of a Lease does not count: it tells the earlier user that another one leads.
     """
     writes = [c for c in calls if c.is_write and (c.resource != "leases" or c.succeeded)]
     first = next((c for c in writes if c.user == later), None)
@@ -149,12 +149,12 @@ def overtaken(calls: Iterable[Call], *, earlier: str, later: str) -> list[Call]:
 
 
 def work_of(calls: Iterable[Call], user: str) -> list[Call]:
-    """What a user wrote, or tried to, besides Leases."""
+    """The writes, and attempts to write, of a user, without Leases."""
     return [c for c in calls if c.user == user and c.is_write and c.resource != "leases"]
 
 
 def chain_of(instance: str) -> list[str]:
-    """The ConfigMaps of an instance in the order in which they must come to be."""
+    """The ConfigMaps of an instance, in the order in which they must be created."""
     return [f"{instance}-{id_}" for id_ in _IDS]
 
 
@@ -193,28 +193,28 @@ def _is_active(instance: Any) -> bool:
 
 
 def replaced(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """Objects by name whose UID is another than before, or that are gone."""
+    """The names of the objects whose UID has changed, or that are gone."""
     return [f"{name}: UID {uid} became {after.get(name)}" for name, uid in before.items() if after.get(name) != uid]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slope:
-    """A line fitted to samples: its rise an hour and the standard error of that."""
+    """A line fitted to samples: its slope per hour, and the standard error of the slope."""
 
     per_hour: float
     error: float
 
     @property
     def is_noise(self) -> bool:
-        """Whether it cannot be told from a level line: nearer to 0 than two standard errors."""
+        """Whether the slope is not significant: less than two standard errors from 0."""
         return abs(self.per_hour) < 2 * self.error
 
 
 def slope(samples: Sequence[tuple[float, float]]) -> Slope:
     """Least squares over (seconds, value). Raises ValueError for fewer than four samples.
 
-    Memory moves in steps, so one residual resembles the one before: the error is larger than that of independent
-    samples by what their correlation makes of it (a first-order autoregressive process).
+    Memory changes in steps, so each residual resembles the previous one. This correlation makes the error larger than
+    that of independent samples (a first-order autoregressive process).
     """
     count = len(samples)
     if count < 4:

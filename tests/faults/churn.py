@@ -1,7 +1,7 @@
-"""Steady churn: instances come, change and go around a level, a definition changes, a kind comes and goes.
+"""Steady churn: instances are created, changed and deleted around a level; a definition changes; a kind comes and goes.
 
-The memory of the controller is sampled all the while; what is judged is the line through the last two thirds. In the
-first ten minutes it still fills what it remembers on purpose, as the last 4,096 children that went.
+The scenario samples the controller's memory all the time, and checks the line through the last two thirds. In the first
+ten minutes, the controller still fills its bounded memories, such as that of the last 4,096 deleted children.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SAMPLE_S = 10
 _DEFINITION_S = 30
 _VISIT_S = 60
 _CHANGES, _EXCHANGES, _VISITORS = 5, 2, 5
-# Less an hour than this is nothing a process restarted by every rollout needs to care about.
+# A smaller growth per hour does not matter, because every rollout restarts the process.
 _HARMLESS_MB = 1.0
 
 
@@ -38,7 +38,7 @@ class _Churn:
     visits: int = 0
 
     def second(self, number: int) -> None:
-        """What happens in one second of churn."""
+        """The changes of one second of churn."""
         place = self.place
         if number % _SAMPLE_S == 0:
             self._sample()
@@ -65,7 +65,7 @@ class _Churn:
         self.handles.append((len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task"))))
 
     def _change_definition(self) -> None:
-        """Every other time there is one field more, and its description tells a new number."""
+        """Every other time, add a field with a new number in its description."""
         self.definitions += 1
         more = {"more": f'string | default="" description="{self.definitions}"'} if self.definitions % 2 else {}
         lab = self.place.lab

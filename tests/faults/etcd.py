@@ -1,4 +1,4 @@
-"""etcd restarted in the middle of work: stopped for 5 s in good order, and later killed."""
+"""etcd restarts during work: it is stopped gracefully for 5 s, and later killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""kill -9 at random moments while instances are created, changed and deleted; started again at once each time."""
+"""kill -9 at random moments while instances are created, changed and deleted; the controller restarts at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def main(instances: int, seed: int, kills: int = 30) -> Report:
 
 
 def run(place: Site, *, instances: int, seed: int, kills: int, rest_s: float = 10.0) -> Report:
-    """A third of the kills in each phase; the site has just been opened."""
+    """A third of the kills in each phase, on a new site."""
     report = Report("kills")
     rng = random.Random(seed)
     wanted = names(instances)
@@ -50,17 +50,17 @@ def run(place: Site, *, instances: int, seed: int, kills: int, rest_s: float = 1
 def _phase(
     place: Site, report: Report, what: str, kills: int, rng: random.Random, changes: list[Callable[[], None]]
 ) -> list[int]:
-    """Make the changes while the controller is killed again and again; what was unfinished at each kill."""
+    """Make the changes while the controller is killed repeatedly; returns the unfinished work at each kill."""
     rng.shuffle(changes)
     lives = [rng.uniform(_SHORTEST_S, _LONGEST_S) for _ in range(kills)]
     found = []
-    # So fast that there is always something left to do: a start takes a second.
+    # Fast enough that there is always work left: a start takes a second.
     with Spread(changes, over_s=sum(lives) / 2):
         for life in lives:
             pause(life)
             place.controller.kill()
             place.controller.start()
-            # It takes longer than this to start.
+            # A start takes longer than this.
             found.append(len(persistently(place.unfinished)))
     took = place.settle(report, f"after {what}")
     report.figure(f"converged after the last change and kill of {what}", f"{took:.1f} s")

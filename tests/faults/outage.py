@@ -1,4 +1,4 @@
-"""The API server stopped for 20 s, once while instances are created and once while they are changed."""
+"""The API server is stopped for 20 s, once while instances are created and once while they are changed."""
 
 from __future__ import annotations
 

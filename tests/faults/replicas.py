@@ -1,7 +1,6 @@
-"""Two replicas with leader election: the leader killed, the leader paused for longer than its Lease, and the leader
-stopped in good order; all the while instances are created.
+"""Two replicas with leader election: the leader is killed, paused for longer than its Lease, and stopped gracefully.
 
-The two have accounts of their own, so the audit log tells who wrote what.
+Instances are created all the time. Each replica has its own account, so the audit log shows which one wrote.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from tests.integration.process import ControllerProcess
 
 _LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases/controller.kroasync"
 _FLAGS = ("--leader-elect", "--enable-controller-warmup", f"--leader-election-namespace={SYSTEM}")
-# Defaults of kroasync: others wait as long as the Lease lasts, and look again every 2 to 2.4 s.
+# Defaults of kroasync: candidates wait until the Lease expires, and read it every 2 to 2.4 s.
 _LEASE_S, _RETRY_S = 15.0, 2.4
 _PAUSE_S = 30.0
 _HAND_OVERS, _HAND_OVER_S = 5, 2.0
@@ -93,13 +92,13 @@ def _replica(playground: Playground, folder: Path, name: str) -> _Replica:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Change:
-    """One change of leader: seconds from the leader's end, and the writes that should not have been."""
+    """One change of leader: the seconds since the leader stopped, and the forbidden writes."""
 
     taken_s: float
     acted_s: float
     early: list[Call]
     late: list[Call]
-    # Requests of the leader the API server was still answering.
+    # Requests of the leader that the API server was still answering.
     open: int
 
 
@@ -122,7 +121,7 @@ class _Scenario:
         self.place.rest(report, "afterwards", users=[replica.user for replica in self.replicas])
 
     def _change_of_leader(self, end: Callable[[_Replica, Callable[[], bool]], None]) -> _Change:
-        """Start whoever does not run, let the leader end in the middle of work, wait until the other acts."""
+        """Start the stopped replicas, end the leader during work, and wait until the other replica acts."""
         for replica in self.replicas:
             replica.process.start()
             replica.process.wait_ready()

@@ -1,6 +1,6 @@
-"""Where a scenario happens: a control plane, a controller process, one kind whose instances own a chain and a Secret.
+"""The site of a scenario: a control plane, a controller process, and a kind whose instances own a chain and a Secret.
 
-People's requests are repeated until the API server takes them, as people do.
+Requests of users are repeated until the API server accepts them, as users do.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ SYSTEM = "faults-system"
 _NAMED = 5
 _TELL_S = 5.0
 _RETRY_S = 0.2
-# Events are written behind the passes: so long without a write, tried so often, means that the last one is written.
+# Events are written after the passes. If so many attempts see no write for this time, the last Event is written.
 _CALM_S, _CALM_WITHIN = 2.0, 15
 
 
 @dataclass(slots=True)
 class Report:
-    """Figures of a scenario in the order in which they came, and what was broken."""
+    """The figures of a scenario, in order, and the broken guarantees."""
 
     name: str
     figures: list[tuple[str, str]] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Report:
         self.note(f"{what}: {text}")
 
     def check(self, what: str, wrong: Sequence[object]) -> None:
-        """Note that something holds, or all that is wrong with it."""
+        """Record that a guarantee holds, or all its violations."""
         self.figure(what, "holds" if not wrong else f"BROKEN {len(wrong)} times")
         self.broken += [f"{what}: {text}" for text in wrong]
 
@@ -71,11 +71,11 @@ class Report:
 
 @dataclass(slots=True, kw_only=True)
 class Site:
-    """One kind in one namespace, and what is declared of it: values of instances by name."""
+    """One kind in one namespace, and its declared state: the values of instances by name."""
 
     lab: Lab
     kind: str = "Family"
-    # The controller's account as the audit log names it.
+    # The controller's account in the audit log.
     user: str
     declared: dict[str, str] = field(default_factory=dict)
     _began_at: int = 0
@@ -93,10 +93,10 @@ class Site:
         controller: ControllerProcess = self.lab.controller
         return controller
 
-    # What people do
+    # Actions of users
 
     def open(self) -> None:
-        """Create the definition in a lab that is open, and wait until the kind is served."""
+        """Create the definition in an open lab, and wait until the kind is served."""
         self._began_at = self.mark()
         self.lab.define_object(self.definition())
 
@@ -112,7 +112,7 @@ class Site:
         }
 
     def put(self, name: str, value: str) -> None:
-        """Declare an instance: new, or with another value."""
+        """Declare a new instance, or another value of an instance."""
         persistently(lambda: self.cluster.apply(self.instance(name, value)))
         self.declared[name] = value
 
@@ -121,16 +121,16 @@ class Site:
         self.declared.pop(name)
 
     def put_bystander(self, name: str) -> Obj:
-        """A ConfigMap of someone else that carries every label and annotation of a child, as copies by hand do."""
+        """A ConfigMap of someone else with every label and annotation of a child, like a manual copy."""
         child = self.lab.child("ConfigMap", name)["metadata"]
         copied = {part: child[part] for part in ("labels", "annotations") if part in child}
         bystander = config_map("bystander", self.lab.namespace, {"of": "someone else"}, **copied)
         return self.cluster.create(bystander)
 
-    # What is there
+    # The state of the cluster
 
     def mark(self) -> int:
-        """Where the audit log ends now."""
+        """The end of the audit log now."""
         return sum(part.stat().st_size for part in self._audit_logs())
 
     def calls(self, since: int | None = None) -> list[Call]:
@@ -138,7 +138,7 @@ class Site:
         return calls_of(self._lines(self._began_at if since is None else since))
 
     def _audit_logs(self) -> list[Path]:
-        """The audit log and before it what the API server has put aside when it had grown to 100 MB."""
+        """The audit log, after the parts that the API server rotated at 100 MB."""
         log = self.playground.audit_log
         return [*sorted(log.parent.glob(f"{log.stem}-*{log.suffix}")), *([log] if log.exists() else [])]
 
@@ -152,13 +152,13 @@ class Site:
             since = max(0, since - size)
 
     def here(self, since: int | None = None) -> list[Call]:
-        """Those of `calls` that went to the site's namespace."""
+        """The `calls` to the site's namespace."""
         return [call for call in self.calls(since) if call.namespace == self.lab.namespace]
 
     def ours(self, since: int) -> list[Call]:
-        """Those of `calls` that went to the site's namespace, or to its definitions, their CRDs, revisions and Events.
+        """The `calls` to the site's namespace, or to its definitions, their CRDs, revisions and Events.
 
-        A control plane may be shared: what another test left is still being deleted when the next one has begun.
+        A control plane may be shared: objects of the previous test may still be deleted when the next test begins.
         """
         namespace, group = self.lab.namespace, self.lab.group
         return [call for call in self.calls(since) if call.namespace == namespace or group in call.name]
@@ -174,17 +174,17 @@ class Site:
         return {obj["metadata"]["name"]: obj["metadata"]["uid"] for obj in found}
 
     def unfinished(self) -> list[str]:
-        """What differs from what is declared by now."""
+        """The differences from the current declared state."""
         wanted = dict(self.declared)
         instances = self.cluster.list(
             self.cluster.path(self.kind, self.lab.namespace, api_version=f"{self.lab.group}/v1alpha1")
         )
         return unfinished(wanted, instances, self.children("ConfigMap"), self.children("Secret"))
 
-    # What must hold
+    # Guarantees
 
     def settle(self, report: Report, when: str, *, within_s: float = 180.0) -> float:
-        """Seconds until everything is as declared."""
+        """The seconds until everything is as declared."""
         began = told = time.monotonic()
         while left := persistently(self.unfinished):
             named = "; ".join(left[:_NAMED]) + (f"; and {len(left) - _NAMED} more" if len(left) > _NAMED else "")
@@ -198,7 +198,7 @@ class Site:
         return time.monotonic() - began
 
     def rest(self, report: Report, when: str, *, seconds: float = 10.0, users: Sequence[str] = ()) -> None:
-        """Nothing is written any more by the controller, or by one of several."""
+        """Wait until the controller, or one of several, writes nothing any more."""
         for _ in range(_CALM_WITHIN):
             if not self._written(_CALM_S, users):
                 break
@@ -248,7 +248,7 @@ def pause(seconds: float) -> None:
 
 
 def persistently(call: Callable[[], T], *, within_s: float = 180.0) -> T:
-    """What `call` returns, repeated while the API server does not answer or is not ready to."""
+    """The result of `call`, which is repeated while the API server is down or not ready."""
     deadline = time.monotonic() + within_s
     while True:
         try:
@@ -257,14 +257,14 @@ def persistently(call: Callable[[], T], *, within_s: float = 180.0) -> T:
             if time.monotonic() > deadline:
                 raise
         except RefusedError as error:
-            # 403: an API server that was just started has not read its roles yet.
+            # 403: after its start, an API server has not read its roles yet.
             if (error.status not in (403, 404, 429) and error.status < 500) or time.monotonic() > deadline:
                 raise
         pause(_RETRY_S)
 
 
 class Spread:
-    """Changes made one after the other over some time, in the background; an exception is raised on leaving."""
+    """Make changes in the background, one after the other; the end of the block raises their exception."""
 
     def __init__(self, changes: Sequence[Callable[[], object]], *, over_s: float) -> None:
         self._changes = changes
@@ -297,7 +297,7 @@ class Spread:
 
 @contextmanager
 def control_plane() -> Iterator[tuple[Playground, Path]]:
-    """An audited playground in which kroasync's CRDs are served, and a folder; both go."""
+    """An audited playground that serves kroasync's CRDs, and a folder; both are deleted at the end."""
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         with reporting(sys.stderr):
@@ -319,7 +319,7 @@ def _serves_crds(playground: Playground) -> bool:
 
 
 def account(playground: Playground, folder: Path, name: str) -> tuple[str, Path]:
-    """A service account that may do everything, RBAC is not what is tried here: its user name and kubeconfig."""
+    """The user name and kubeconfig of a service account with all rights, because this does not test RBAC."""
     playground.kubectl("create", "serviceaccount", name, "-n", SYSTEM)
     binding = ("clusterrolebinding", f"faults-{name}", "--clusterrole=cluster-admin")
     playground.kubectl("create", *binding, f"--serviceaccount={SYSTEM}:{name}")
@@ -329,7 +329,7 @@ def account(playground: Playground, folder: Path, name: str) -> tuple[str, Path]
 
 @contextmanager
 def site(*, flags: Sequence[str] = ()) -> Iterator[Site]:
-    """A control plane of its own with one controller that is ready."""
+    """A separate control plane with one ready controller."""
     with control_plane() as (playground, folder):
         user, kubeconfig = account(playground, folder, "controller")
         controller = ControllerProcess(kubeconfig=kubeconfig, log=folder / "controller.log", arguments=flags)

@@ -1,4 +1,4 @@
-"""Definition and instances in one file, as people apply them: `kubectl apply`, again until it succeeds."""
+"""A definition and its instances in one file, which `kubectl apply` sends until it succeeds, as users do."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.integration.cluster import Lab
 
 _INSTANCES = 20
 _ATTEMPTS = 30
-# Between two attempts of a person, or of the loop in their script.
+# The pause between two attempts of a user, or of the loop in a script.
 _AGAIN_S = 1.0
 _SERVER_SIDE = ("--server-side",)
 
@@ -30,7 +30,7 @@ def main() -> Report:
 
 
 def _applied(place: Site, report: Report, number: int, flags: tuple[str, ...], first: str) -> None:
-    """One file with a kind and a namespace of its own."""
+    """One file with its own kind and namespace."""
     lab = Lab(place.cluster, namespace=f"together-{number}", group=place.lab.group, controller=place.controller)
     lab.open()
     here = Site(lab=lab, user=place.user, kind=f"Together{number}")

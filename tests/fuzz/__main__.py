@@ -1,8 +1,8 @@
 """`python -m tests.fuzz --inputs 100000 [--seed 1] [--seconds 600]`: mutated inputs into every parser.
 
-Each input is a corpus entry changed at random. What may come of it is a value, a list of problems, or an error of the
-parser's own type; anything else, and anything slower than two seconds, is printed with the seed of that input and fails
-the run. The seed of an input is the run's seed plus its number, so one can be looked at alone (`--only N`).
+Each input is a corpus entry with random changes. A parser may return a value or a list of problems, or raise an error
+of its own type. Any other result, or more than two seconds, fails the run, which prints the seed of the input. The seed
+of an input is the seed of the run plus the input's number; `--only N` runs a single input.
 """
 
 import argparse
@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from kroasync.cel import CelError, Env, to_json
+from kroasync.controller.child_store import ChildStore
 from kroasync.controller.fights import contenders
+from kroasync.controller.instance_store import InstanceStore
 from kroasync.controller.revisions import RevisionStore, number_of
-from kroasync.controller.store import ChildStore, InstanceStore
 from kroasync.controller.watches import ChildSink, InstanceSink
 from kroasync.engine.instance_status import compose
 from kroasync.engine.offline import OfflineWorld
@@ -83,7 +84,7 @@ SCRAPS = (
 
 
 class Corpus:
-    """What is mutated: expressions of the vectors, and every example's YAML."""
+    """The inputs to mutate: the expressions of the vectors, and the YAML of every example."""
 
     def __init__(self) -> None:
         vectors = (ROOT / "tests" / "data" / "cel-vectors.jsonl").read_text().splitlines()
@@ -146,7 +147,7 @@ def mutated(value: Any, rng: random.Random) -> Any:
 
 
 class Targets:
-    """The parsers; each takes a random source, makes an input and raises only what must not happen."""
+    """The parsers. Each takes a random source, makes an input, and raises only forbidden errors."""
 
     def __init__(self, corpus: Corpus) -> None:
         self.corpus = corpus
@@ -215,7 +216,7 @@ class Targets:
             return
 
     def told(self, rng: random.Random) -> None:
-        """An object as a broken server or a proxy may answer it: nulls and wrong types at every place."""
+        """An object that a broken server or a proxy may answer: nulls and wrong types at every place."""
         instances = InstanceStore(CONFIG_MAPS, lambda key: None, lambda key, gone: None)
         children = ChildStore(lambda key: None, claims=lambda key, obj: True)
         sinks: tuple[Any, ...] = (
@@ -231,7 +232,7 @@ class Targets:
             obj.setdefault("apiVersion", "v1")
             obj.setdefault("kind", "ConfigMap")
             for sink in sinks:
-                # Each keeps what it is given.
+                # Each one stores its argument.
                 sink.event(rng.choice(("ADDED", "MODIFIED", "DELETED")), json.loads(json.dumps(obj)))
                 sink.replace([sink.keep(json.loads(json.dumps(obj)))], str(number))
             number_of(obj)
@@ -239,7 +240,7 @@ class Targets:
             contenders(obj, {"data": {"a": []}}, "us")
 
     def stored(self, rng: random.Random) -> None:
-        """An object with our labels as anybody may write it: texts where the API server wants texts, else anything."""
+        """An object with our labels, as a user may write it: only the required strings are strings."""
 
         def text() -> str:
             digits = rng.choice("09\u0661") * rng.choice((1, 9, 4300, 5000))
@@ -300,7 +301,7 @@ def bundled_kinds() -> Any:
 
 
 def run(*, seed: int, inputs: int, seconds: float, only: int | None = None) -> int:
-    """Number of inputs that ended in something that must not happen."""
+    """The number of inputs with a forbidden result."""
     corpus = Corpus()
     targets = Targets(corpus)
     parsers = ("expression", "schema", "answer", "stored", "told", "manifest", "definition", "instance")

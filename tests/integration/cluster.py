@@ -1,6 +1,6 @@
-"""A small synchronous client of the control plane for tests, and a laboratory of one namespace and one API group.
+"""A small synchronous client of the control plane for tests, and a test environment of one namespace and one API group.
 
-Waiting is polling every 20 ms with a deadline; what was seen last is part of the failure's message.
+It waits by polling every 20 ms until a deadline; the message of a failure has the last state.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ MERGE = "application/merge-patch+json"
 
 
 class RefusedError(Exception):
-    """The API server said no."""
+    """The API server refused the request."""
 
     def __init__(self, status: int, body: Any) -> None:
         self.status = status
@@ -61,14 +61,14 @@ class RefusedError(Exception):
 
 
 class Cluster:
-    """The API server as its administrator sees it, or the owner of a token."""
+    """The API server with the rights of its administrator, or of a token's owner."""
 
     def __init__(self, playground: Playground, *, token: str = "") -> None:
         self.playground = playground
         self._netloc = urlsplit(playground.server).netloc
         self._token = token or playground.admin_token
         self._tls = ssl.create_default_context(cafile=str(playground.certificate))
-        # One per thread; a connection serves one request at a time.
+        # One connection per thread, because a connection serves one request at a time.
         self._local = threading.local()
         self._connections: list[http.client.HTTPSConnection] = []
         self._resources: dict[tuple[str, str], tuple[str, bool]] = {}
@@ -89,7 +89,7 @@ class Cluster:
                 found = json.loads(answer.read() or b"null")
                 break
             except (OSError, http.client.HTTPException):
-                # A kept connection may have been closed meanwhile.
+                # The server may have closed the kept connection meanwhile.
                 connection.close()
                 self._local.connection = None
                 if attempt == 2:
@@ -146,7 +146,7 @@ class Cluster:
         return dict(self.call("PATCH", path, patch, content_type=MERGE))
 
     def delete(self, path: str, **options: Any) -> None:
-        """Ask for the deletion; what is gone already is fine."""
+        """Delete the object; it may already be gone."""
         try:
             self.call("DELETE", path, options or None)
         except RefusedError as error:
@@ -155,7 +155,7 @@ class Cluster:
 
 
 def for_a_while(look: Callable[[], T], *, seconds: float = 0.5) -> Iterator[T]:
-    """What `look` returns, again and again for some time: for what must not happen."""
+    """The results of `look`, repeated for some time, to check that something does not happen."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         yield look()
@@ -163,7 +163,7 @@ def for_a_while(look: Callable[[], T], *, seconds: float = 0.5) -> Iterator[T]:
 
 
 class Lab:
-    """One test's namespace and API group, with the controller at work."""
+    """The namespace and API group of one test, with a running controller."""
 
     def __init__(self, cluster: Cluster, *, namespace: str, group: str, controller: Any) -> None:
         self.cluster = cluster
@@ -192,7 +192,7 @@ class Lab:
         return f"{kind.lower()}.{self.group}"
 
     def define(self, kind: str, resources: Sequence[Obj], **options: Any) -> Obj:
-        """Apply a definition and wait until it is Active for what was applied."""
+        """Apply a definition and wait until it is Active for the applied generation."""
         return self.define_object(self.definition(kind, resources, **options))
 
     def define_object(self, obj: Obj) -> Obj:
@@ -200,7 +200,7 @@ class Lab:
         return self.await_definition(applied["metadata"]["name"], generation=applied["metadata"]["generation"])
 
     def submit(self, obj: Obj) -> Obj:
-        """Apply a definition as it is and wait for nothing."""
+        """Apply a definition without waiting."""
         self.definitions.append(obj["metadata"]["name"])
         return self.cluster.apply(obj)
 
@@ -210,7 +210,7 @@ class Lab:
     def await_definition(
         self, name: str, state: str = "Active", *, generation: int = 0, message: str = "", timeout_s: float = 20.0
     ) -> Obj:
-        """The definition once its state speaks of this generation and some condition's message has this part."""
+        """The definition, once its status is about this generation and the message of a condition contains a text."""
 
         def holds(obj: Obj) -> bool:
             status, wanted = obj.get("status", {}), generation or obj["metadata"]["generation"]
@@ -232,7 +232,7 @@ class Lab:
     def instance(self, kind: str, name: str = "one", spec: Obj | None = None, **meta: Any) -> Obj:
         """Apply a new instance; returns what the server stored.
 
-        Not by POST: the server makes those wait 2 s while a CRD is younger than that.
+        It does not use POST: the server delays a POST for a CRD that is younger than 2 s.
         """
         obj: Obj = {
             "apiVersion": f"{self.group}/v1alpha1",
@@ -257,13 +257,13 @@ class Lab:
     def await_state(
         self, kind: str, name: str = "one", state: str = "ACTIVE", *, message: str = "", timeout_s: float = 20.0
     ) -> Obj:
-        """The instance once it has that state for its own generation, Ready's message containing a text."""
+        """The instance, once it has that state for its own generation, and the message of Ready contains a text."""
 
         def holds(obj: Obj) -> bool:
             status = obj.get("status", {})
             return (
                 status.get("state") == state
-                # A suspended instance stays ACTIVE, too.
+                # A suspended instance also stays ACTIVE.
                 and (state != "ACTIVE" or is_true(obj, "Ready"))
                 and status.get("observedGeneration") == obj["metadata"]["generation"]
                 and message in condition(obj, "Ready").get("message", "")
@@ -276,7 +276,7 @@ class Lab:
     def await_status(
         self, kind: str, name: str = "one", *, check: Callable[[Obj], Any], timeout_s: float = 20.0
     ) -> Obj:
-        """The instance once `check` holds of its status."""
+        """The instance, once `check` is true for its status."""
         return eventually(
             lambda: self.read(kind, name),
             lambda obj: check(obj.get("status", {})),
@@ -307,7 +307,7 @@ class Lab:
         return eventually(lambda: self.child(kind, name), check, what=f"{kind} {name}", **options)
 
     def configs(self, selector: str = "kro.run/owned=true") -> dict[str, Obj]:
-        """The ConfigMaps of the lab's namespace by name, those that are managed unless told otherwise."""
+        """The ConfigMaps of the lab's namespace by name; by default, only the managed ones."""
         found = self.cluster.list(self.cluster.path("ConfigMap", self.namespace), selector)
         return {obj["metadata"]["name"]: obj for obj in found}
 
@@ -319,7 +319,7 @@ class Lab:
         self.cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}})
 
     def close(self) -> None:
-        """Delete the namespace, the definitions, and with them, by the controller, the generated kinds."""
+        """Delete the namespace and the definitions; the controller then deletes the generated kinds."""
         self.cluster.delete(self.cluster.path("Namespace", "", self.namespace))
         for name in self.definitions:
             self.cluster.delete(self.cluster.path("ResourceGraphDefinition", "", name))
@@ -331,7 +331,7 @@ def node(id_: str, template: Obj, **extra: Any) -> Obj:
 
 
 def config(id_: str, name: str = "", data: Mapping[str, Any] | None = None, **extra: Any) -> Obj:
-    """A ConfigMap as a resource of a definition; named after instance and id unless told otherwise."""
+    """A ConfigMap as a resource of a definition; by default, its name has those of the instance and the id."""
     meta: Obj = {"name": name or f"${{schema.metadata.name}}-{id_}", **extra.pop("metadata", {})}
     template: Obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta}
     if data is not None:
@@ -366,7 +366,7 @@ def _digest(text: str) -> str:
 
 
 def audited(playground: Playground, *, user: str, since: int = 0) -> list[Obj]:
-    """Finished requests of a user other than watches, from the audit log beginning at an offset."""
+    """The finished requests of a user, without watches, from an offset of the audit log."""
     with Path(playground.audit_log).open("rb") as log:
         log.seek(since)
         lines = log.read().splitlines()

@@ -1,4 +1,4 @@
-"""`kroasync run` as a process that tests start, kill, freeze and ask for its health."""
+"""`kroasync run` as a process: tests start, kill and freeze it, and read its health endpoints."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TAIL_LINES = 60
 
 
 class ControllerProcess:
-    """`kroasync run` as a process of this machine; can be started again after it ended."""
+    """`kroasync run` as a process of this machine; it can start again after it ended."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class ControllerProcess:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start it unless it runs; returns at once."""
+        """Start the process unless it runs; returns at once."""
         if self.is_running:
             return
         with self.log.open("ab") as log:
@@ -66,27 +66,27 @@ class ControllerProcess:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log, cwd=ROOT, env=self._environment)
 
     def kill(self) -> None:
-        """SIGKILL, as a crash."""
+        """Send SIGKILL, like a crash."""
         if self.is_running:
             self.process.kill()
             self.process.wait(10)
 
     def stop(self, timeout_s: float = 60.0) -> int:
-        """SIGTERM, as a rollout; returns the exit code."""
+        """Send SIGTERM, like a rollout; returns the exit code."""
         if self.is_running:
             self.process.send_signal(signal.SIGCONT)
             self.process.terminate()
         return self.process.wait(timeout_s)
 
     def pause(self) -> None:
-        """SIGSTOP: it holds its connections and does nothing."""
+        """Send SIGSTOP: the process keeps its connections and does nothing."""
         self.process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         self.process.send_signal(signal.SIGCONT)
 
     def wait_ready(self, timeout_s: float = 60.0) -> None:
-        """Until /readyz says ok. Raises AssertionError with the log's end when it does not, or the process ends."""
+        """Wait until /readyz succeeds; raises AssertionError with the end of the log if it does not."""
         deadline = time.monotonic() + timeout_s
         while not self.is_ready():
             assert time.monotonic() < deadline, f"the controller is not ready after {timeout_s:g} s\n{self.tail()}"
@@ -97,7 +97,7 @@ class ControllerProcess:
         return self.get("/readyz")[0] == 200
 
     def get(self, path: str) -> tuple[int, str]:
-        """Status and text of a path of the health server, or of `/metrics`; status 0 when it does not answer."""
+        """The status and text of a path of the health server, or of `/metrics`; status 0 without an answer."""
         port = self.ports().get("metrics" if path == "/metrics" else "health")
         if not port:
             return 0, ""
@@ -112,7 +112,7 @@ class ControllerProcess:
             connection.close()
 
     def ports(self) -> dict[str, int]:
-        """The ports this run listens on, by name; empty before it does."""
+        """The ports that this run listens on, by name; empty before it listens."""
         for line in self.lines():
             if line.get("msg") == "serving":
                 return dict(line["ports"])

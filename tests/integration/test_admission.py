@@ -1,4 +1,4 @@
-"""What users may not do to definitions and instances, with the rights they have: each attack on the real API server."""
+"""Forbidden changes of definitions and instances: users with real rights try each of them on the real API server."""
 
 from __future__ import annotations
 

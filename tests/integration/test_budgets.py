@@ -1,4 +1,4 @@
-"""What is too much for an instance is a condition on it, on a real API server; neither it nor others hang."""
+"""An instance that exceeds a limit reports it in a condition; neither it nor others hang, on a real API server."""
 
 import pytest
 

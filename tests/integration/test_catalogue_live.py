@@ -1,4 +1,4 @@
-"""The live part of the validation catalogue (graph.md 9.9): what the API server refuses, what the controller does."""
+"""The live part of the validation catalogue (graph.md 9.9): the API server's refusals and the controller's answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The chart: linted, rendered, refused where it must be, installed by the real helm, and its RBAC put to the test."""
+"""The chart: helm lints, renders and installs it, and refuses bad values; its RBAC suffices."""
 
 from __future__ import annotations
 

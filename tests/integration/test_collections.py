@@ -1,4 +1,4 @@
-"""Collections (runtime.md 3): forEach, identity by name, limits, readiness by `each`, chains, a thousand items."""
+"""Collections (runtime.md 3): forEach, identity by name, limits, readiness with `each`, chains, a thousand items."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Definitions (runtime.md 1, graph.md 3): checked, waiting, refused, owning their CRD; nobody else is disturbed."""
+"""Definitions (runtime.md 1, graph.md 3): checks, waits, refusals and CRDs; a definition does not disturb others."""
 
 from __future__ import annotations
 

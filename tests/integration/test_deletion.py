@@ -1,4 +1,4 @@
-"""Deletion of instances (runtime.md 2.8): in waves of reverse order, from what is stored on the children alone."""
+"""Deletion of instances (runtime.md 2.8): in waves of reverse order, only from the data that the children store."""
 
 from __future__ import annotations
 

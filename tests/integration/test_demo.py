@@ -1,4 +1,4 @@
-"""The demonstration as a user starts it: shows what the page on instances says, cleans up, fails when it must."""
+"""The demonstration as a user starts it: it shows the steps of the page on instances, cleans up, reports failures."""
 
 from __future__ import annotations
 

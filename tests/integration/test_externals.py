@@ -1,4 +1,4 @@
-"""External references (runtime.md 4): objects of others, by name and by selector; a change wakes at once."""
+"""External references (runtime.md 4): objects of others, by name and by selector; a change starts a pass at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fault runs (`python -m tests.faults`) work; here with few instances on the control plane of the session."""
+"""The fault runs (`python -m tests.faults`) work, here with few instances on the control plane of the session."""
 
 from __future__ import annotations
 

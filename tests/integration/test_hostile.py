@@ -1,4 +1,4 @@
-"""What anybody with a right to write some object may put into it: it hurts that object, nothing else."""
+"""Hostile content that a user may write into an object harms only that object."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Two replicas on a real control plane: who leads, and how fast and how cleanly the lead passes on."""
+"""Two replicas on a real control plane: only one leads, and another takes over quickly and cleanly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every example in a real cluster, with the rights the chart and the example itself grant."""
+"""Every example in a real cluster, with the rights that the chart and the example grant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nested definitions: an instance of one as a child of another, a definition as a child, to any depth."""
+"""Nested definitions: an instance of one definition is a child of another, or a definition is a child, to any depth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is somebody else's stays theirs: forged members, objects that were there before, labels, places."""
+"""Objects of somebody else stay unchanged: forged members, objects that existed before, labels, places."""
 
 from __future__ import annotations
 

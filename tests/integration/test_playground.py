@@ -1,4 +1,4 @@
-"""The playground as its user sees it: real processes, real API, nothing left behind."""
+"""The playground as its user sees it: real processes and a real API, and no remains after the end."""
 
 from __future__ import annotations
 

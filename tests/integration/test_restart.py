@@ -1,4 +1,4 @@
-"""Crashes, restarts and an API server that goes away: work is finished, nothing is done twice, nothing moves after."""
+"""Crashes, restarts and an unavailable API server: all work finishes, nothing happens twice, then nothing changes."""
 
 from __future__ import annotations
 

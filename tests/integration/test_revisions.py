@@ -1,4 +1,4 @@
-"""GraphRevisions (runtime.md 1.3, 1.5, 1.7): every accepted spec is kept, and the last good one serves."""
+"""GraphRevisions (runtime.md 1.3, 1.5, 1.7): every accepted spec is kept, and instances use the last valid one."""
 
 from __future__ import annotations
 

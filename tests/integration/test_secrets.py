@@ -1,7 +1,7 @@
-"""A canary: a Secret's values are used, misused and refused in every way we know, and then searched for everywhere.
+"""A canary: the values of a Secret are used, misused and refused in every known way, and then searched for everywhere.
 
-Everywhere is every object of the cluster but those the values were put into on purpose, every Event, the log at its
-most talkative, metrics, health pages, and what the command line shows.
+Everywhere means: every object of the cluster except those that get the values on purpose, every Event, the log at its
+most verbose level, metrics, health pages, and the output of the command line.
 """
 
 from __future__ import annotations

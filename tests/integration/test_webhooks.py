@@ -1,4 +1,4 @@
-"""A webhook that does not answer holds up what it is for, and nothing else."""
+"""A webhook that does not answer delays only the objects that it is registered for."""
 
 from __future__ import annotations
 

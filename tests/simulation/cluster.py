@@ -1,4 +1,4 @@
-"""A fake server with one running controller, for tests that write their story by hand."""
+"""A fake server with one running controller, for tests that write their own story."""
 
 import asyncio
 import random

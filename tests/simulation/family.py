@@ -1,6 +1,6 @@
-"""The definitions schedules are made of, and what a correct controller makes of their instances.
+"""The definitions of the schedules, and the objects that a correct controller creates for their instances.
 
-The model knows nothing of the code under test: `expected` says in a few lines what CEL, graph and apply must lead to.
+The model knows nothing of the code under test: `expected` computes the result of CEL, graph and apply in a few lines.
 """
 
 import random

@@ -1,10 +1,11 @@
-"""Several replicas of the real controller on one cluster, in virtual time: only who leads may write.
+"""Several replicas of the real controller on one cluster, in virtual time: only the leader may write.
 
-`python -m tests.simulation.leadership --schedules N --seed S`. In each schedule two processes, whose clocks are days
-apart and not equally fast, are paused, suspended with their machine, cut off from the server, crashed and stopped;
-users go on asking for work. What a process has handed to its network goes on without it. Checked at every write: the
-server's Lease names its writer; and a Lease passes on only when it was released, or not renewed for its whole
-duration. At the end one process leads, what is declared is there, and all end in good order.
+`python -m tests.simulation.leadership --schedules N --seed S`. In each schedule, two processes, whose clocks are days
+apart and have different speeds, are paused, suspended with their machine, disconnected from the server, crashed and
+stopped. Users continue to request work. Requests that a process has sent to its network continue without it. Every
+write is checked: the server's Lease names the writer, and a Lease gets another holder only after a release, or after
+its whole duration without a renewal. At the end, one process leads, all declared objects exist, and all processes stop
+gracefully.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What a controller still remembers: once all instances and definitions are gone it must not be of them."""
+"""Searches the memory of a controller: after all instances and definitions are gone, nothing of them may remain."""
 
 from collections.abc import Mapping
 from typing import Any

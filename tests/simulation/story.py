@@ -1,4 +1,4 @@
-"""A schedule as a list of timed steps: made from a seed, told to people, and shrunk to those that matter."""
+"""A schedule as a list of timed steps: made from a seed, printed for people, and shrunk to the steps that matter."""
 
 import random
 from collections.abc import Callable

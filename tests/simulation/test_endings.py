@@ -1,4 +1,4 @@
-"""Every way in which things end: each ends clean, or says what a person must decide."""
+"""Every way in which objects end: each leaves nothing behind, or reports what a person must decide."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Statuses that somebody else writes, of definitions and of instances: put back at once, and never in a hot loop."""
+"""Somebody else writes the statuses of definitions and instances: the controller restores them, but never in a loop."""
 
 import asyncio
 from typing import Any

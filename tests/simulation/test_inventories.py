@@ -1,4 +1,4 @@
-"""What somebody writes into an inventory costs the API server little, however much and on however many instances."""
+"""Whatever somebody writes into inventories costs the API server little, however much it is and on many instances."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Only who leads writes: seeded schedules with processes paused, suspended, cut off and crashed, and single stories."""
+"""Only the leader writes: random schedules with paused, suspended, disconnected or crashed processes, and stories."""
 
 import asyncio
 import os

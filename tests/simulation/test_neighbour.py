@@ -1,4 +1,4 @@
-"""kro on the same cluster: this controller stands aside while kro renews its Lease, and goes on when it does not."""
+"""kro on the same cluster: this controller waits while kro renews its Lease, and continues when kro stops."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

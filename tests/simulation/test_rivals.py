@@ -1,4 +1,4 @@
-"""Several definitions that want one kind, or share a name: who has it, who waits, and what goes with each."""
+"""Several definitions of one kind, or of one name: the owner of the kind, those that wait, and what they delete."""
 
 from kroasync.controller.runtime import RuntimeOptions
 from kroasync.model.kinds import CRDS, REVISIONS

@@ -1,4 +1,4 @@
-"""Seeded schedules, and a crash at every turn of the event loop of three short stories."""
+"""Random schedules, and a crash at every turn of the event loop in three short stories."""
 
 import asyncio
 import logging

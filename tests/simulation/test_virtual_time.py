@@ -1,4 +1,4 @@
-"""What takes minutes or hours in a cluster, measured in virtual time: fairness, retries, silence, bugs."""
+"""Processes that take minutes or hours in a cluster, in virtual time: fairness, retries, silence, bugs."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""Plays a story on the real controller in virtual time, and checks what must hold at every write and at the end."""
+"""Plays a story on the real controller in virtual time, and checks the invariants at every write and at the end."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""What takes seconds by nature: an install, a fuzzer, the price of every function, the steps of large definitions."""
+"""Tests that need seconds: an install, a fuzzer, the price of every function, the steps of large definitions."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""No step of compiling a definition is long, whatever the definition holds."""
+"""No step of compiling a definition takes long, whatever the definition contains."""
 
 import asyncio
 import itertools

@@ -1,4 +1,4 @@
-"""A pass that computes without end holds up the others once."""
+"""A pass that computes forever delays the others once."""
 
 import asyncio
 import time

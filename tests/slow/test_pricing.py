@@ -1,4 +1,4 @@
-"""No function, operator, macro or literal takes long for what it costs; see tests/benchmarks/pricing.py."""
+"""No function, operator, macro or literal takes too long for its price; see tests/benchmarks/pricing.py."""
 
 import pytest
 

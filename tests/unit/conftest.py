@@ -1,4 +1,4 @@
-"""Unit tests are short. One that takes longer by nature belongs into `tests/slow`, which `make test` runs, too."""
+"""Unit tests are short. A test that needs longer belongs in `tests/slow`, which `make test` also runs."""
 
 import os
 from collections.abc import Generator

@@ -1,4 +1,4 @@
-"""The process: every setting has its effect, every option its reader; readiness shows the watches."""
+"""The process: every setting has an effect, every option has a reader, and readiness shows the watches."""
 
 import ast
 import asyncio
@@ -97,6 +97,20 @@ CONTROLLER = [
 def test_what_the_controller_is_told_follows_the_setting(name: str) -> None:
     usual = runtime_options(Settings(), identity="i")
     assert runtime_options(replace(Settings(), **{name: other(name)}), identity="i") != usual
+
+
+async def test_how_long_a_watch_is_silent_is_told_by_the_clock_of_the_process() -> None:
+    now = 5.0
+    on = stage(clock=lambda: now)
+    running = asyncio.create_task(on.process.control(on.client, None))
+    await asyncio.sleep(0.1)
+    assert on.process._kinds_check() is None
+    now += 2 * Settings().idle_watch_deadline_s + 1
+    silent = f"silent for {now - 5.0:.0f} s"
+    assert silent in str(on.process._kinds_check())
+    assert all(f"{now - 5.0:.0f} s" in line for line in on.process._watch_lines())
+    on.process.stop()
+    await running
 
 
 def test_other_settings_do_not_reach_the_controller() -> None:

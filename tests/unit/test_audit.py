@@ -1,4 +1,4 @@
-"""The audit of the dependencies: what it finds without a network, and that it never says audited when it was not."""
+"""The audit of the dependencies: its findings without a network. It never reports an audit that did not happen."""
 
 import importlib.util
 import json

@@ -1,6 +1,6 @@
-"""Tasks belong to a TaskGroup and deadlines to `asyncio.timeout`: what goes around them has one place each.
+"""Tasks belong to a TaskGroup, and deadlines use `asyncio.timeout`; each exception has one place.
 
-Read from the syntax tree, since the linter bans names in the tests as well, where a loose task is often the point.
+The test reads the syntax tree, because the linter would also ban the names in tests, which often need loose tasks.
 """
 
 import ast

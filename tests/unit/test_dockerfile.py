@@ -1,4 +1,4 @@
-"""The image without a container engine: its files exist, all it installs is locked, it runs as nobody."""
+"""The image, without a container engine: its files exist, all its packages are locked, and it runs as nobody."""
 
 from __future__ import annotations
 

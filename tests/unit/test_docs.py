@@ -1,4 +1,4 @@
-"""The documentation tells no tales: links lead somewhere, commands exist and run, reasons are those of the code."""
+"""The documentation is true: links have targets, commands exist and run, and reasons match the code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every example is valid, and rendered with what it says of the cluster it becomes active, in the order it shows."""
+"""Every example is valid, and with its own observed objects it becomes active, in the order that it documents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The checks of the fault runs see what they are there for."""
+"""The checks of the fault runs find the violations that they are for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lock files are those of pyproject.toml, and the check says so when they are not."""
+"""The lock files agree with pyproject.toml, and the check reports a difference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Log lines: form, level, fields, and what must not be in them."""
+"""Log lines: form, level, fields, and forbidden content."""
 
 import io
 import json

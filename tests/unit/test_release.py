@@ -1,4 +1,4 @@
-"""What a release checks before it is one, and the workflows that make it."""
+"""The checks before a release, and the workflows that make the release."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Expressions and templates reach nothing but their data: no Python, no file, no network, no unbounded time."""
+"""Expressions and templates access only their data: no Python, no file, no network, no unbounded time."""
 
 import ast
 import contextlib

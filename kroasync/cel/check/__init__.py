@@ -1,1 +1,1 @@
-"""What can be said of a syntax tree before it runs: its types, its faults, what it refers to and what it reads."""
+"""Analyses of a syntax tree before it runs: its types, its errors, what it refers to and what it reads."""

@@ -1,7 +1,7 @@
 """Names bound by macros, innermost last.
 
-A scope never changes: entering one makes a new object, leaving it means dropping that object. `V` is
-whatever a pass wants to know of a name: its type (checker), or the field paths it stands for (reads).
+A scope is immutable: entering one makes a new object, and leaving it drops that object. `V` is what a pass
+records for a name: its type (checker), or the field paths it stands for (reads).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,7 +15,7 @@ _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class BoundNames(Generic[V]):
-    """The names that can be seen; a shadowed one is not among them."""
+    """The visible names, without the shadowed ones."""
 
     __slots__ = ("_names",)
 
@@ -27,7 +27,7 @@ class BoundNames(Generic[V]):
         return BoundNames({**self._names, **dict(names)})
 
     def find(self, name: str) -> V | None:
-        """What the innermost binding of a name holds; None if no macro binds it."""
+        """The value of a name's innermost binding; None if no macro binds the name."""
         return self._names.get(name)
 
     def __contains__(self, name: str) -> bool:

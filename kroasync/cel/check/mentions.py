@@ -15,7 +15,7 @@ from kroasync.cel.syntax import Ast, Call, Expr, Ident, Index, Literal, Macro, S
 
 # A root name and the members selected from it.
 _Place: TypeAlias = tuple[str, tuple[str, ...]]
-# What the names that macros bind stand for; None for what is no data.
+# The path that each name bound by a macro stands for; None if the name does not stand for data.
 _Bound: TypeAlias = Mapping[str, _Place | None]
 
 
@@ -33,7 +33,7 @@ class Mentions:
 
 
 def find_mentions(ast: Ast, known: Set[str], env: Environment) -> Mentions:
-    """Look through an expression; `env` knows the functions and type names."""
+    """Find what an expression refers to; `env` knows the functions and type names."""
     paths: dict[str, list[tuple[str, ...]]] = {}
     unknown: dict[str, None] = {}
     functions: dict[str, None] = {}
@@ -82,9 +82,9 @@ _BUILT_IN = frozenset(
 
 
 def read_paths(ast: Ast, is_function: Callable[[str], bool]) -> frozenset[tuple[str, ...]]:
-    """Field paths that an expression may read, from the root name on, none below another; see CheckedAst.reads.
+    """The field paths that an expression may read, each from its root name; no path is below another.
 
-    Without types, the range of a macro counts as read in full.
+    Without types, the whole range of a macro counts as read. See CheckedAst.reads.
     """
     return outermost({(name, *path) for name, path in _free_paths(ast.root, is_function)})
 
@@ -94,7 +94,7 @@ def _is_type(name: str, path: tuple[str, ...], type_names: Container[str]) -> bo
 
 
 def _free_paths(root: Expr, is_function: Callable[[str], bool]) -> Iterator[_Place]:
-    """Every name that no macro binds, with the members selected from it. Loop variables stand for their range."""
+    """Every name that no macro binds, with the members selected from it. A loop variable stands for its range."""
     stack: list[tuple[Expr, _Bound]] = [(root, MappingProxyType({}))]
     while stack:
         node, scope = stack.pop()
@@ -137,7 +137,7 @@ def _path(node: Expr) -> tuple[Expr, tuple[str, ...], list[Expr]]:
 
 
 def _place(name: Ident, path: tuple[str, ...], scope: _Bound) -> _Place | None:
-    """Where a chain from a name leads; an element of a known range is a member of that path."""
+    """The path that a chain from a name leads to; an element of a known range is a member of the range's path."""
     if name.absolute or name.name not in scope:
         return name.name, path
     bound = scope[name.name]
@@ -145,12 +145,12 @@ def _place(name: Ident, path: tuple[str, ...], scope: _Bound) -> _Place | None:
 
 
 def _bindings(macro: Macro, scope: _Bound) -> dict[str, _Place | None]:
-    """What the variables of a macro stand for: a path into a known range, or None."""
+    """For each variable of a macro, the path into a known range that it stands for, or None."""
     base, path, _ = _path(macro.range)
     origin = _place(base, path, scope) if isinstance(base, Ident) else None
     if origin is not None and macro.kind not in ("bind", "optMap", "optFlatMap"):
         origin = (origin[0], (*origin[1], ANY))
     if len(macro.variables) == 2:
-        # The first variable is an index or key, no data.
+        # The first variable is an index or a key, not data.
         return {macro.variables[0]: None, macro.variables[1]: origin}
     return {macro.variables[0]: origin}

@@ -1,9 +1,9 @@
 """Which fields of the data an expression reads.
 
-A read is a path: a variable, then keys of the data, "*" for an index or a key that is not constant. A path
-stands for everything below it. The result covers every field whose value can change what the expression
-gives, and few others: a macro's variable stands for the elements of its range, so that `pods.all(p,
-p.spec.x)` reads pods.*.spec.x alone.
+A read is a path: a variable, then keys of the data, with "*" for an index or a key that is not constant. A path
+includes everything below it. The result has every field whose value can change the value of the expression,
+and few others. A macro's variable stands for the elements of its range, so `pods.all(p, p.spec.x)` reads only
+pods.*.spec.x.
 """
 
 from collections.abc import Callable, Container, Iterable, Mapping
@@ -19,13 +19,13 @@ ReadPath: TypeAlias = tuple[str, ...]
 ReadPaths: TypeAlias = tuple[ReadPath, ...]
 
 ANY: Final = "*"
-# An expression that may be one of more places than this is read as a whole at once.
+# An expression that may come from more paths than this is recorded as one read of the whole value.
 _MAX_PATHS: Final = 16
-# Methods whose result is (part of) the receiver or an argument, with what they add to the path.
+# Methods that return (a part of) the receiver or an argument, with the part of the path that they add.
 _TRANSPARENT: Final[Mapping[str, ReadPath]] = MappingProxyType(
     {"value": (), "orValue": (), "or": (), "first": (ANY,), "last": (ANY,), "unwrapOpt": ()}
 )
-# Macros that name one value; their result is that of the body.
+# Macros that name one value; their result is the result of the body.
 _NAMING: Final = frozenset(("bind", "optMap", "optFlatMap"))
 _WRAPPERS: Final = frozenset(("dyn", "optional.of", "optional.ofNonZeroValue"))
 
@@ -38,7 +38,7 @@ def find_reads(
     qualified: Mapping[int, str],
     provider: TypeProvider | None,
 ) -> frozenset[ReadPath]:
-    """The paths read; none of them is below another. `qualified` has the nodes that are dotted names."""
+    """The paths read; no path is below another. `qualified` has the nodes that are dotted names."""
     reader = _Reader(types, variables, qualified, provider)
     reader.use(root)
     return outermost(reader.paths)
@@ -47,7 +47,7 @@ def find_reads(
 def outermost(paths: Iterable[ReadPath]) -> frozenset[ReadPath]:
     """The paths that are not below another one."""
     found: list[ReadPath] = []
-    # In this order a path comes right before those below it.
+    # In this order each path comes right before the paths below it.
     for path in sorted(paths):
         if not found or path[: len(found[-1])] != found[-1]:
             found.append(path)
@@ -70,12 +70,12 @@ class _Reader:
         self._scope: BoundNames[ReadPaths] = BoundNames()
 
     def use(self, node: Expr) -> None:
-        """The node's whole value is needed."""
+        """Record that the expression needs the node's whole value."""
         found = self.places(node)
         self.paths.update(found)
 
     def places(self, node: Expr) -> ReadPaths:
-        """Where in the data a value comes from, () if computed; what computing it needs is recorded."""
+        """The paths of the data that a value comes from, () if it is computed; records what computing it reads."""
         found = _PLACES.get(type(node), _Reader._computed)(self, node)
         if len(found) > _MAX_PATHS:
             self.paths.update(found)
@@ -96,7 +96,7 @@ class _Reader:
         return self._root(node.name)
 
     def _root(self, name: str) -> ReadPaths:
-        """A variable; names of types are no data."""
+        """A variable; names of types are not data."""
         return ((name,),) if name in self._variables else ()
 
     def _select(self, node: Select) -> ReadPaths:
@@ -138,7 +138,7 @@ class _Reader:
                 self.use(arg)
             return ()
         if node.function == "size" and _is_selection(node.target):
-            # How many elements a selection leaves depends on what it looks at alone.
+            # The number of elements that a filter keeps depends only on the fields that its condition reads.
             self.places(node.target)
             return ()
         below = _TRANSPARENT.get(node.function)
@@ -161,7 +161,7 @@ class _Reader:
         range_ = self.places(node.range)
         elements = range_ if node.kind in _NAMING else tuple((*path, ANY) for path in range_)
         if not self._iterates_elements(node):
-            # The keys of a map are read: the map as a whole.
+            # Reading the keys of a map reads the whole map.
             self.paths.update(range_)
             elements = ()
         bound = ((),) * (len(node.variables) - 1) + (elements,)
@@ -170,7 +170,7 @@ class _Reader:
         body = self._within(node, bound)
         unused = [path for path in elements if not self._touches(path, body)]
         if node.kind != "bind":
-            # How many elements there are matters even when none is looked into.
+            # The number of elements matters even if the body reads no element.
             self.paths.update(unused)
         before |= self.paths
         self.paths = before
@@ -182,7 +182,7 @@ class _Reader:
     def _iterates_elements(self, node: Macro) -> bool:
         """False if the one variable takes the keys of a map.
 
-        A range of unknown type counts as a list: of keys nothing can be read, so their use as a whole is recorded.
+        A range of unknown type counts as a list: a key has no fields, so every use of a key is recorded as a whole.
         """
         return len(node.variables) == 2 or node.kind in _NAMING or self._types[node.range.id].kind != "map"
 

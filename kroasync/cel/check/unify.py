@@ -1,4 +1,4 @@
-"""Type variables, their substitutions, and when a value of one type may stand where another is expected.
+"""Type variables, their substitutions, and whether a value of one type is assignable to another.
 
 The rules are cel-go's (checker/types.go): dyn and error fit everything, null fits messages, timestamps,
 durations, optionals and abstract types, and a type variable takes the more general of the types it meets. One
@@ -12,7 +12,7 @@ from kroasync.cel.types import DYN, Type, param
 
 _WILDCARDS: Final = frozenset(("dyn", "error"))
 _NULLABLE: Final = frozenset(("null", "object", "timestamp", "duration", "optional", "opaque"))
-# Types nested deeper than this become dyn inside: a chain of `cel.bind` could build one of any depth.
+# Below this depth a type becomes dyn: a chain of `cel.bind` can build a type of any depth.
 _MAX_DEPTH: Final = 64
 
 
@@ -36,25 +36,25 @@ def _cut(type_: Type, depth: int) -> Type:
 
 
 def fits(given: Type, expected: Type) -> bool:
-    """True if a value of the first type may stand for the second."""
+    """True if a value of the first type is assignable to the second."""
     return Substitution().assignable(given, expected)
 
 
 class Substitution:
-    """What type variables stand for. Attempts that fail leave no trace."""
+    """The type that each type variable stands for. An attempt that fails changes nothing."""
 
     __slots__ = ("_bound", "_fresh", "_trail", "work")
 
     def __init__(self) -> None:
-        # Types looked at so far: what checking an expression costs beyond its nodes.
+        # How many types were visited so far: the cost of checking an expression beyond its nodes.
         self.work = 0
         self._bound: dict[str, Type] = {}
-        # Variables in the order they were (re)bound, with what they were bound to before.
+        # Variables in the order in which they were (re)bound, each with its previous binding.
         self._trail: list[tuple[str, Type | None]] = []
         self._fresh = 0
 
     def variable(self) -> Type:
-        """A type variable that is new."""
+        """A new type variable."""
         self._fresh += 1
         return param(f"_var{self._fresh}")
 
@@ -82,9 +82,9 @@ class Substitution:
         return _with_params(type_, [self.apply(part) for part in type_.params])
 
     def final(self, type_: Type, known: dict[int, Type]) -> Type:
-        """The type with all variables replaced, by dyn where nothing is known of them.
+        """The type with all variables replaced; an unbound variable becomes dyn.
 
-        `known` has the answers for types by their id: types of an expression are made of each other.
+        `known` caches the results by the id of a type, because the types of an expression share their parts.
         """
         found = known.get(id(type_))
         if found is not None:
@@ -99,7 +99,7 @@ class Substitution:
         return found
 
     def assignable(self, given: Type, expected: Type) -> bool:
-        """Whether a value of the first type may stand for the second; binds variables if so."""
+        """Whether a value of the first type is assignable to the second; binds variables if so."""
         mark = len(self._trail)
         if self._fits(given, expected):
             return True
@@ -107,7 +107,7 @@ class Substitution:
         return False
 
     def all_assignable(self, given: Sequence[Type], expected: Sequence[Type]) -> bool:
-        """The same for arguments, together."""
+        """The same for all arguments together."""
         mark = len(self._trail)
         if all(self._fits(a, b) for a, b in zip(given, expected, strict=True)):
             return True
@@ -115,7 +115,7 @@ class Substitution:
         return False
 
     def join(self, first: Type, second: Type) -> Type | None:
-        """The more general of two types one of which fits the other; None if neither does."""
+        """The more general of two types, if one is assignable to the other; otherwise None."""
         if not self.assignable(first, second):
             return None
         return self._more_general(first, second)
@@ -154,7 +154,7 @@ class Substitution:
         return all(self._fits(a, b) for a, b in zip(given.params, expected.params, strict=True))
 
     def _stands_for(self, variable: Type, type_: Type) -> tuple[bool, bool]:
-        """Whether a variable may stand for a type, and whether it was bound before."""
+        """Whether a variable can stand for a type, and whether the variable was bound before."""
         if variable == type_:
             return True, True
         bound = self._bound.get(variable.name)
@@ -202,7 +202,7 @@ class Substitution:
 
 
 def _with_params(type_: Type, params: list[Type]) -> Type:
-    # By identity: comparing would look at everything below, once for each level.
+    # Compare by identity: comparing by value would visit the whole type again at each level.
     if all(new is old for new, old in zip(params, type_.params, strict=True)):
         return type_
     return Type(type_.kind, type_.name, tuple(params))

@@ -31,7 +31,7 @@ from kroasync.cel.lib import (
     url,
 )
 
-# What kro offers to authors.
+# The libraries that kro registers.
 KRO_LIBRARIES: Final[tuple[Library, ...]] = (
     std.LIBRARY,
     bindings.LIBRARY,
@@ -55,7 +55,7 @@ KRO_LIBRARIES: Final[tuple[Library, ...]] = (
     omit.LIBRARY,
     kro_runtime.LIBRARY,
 )
-# Those, and what cel-go and Kubernetes have beyond.
+# The libraries of kro, and further ones of cel-go and Kubernetes.
 ALL_LIBRARIES: Final[tuple[Library, ...]] = (
     *KRO_LIBRARIES,
     math.LIBRARY,

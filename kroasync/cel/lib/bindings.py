@@ -1,4 +1,4 @@
-"""`cel.bind`: a name for a value; expanded by the parser."""
+"""`cel.bind` gives a value a name; the parser expands it."""
 
 from typing import Final
 
@@ -8,6 +8,6 @@ _library = LibraryBuilder("bindings", doc="Names for values.")
 _library.macro(
     "cel.bind(x, value, e) A",
     example="cel.bind(x, 'a' + 'b', x + x) == 'abab'",
-    doc="e with x standing for the value, which is computed once, when x is first needed.",
+    doc="The result of e, where x is the value. The value is computed once, when e first uses x.",
 )
 LIBRARY: Final = _library.build()

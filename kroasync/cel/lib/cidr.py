@@ -1,4 +1,4 @@
-"""Network prefixes: `cidr("10.0.0.0/8")`. Host bits are kept until `masked()`; strictness as in `ip`."""
+"""Network prefixes: `cidr("10.0.0.0/8")`. `masked()` removes the host bits. Parsing is as strict as in `ip`."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ CIDR: Final = opaque("net.CIDR")
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """An address and the number of leading bits that make the network."""
+    """An address and the number of its leading bits that form the network."""
 
     cel_type: ClassVar[Type] = CIDR
 
@@ -33,7 +33,7 @@ _FAILED: Final = "network address parse error during conversion from string: "
 
 
 def parse_prefix(text: str) -> Prefix:
-    """The prefix a text denotes; raises ValueError_."""
+    """The prefix that a text denotes; raises ValueError_."""
     head, slash, bits = text.rpartition("/")
     if not slash:
         raise _refused(text, "no '/'")
@@ -56,7 +56,7 @@ def parse_prefix(text: str) -> Prefix:
 
 
 def _refused(text: str, reason: str) -> ValueError_:
-    # Kubernetes wraps its own message twice.
+    # Kubernetes adds this prefix to its message twice.
     return ValueError_(f"{_FAILED}{_FAILED}netip.ParsePrefix({quoted(text)}): {reason}")
 
 
@@ -76,7 +76,7 @@ _library = LibraryBuilder(
 @_library.fn(
     "cidr(string) cidr",
     example="cidr('10.0.0.0/8').prefixLength() == 8",
-    doc="Parse a prefix; an error if it is none.",
+    doc="Parses a prefix; an error if the text is not a prefix.",
 )
 def _cidr(text: str) -> Prefix:
     return parse_prefix(text)
@@ -99,7 +99,7 @@ def _string(prefix: Prefix) -> str:
 @_library.fn(
     "cidr.containsIP(ip) bool",
     example="cidr('192.168.0.0/24').containsIP(ip('192.168.0.7'))",
-    doc="Whether an address is inside; one of the other family never is.",
+    doc="Whether the network contains an address. It never contains an address of the other family.",
 )
 def _contains_ip(prefix: Prefix, ip: IPAddress) -> bool:
     return _contains(prefix, ip.address)
@@ -108,7 +108,7 @@ def _contains_ip(prefix: Prefix, ip: IPAddress) -> bool:
 @_library.fn(
     "cidr.containsIP(string) bool",
     example="!cidr('192.168.0.0/24').containsIP('192.168.1.7')",
-    doc="The same for an address as text; an error if it is none.",
+    doc="The same for an address as text; an error if the text is not an address.",
 )
 def _contains_ip_text(prefix: Prefix, text: str) -> bool:
     try:
@@ -121,7 +121,7 @@ def _contains_ip_text(prefix: Prefix, text: str) -> bool:
 @_library.fn(
     "cidr.containsCIDR(cidr) bool",
     example="cidr('192.168.0.0/24').containsCIDR(cidr('192.168.0.0/25'))",
-    doc="Whether a network is inside or the same.",
+    doc="Whether the network contains another network or equals it.",
 )
 def _contains_cidr(prefix: Prefix, other: Prefix) -> bool:
     return prefix.bits <= other.bits and _contains(prefix, other.address)
@@ -130,7 +130,7 @@ def _contains_cidr(prefix: Prefix, other: Prefix) -> bool:
 @_library.fn(
     "cidr.containsCIDR(string) bool",
     example="!cidr('192.168.0.0/24').containsCIDR('192.168.0.0/23')",
-    doc="The same for a prefix as text; an error if it is none.",
+    doc="The same for a prefix as text; an error if the text is not a prefix.",
 )
 def _contains_cidr_text(prefix: Prefix, text: str) -> bool:
     return _contains_cidr(prefix, parse_prefix(text))
@@ -139,7 +139,7 @@ def _contains_cidr_text(prefix: Prefix, text: str) -> bool:
 @_library.fn(
     "cidr.ip() ip",
     example="cidr('192.168.0.1/24').ip() == ip('192.168.0.1')",
-    doc="The address, host bits included.",
+    doc="The address, including the host bits.",
 )
 def _address(prefix: Prefix) -> IPAddress:
     return IPAddress(prefix.address)
@@ -153,7 +153,7 @@ def _prefix_length(prefix: Prefix) -> int:
 @_library.fn(
     "cidr.masked() cidr",
     example="cidr('192.168.0.1/24').masked() == cidr('192.168.0.0/24')",
-    doc="The same network with all host bits zero.",
+    doc="The same network with all host bits set to zero.",
 )
 def _masked(prefix: Prefix) -> Prefix:
     number = prefix.network() << (prefix.address.max_prefixlen - prefix.bits)

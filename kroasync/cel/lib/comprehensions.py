@@ -1,4 +1,4 @@
-"""Macros with two variables, index and element or key and value; expanded by the parser."""
+"""Macros with two variables, index and element or key and value; the parser expands them."""
 
 from typing import Final
 
@@ -13,18 +13,18 @@ _library.macro("e.transformList(i, x, f) list", example="[3, 4].transformList(i,
 _library.macro(
     "e.transformList(i, x, p, f) list",
     example="{'a': 1, 'b': 2}.transformList(k, v, v > 1, k) == ['b']",
-    doc="f where p holds.",
+    doc="f of every element that p holds for.",
 )
 _library.macro(
     "e.transformMap(i, x, f) map",
     example="{'a': 1}.transformMap(k, v, v + 1) == {'a': 2}",
-    doc="The same keys (or indexes), with f as values.",
+    doc="The same keys (or indexes), with the results of f as values.",
 )
 _library.macro("e.transformMap(i, x, p, f) map", example="[3, 4].transformMap(i, x, i > 0, x) == {1: 4}")
 _library.macro(
     "e.transformMapEntry(i, x, f) map",
     example="['a', 'b'].transformMapEntry(i, x, {x: i}) == {'a': 0, 'b': 1}",
-    doc="The entries of the maps that f gives; a key that occurs twice is an error.",
+    doc="The merged entries of the maps that f returns; a duplicate key is an error.",
 )
 _library.macro(
     "e.transformMapEntry(i, x, p, f) map",

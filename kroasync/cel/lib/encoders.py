@@ -19,9 +19,9 @@ from kroasync.cel.run.loops import in_order
 from kroasync.cel.run.operations import type_name
 from kroasync.cel.values import Duration, Optional, Timestamp, UInt, from_key, size_of
 
-# Characters that are escaped in one step.
+# How many characters are escaped in one step.
 _ENCODED_PER_STEP: Final = 16
-# Values whose text takes longer than that of others, and by how much.
+# Types of values whose text costs more, and by how much.
 _DEAR: Final = frozenset((float, Timestamp, Duration))
 _DEAR_VALUE: Final = 8
 
@@ -36,7 +36,7 @@ def _encode(data: bytes) -> str:
 @_library.fn(
     "base64.decode(string) bytes",
     example="base64.decode('aGVsbG8=') == b'hello' && base64.decode('aGVsbG8') == b'hello'",
-    doc="With padding or without.",
+    doc="Accepts text with and without padding.",
 )
 def _decode(text: str) -> bytes:
     try:
@@ -48,7 +48,7 @@ def _decode(text: str) -> bytes:
 @_library.fn(
     "json.encode(dyn) string",
     example="json.encode({'a': [1.0, 'two', false]}) == '{\"a\":[1,\"two\",false]}'",
-    doc="Compact JSON, keys sorted. Integers beyond 2^53 become strings, bytes base64.",
+    doc="Compact JSON with sorted keys. Integers beyond 2^53 become strings; bytes become base64.",
     metered=True,
 )
 def _json_encode(value: Any, *, budget: Meter) -> str:
@@ -84,7 +84,7 @@ def _json(value: Any, budget: Meter, depth: int) -> str:
 
 
 def _joined(start: str, parts: list[str], end: str, budget: Meter) -> str:
-    # Every level of nesting copies what is inside.
+    # Every level of nesting copies the text of the levels below it.
     budget.spend(sum(map(len, parts)) // CHARS_PER_STEP)
     return f"{start}{','.join(parts)}{end}"
 
@@ -99,7 +99,7 @@ def _text(text: str) -> str:
 
 
 def _int(value: int) -> str:
-    # The mapping of google.protobuf.Value: what a double cannot hold is a string.
+    # As google.protobuf.Value does: a number that a double cannot hold becomes a string.
     return str(int(value)) if abs(value) < 2**53 else f'"{int(value)}"'
 
 

@@ -1,6 +1,6 @@
-"""Kubernetes' named formats: `format.dns1123Label().validate("x")` gives none, or the list of what is wrong.
+"""Kubernetes' named formats: `format.dns1123Label().validate("x")` returns none, or the list of errors.
 
-The rules and texts are those the API server shows for names and labels. kro does not register this library.
+The rules and messages are those of the API server for names and labels. kro does not register this library.
 """
 
 import datetime
@@ -27,7 +27,7 @@ _BASE64: Final = re.compile("(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0
 _DATE: Final = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
 _TIME: Final = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](.[0-9]+)?(z|[+-][0-9]{2}:[0-9]{2})", re.IGNORECASE)
 
-# Characters that are checked in one step.
+# How many characters are checked in one step.
 _CHARS_PER_STEP: Final = 4
 
 Validate = Callable[[str], list[str]]
@@ -35,7 +35,7 @@ Validate = Callable[[str], list[str]]
 
 @dataclass(frozen=True, slots=True)
 class NamedFormat:
-    """A format and its check, which returns what is wrong with a text."""
+    """A format and its check, which returns the errors of a text."""
 
     cel_type: ClassVar[Type] = FORMAT
 
@@ -118,7 +118,7 @@ def _label_value(text: str) -> list[str]:
 
 
 def _prefix_of(validate: Validate) -> Validate:
-    """Names that end in a dash will be continued: they are checked with a safe end instead."""
+    """The check for a prefix of a name: it replaces a trailing dash, because the name continues after the dash."""
     return lambda text: validate(f"{text[:-2]}a" if len(text) > 1 and text.endswith("-") else text)
 
 
@@ -189,7 +189,7 @@ _EXAMPLES: Final = {
 
 _library = LibraryBuilder(
     "format",
-    doc="The formats Kubernetes checks names and values with.",
+    doc="The formats that Kubernetes validates names and values with.",
     aliases={"format": FORMAT},
     extra=True,
     rate=_CHARS_PER_STEP,
@@ -206,7 +206,7 @@ for _name, _format in FORMATS.items():
         f"format.{_name}() format",
         static=True,
         example=f"!format.{_name}().validate('{_EXAMPLES[_name]}').hasValue()",
-        doc=f"The format {_name}; {_EXAMPLES[_name]} has it.",
+        doc=f"The format {_name}; {_EXAMPLES[_name]} matches it.",
     )(_constant(_format))
 
 
@@ -214,7 +214,7 @@ for _name, _format in FORMATS.items():
     "format.named(string) optional(format)",
     static=True,
     example="format.named('dns1123Label').value().validate('My Name').hasValue()",
-    doc="The format of a name, or none.",
+    doc="The format with that name, or none.",
 )
 def _named(name: str) -> Optional:
     found = FORMATS.get(name)
@@ -224,7 +224,7 @@ def _named(name: str) -> Optional:
 @_library.fn(
     "format.validate(string) optional(list(string))",
     example="format.dns1123Label().validate('a.b').value() == ['must not contain dots']",
-    doc="None if the text has the format, otherwise what is wrong with it.",
+    doc="None if the text matches the format, otherwise the list of errors.",
 )
 def _validate(named: NamedFormat, text: str) -> Optional:
     errors = named.validate(text)

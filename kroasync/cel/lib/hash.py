@@ -1,4 +1,4 @@
-"""kro's digests: `hash.sha256("x")` and others give raw bytes; `base64.encode` makes text of them."""
+"""kro's digests: `hash.sha256("x")` and others return raw bytes; `base64.encode` converts them to text."""
 
 import hashlib
 from typing import Final
@@ -8,7 +8,7 @@ from kroasync.cel.decls import LibraryBuilder
 _FNV64_OFFSET: Final = 0xCBF29CE484222325
 _FNV64_PRIME: Final = 0x100000001B3
 
-# Characters in one step, where Python computes every byte's share itself; one may be four bytes.
+# How many characters Python hashes in one step where it loops over the bytes; a character has up to four bytes.
 _HASHED_BYTE_BY_BYTE: Final = 2
 
 _library = LibraryBuilder("hash", doc="Digests of text (as UTF-8).")

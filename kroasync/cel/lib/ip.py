@@ -1,6 +1,6 @@
 """IP addresses: `ip("192.168.0.1")`.
 
-Parsing is as strict as Kubernetes': no zones, no IPv4-mapped IPv6 addresses, no leading zeros. `ipaddress`
+Parsing is as strict as in Kubernetes: no zones, no IPv4-mapped IPv6 addresses, no leading zeros. `ipaddress`
 does the rest.
 """
 
@@ -16,14 +16,14 @@ from kroasync.cel.types import Type, opaque, type_of
 IP: Final = opaque("net.IP")
 
 _LINK_LOCAL_MULTICAST: Final = (ipaddress.IPv4Network("224.0.0.0/24"), 0xFF02)
-# No address is longer, whatever its spelling.
+# The length of the longest address in any notation.
 LONGEST: Final = 64
 _BROADCAST: Final = ipaddress.IPv4Address("255.255.255.255")
 
 
 @dataclass(frozen=True, slots=True)
 class IPAddress:
-    """An address without zone."""
+    """An address without a zone."""
 
     cel_type: ClassVar[Type] = IP
 
@@ -34,7 +34,7 @@ class IPAddress:
 
 
 def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """The address a text denotes; raises ValueError_."""
+    """The address that a text denotes; raises ValueError_."""
     if "%" in text and ":" in text:
         raise ValueError_(f"IP address {quoted(text)} with zone value is not allowed")
     try:
@@ -52,12 +52,12 @@ def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 
 
 def is_mapped(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """True for ::ffff:0:0/96, which Kubernetes refuses because such an address has two spellings."""
+    """True for ::ffff:0:0/96. Kubernetes rejects such an address because it has two notations."""
     return address.version == 6 and address.ipv4_mapped is not None
 
 
 def quoted(text: str) -> str:
-    """The text in double quotes, escaped, cut to a length fit for a message."""
+    """The text in double quotes, escaped, and cut to fit in a message."""
     return json.dumps(text if len(text) <= 100 else f"{text[:100]}...", ensure_ascii=False)
 
 
@@ -83,7 +83,9 @@ _library = LibraryBuilder(
 )
 
 
-@_library.fn("ip(string) ip", example="ip('127.0.0.1').isLoopback()", doc="Parse an address; an error if it is none.")
+@_library.fn(
+    "ip(string) ip", example="ip('127.0.0.1').isLoopback()", doc="Parses an address; an error if the text is not one."
+)
 def _ip(text: str) -> IPAddress:
     return IPAddress(parse_address(text))
 
@@ -101,7 +103,7 @@ def _is_ip(text: str) -> bool:
     "ip.isCanonical(string) bool",
     static=True,
     example="ip.isCanonical('2001:db8::68') && !ip.isCanonical('2001:DB8::68')",
-    doc="Whether an address is written in its canonical form; an error if the text is no address.",
+    doc="Whether an address is in its canonical form; an error if the text is not an address.",
 )
 def _is_canonical(text: str) -> bool:
     return str(parse_address(text)) == text
@@ -130,7 +132,7 @@ def _is_loopback(ip: IPAddress) -> bool:
 @_library.fn(
     "ip.isLinkLocalMulticast() bool",
     example="ip('224.0.0.1').isLinkLocalMulticast()",
-    doc="224.0.0.0/24 or ff02::/16 of any flags.",
+    doc="224.0.0.0/24, or ff02::/16 with any flags.",
 )
 def _is_link_local_multicast(ip: IPAddress) -> bool:
     if isinstance(ip.address, ipaddress.IPv4Address):
@@ -150,7 +152,7 @@ def _is_link_local_unicast(ip: IPAddress) -> bool:
 @_library.fn(
     "ip.isGlobalUnicast() bool",
     example="ip('192.168.0.1').isGlobalUnicast() && !ip('255.255.255.255').isGlobalUnicast()",
-    doc="A unicast address that is neither unspecified, loopback nor link-local; private ones included.",
+    doc="A unicast address, private or not, that is not unspecified, loopback or link-local.",
 )
 def _is_global_unicast(ip: IPAddress) -> bool:
     address = ip.address

@@ -1,7 +1,7 @@
-"""kro's `json.marshal` and `json.unmarshal`, with Go's encoding/json as the measure.
+"""kro's `json.marshal` and `json.unmarshal`, which behave like Go's encoding/json.
 
-Numbers read are all doubles. Text written is compact, keys sorted, and `<`, `>`, `&` escaped as Go does for
-HTML.
+Reading turns every number into a double. Writing makes compact text with sorted keys, and escapes `<`, `>` and `&` as
+Go does for HTML.
 """
 
 import base64
@@ -20,15 +20,15 @@ from kroasync.cel.run.times import format_duration, format_timestamp
 from kroasync.cel.values import Duration, Optional, Timestamp, UInt, from_key, size_of
 
 _MAX_DEPTH: Final = 500
-# What reading JSON costs, and characters read in one step: two of them may be a list.
+# The fixed cost of reading JSON, and how many characters are read in one step: two of them may be a list.
 _DECODING: Final = 8
 _DECODED_PER_STEP: Final = 4
-# Values whose text takes longer than that of others.
+# Types of values whose text costs more.
 _DEAR: Final = frozenset((float, Timestamp, Duration))
-# Characters that are escaped in one step.
+# How many characters are escaped in one step.
 _ENCODED_PER_STEP: Final = 16
 
-_library = LibraryBuilder("json", doc="JSON text to values and back.")
+_library = LibraryBuilder("json", doc="Conversion between values and JSON text.")
 
 
 @_library.fn(
@@ -68,7 +68,7 @@ def _reason(error: json.JSONDecodeError) -> str:
 
 
 def _without_surrogates(value: Any) -> Any:
-    """Half a surrogate pair is no character; Go reads U+FFFD."""
+    """The text with U+FFFD for half a surrogate pair, as Go reads it."""
     if isinstance(value, str):
         return without_surrogates(value)
     if isinstance(value, list):
@@ -81,7 +81,7 @@ def _without_surrogates(value: Any) -> Any:
 @_library.fn(
     "json.marshal(dyn) string",
     example="json.marshal({'b': 1.0, 'a': [true, '<']}) == r'{\"a\":[true,\"\\u003c\"],\"b\":1}'",
-    doc="The JSON text of a value; bytes as base64, whole doubles without fraction.",
+    doc="The JSON text of a value. Bytes become base64; whole doubles have no fraction.",
     metered=True,
 )
 def _marshal(value: Any, *, budget: Meter) -> str:
@@ -150,7 +150,7 @@ def _string(text: str) -> str:
 
 
 def _double(value: float) -> str:
-    """Go's shortest form: plain between 1e-6 and 1e21, otherwise with a two-digit exponent's zero dropped."""
+    """Go's shortest form: decimal between 1e-6 and 1e21, otherwise an exponent without a leading zero."""
     if not math.isfinite(value):
         raise ValueError_("json.marshal failed to encode value: json: unsupported value: " + _special(value))
     if value == 0:

@@ -1,4 +1,4 @@
-"""Kubernetes' list functions: order, sums and extremes of comparable elements, positions of any."""
+"""Kubernetes' list functions: order, sums and extremes of comparable elements, and positions of all elements."""
 
 from collections.abc import Callable
 from functools import reduce
@@ -11,7 +11,7 @@ from kroasync.cel.meter import Meter
 from kroasync.cel.run.operations import add, equal, greater, less
 from kroasync.cel.values import Duration, UInt
 
-# Element types that can be compared, with three ordered values of each.
+# Comparable element types, with three values of each in ascending order.
 _COMPARABLE: Final = {
     "int": ("1", "2", "3"),
     "uint": ("1u", "2u", "3u"),
@@ -26,7 +26,7 @@ _COMPARABLE: Final = {
     "string": ("'a'", "'b'", "'c'"),
     "bytes": ("b'a'", "b'b'", "b'c'"),
 }
-# Element types that can be added up, with the sum of nothing and of the two smallest values above.
+# Summable element types, with the sum of no elements and the sum of the two smallest values above.
 _SUMMABLE: Final[dict[str, tuple[Any, str]]] = {
     "int": (0, "3"),
     "uint": (UInt(0), "3u"),
@@ -34,7 +34,7 @@ _SUMMABLE: Final[dict[str, tuple[Any, str]]] = {
     "duration": (Duration(0), "duration('3s')"),
 }
 
-# What it costs to compare two elements, or to add them up.
+# The cost of comparing or adding two elements.
 _COMPARING: Final = 2
 
 _library = LibraryBuilder("k8s lists", doc="Order, sums, extremes and positions in lists.")
@@ -76,7 +76,7 @@ for _type, (_low, _middle, _high) in _COMPARABLE.items():
     _library.fn(
         f"list({_type}).isSorted() bool",
         example=f"[{_low}, {_middle}, {_high}].isSorted() && ![{_high}, {_low}].isSorted()",
-        doc="Whether no element is larger than the next.",
+        doc="Whether the elements are in ascending order.",
         metered=True,
     )(_is_sorted)
 for _type, (_zero, _total) in _SUMMABLE.items():
@@ -105,7 +105,7 @@ for _type, (_low, _middle, _high) in _COMPARABLE.items():
 @_library.fn(
     "list(A).indexOf(A) int",
     example="['a', 'b', 'a'].indexOf('a') == 0 && ['a'].indexOf('b') == -1",
-    doc="Position of the first element that is equal, or -1.",
+    doc="The position of the first equal element, or -1.",
     metered=True,
 )
 def _index_of(values: list[Any], item: Any, *, budget: Meter) -> int:
@@ -119,7 +119,7 @@ def _index_of(values: list[Any], item: Any, *, budget: Meter) -> int:
 @_library.fn(
     "list(A).lastIndexOf(A) int",
     example="['a', 'b', 'a'].lastIndexOf('a') == 2",
-    doc="Position of the last element that is equal, or -1.",
+    doc="The position of the last equal element, or -1.",
     metered=True,
 )
 def _last_index_of(values: list[Any], item: Any, *, budget: Meter) -> int:

@@ -12,7 +12,7 @@ _library = LibraryBuilder("k8s regex", doc="Parts of a text that match a regular
 @_library.fn(
     "string.find(string) string",
     example="'abc 123'.find('[0-9]+') == '123' && 'abc'.find('[0-9]+') == ''",
-    doc="The first match, or ''.",
+    doc="The first match, or '' if there is none.",
     metered=True,
 )
 def _find(text: str, pattern: str, *, budget: Meter) -> str:
@@ -33,7 +33,7 @@ def _find_all(text: str, pattern: str, *, budget: Meter) -> list[str]:
 @_library.fn(
     "string.findAll(string, int) list(string)",
     example="'1 a 22'.findAll('[0-9]+', 1) == ['1']",
-    doc="At most that many matches; all of them if the number is negative.",
+    doc="At most that many matches; all matches if the number is negative.",
     metered=True,
 )
 def _find_some(text: str, pattern: str, limit: int, *, budget: Meter) -> list[str]:

@@ -1,6 +1,6 @@
 """Conditions in `status.conditions`: kro's `runtime.newCondition({...})` and `runtime.condition(obj, type)`.
 
-The former is a macro; it becomes a call of `@runtime.newCondition` with type, status, reason and message.
+`runtime.newCondition` is a macro; it becomes a call of `@runtime.newCondition` with type, status, reason and message.
 """
 
 from typing import Any, Final
@@ -17,19 +17,19 @@ CONDITION: Final = object_type("kro.run.Condition")
 STATUSES: Final = ("True", "False", "Unknown")
 
 _library = LibraryBuilder(
-    "runtime", doc="Conditions, in status.conditions only.", aliases={"kro.run.Condition": CONDITION}
+    "runtime", doc="Conditions, for status.conditions only.", aliases={"kro.run.Condition": CONDITION}
 )
 _library.macro(
     "runtime.newCondition({type: string, status: string, reason: string, message: string}) kro.run.Condition",
     example="runtime.newCondition({type: 'Up', status: 'True'}).status == 'True'",
-    doc="A condition. Keys are bare words, reason and message optional; status is True, False or Unknown.",
+    doc="A condition. Keys have no quotes; reason and message are optional. status is True, False or Unknown.",
 )
 
 
 @_library.fn(
     f"{NEW_CONDITION}(string, string, string, string) kro.run.Condition",
     example="runtime.newCondition({type: 'Up', status: 'Unknown', reason: 'R'}).reason == 'R'",
-    doc="What the macro becomes.",
+    doc="The call that the macro becomes.",
 )
 def _new_condition(type: str, status: str, reason: str, message: str) -> Condition:
     if not type:
@@ -42,7 +42,7 @@ def _new_condition(type: str, status: str, reason: str, message: str) -> Conditi
 @_library.fn(
     "runtime.condition(dyn, string) kro.run.Condition",
     example="runtime.condition({'status': {'conditions': [{'type': 'A', 'reason': 'R'}]}}, 'A').type == 'A'",
-    doc="The condition of that type in the object's status; with four empty fields if there is none.",
+    doc="The condition of that type in the object's status; a condition with four empty fields if there is none.",
     metered=True,
     weight=16,
 )

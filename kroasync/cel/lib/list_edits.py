@@ -1,6 +1,6 @@
 """kro's edits of one list element: `lists.setAtIndex`, `lists.insertAtIndex`, `lists.removeAtIndex`.
 
-An index out of bounds is an error of the author here, never data that is not there yet (unlike `l[i]`).
+Unlike `l[i]`, these treat an index out of bounds as the author's error, not as data that is missing yet.
 """
 
 from typing import Any, Final
@@ -9,13 +9,13 @@ from kroasync.cel.decls import LibraryBuilder
 from kroasync.cel.errors import ValueError_
 from kroasync.cel.meter import Meter
 
-_library = LibraryBuilder("list edits", doc="Lists with one element changed.")
+_library = LibraryBuilder("list edits", doc="Changes of one list element.")
 
 
 @_library.fn(
     "lists.setAtIndex(list(T), int, T) list(T)",
     example="lists.setAtIndex([1, 2, 3], 0, 9) == [9, 2, 3]",
-    doc="The list with one element replaced.",
+    doc="The list with the element at the index replaced.",
     metered=True,
 )
 def _set(values: list[Any], index: int, value: Any, *, budget: Meter) -> list[Any]:
@@ -27,7 +27,7 @@ def _set(values: list[Any], index: int, value: Any, *, budget: Meter) -> list[An
 @_library.fn(
     "lists.insertAtIndex(list(T), int, T) list(T)",
     example="lists.insertAtIndex([1, 2], 2, 3) == [1, 2, 3]",
-    doc="The list with an element put in before an index, or at the end.",
+    doc="The list with an element inserted before the index, or at the end.",
     metered=True,
 )
 def _insert(values: list[Any], index: int, value: Any, *, budget: Meter) -> list[Any]:
@@ -39,7 +39,7 @@ def _insert(values: list[Any], index: int, value: Any, *, budget: Meter) -> list
 @_library.fn(
     "lists.removeAtIndex(list(T), int) list(T)",
     example="lists.removeAtIndex([1, 2, 3], 1) == [1, 3]",
-    doc="The list without one element.",
+    doc="The list without the element at the index.",
     metered=True,
 )
 def _remove(values: list[Any], index: int, *, budget: Meter) -> list[Any]:

@@ -1,4 +1,4 @@
-"""cel-go's list extension. Results are new lists; the elements are shared."""
+"""cel-go's list extension. Each result is a new list that shares the elements."""
 
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ fn = _library.fn
 
 # cel-go's limit for lists.range.
 MAX_RANGE: Final = 1_000_000
-# Elements copied in one step, where nothing else is done.
+# How many elements are copied in one step by a function that does nothing else.
 _COPIED_PER_STEP: Final = 16
 _HASHABLE: Final = frozenset((str, int, UInt, bool, bytes))
 
@@ -22,7 +22,7 @@ _HASHABLE: Final = frozenset((str, int, UInt, bool, bytes))
 @fn(
     "lists.range(int) list(int)",
     example="lists.range(3) == [0, 1, 2]",
-    doc="At most 1,000,000.",
+    doc="The integers from 0; at most 1,000,000.",
     metered=True,
 )
 def _range(count: int, *, budget: Meter) -> list[int]:
@@ -30,7 +30,7 @@ def _range(count: int, *, budget: Meter) -> list[int]:
         raise ValueError_(f"lists.range: size must not be negative, got {count}", value=count)
     if count > MAX_RANGE:
         raise ValueError_(f"lists.range: size {count} exceeds {MAX_RANGE}", value=count)
-    # Every number is a new object, of about five times the size of an item that is only copied.
+    # Every number is a new object, about five times as big as a copied item.
     budget.spend(count // 2)
     return list(range(count))
 
@@ -38,7 +38,7 @@ def _range(count: int, *, budget: Meter) -> list[int]:
 @fn(
     "list(A).slice(int, int) list(A)",
     example="[1, 2, 3].slice(1, 3) == [2, 3]",
-    doc="From a position up to, without, another.",
+    doc="The elements from the first position up to, but not including, the second.",
     metered=True,
 )
 def _slice(values: list[Any], start: int, end: int, *, budget: Meter) -> list[Any]:
@@ -56,7 +56,7 @@ def _slice(values: list[Any], start: int, end: int, *, budget: Meter) -> list[An
 @fn(
     "list(dyn).flatten(int) list(dyn)",
     example="[1, [2, [3]]].flatten(2) == [1, 2, 3]",
-    doc="So many levels of lists in lists.",
+    doc="Flattens that many levels of nested lists.",
     metered=True,
 )
 def _flatten(values: list[Any], depth: int = 1, *, budget: Meter) -> list[Any]:
@@ -97,14 +97,14 @@ def _sort(values: list[Any], *, budget: Meter) -> list[Any]:
 _library.macro(
     "list(A).sortBy(x, key) list(A)",
     example="[{'n': 2}, {'n': 1}].sortBy(x, x.n) == [{'n': 1}, {'n': 2}]",
-    doc="In the order of a key, stable.",
+    doc="Sorts by a key; the sort is stable.",
 )
 
 
 @fn(
     "list(A).distinct() list(A)",
     example="[1, 2, 1].distinct() == [1, 2]",
-    doc="First of equal ones.",
+    doc="Keeps the first of equal elements.",
     metered=True,
 )
 def _distinct(values: list[Any], *, budget: Meter) -> list[Any]:
@@ -113,7 +113,7 @@ def _distinct(values: list[Any], *, budget: Meter) -> list[Any]:
     others: list[Any] = []
     kept: list[Any] = []
     for value in values:
-        # Equal scalars have equal hashes; doubles are compared one by one because of NaN.
+        # Equal scalars have equal hashes. Compare doubles one by one, because NaN is not equal to itself.
         if value.__class__ in _HASHABLE:
             if value.__class__ in TEXTS:
                 budget.spend(len(value) // COMPARED_PER_STEP)

@@ -1,4 +1,4 @@
-"""kro's `merge` and `deepMerge`. The operands stay as they are; the results share their values."""
+"""kro's `merge` and `deepMerge`. They do not change the operands; the results share the operands' values."""
 
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ _library = LibraryBuilder("maps", doc="Merging maps.")
 @_library.fn(
     "map(K, V).merge(map(K, V)) map(K, V)",
     example="{'a': 1}.merge({'a': 2, 'b': 2}) == {'a': 2, 'b': 2}",
-    doc="The entries of both; the argument's win. Keys and values of both have the same types.",
+    doc="The entries of both maps; the argument's entries win. Both maps have the same key and value types.",
     metered=True,
 )
 def _merge(left: dict[Any, Any], right: dict[Any, Any], *, budget: Meter) -> dict[Any, Any]:
@@ -23,7 +23,7 @@ def _merge(left: dict[Any, Any], right: dict[Any, Any], *, budget: Meter) -> dic
 @_library.fn(
     "dyn.deepMerge(dyn) dyn",
     example="{'a': {'x': 1, 'y': 2}}.deepMerge({'a': {'y': 3}}) == {'a': {'x': 1, 'y': 3}}",
-    doc="Maps merged at every depth; lists and scalars of the argument replace the receiver's.",
+    doc="Merges maps at every depth; the argument's lists and scalars replace the receiver's.",
     metered=True,
 )
 def _deep_merge(left: Any, right: Any, *, budget: Meter) -> dict[Any, Any]:
@@ -31,7 +31,7 @@ def _deep_merge(left: Any, right: Any, *, budget: Meter) -> dict[Any, Any]:
         raise OverloadError("no such overload: deepMerge takes two maps")
     budget.spend(len(left) + len(right))
     merged: dict[Any, Any] = dict(left)
-    # Pairs of a map to write to and a map to take from; a loop, for data may be nested deeply.
+    # Pairs of a target map and a source map. A loop instead of recursion, because data may be nested deeply.
     pending = [(merged, right)]
     while pending:
         target, source = pending.pop()

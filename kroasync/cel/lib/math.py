@@ -1,4 +1,4 @@
-"""cel-go's math extension. `math.greatest` and `math.least` of three and more arguments become a list in the parser."""
+"""cel-go's math extension. The parser turns three or more arguments of `math.greatest` and `math.least` into a list."""
 
 import math
 from collections.abc import Callable
@@ -17,7 +17,7 @@ _MASK: Final = UINT_MAX
 
 
 def _best(better: Callable[[Any, Any], bool]) -> Callable[..., Any]:
-    """The first of the best arguments, or elements of the only argument if that is a list."""
+    """The first of the best arguments, or of the best elements if the only argument is a list."""
 
     def best(*values: Any) -> Any:
         items = values[0] if values[0].__class__ is list else values
@@ -71,13 +71,13 @@ def _whole(function: Callable[[float], float]) -> Callable[[float], float]:
 
 
 def _round(value: float) -> float:
-    # Halves away from zero, unlike Python.
+    # Unlike Python, round halves away from zero.
     return math.copysign(math.floor(abs(value) + 0.5), value) if abs(value) < 2.0**52 else value
 
 
 fn("math.ceil(double) double", example="math.ceil(1.2) == 2.0")(_whole(lambda value: float(math.ceil(value))))
 fn("math.floor(double) double", example="math.floor(1.8) == 1.0")(_whole(lambda value: float(math.floor(value))))
-fn("math.round(double) double", example="math.round(1.5) == 2.0", doc="Halves away from zero.")(_whole(_round))
+fn("math.round(double) double", example="math.round(1.5) == 2.0", doc="Rounds halves away from zero.")(_whole(_round))
 fn("math.trunc(double) double", example="math.trunc(-1.8) == -1.0")(_whole(lambda value: float(math.trunc(value))))
 
 
@@ -161,7 +161,7 @@ def _wrapped(value: Any, bits: int) -> Any:
 @fn(
     "math.bitShiftLeft(int, int) int",
     example="math.bitShiftLeft(1, 3) == 8",
-    doc="Bits shifted out are lost.",
+    doc="Drops the bits that are shifted out.",
 )
 @fn("math.bitShiftLeft(uint, int) uint", example="math.bitShiftLeft(1u, 3) == 8u")
 def _shift_left(value: Any, count: int) -> Any:
@@ -171,7 +171,7 @@ def _shift_left(value: Any, count: int) -> Any:
 @fn(
     "math.bitShiftRight(int, int) int",
     example="math.bitShiftRight(8, 3) == 1",
-    doc="The sign bit is not kept.",
+    doc="Does not keep the sign bit.",
 )
 @fn("math.bitShiftRight(uint, int) uint", example="math.bitShiftRight(8u, 3) == 1u")
 def _shift_right(value: Any, count: int) -> Any:

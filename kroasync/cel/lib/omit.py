@@ -1,6 +1,6 @@
-"""kro's `omit()`: a sentinel; the map entry or list element it stands in is left out of the resource.
+"""kro's `omit()`: a sentinel that removes its map entry or list element from the resource.
 
-It can be neither compared nor combined: equality refuses it, and no operator takes it.
+An expression can neither compare nor combine the sentinel: equality rejects it, and no operator takes it.
 """
 
 from typing import Any, Final
@@ -14,7 +14,7 @@ _library = LibraryBuilder("omit", doc="Leaving fields out.")
 @_library.fn(
     "omit() dyn",
     example="[omit()].size() == 1",
-    doc="Leaves out the field or list element it is the value of.",
+    doc="Removes the field or list element that has this value.",
 )
 def _omit() -> Any:
     return OMIT

@@ -1,4 +1,4 @@
-"""Optional values. `or` and `orValue` evaluate their argument only if needed: the compiler sees to that."""
+"""Optional values. The compiler evaluates the argument of `or` and `orValue` only if needed."""
 
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from kroasync.cel.values import NONE, Duration, Optional, Timestamp, UInt
 
 _library = LibraryBuilder(
     "optional",
-    doc="Values that may be absent. `a.?b`, `a[?k]`, `[?e]` and `{?k: v}` make and take them.",
+    doc="Values that may be absent. `a.?b` and `a[?k]` make optional values; `[?e]` and `{?k: v}` take them.",
     weight=8,
     types={"optional_type": types.type_of(types.optional_of())},
 )
@@ -19,12 +19,12 @@ fn = _library.fn
 _library.macro(
     "optional(A).optMap(x, e) optional(B)",
     example="optional.of(1).optMap(x, x + 1) == optional.of(2)",
-    doc="An optional of e, if there is a value x.",
+    doc="An optional with the result of e if there is a value x, otherwise none.",
 )
 _library.macro(
     "optional(A).optFlatMap(x, e) optional(B)",
     example="optional.of({'a': 1}).optFlatMap(x, x.?b) == optional.none()",
-    doc="e, which is an optional itself, if there is a value x.",
+    doc="The result of e, which is an optional, if there is a value x; otherwise none.",
 )
 
 
@@ -50,7 +50,7 @@ _ZEROS: Final = (
 @fn(
     "optional.ofNonZeroValue(A) optional(A)",
     example="optional.ofNonZeroValue('') == optional.none()",
-    doc="None for null, false, zero and what is empty.",
+    doc="None for null, false, zero and empty values.",
     weight=48,
     rate=0,
 )
@@ -60,7 +60,7 @@ def _of_non_zero_value(value: Any) -> Optional:
         return NONE
     if any(kind is zero_kind and value == zero for zero_kind, zero in _ZEROS):
         return NONE
-    # The zero time is Go's, the first moment of the year 1.
+    # The zero time is Go's: the first moment of year 1.
     if value == Duration(0) or value == Timestamp(times.MIN_NS):
         return NONE
     return Optional(value)
@@ -71,7 +71,7 @@ def _has_value(optional: Optional) -> bool:
     return optional.present
 
 
-@fn("optional(A).value() A", example="{'a': 1}.?a.value() == 1", doc="An error for none.")
+@fn("optional(A).value() A", example="{'a': 1}.?a.value() == 1", doc="The value; an error for none.")
 def _value(optional: Optional) -> Any:
     if not optional.present:
         raise ValueError_("optional.none() dereference")
@@ -91,7 +91,7 @@ def _or_value(optional: Optional, other: Any) -> Any:
 @fn(
     "optional.unwrap(list(optional(A))) list(A)",
     example="optional.unwrap([optional.of(1), optional.none()]) == [1]",
-    doc="The values that are there.",
+    doc="The values of the optionals that have one.",
     rate=4,
 )
 @fn(

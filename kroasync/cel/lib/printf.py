@@ -19,14 +19,14 @@ from kroasync.cel.values import BoolKey, Duration, Timestamp, TypeValue, UInt
 _VERB: Final = re.compile(r"%(?:%|(?:\.(\d*))?(.)?)", re.DOTALL)
 MAX_PRECISION: Final = 100
 _DEFAULT_PRECISION: Final = 6
-# Nested lists deeper than this are refused rather than overflow the stack.
+# Reject lists that are nested deeper, before they overflow the stack.
 _MAX_NESTING: Final = 100
 
-# What a clause costs, a value or element, and all digits of a double.
+# The cost of a clause, of a value or element, and of all digits of a double.
 _CLAUSE: Final = 2
 _VALUE: Final = 4
 _EXACT: Final = 32
-# Values whose text takes longer.
+# Types of values whose text costs more.
 _DEAR: Final = frozenset((float, Timestamp, Duration))
 _DEAR_VALUE: Final = 8
 
@@ -34,7 +34,7 @@ _Verb: TypeAlias = Callable[[Any, int, Meter], str]
 
 
 def format_text(template: str, values: list[Any], *, budget: Meter) -> str:
-    """The template with every verb replaced by the next value; raises ValueError_ for what does not fit."""
+    """The template with every verb replaced by the next value; raises ValueError_ if a value does not fit its verb."""
     parts: list[str] = []
     done = used = 0
     budget.spend(1 + len(template) // CHARS_PER_STEP)
@@ -93,7 +93,7 @@ def _decimal(value: Any, precision: int, budget: Meter) -> str:
 
 
 def _double(value: float) -> str:
-    """All digits, without an exponent, as few as give the value back."""
+    """The fewest digits that parse to the same value, without an exponent."""
     if not math.isfinite(value):
         return _special(value)
     sign, digits, exponent = shortest(value)
@@ -181,13 +181,13 @@ def _text(value: Any, budget: Meter, depth: int) -> str:
 
 
 def _joined(start: str, parts: list[str], end: str, budget: Meter) -> str:
-    # Every level of nesting copies what is inside.
+    # Every level of nesting copies the text of the levels below it.
     budget.spend(sum(map(len, parts)) // CHARS_PER_STEP)
     return f"{start}{', '.join(parts)}{end}"
 
 
 def _type_name(kind: Type) -> str:
-    """The name without parameters."""
+    """The name of a type without its parameters."""
     return str(kind).partition("(")[0]
 
 

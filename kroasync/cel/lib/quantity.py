@@ -1,9 +1,8 @@
 """Kubernetes quantities: `quantity("1.5Gi")`, compared and added exactly.
 
-Follows k8s.io/apimachinery's resource.Quantity: an amount is an integer times a power of ten; what fits int64
-at the scale it was written with may be asked for as an integer, everything else is a big decimal, which may
-not. Amounts below one nano are rounded up, away from zero. Exponents and digits are bounded so that work is
-bounded too.
+Follows k8s.io/apimachinery's resource.Quantity: an amount is an integer times a power of ten. An amount that fits
+int64 at its written scale can convert to an integer; any other amount is a big decimal, which cannot. Amounts below
+one nano are rounded up, away from zero. Limits on exponents and digits bound the work.
 """
 
 from dataclasses import dataclass
@@ -40,7 +39,7 @@ _NANO: Final = -9
 _INT64_DIGITS: Final = 18
 _MAX_DIGITS: Final = 1000
 _MAX_EXPONENT: Final = 1000
-# Zeros before and behind the digits count here.
+# Leading and trailing zeros count here.
 _MAX_LENGTH: Final = 4096
 
 _WRONG_FORMAT: Final = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
@@ -50,7 +49,7 @@ _WRONG_NUMBER: Final = "unable to parse numeric part of quantity"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Quantity:
-    """`unscaled * 10**scale`. `big` if apimachinery holds it as a decimal rather than as an int64."""
+    """`unscaled * 10**scale`. `big` is True if apimachinery stores the amount as a decimal instead of an int64."""
 
     cel_type: ClassVar[Type] = QUANTITY
 
@@ -58,12 +57,12 @@ class Quantity:
     scale: int
     format: str
     big: bool = False
-    # What was parsed; None after arithmetic. Printed as it is, as apimachinery does.
+    # The parsed text, which is printed unchanged, as in apimachinery; None after arithmetic.
     text: str | None = None
 
     @property
     def cel_size(self) -> int:
-        """Digits, of number and exponent together."""
+        """The digits of the number and the exponent together."""
         return self.unscaled.bit_length() // 3 + abs(self.scale)
 
     def __eq__(self, other: object) -> bool:
@@ -78,7 +77,7 @@ class Quantity:
 
 
 def parse(text: str) -> Quantity:
-    """The quantity a text denotes; raises ValueError_."""
+    """The quantity that a text denotes; raises ValueError_."""
     if not text:
         raise ValueError_(_WRONG_FORMAT)
     if len(text) > _MAX_LENGTH:
@@ -91,7 +90,7 @@ def parse(text: str) -> Quantity:
     scale, power = -len(fraction), 0
     if format == _BINARY_SI:
         power = exponent
-        # Decimal digits that are left of 15 after the number and the power of two.
+        # How many of 15 decimal digits remain after the number and the power of two.
         fits = not fraction and 15 - len(number) - int(exponent * 3 / 10) - 1 >= 0
     else:
         scale += exponent
@@ -103,7 +102,7 @@ def parse(text: str) -> Quantity:
 
 
 def _big(unscaled: int, scale: int, format: str, *, negative: bool) -> Quantity:
-    """Count in nanos, rounded up; cap binary amounts at int64. ParseQuantity does so off its fast path."""
+    """The amount in nanos, rounded up, with binary amounts capped at int64, as on ParseQuantity's slow path."""
     if scale < _NANO:
         unscaled = -(-unscaled // 10 ** (_NANO - scale))
     else:
@@ -114,7 +113,7 @@ def _big(unscaled: int, scale: int, format: str, *, negative: bool) -> Quantity:
         if unscaled > INT_MAX * one:
             unscaled, scale = INT_MAX, 0
         if 0 < unscaled < one:
-            # Less than one has no binary suffix.
+            # An amount below one has no binary suffix.
             format = _DECIMAL_SI
     return Quantity(-unscaled if negative else unscaled, scale, format, big=True)
 
@@ -145,7 +144,7 @@ def _skip(text: str, position: int, chars: frozenset[str]) -> int:
 
 
 def _interpret(suffix: str) -> tuple[int, str]:
-    """Exponent (of 10, or of 2 for BinarySI) and format of a suffix."""
+    """The exponent (of 10, or of 2 for BinarySI) and the format of a suffix."""
     if suffix in _BINARY_SUFFIXES:
         return _BINARY_SUFFIXES[suffix], _BINARY_SI
     if suffix in _DECIMAL_SUFFIXES:
@@ -154,7 +153,7 @@ def _interpret(suffix: str) -> tuple[int, str]:
     if suffix[:1] in ("e", "E") and digits and not digits.strip("0123456789") and len(digits) <= 18:
         exponent = int(suffix[1:])
         if exponent <= _MAX_EXPONENT:
-            # Smaller ones change nothing: what is left rounds up to one nano.
+            # A smaller exponent changes nothing: the rest rounds up to one nano.
             return max(exponent, -2 * _MAX_EXPONENT), _DECIMAL_EXPONENT
     raise ValueError_(_WRONG_SUFFIX)
 
@@ -173,7 +172,7 @@ def _at(quantity: Quantity, scale: int) -> int:
 def _plus(a: Quantity, b: Quantity, sign: int) -> Quantity:
     format = b.format if a.unscaled == 0 else a.format
     if not a.big and not b.big:
-        # int64 arithmetic: a zero adopts the scale of the other.
+        # In int64 arithmetic, zero adopts the scale of the other operand.
         if b.unscaled == 0:
             return Quantity(a.unscaled, a.scale, format)
         if a.unscaled == 0:
@@ -194,7 +193,7 @@ def whole(quantity: Quantity) -> int | None:
 
 
 def canonical(quantity: Quantity) -> str:
-    """The form apimachinery writes: no precision lost, no fractional digits, the largest suffix possible."""
+    """The form that apimachinery writes: full precision, no fractional digits, the largest possible suffix."""
     if quantity.unscaled == 0:
         return "0"
     if quantity.format == _BINARY_SI:
@@ -238,7 +237,7 @@ _library = LibraryBuilder(
 @_library.fn(
     "quantity(string) quantity",
     example="quantity('1500m') == quantity('1.5')",
-    doc="Parse a quantity; an error if the text is none.",
+    doc="Parses a quantity; an error if the text is not one.",
 )
 def _quantity(text: str) -> Quantity:
     return parse(text)
@@ -265,7 +264,7 @@ def _sign(quantity: Quantity) -> int:
 @_library.fn(
     "quantity.isGreaterThan(quantity) bool",
     example="quantity('150Mi').isGreaterThan(quantity('100Mi'))",
-    doc="Whether the receiver is the larger one.",
+    doc="Whether the receiver is greater than the argument.",
 )
 def _is_greater(a: Quantity, b: Quantity) -> bool:
     return compare(a, b) > 0
@@ -274,7 +273,7 @@ def _is_greater(a: Quantity, b: Quantity) -> bool:
 @_library.fn(
     "quantity.isLessThan(quantity) bool",
     example="quantity('50M').isLessThan(quantity('100M'))",
-    doc="Whether the receiver is the smaller one.",
+    doc="Whether the receiver is less than the argument.",
 )
 def _is_less(a: Quantity, b: Quantity) -> bool:
     return compare(a, b) < 0
@@ -283,7 +282,7 @@ def _is_less(a: Quantity, b: Quantity) -> bool:
 @_library.fn(
     "quantity.compareTo(quantity) int",
     example="quantity('200M').compareTo(quantity('0.2G')) == 0",
-    doc="-1, 0 or 1 as the receiver is smaller than, equal to or larger than the argument.",
+    doc="-1, 0 or 1 if the receiver is less than, equal to or greater than the argument.",
 )
 def _compare_to(a: Quantity, b: Quantity) -> int:
     return compare(a, b)
@@ -292,7 +291,7 @@ def _compare_to(a: Quantity, b: Quantity) -> int:
 @_library.fn(
     "quantity.asApproximateFloat() double",
     example="quantity('50.703k').asApproximateFloat() == 50703.0",
-    doc="The nearest double, with loss of precision.",
+    doc="The nearest double; this may lose precision.",
 )
 def _as_float(quantity: Quantity) -> float:
     try:
@@ -317,7 +316,7 @@ def _as_integer(quantity: Quantity) -> int:
 @_library.fn(
     "quantity.isInteger() bool",
     example="quantity('50k').isInteger() && !quantity('1.5').isInteger()",
-    doc="Whether asInteger() succeeds. As in Kubernetes, '1.0' and '1.5Gi' do not count as integers.",
+    doc="Whether asInteger() succeeds. As in Kubernetes, '1.0' and '1.5Gi' are not integers.",
 )
 def _is_integer(quantity: Quantity) -> bool:
     return whole(quantity) is not None
@@ -335,7 +334,7 @@ def _add(a: Quantity, b: Quantity) -> Quantity:
 @_library.fn(
     "quantity.add(int) quantity",
     example="quantity('50k').add(20) == quantity('50020')",
-    doc="The sum with an integer.",
+    doc="The sum of the receiver and an integer.",
 )
 def _add_int(a: Quantity, b: int) -> Quantity:
     return _plus(a, Quantity(b, 0, _DECIMAL_EXPONENT), 1)
@@ -353,7 +352,7 @@ def _sub(a: Quantity, b: Quantity) -> Quantity:
 @_library.fn(
     "quantity.sub(int) quantity",
     example="quantity('50k').sub(20) == quantity('49980')",
-    doc="The difference to an integer.",
+    doc="The receiver minus an integer.",
 )
 def _sub_int(a: Quantity, b: int) -> Quantity:
     return _plus(a, Quantity(b, 0, _DECIMAL_EXPONENT), -1)

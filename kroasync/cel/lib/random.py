@@ -1,6 +1,6 @@
-"""kro's seeded random values: a seed gives the same value for ever, so that reconciling changes nothing.
+"""kro's seeded random values: a seed gives the same value forever, so reconciling changes nothing.
 
-They come from the SHA-256 of the seed, read four bytes (strings) or eight bytes (integers) at a time.
+The values come from the SHA-256 digest of the seed, four bytes (strings) or eight bytes (integers) at a time.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ _library = LibraryBuilder("random", doc="Values derived from a seed.")
 @_library.fn(
     "random.seededString(int, string) string",
     example="random.seededString(10, 'test-seed') == '5czheg3o5c'",
-    doc="A text of that many lower-case letters and digits. It repeats after eight characters, as in kro.",
+    doc="A string of that many lower-case letters and digits. It repeats after eight characters, as in kro.",
     metered=True,
 )
 def _seeded_string(length: int, seed: str, *, budget: Meter) -> str:
@@ -33,7 +33,7 @@ def _seeded_string(length: int, seed: str, *, budget: Meter) -> str:
 @_library.fn(
     "random.seededInt(int, int, string) int",
     example="random.seededInt(0, 100, 'test-seed') == 56",
-    doc="An integer from the first bound on, below the second.",
+    doc="An integer that is at least the first bound and less than the second.",
     weight=32,
 )
 def _seeded_int(low: int, high: int, seed: str) -> int:

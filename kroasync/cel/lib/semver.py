@@ -13,13 +13,13 @@ from kroasync.cel.values import INT_MAX, UINT_MAX
 
 SEMVER: Final = opaque("kubernetes.Semver")
 
-# No number of a version may leave uint64, so a version that is longer is refused before it is parsed.
+# Every number of a version must fit uint64, so a longer version is rejected before it is parsed.
 _MAX_LENGTH: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SemanticVersion:
-    """A version. Equality ignores build metadata, which has no precedence."""
+    """A version. Equality ignores build metadata, because precedence does."""
 
     cel_type: ClassVar[Type] = SEMVER
 
@@ -40,7 +40,7 @@ class SemanticVersion:
 
 
 def parse(text: str) -> SemanticVersion:
-    """The version a text denotes; raises ValueError_."""
+    """The version that a text denotes; raises ValueError_."""
     if not text:
         raise ValueError_("version string empty")
     try:
@@ -67,7 +67,7 @@ _library = LibraryBuilder("semver", doc="Semantic versions, strict.", aliases={"
 @_library.fn(
     "semver(string) semver",
     example="semver('1.2.3').major() == 1",
-    doc="Parse a version; an error if it is none.",
+    doc="Parses a version; an error if the text is not one.",
 )
 def _semver(text: str) -> SemanticVersion:
     return parse(text)
@@ -128,7 +128,7 @@ def _is_less(a: SemanticVersion, b: SemanticVersion) -> bool:
 @_library.fn(
     "semver.compareTo(semver) int",
     example="semver('1.0.0').compareTo(semver('2.0.0')) == -1",
-    doc="-1, 0 or 1 as the receiver is before, equal to or after the argument.",
+    doc="-1, 0 or 1 if the receiver is before, equal to or after the argument.",
 )
 def _compare_to(a: SemanticVersion, b: SemanticVersion) -> int:
     return compare(a, b)

@@ -1,4 +1,4 @@
-"""cel-go's sets: lists taken as sets."""
+"""cel-go's sets: functions that treat lists as sets."""
 
 from typing import Any, Final
 

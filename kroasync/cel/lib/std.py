@@ -1,6 +1,6 @@
 """The standard definitions of CEL: operators, conversions, strings, time. The parser expands the macros.
 
-The rows of the operators serve the checker and the reference; the compiler has its own code for them.
+The checker and the reference read the rows of the operators; the compiler has its own code for operators.
 """
 
 import operator
@@ -34,24 +34,28 @@ _library = LibraryBuilder(
 )
 fn = _library.fn
 
-# Weights of reading and writing the text of a time or a number, and of looking at a time as a date.
+# Weights of parsing and formatting a time or a number, and of computing the date of a time.
 _PARSING: Final = 64
 _NUMBER: Final = 16
 _CIVIL: Final = 64
 _IN_ZONE: Final = 96
-# What the pieces of a duration cost: one takes two characters.
+# The cost of the parts of a duration: one part takes two characters.
 _DURATION_RATE: Final = 1
 
-_library.macro("has(e.f) bool", example="has({'a': 1}.a) && !has({'a': 1}.b)", doc="Whether the field or key is there.")
+_library.macro("has(e.f) bool", example="has({'a': 1}.a) && !has({'a': 1}.b)", doc="Whether the field or key exists.")
 _library.macro(
     "e.all(x, p) bool",
     example="[1, 2].all(x, x > 0)",
-    doc="Whether p holds for every element or key x. An error counts only if p is false for none.",
+    doc="Whether p holds for every element or key x. If p is false for any x, errors are ignored.",
 )
 _library.macro("e.exists(x, p) bool", example="[1, 2].exists(x, x > 1)", doc="Whether p holds for at least one.")
 _library.macro("e.exists_one(x, p) bool", example="[1, 2].exists_one(x, x > 1)", doc="Whether p holds for exactly one.")
 _library.macro("e.existsOne(x, p) bool", example="[1, 2].existsOne(x, x > 1)", doc="The same as `exists_one`.")
-_library.macro("e.filter(x, p) list", example="[1, 2, 3].filter(x, x > 1) == [2, 3]", doc="What p holds for.")
+_library.macro(
+    "e.filter(x, p) list",
+    example="[1, 2, 3].filter(x, x > 1) == [2, 3]",
+    doc="The elements or keys x that p holds for.",
+)
 _library.macro("e.map(x, f) list", example="[1, 2].map(x, x * 2) == [2, 4]", doc="f of every element or key x.")
 _library.macro(
     "e.map(x, p, f) list", example="[1, 2].map(x, x > 1, x * 2) == [4]", doc="f of every x that p holds for."
@@ -68,18 +72,22 @@ def _conditional(chosen: bool, then: Any, otherwise: Any) -> Any:
 fn(
     "_&&_(bool, bool) bool",
     example="!(false && 1 / 0 > 0)",
-    doc="False if either is, also if the other fails.",
+    doc="False if either operand is false, even if the other operand is an error.",
 )(operator.and_)
-fn("_||_(bool, bool) bool", example="1 / 0 > 0 || true", doc="True if either is, also if the other fails.")(
-    operator.or_
-)
+fn(
+    "_||_(bool, bool) bool",
+    example="1 / 0 > 0 || true",
+    doc="True if either operand is true, even if the other operand is an error.",
+)(operator.or_)
 fn("!_(bool) bool", example="!false")(operations.logical_not)
-fn("_==_(A, A) bool", example="[1, 2] == [1, 2]", doc="Equality of values of one type; of numbers by value.")(
-    operations.equal
-)
+fn(
+    "_==_(A, A) bool",
+    example="[1, 2] == [1, 2]",
+    doc="Compares values of the same type, and numbers of all types by value.",
+)(operations.equal)
 fn("_!=_(A, A) bool", example="'a' != 'b'")(operations.not_equal)
 fn("@in(A, list(A)) bool", example="2 in [1, 2]")(operations.contains)
-fn("@in(A, map(A, B)) bool", example="'a' in {'a': 1}", doc="Whether the key is there.")(operations.contains)
+fn("@in(A, map(A, B)) bool", example="'a' in {'a': 1}", doc="Whether the map has the key.")(operations.contains)
 fn("_[_](list(A), int) A", example="[1, 2][1] == 2")(operations.index)
 fn("_[_](map(A, B), A) B", example="{'a': 1}['a'] == 1")(operations.index)
 
@@ -128,7 +136,7 @@ fn(
     example="1.0 / 4.0 == 0.25",
     doc="Division by zero gives an infinity or NaN.",
 )(operations.divide)
-fn("_%_(int, int) int", example="-7 % 2 == -1", doc="The sign is the dividend's.")(operations.modulo)
+fn("_%_(int, int) int", example="-7 % 2 == -1", doc="The result has the sign of the dividend.")(operations.modulo)
 fn("_%_(uint, uint) uint", example="7u % 4u == 3u")(operations.modulo)
 fn("-_(int) int", example="-(1) == 0 - 1")(operations.negate)
 fn("-_(double) double", example="-(1.5) == 0.0 - 1.5")(operations.negate)
@@ -267,7 +275,7 @@ def _ends_with(text: str, part: str) -> bool:
 @fn(
     "string.matches(string) bool",
     example="'tacocat'.matches('t.c')",
-    doc="RE2; anywhere in the text.",
+    doc="Whether the pattern, in RE2's syntax, matches any part of the text.",
     metered=True,
 )
 @fn("matches(string, string) bool", example="matches('tacocat', '^t.*t$')", metered=True)
@@ -279,14 +287,14 @@ def _matches(text: str, pattern: str, *, budget: Meter) -> bool:
 
 
 def _getters() -> None:
-    """Each part of a timestamp, in UTC and in a time zone."""
+    """Declare each part of a timestamp, in UTC and in a time zone."""
     at = "timestamp('2024-03-31T23:30:15.250Z')"
     parts = {
         "getFullYear": ("year", 0, 2024, 2024, ""),
-        "getMonth": ("month", -1, 2, 3, "From 0 for January."),
-        "getDate": ("day", 0, 31, 1, "Day of the month from 1."),
+        "getMonth": ("month", -1, 2, 3, "0 is January."),
+        "getDate": ("day", 0, 31, 1, "The day of the month; the first day is 1."),
         "getDayOfMonth": ("day", -1, 30, 0, "From 0."),
-        "getDayOfWeek": ("weekday", 0, 0, 1, "From 0 for Sunday."),
+        "getDayOfWeek": ("weekday", 0, 0, 1, "0 is Sunday."),
         "getDayOfYear": ("day_of_year", 0, 90, 91, "From 0."),
         "getHours": ("hour", 0, 23, 1, ""),
         "getMinutes": ("minute", 0, 30, 30, ""),
@@ -346,7 +354,7 @@ def _duration_seconds(duration: Duration) -> int:
     return _truncated(duration.ns, times.SECOND)
 
 
-# The specification says the milliseconds beyond whole seconds; cel-go, and with it kro, gives all of them.
+# The specification asks for the milliseconds of the last second; cel-go, and so kro, returns the whole duration.
 @fn("duration.getMilliseconds() int", example="duration('1.5s').getMilliseconds() == 1500")
 def _duration_milliseconds(duration: Duration) -> int:
     return _truncated(duration.ns, 1_000_000)

@@ -1,10 +1,10 @@
-"""Rewriting text without looking at its characters one by one."""
+"""Rewrites text without a loop over its characters."""
 
 import re
 from typing import Final
 
 _SURROGATES: Final = re.compile("[\ud800-\udfff]+")
-# What Go's JSON encoder escapes: what would end a script or a line of one.
+# The characters that Go's JSON encoder escapes, because they can end a script or a line in a script.
 _GO_ESCAPES: Final = (
     ("<", "\\u003c"),
     (">", "\\u003e"),
@@ -15,7 +15,7 @@ _GO_ESCAPES: Final = (
 
 
 def without_surrogates(text: str) -> str:
-    """Half a surrogate pair is no character; it becomes U+FFFD as in Go."""
+    """The text with U+FFFD for each half of a surrogate pair, as in Go."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -24,7 +24,7 @@ def without_surrogates(text: str) -> str:
 
 
 def escaped_as_go(text: str) -> str:
-    """The text of a JSON string with what Go escapes."""
+    """A JSON string with the escapes that Go adds."""
     for char, escaped in _GO_ESCAPES:
         text = text.replace(char, escaped)
     return text

@@ -1,7 +1,7 @@
 """URLs: `url("https://example.com:80/path?k=v")`, parsed by the rules of Go's net/url.
 
-Two readings are made, as Kubernetes makes them: ParseRequestURI decides whether a text is acceptable (an
-absolute URL or an absolute path), Parse then splits off the fragment. Percent-encoding works on UTF-8 bytes.
+As Kubernetes does, this parses twice: ParseRequestURI decides whether a text is acceptable (an absolute URL or
+an absolute path), then Parse splits off the fragment. Percent-encoding works on UTF-8 bytes.
 """
 
 import ipaddress
@@ -19,18 +19,18 @@ from kroasync.cel.types import Type, opaque
 URL: Final = opaque("kubernetes.URL")
 
 _ALPHANUMERIC: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-# Bytes that a part of a URL holds unescaped: net/url's encoding table.
+# Bytes that a part of a URL may contain unescaped, from net/url's encoding table.
 _PATH: Final = (_ALPHANUMERIC + "-_.~$&+,/:;=@").encode()
 _HOST: Final = (_ALPHANUMERIC + "-_.~!\"$&'()*+,:;<=>[]").encode()
 _USER: Final = (_ALPHANUMERIC + "-_.~$&+,;=").encode()
 _FRAGMENT: Final = (_ALPHANUMERIC + "-_.~!$&()*+,/:;=?@").encode()
-# What may stand in a path or fragment as the author wrote it.
+# Bytes that a path or fragment keeps as the author wrote them.
 _VALID_EXTRA: Final = b"!$&'()*+,;=:@[]%"
-# What may stand in a host: what is outside ASCII, and the beginning of an escape.
+# Bytes that a host may contain: those outside ASCII, and the start of an escape.
 _IN_HOST: Final = _HOST + b"%" + bytes(range(0x80, 0x100))
-# Characters of a URL that are read, or written, in one step.
+# How many characters of a URL are read or written in one step.
 _CHARS_PER_STEP: Final = 4
-# What a pair of a query costs.
+# The cost of a pair of a query.
 _PAIR: Final = 3
 _USERINFO: Final = re.compile(r"[A-Za-z0-9\-._:~!$&'()*+,;=%@]*")
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+\-.]*):")
@@ -41,7 +41,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ParsedURL:
-    """The parts of a URL; `path` and `host` are unescaped, `raw_path` is what was written."""
+    """The parts of a URL; `path` and `host` are unescaped, `raw_path` is the path as written."""
 
     cel_type: ClassVar[Type] = URL
 
@@ -94,7 +94,7 @@ class ParsedURL:
         return "*" if self.path == b"*" else _as_written(self.raw_path, self.path, _PATH)
 
     def host_and_port(self) -> tuple[str, str]:
-        """The host without brackets, and the port or ''."""
+        """The host without brackets, and the port, or '' if there is none."""
         host, colon, port = self.host.rpartition(":")
         if not colon or not _PORT.fullmatch(f":{port}"):
             host, port = self.host, ""
@@ -102,7 +102,7 @@ class ParsedURL:
 
 
 def parse(text: str) -> ParsedURL:
-    """The URL a text denotes; raises ValueError_."""
+    """The URL that a text denotes; raises ValueError_."""
     check(text)
     rest, _, fragment = text.partition("#")
     url = _parse(rest, text, request=False)
@@ -188,7 +188,7 @@ def _host(host: str, scheme: str, text: str) -> str:
         raise _refused(text, "invalid IP-literal")
     if host.startswith("["):
         return _ip_literal(host, text)
-    # Web URLs have one colon at most, before the port.
+    # In web URLs, the host has at most one colon: the one before the port.
     colon = host.find(":") if scheme in ("http", "https") else host.rfind(":")
     if colon >= 0 and not _PORT.fullmatch(host[colon:]):
         raise _refused(text, f"invalid port {quoted(host[colon:])} after host")
@@ -213,7 +213,7 @@ def _ip_literal(host: str, text: str) -> str:
 
 
 def _unescape_host(host: str, text: str) -> str:
-    """Only bytes outside ASCII may be percent-encoded in a host, and `%` itself."""
+    """Check the escapes of a host: it may percent-encode only bytes outside ASCII, and `%` itself."""
     raw = host.encode()
     for match in _ESCAPE.finditer(raw):
         if match.group(1)[0] < ord("8") and match.group() != b"%25":
@@ -240,7 +240,7 @@ def _escape(raw: bytes, allowed: bytes) -> str:
 
 
 def _as_written(raw: bytes, value: bytes, allowed: bytes) -> str:
-    """The author's spelling if it is a valid encoding, otherwise the default one."""
+    """The author's encoding if it is valid, otherwise the default encoding."""
     if not raw.translate(None, allowed + _VALID_EXTRA):
         return raw.decode()
     return _escape(value, allowed)
@@ -254,7 +254,7 @@ _library = LibraryBuilder(
 @_library.fn(
     "url(string) url",
     example="url('https://example.com/a').getHost() == 'example.com'",
-    doc="Parse an absolute URL or an absolute path; an error if the text is neither.",
+    doc="Parses an absolute URL or an absolute path; an error if the text is neither.",
 )
 def _url(text: str) -> ParsedURL:
     return parse(text)
@@ -276,7 +276,7 @@ def _is_url(text: str) -> bool:
 @_library.fn(
     "url.getScheme() string",
     example="url('HTTPS://a').getScheme() == 'https'",
-    doc="The scheme in lower case, or ''.",
+    doc="The scheme in lower case, or '' if there is none.",
     rate=0,
 )
 def _scheme(url: ParsedURL) -> str:
@@ -286,7 +286,7 @@ def _scheme(url: ParsedURL) -> str:
 @_library.fn(
     "url.getHost() string",
     example="url('https://[::1]:80/').getHost() == '[::1]:80'",
-    doc="Host and port, IPv6 addresses in brackets.",
+    doc="The host and the port, with an IPv6 address in brackets.",
     rate=0,
 )
 def _get_host(url: ParsedURL) -> str:
@@ -302,7 +302,9 @@ def _get_hostname(url: ParsedURL) -> str:
     return url.host_and_port()[0]
 
 
-@_library.fn("url.getPort() string", example="url('https://a:80/').getPort() == '80'", doc="The port, or ''.")
+@_library.fn(
+    "url.getPort() string", example="url('https://a:80/').getPort() == '80'", doc="The port, or '' if there is none."
+)
 def _get_port(url: ParsedURL) -> str:
     return url.host_and_port()[1]
 
@@ -319,7 +321,7 @@ def _get_escaped_path(url: ParsedURL) -> str:
 @_library.fn(
     "url.getQuery() map(string, list(string))",
     example="url('/a?k=1&k=2').getQuery() == {'k': ['1', '2']}",
-    doc="The values of every query key, in order; malformed pairs are left out.",
+    doc="The values of every query key, in order, without malformed pairs.",
     metered=True,
 )
 def _get_query(url: ParsedURL, *, budget: Meter) -> dict[str, list[str]]:

@@ -1,1 +1,1 @@
-"""From text to a syntax tree."""
+"""Parses text to a syntax tree."""

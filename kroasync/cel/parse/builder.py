@@ -1,4 +1,4 @@
-"""What becomes the syntax tree of one text: its nodes, their ids and heights, and the issues found on the way."""
+"""The syntax tree of one text while it is built: its nodes, their ids and heights, and the issues found."""
 
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ class TreeBuilder:
         self.next_id = 1
         self.issues: list[Issue] = []
         self.parenthesised: set[int] = set()
-        # Height of the tree below each node, by id.
+        # The height of the tree below each node, by id.
         self._depths: list[int] = [0]
 
     def new_id(self, depth: int = 0) -> int:
@@ -32,7 +32,7 @@ class TreeBuilder:
         return self.next_id - 1
 
     def add(self, node: _NodeT, *, spine: int = -1) -> _NodeT:
-        """Record the height of a finished node; beyond MAX_DEPTH parsing stops. `spine`: height a chain has so far."""
+        """Record the height of a finished node; stop parsing beyond MAX_DEPTH. `spine`: a chain's height so far."""
         depths = self._depths
         depth = max([depths[child.id] for child in syntax.children(node)], default=0) + 1 if spine < 0 else spine
         depths[node.id] = depth

@@ -1,6 +1,6 @@
-"""Literals: from the source text of a token to its value.
+"""Literals: converts the source text of a token to its value.
 
-The rules are those of the CEL specification, "Syntax"; a LiteralError says what is wrong and where in the token.
+The rules are in the CEL specification, "Syntax". A LiteralError reports the error and its place in the token.
 """
 
 import math
@@ -11,7 +11,7 @@ from kroasync.cel.values import INT_MAX, INT_MIN, UINT_MAX, UInt
 
 
 class LiteralError(ValueError):
-    """A token that looks like a literal has no value; `offset` counts from the token's start."""
+    """A token looks like a literal but has no value; `offset` counts from the start of the token."""
 
     def __init__(self, message: str, offset: int = 0) -> None:
         super().__init__(message)
@@ -40,7 +40,7 @@ _ESCAPE: Final = re.compile(
 
 
 def int_value(text: str) -> int:
-    """Value of `12`, `-12`, `0x1F` as int64."""
+    """The value of `12`, `-12`, `0x1F` as int64."""
     value = _digits(text, INT_MAX)
     if not INT_MIN <= value <= INT_MAX:
         raise LiteralError("invalid int literal")
@@ -48,7 +48,7 @@ def int_value(text: str) -> int:
 
 
 def uint_value(text: str) -> UInt:
-    """Value of `12u` as uint64."""
+    """The value of `12u` as uint64."""
     value = _digits(text[:-1], UINT_MAX)
     if not 0 <= value <= UINT_MAX:
         raise LiteralError("invalid uint literal")
@@ -56,7 +56,7 @@ def uint_value(text: str) -> UInt:
 
 
 def _digits(text: str, beyond: int) -> int:
-    # Leading zeros aside, twenty digits exceed 64 bits: Python refuses to convert thousands of digits.
+    # More than twenty digits after the leading zeros exceed 64 bits. Python refuses to convert thousands of digits.
     digits = text.lstrip("-").lower()
     base = 16 if digits.startswith("0x") else 10
     digits = digits.removeprefix("0x").lstrip("0")
@@ -65,7 +65,7 @@ def _digits(text: str, beyond: int) -> int:
 
 
 def double_value(text: str) -> float:
-    """Value of `1.5`, `.5e3`, `1e9`."""
+    """The value of `1.5`, `.5e3`, `1e9`."""
     value = float(text)
     if math.isinf(value):
         raise LiteralError("invalid double literal")
@@ -73,7 +73,7 @@ def double_value(text: str) -> float:
 
 
 def string_value(text: str) -> str:
-    """Value of a string token with its quotes and prefix."""
+    """The value of a string token with its quotes and prefix."""
     body, raw, start = _body(text)
     if raw or "\\" not in body:
         return body
@@ -97,7 +97,7 @@ def string_value(text: str) -> str:
 
 
 def bytes_value(text: str) -> bytes:
-    """Value of a bytes token such as `b'\\xff'`; characters stand for their UTF-8 encoding."""
+    """The value of a bytes token such as `b'\\xff'`; characters stand for their UTF-8 encoding."""
     body, raw, start = _body(text[1:])
     if raw or "\\" not in body:
         return _utf8(body)
@@ -119,12 +119,12 @@ def bytes_value(text: str) -> bytes:
 
 
 def _utf8(text: str) -> bytes:
-    # Lone surrogates cannot come from UTF-8 input; a caller's own string may hold them.
+    # UTF-8 input has no lone surrogates, but a caller's own string may have them.
     return text.encode("utf-8", "surrogatepass")
 
 
 def _body(text: str) -> tuple[str, bool, int]:
-    """Text between the quotes, whether it is raw, and where it starts."""
+    """The text between the quotes, whether it is raw, and where it starts."""
     raw = text[0] in "rR"
     start = 1 if raw else 0
     width = 3 if text[start : start + 3] in ('"""', "'''") and len(text) >= start + 6 else 1

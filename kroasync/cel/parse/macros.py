@@ -1,7 +1,7 @@
 """Macros: calls that the parser turns into Macro nodes (or, for kro's newCondition, into an internal call).
 
-A macro is recognised by its name, its number of arguments and whether it has a receiver, as in cel-go; the same name
-with another number of arguments is an ordinary call.
+As in cel-go, the name, the number of arguments and the presence of a receiver identify a macro; the same name with
+another number of arguments is an ordinary call.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ _Expander: TypeAlias = Callable[[TreeBuilder, Expr, _Args, Span, int], Expr]
 
 
 def expand_global(b: TreeBuilder, name: str, args: _Args, span: Span, at: int) -> Expr | None:
-    """The node for `has(e.f)`, or None if this is no macro."""
+    """The node for `has(e.f)`, or None if the call is not a macro."""
     if name != "has" or len(args) != 1:
         return None
     operand = args[0]
@@ -38,7 +38,7 @@ def expand_global(b: TreeBuilder, name: str, args: _Args, span: Span, at: int) -
 
 
 def expand_member(b: TreeBuilder, target: Expr, name: str, args: _Args, span: Span, at: int) -> Expr | None:
-    """The node for a macro with a receiver, or None if this is no macro."""
+    """The node for a macro with a receiver, or None if the call is not a macro."""
     expand = _MEMBER.get((name, len(args)))
     if expand is not None:
         return expand(b, target, args, span, at)

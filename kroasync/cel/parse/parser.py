@@ -1,12 +1,12 @@
-"""Text -> syntax tree, with cel-python's grammar: the only door to celpy and lark.
+"""Parses text to a syntax tree with cel-python's grammar. Only this module uses celpy and lark.
 
 The grammar is the file cel.lark of cel-python, extended by EXTENSION (optional syntax, backticks, trailing commas) and
-with its terminals replaced where they differ from the specification. Lark turns it into LALR(1) tables. The tables are
-package data, because importing Lark and building them takes a quarter of a second; they carry a digest of the grammar,
-and when the installed cel-python has another one, they are built afresh. `python -m kroasync.cel.parse.tables` writes
-them.
+with its terminals replaced where they differ from the specification. Lark turns the grammar into LALR(1) tables. The
+tables are package data, because importing Lark and building them takes a quarter of a second. They contain a digest of
+the grammar; if the installed cel-python has another grammar, this module builds the tables again.
+`python -m kroasync.cel.parse.tables` prints them.
 
-The loop over the tables is our own: no recursion, and one pass from characters to nodes.
+The loop over the tables is our own: it does not recurse, and it makes the nodes in one pass over the characters.
 """
 
 import functools
@@ -44,8 +44,8 @@ fieldinit             : field ":" expr | "?" field ":" expr
 %override literal     : UINT_LIT | FLOAT_LIT | INT_LIT | STRING_LIT | BYTES_LIT | "true" | "false" | "null"
 """
 
-# Terminals with a pattern of our own. cel-python's string patterns take exponential time on an unterminated string
-# and misread raw strings, `1.` passes as a double, and the sign belongs to a number only where no operand precedes it.
+# Terminals with our own patterns. cel-python's string patterns take exponential time on an unterminated string and
+# misread raw strings. It accepts `1.` as a double. A sign belongs to a number only if no operand precedes the sign.
 TERMINALS: Final = {
     "FLOAT_LIT": r"-?(?:[0-9]*\.[0-9]+(?:[eE][+-]?[0-9]+)?|[0-9]+[eE][+-]?[0-9]+)",
     "UINT_LIT": r"(?:0x[0-9a-fA-F]+|[0-9]+)[uU]",
@@ -87,7 +87,7 @@ class Tables:
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """Tables, what builds the node of each rule (None: the value of its only symbol), and the pattern of a token."""
+    """The tables, the reduction of each rule (None: take the value of its only symbol), and the pattern of a token."""
 
     tables: Tables
     build: tuple[tuple[int, str, Reduction | None], ...]
@@ -96,7 +96,7 @@ class Grammar:
 
 
 def parse(text: str, *, max_nodes: int = MAX_CODE_POINTS) -> Ast:
-    """The syntax tree of an expression; raises ParseError with every issue that could be found.
+    """The syntax tree of an expression; raises ParseError with every issue that the parser finds.
 
     Parsing stops with TooLargeError at the first node beyond `max_nodes`.
     """
@@ -112,7 +112,7 @@ def parse(text: str, *, max_nodes: int = MAX_CODE_POINTS) -> Ast:
 
 
 def _run(grammar: Grammar, text: str, builder: TreeBuilder) -> Any:
-    """Drive the tables over the tokens."""
+    """Run the tables over the tokens."""
     actions, gotos, rules = grammar.tables.actions, grammar.tables.gotos, grammar.build
     states: list[int] = [grammar.tables.start]
     values: list[Any] = []
@@ -144,7 +144,7 @@ def _run(grammar: Grammar, text: str, builder: TreeBuilder) -> Any:
 
 
 def _tokens(grammar: Grammar, text: str) -> Iterator[tuple[str, int, int]]:
-    """(kind, start, end) of every token, then the end token. Punctuation and keywords are their own kind."""
+    """(kind, start, end) of every token, then of the end token. The kind of punctuation and keywords is their text."""
     scan, keywords = grammar.scan, grammar.keywords
     offset, size, depth = 0, len(text), 0
     previous = ""
@@ -191,7 +191,7 @@ def _unrecognised(text: str, offset: int) -> ParseError:
 
 @functools.cache
 def _grammar() -> Grammar:
-    """The grammar of this process: a constant, made at the first use."""
+    """The grammar, a constant that the first use makes."""
     tables = load_tables(base_grammar())
     terminals = sorted({terminal for row in tables.actions for terminal in row} - {_END})
     punctuation = [t for t in terminals if not t[0].isalpha()]
@@ -224,7 +224,7 @@ def _read(*path: str) -> str:
 
 def base_grammar() -> str:
     """The text of cel-python's grammar."""
-    # Found without importing celpy, which takes a tenth of a second.
+    # Find the file without importing celpy, because the import takes a tenth of a second.
     spec = importlib.util.find_spec("celpy")
     if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError("cel-python is not installed: its grammar file is missing")
@@ -238,7 +238,7 @@ def _digest(base: str) -> str:
 
 
 def load_tables(base: str) -> Tables:
-    """The shipped tables, or fresh ones when `base`, cel-python's grammar, is not the one they were made from."""
+    """The shipped tables, or new ones if they were not made from `base`, the grammar of the installed cel-python."""
     import json
 
     data = json.loads(_read(os.path.dirname(__file__), "grammar.json"))
@@ -258,12 +258,12 @@ def _tables_of(data: dict[str, Any]) -> Tables:
 
 
 def build_tables(base: str | None = None) -> dict[str, Any]:
-    """Run Lark over cel-python's grammar and our extension; returns the content of grammar.json."""
+    """The content of grammar.json, which Lark makes from cel-python's grammar and our extension."""
     from lark import Lark
 
     base = base_grammar() if base is None else base
     names = re.findall(r"^([a-zA-Z_]+)(?:\.\d+)?\s*:", base, re.M)
-    # What is not imported by name gets a mangled name and cannot be replaced.
+    # Lark mangles the names of rules that are not imported by name, and such rules cannot be replaced.
     unused = {
         "MLSTRING_LIT",
         "BOOL_LIT",
@@ -276,7 +276,7 @@ def build_tables(base: str | None = None) -> dict[str, Any]:
         "COMMENT",
     }
     imported = ", ".join(name for name in names if name not in unused)
-    # To Lark the terminals are opaque: distinct stand-ins, because our own scanner reads the text.
+    # Give Lark a distinct placeholder for each terminal, because our own scanner reads the text.
     stand_ins = "\n".join(f'{"%override " if name in names else ""}{name} : "@{name}"' for name in sorted(TERMINALS))
     lark = Lark(
         f"%import cel ({imported})\n{EXTENSION}\n{stand_ins}\n",
@@ -294,13 +294,13 @@ def _missing(path: object) -> tuple[str, str]:
 
 
 def _dump(lark: Any, digest: str) -> dict[str, Any]:
-    """Lark's tables with literal texts instead of Lark's names for anonymous terminals."""
+    """Lark's tables, with the literal text of anonymous terminals instead of Lark's names."""
     table = lark.parser.parser._parse_table
     literals = {
         t.name: t.pattern.value if t.pattern.type == "str" and not t.pattern.value.startswith("@") else t.name
         for t in lark.terminals
     }
-    # LALR states are numbered from 1 here, so that a next state is never 0.
+    # Number the LALR states from 1, so that a next state is never 0.
     renumber = {state: number for number, state in enumerate(_reachable(table), 1)}
     rules: dict[str, int] = {}
     names: dict[str, int] = {}
@@ -348,7 +348,7 @@ def _dump(lark: Any, digest: str) -> dict[str, Any]:
 
 
 def _reachable(table: Any) -> list[Any]:
-    """States from the start on, breadth first, in a stable order."""
+    """The states, breadth first from the start state, in a stable order."""
     (start,) = table.start_states.values()
     order = [start]
     seen = {start}

@@ -1,7 +1,7 @@
-"""What the parser does at each rule of the grammar: makes nodes and expands macros.
+"""The reductions of the parser: for each rule of the grammar, they make nodes and expand macros.
 
 REDUCTIONS maps the text of a rule to a function of (builder, values of its symbols, and where
-each starts and ends); a rule of one symbol without a reduction passes that symbol's value on.
+each symbol starts and ends). A rule of one symbol without a reduction returns the symbol's value.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ from kroasync.cel.syntax import (
 )
 from kroasync.cel.values import INT_MIN
 
-# The CEL specification's RESERVED: no variable or function may have these names; fields may.
+# RESERVED in the CEL specification: variables and functions must not have these names; fields may.
 RESERVED: Final = frozenset(
     (
         *("as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let"),
@@ -62,7 +62,7 @@ def _binary(function: str) -> "Reduction":
     leans = function in SPINE_OPERATORS
 
     def reduce(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Expr:
-        # The relation rules are split in two: `relation_lt: relation "<"`, then `relation: relation_lt addition`.
+        # The grammar has two rules for a relation: `relation_lt: relation "<"`, then `relation: relation_lt addition`.
         (left, at), right = values
         node = Call(b.new_id(), (starts[0], ends[-1]), at, function, None, (left, right))
         if leans:
@@ -91,7 +91,7 @@ def _logical(function: str) -> "Reduction":
 
 
 class _Chain:
-    """`a && b && c` while it grows; becomes a Call when the rule above it is reduced."""
+    """`a && b && c` while it grows; it becomes a Call when the rule above it is reduced."""
 
     __slots__ = ("args", "at", "end", "function", "start")
 
@@ -133,7 +133,7 @@ def _count_more(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Po
 def _unary(function: str) -> "Reduction":
     def reduce(b: TreeBuilder, values: list[Any], starts: _Positions, ends: _Positions) -> Expr:
         count, operand = values
-        # cel-go: an even number of signs cancels out.
+        # As in cel-go, an even number of signs cancels out.
         if count % 2 == 0:
             return operand  # type: ignore[no-any-return]
         if (

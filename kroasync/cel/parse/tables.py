@@ -1,4 +1,4 @@
-"""`python -m kroasync.cel.parse.tables`: the parse tables of the installed grammar (grammar.json), printed."""
+"""`python -m kroasync.cel.parse.tables` prints the parse tables of the installed grammar (grammar.json)."""
 
 import json
 import sys

@@ -1,1 +1,1 @@
-"""From a syntax tree to values: the compiler, the operations of the language, and what a value is in JSON."""
+"""Evaluates a syntax tree: the compiler, the operations of the language, and the JSON form of a value."""

@@ -1,10 +1,11 @@
-"""Syntax tree -> Python closures.
+"""Compiles a syntax tree to Python closures.
 
-Every node becomes a function of the frame, a list: [variables, meter, a slot per macro variable...]. Nothing is looked
-up by name at run time except the variables themselves. Fast paths are optimistic: a raw subscript is tried first, and
-the exact rules, with their errors, follow if it raises. Errors get the span of the innermost node that knows it.
+Every node becomes a function of the frame, a list: [variables, meter, a slot per macro variable...]. At run time, only
+the variables are looked up by name. Fast paths are optimistic: they try a raw subscript first, and apply the exact
+rules, with their errors, if it raises. An error gets the span of the innermost node that knows its span.
 
-With a CheckedAst, static types add lifts (see `lifting`), escaped field names and the equality of set and map lists.
+A CheckedAst has static types. They add lifts (see `lifting`), escaped field names, and the equality of set and map
+lists.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,8 +25,9 @@ from kroasync.cel.errors import (
     UnboundError,
     ValueError_,
 )
-from kroasync.cel.meter import ABSORBED, CHARS_PER_STEP, COMPARED_PER_STEP, DEFAULT_BUDGET, Meter
+from kroasync.cel.meter import CHARS_PER_STEP, COMPARED_PER_STEP, DEFAULT_BUDGET, Meter
 from kroasync.cel.run import listtypes, operations
+from kroasync.cel.run.absorbing import absorb, decides
 from kroasync.cel.run.dispatch import no_matching, resolve
 from kroasync.cel.run.lifting import Lift, lift_for
 from kroasync.cel.run.loops import LoopCode, compile_loop
@@ -49,7 +51,7 @@ from kroasync.cel.values import NONE, SIZED, Optional, TypeValue, UInt, size_of,
 
 Frame: TypeAlias = list[Any]
 Code: TypeAlias = Callable[[Frame], Any]
-# How to read a name in scope: its slot, and for a `cel.bind` variable what computes it.
+# How to read a name in scope: its slot, and the code of the value if `cel.bind` binds the name.
 _Local: TypeAlias = tuple[int, Code | None, Lift | None]
 _Locals: TypeAlias = Mapping[str, _Local]
 
@@ -58,18 +60,18 @@ _METER: Final = 1
 _FIRST_SLOT: Final = 2
 _NO_LOCALS: Final[_Locals] = MappingProxyType({})
 _UNSET: Final = object()
-# Nodes of the tree that are one step; some count more than once.
+# How many nodes of the tree make one step; some nodes count more than once.
 _WEIGHT_PER_STEP: Final = 8
-# How many nodes a selection or index counts that gives an optional, and an operation that makes a new number.
+# How many nodes an optional selection or index counts as, then an operation that makes a new number, then a container.
 _OPTIONAL_WEIGHT: Final = 6
 _ARITHMETIC_WEIGHT: Final = 4
 _CONTAINER_WEIGHT: Final = 2
-# Smaller expressions cost what every evaluation does.
+# The fixed cost of every evaluation covers smaller expressions.
 _FREE_STEPS: Final = 16
 
 
 class Program:
-    """A compiled expression; it may be evaluated any number of times, also from several threads."""
+    """A compiled expression. It may be evaluated any number of times, also from several threads."""
 
     __slots__ = ("_code", "_slots", "ast", "reads", "result_type")
 
@@ -79,7 +81,7 @@ class Program:
         # Field paths that the expression may read; see CheckedAst.reads.
         self.reads = reads
         self._code = code
-        # The frame beyond variables and meter.
+        # The part of the frame after the variables and the meter.
         self._slots = [None] * slots
 
     @property
@@ -88,10 +90,10 @@ class Program:
         return self.ast.source
 
     def evaluate(self, variables: Mapping[str, Any], *, budget: int | Meter = DEFAULT_BUDGET) -> Any:
-        """The value for these variables: plain JSON data or values of `kroasync.cel.values`, which stay unchanged.
+        """The value for some variables (JSON data or values of `kroasync.cel.values`), which never change.
 
-        `budget` is the steps it may take, or a meter that takes them down. Raises EvalError. The result may share
-        parts with the variables; `to_json` copies.
+        `budget` is the number of steps that the evaluation may take, or a meter that counts them. Raises EvalError.
+        The result may share parts with the variables; `to_json` copies.
         """
         meter = budget if isinstance(budget, Meter) else Meter(budget)
         try:
@@ -103,7 +105,7 @@ class Program:
 def compile_program(
     ast: Ast, env: Environment, checked: CheckedAst | None, reads: frozenset[tuple[str, ...]]
 ) -> Program:
-    """Closures for a tree; raises CheckError if the Python stack has no room for its depth."""
+    """Compile a tree to closures; raises CheckError if the tree is too deep for the Python stack."""
     compiler = _Compiler(env, checked)
     try:
         code = compiler.compile(ast.root, _NO_LOCALS)
@@ -115,7 +117,7 @@ def compile_program(
 
 
 def _priced(code: Code, steps: int) -> Code:
-    """An expression so big that one look at every node counts; loops pay for what their bodies do again."""
+    """The code of a big expression, which first pays once for each node. A loop pays for repeating its body."""
 
     def priced(frame: Frame) -> Any:
         frame[_METER].spend(steps)
@@ -139,7 +141,7 @@ class _Compiler:
         self.variables: Mapping[int, tuple[Type, ...]] = checked.variables if checked else {}
         self.overloads: Mapping[int, tuple[Overload, ...]] = checked.overloads if checked else {}
         self.slots = 0
-        # Of all nodes compiled so far, in eighths of a step.
+        # The weight of all nodes compiled so far, in eighths of a step.
         self.weight = 0
 
     def new_slot(self) -> int:
@@ -147,8 +149,8 @@ class _Compiler:
         return _FIRST_SLOT + self.slots - 1
 
     def compile(self, node: Expr, scope: _Locals) -> Code:
-        """The code of a node, its value lifted to its static type."""
-        # One Python frame a level here and one in the method: deep trees must fit on the stack.
+        """The code of a node, which lifts the value to its static type."""
+        # Each level of the tree takes one Python frame here and one in the method: deep trees must fit on the stack.
         self.weight += 1
         code = _COMPILE[type(node)](self, node, scope)
         if isinstance(node, Select | Index) and not (isinstance(node, Select) and node.test):
@@ -161,7 +163,7 @@ class _Compiler:
         return code if lift is None else _lifted(code, lift, node.span)
 
     def compile_raw(self, node: Expr, scope: _Locals) -> Code:
-        """The code of a node, its value as the data holds it."""
+        """The code of a node, which returns the value as the data has it."""
         self.weight += 1
         return _COMPILE[type(node)](self, node, scope)
 
@@ -169,7 +171,7 @@ class _Compiler:
 
     def literal(self, node: Literal, scope: _Locals) -> Code:
         value = node.value
-        # It may be copied, hashed or compared by whatever takes it.
+        # Charge for its size: the code that takes the literal may copy, hash or compare it.
         self.weight += size_of(value) // CHARS_PER_STEP
         return lambda frame: value
 
@@ -201,7 +203,7 @@ class _Compiler:
             return constant
         if node.optional:
             return self.optional_select(node, scope)
-        # Plain selections down to something else are one chain.
+        # Compile consecutive plain selections as one chain.
         fields: list[tuple[str, bool]] = []
         at: Expr = node
         while isinstance(at, Select) and not at.test and not at.optional and (at is node or self.is_plain(at, scope)):
@@ -212,11 +214,11 @@ class _Compiler:
         return self.chain(at, fields, node.span, scope)
 
     def is_plain(self, node: Select, scope: _Locals) -> bool:
-        """True if selecting from this selection needs neither a lift nor a type's name."""
+        """True if a selection from this selection needs no lift and is not the name of a type."""
         return lift_for(self.types.get(node.id)) is None and self.type_constant(node, scope) is None
 
     def field_key(self, node: Select) -> tuple[str, bool]:
-        """The key in the data for a field, and whether null counts as absent (it does for an object's property)."""
+        """The key of a field in the data, and whether null means absent (true for an object's property)."""
         owner = self.types.get(node.operand.id)
         provider = self.env.types
         if owner is not None and owner.kind == "optional":
@@ -281,7 +283,7 @@ class _Compiler:
                 frame[_METER].spend(len(position) // COMPARED_PER_STEP)
             if position.__class__ is str or (position.__class__ is int and position >= 0):
                 try:
-                    # A string's characters must not be reachable.
+                    # Do not let an index reach the characters of a string.
                     return container[position] if container.__class__ is not str else _NEVER[position]
                 except (KeyError, IndexError, TypeError):
                     pass
@@ -340,7 +342,7 @@ class _Compiler:
                         continue
                     value = value.value
                 key = to_key(key)
-                # As in cel-go the last of equal keys wins; 0 and 0u are two keys there and one here.
+                # As in cel-go, the last of equal keys wins. For cel-go, 0 and 0u are two keys; here they are one.
                 if key in result and key.__class__ is UInt:
                     raise ValueError_(f"Failed with repeated key: {key}", span=span)
                 result[key] = value
@@ -363,7 +365,7 @@ class _Compiler:
         return operator(self, node, scope) if operator else self.function(node, scope)
 
     def function(self, node: Call, scope: _Locals) -> Code:
-        """A function, method or namespaced function; run-time types decide which overload."""
+        """A function, method or namespaced function; the run-time types select the overload."""
         qualified = syntax.qualified_name(node)
         if node.target is None or (qualified is not None and self.env.is_function(qualified)):
             name, arguments, member = qualified or node.function, list(node.args), False
@@ -383,7 +385,7 @@ class _Compiler:
         return _dispatch(name, rows, tuple(codes), node.span, member=member)
 
     def alternative(self, node: Call, scope: _Locals) -> Code:
-        """`a.or(b)` and `a.orValue(b)`, which need b only if a is none."""
+        """`a.or(b)` and `a.orValue(b)`, which evaluate b only if a is none."""
         assert node.target is not None
         target, other = self.compile(node.target, scope), self.compile(node.args[0], scope)
         unwrap, name, span = node.function == "orValue", node.function, node.span
@@ -475,7 +477,7 @@ class _Compiler:
         return equality
 
     def slot_field(self, node: Expr, scope: _Locals) -> tuple[int, str] | None:
-        """Slot and key if the node is a plain field of a loop variable: the predicate of most loops."""
+        """The slot and key of a node that is a plain field of a loop variable, as in most predicates; or None."""
         if not isinstance(node, Select) or node.test or node.optional or not isinstance(node.operand, Ident):
             return None
         local = None if node.operand.absolute else scope.get(node.operand.name)
@@ -515,10 +517,10 @@ class _Compiler:
         return _fold(first, steps)
 
     def list_kind(self, node: Expr) -> tuple[str, tuple[str, ...]] | None:
-        """The kind ("set", "map") and keys of a list field whose schema gives it another equality."""
+        """The kind ("set", "map") and keys of a list field whose schema changes its equality."""
         provider = self.env.types
         while isinstance(node, Call) and node.function == syntax.ADD:
-            # What is added to a set is a set.
+            # The sum of a set and a list is a set.
             node = node.args[0]
         if provider is None or not isinstance(node, Select) or node.test or node.optional:
             return None
@@ -538,7 +540,7 @@ class _Compiler:
         lifts = tuple(lift_for(kind) for kind in kinds) if kinds else (None,) * len(slots)
         inner = dict(scope)
         for name, slot in zip(node.variables, slots, strict=True):
-            # The loop lifts the values it puts into the slots.
+            # The loop itself lifts the values of its variables.
             inner[name] = (slot, None, None)
         range_code = self.compile_raw(node.range, scope)
         outside = self.weight
@@ -558,7 +560,7 @@ class _Compiler:
         )
 
     def bind(self, node: Macro, scope: _Locals) -> Code:
-        """`cel.bind`: the value is computed when first read, and not again until the bind is entered anew."""
+        """`cel.bind`: the first read computes the value; later reads reuse it until the bind is entered again."""
         (name,) = node.variables
         slot = self.new_slot()
         body = self.compile(node.body, {**scope, name: (slot, self.compile(node.range, scope), None)})
@@ -570,9 +572,9 @@ class _Compiler:
         return bind
 
 
-# A map literal takes no doubles as keys (the specification's rule; cel-go lets them pass).
+# A map literal must not have doubles as keys (the specification's rule; cel-go allows them).
 _LITERAL_KEYS: Final = KEYS - {float}
-# Subscripting this is always the slow path.
+# A subscript of this value always raises, and so takes the slow path.
 _NEVER: Final[dict[Any, Any]] = {}
 
 
@@ -617,7 +619,7 @@ def _variable(name: str, span: Span) -> Code:
     return variable
 
 
-# Chains of selections: `slow` repeats the walk by the exact rules, from the root's value.
+# Chains of selections: `slow` repeats the selections by the exact rules, from the value of the root.
 
 _Slow: TypeAlias = Callable[[Any], Any]
 
@@ -750,7 +752,7 @@ def _equals_text(left: Code, text: str, wanted: bool, span: Span) -> Code:
 
 
 def _field_equals_text(slot: int, key: str, left: Code, text: str, wanted: bool, span: Span) -> Code:
-    """`x.key == "text"` in one step; anything but a string there takes the long way."""
+    """`x.key == "text"` in one step, if the field is a string; other values take the general code."""
     general = _equals_text(left, text, wanted, span)
 
     def field_equals_text(frame: Frame) -> bool:
@@ -859,7 +861,7 @@ def _folded(value: Any, steps: list[_Step], frame: Frame) -> Any:
 
 
 def _sum(first: Code, steps: list[_Step]) -> Code:
-    """`a + b + c...`: strings are joined once, so that a chain takes linear time."""
+    """`a + b + c...`, with strings joined once, so that a chain takes linear time."""
     terms = [(code, span) for _, code, span in steps]
 
     def joined(frame: Frame) -> Any:
@@ -884,25 +886,24 @@ def _logic(codes: tuple[Code, ...], decisive: bool, name: str, span: Span) -> Co
     """`&&` (False decides) and `||` (True decides): an error counts only if no operand decides."""
     if len(codes) == 2:
         return _logic2(*codes, decisive, name, span)
+    other = not decisive
 
     def logic(frame: Frame) -> bool:
-        failure: EvalError | None = None
-        for code in codes:
-            try:
+        left = iter(codes)
+        try:
+            for code in left:
                 value: object = code(frame)
-            except EvalError as error:
-                if error.__class__ is BudgetError:
-                    raise
-                frame[_METER].spend(ABSORBED)
-                failure = failure or error
-                continue
-            if value is decisive:
+                if value is decisive:
+                    return decisive
+                if value is not other:
+                    raise _not_logical(name, value, span)
+        except EvalError as error:
+            meter = frame[_METER]
+            absorb(error, meter)
+            if any(decides(code, frame, decisive, meter) for code in left):
                 return decisive
-            if value is not (not decisive) and failure is None:
-                failure = OverloadError(f"no such overload: {name} applied to {operations.type_name(value)}", span=span)
-        if failure is not None:
-            raise failure
-        return not decisive
+            raise
+        return other
 
     return logic
 
@@ -910,45 +911,35 @@ def _logic(codes: tuple[Code, ...], decisive: bool, name: str, span: Span) -> Co
 def _logic2(left: Code, right: Code, decisive: bool, name: str, span: Span) -> Code:
     other = not decisive
 
-    def absorb(frame: Frame, failure: EvalError) -> bool:
-        """The right operand decides, or the left one's failure counts."""
-        if failure.__class__ is BudgetError:
-            raise failure
-        frame[_METER].spend(ABSORBED)
-        try:
-            value: object = right(frame)
-            if value is decisive:
-                return decisive
-        except EvalError as error:
-            if error.__class__ is BudgetError:
-                raise
-        raise failure
-
-    def refuse(value: Any) -> OverloadError:
-        return OverloadError(f"no such overload: {name} applied to {operations.type_name(value)}", span=span)
-
     def logic2(frame: Frame) -> bool:
         try:
             value: object = left(frame)
+            if value is decisive:
+                return decisive
+            if value is not other:
+                raise _not_logical(name, value, span)
         except EvalError as error:
-            return absorb(frame, error)
-        if value is decisive:
-            return decisive
-        if value is not other:
-            return absorb(frame, refuse(value))
+            absorb(error, frame[_METER])
+            if decides(right, frame, decisive, frame[_METER]):
+                return decisive
+            raise
         value = right(frame)
         if value is decisive or value is other:
             return bool(value)
-        raise refuse(value)
+        raise _not_logical(name, value, span)
 
     return logic2
+
+
+def _not_logical(name: str, value: Any, span: Span) -> OverloadError:
+    return OverloadError(f"no such overload: {name} applied to {operations.type_name(value)}", span=span)
 
 
 # Functions
 
 
 def _dispatch(name: str, rows: tuple[Overload, ...], codes: tuple[Code, ...], span: Span, *, member: bool) -> Code:
-    """A call site: what to call is looked up by the classes of the arguments, found out when they are new."""
+    """A call site: the classes of the arguments select the target, which is cached for each combination."""
     known: dict[Any, tuple[Callable[..., Any], bool, int]] = {}
 
     def find(values: tuple[Any, ...], key: Any) -> tuple[Callable[..., Any], bool, int]:

@@ -1,6 +1,6 @@
-"""Conversions between scalars, as the functions `int`, `uint`, `double`, `string`, `bytes`, `bool` make them.
+"""Conversions between scalars: the functions `int`, `uint`, `double`, `string`, `bytes`, `bool`.
 
-Ranges and texts are those of cel-go: `string(1e21)` follows Go's %g, `int('0x10')` is refused.
+Ranges and texts follow cel-go: `string(1e21)` follows Go's %g, and `int('0x10')` is an error.
 """
 
 import math
@@ -14,12 +14,12 @@ _INTEGER: Final = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _DOUBLE: Final = re.compile(
     r"[+-]?(?:(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?|inf|infinity|nan)", re.ASCII | re.IGNORECASE
 )
-# strconv.ParseBool
+# The texts that Go's strconv.ParseBool accepts.
 _BOOLS: Final = {
     **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
     **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False),
 }
-# More digits than this are out of every range.
+# A number with more digits is out of every range.
 _MAX_DIGITS: Final = 40
 
 
@@ -40,7 +40,7 @@ def uint_in_range(value: int) -> UInt:
 
 
 def int_of_double(value: float) -> int:
-    """Truncates; as in cel-go, doubles that equal the ends of int64 are out of range."""
+    """Truncates. As in cel-go, doubles that equal the ends of int64 are out of range."""
     if not math.isfinite(value) or not float(INT_MIN) < value < float(INT_MAX):
         raise RangeError("integer overflow", value=value)
     return int(value)
@@ -63,7 +63,7 @@ def int_of_string(text: str) -> int:
 
 
 def uint_of_string(text: str) -> UInt:
-    # strconv.ParseUint takes no sign.
+    # Go's strconv.ParseUint accepts no sign.
     if text[:1] in ("-", "+"):
         raise _refused(text, "uint")
     return uint_in_range(_parsed(text, "uint"))
@@ -96,7 +96,7 @@ def bytes_of_string(text: str) -> bytes:
 
 
 def string_of_double(value: float) -> str:
-    """Go's strconv.FormatFloat(value, 'g', -1, 64): shortest digits, an exponent below -4 and from 6 on."""
+    """Go's strconv.FormatFloat(value, 'g', -1, 64): shortest digits, an exponent if it is below -4 or above 5."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
@@ -109,7 +109,7 @@ def string_of_double(value: float) -> str:
 
 
 def shortest(value: float) -> tuple[str, str, int]:
-    """Sign, digits and decimal exponent of the first digit, in the fewest digits that give a finite value back."""
+    """The sign, the fewest digits that parse to the same finite value, and the decimal exponent of the first digit."""
     number, _, power = repr(abs(value)).partition("e")
     whole, _, fraction = number.partition(".")
     digits = (whole + fraction).lstrip("0")
@@ -119,7 +119,7 @@ def shortest(value: float) -> tuple[str, str, int]:
 
 
 def positional(digits: str, exponent: int) -> str:
-    """Digits with the point where the exponent of the first one puts it."""
+    """The digits with a decimal point; `exponent` is the exponent of the first digit."""
     if exponent < 0:
         return "0." + "0" * (-exponent - 1) + digits
     if len(digits) <= exponent + 1:

@@ -1,7 +1,7 @@
-"""Which overload of a function takes some values, found by their run-time types.
+"""Selects the overload of a function by the run-time types of the arguments.
 
-A call site keeps what it found in a dict from the classes of the arguments; only overloads that differ in the elements
-of their lists and maps (`list(int)`, `list(double)`) are told apart at every call.
+A call site caches the overload by the classes of the arguments. Only overloads that differ in the elements of their
+lists and maps (`list(int)`, `list(double)`) need a look at the elements at every call.
 """
 
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ from kroasync.cel.values import SIZED, TYPE_OF, from_key, size_of
 
 @dataclass(frozen=True, slots=True)
 class Callee:
-    """What a call site calls: the implementation, whether it takes the budget, and how much it reads in one step.
+    """The target of a call: the implementation, whether it takes the budget, and how much it reads in one step.
 
-    A rate of 0 says that the size of texts, lists and maps does not matter.
+    A rate of 0 means that the size of texts, lists and maps does not matter.
     """
 
     impl: Impl
@@ -29,7 +29,7 @@ class Callee:
 
 
 def accepts(param: Type, value: Any) -> bool:
-    """True if the outermost type of a value fits a parameter."""
+    """True if the outermost type of a value matches a parameter."""
     if param.kind in ("dyn", "param"):
         return True
     own = TYPE_OF.get(value.__class__) or getattr(value.__class__, "cel_type", None)
@@ -41,7 +41,7 @@ def accepts(param: Type, value: Any) -> bool:
 
 
 def accepts_elements(param: Type, value: Any) -> bool:
-    """True if the first element, if any, fits too."""
+    """True if the first element, if there is one, matches too."""
     if param.kind == "list" and value.__class__ is list and value:
         return accepts_deeply(param.params[0], value[0])
     if param.kind == "map" and value.__class__ is dict and value:
@@ -57,7 +57,7 @@ def accepts_deeply(param: Type, value: Any) -> bool:
 
 
 def resolve(name: str, overloads: Sequence[Overload], values: Sequence[Any], *, member: bool) -> tuple[Callee, bool]:
-    """What to call for these values, and whether the answer holds for all values of these classes.
+    """The target for these values, and whether it is the target for all values of these classes.
 
     Raises OverloadError if no overload takes them.
     """
@@ -82,7 +82,7 @@ def _callee(row: Overload, values: Sequence[Any]) -> Callee:
 
 
 def _priced(row: Overload) -> Impl:
-    """Opaque values of libraries pay for the text they were made of."""
+    """The implementation, which pays for the size of its arguments; the size of an opaque value is that of its text."""
 
     def priced(*values: Any, budget: Meter) -> Any:
         budget.spend(sum(map(size_of, values)) // (row.rate or 1))

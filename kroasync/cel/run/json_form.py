@@ -1,7 +1,7 @@
-"""Values -> JSON, for what is written into a resource or a status. Results share nothing mutable with the value.
+"""Converts values to JSON for a resource or a status. A result shares nothing mutable with the value.
 
-The rules are kro's: optionals dissolve, durations and timestamps become text, bytes and opaque values are refused.
-The omit sentinel passes through; the caller removes what holds it.
+The rules are kro's: optionals are unwrapped, durations and timestamps become text, bytes and opaque values are errors.
+The omit sentinel stays in the result; the caller removes the fields and elements that have it.
 """
 
 import math
@@ -15,20 +15,20 @@ from kroasync.cel.run import times
 from kroasync.cel.run.operations import type_name
 from kroasync.cel.values import INT_MAX, OMIT, BoolKey, Duration, Optional, Timestamp, UInt
 
-# Deeper values are refused: the JSON reader of an API server stops at 10,000, Python's stack earlier.
+# Reject deeper values: the JSON parser of an API server stops at 10,000 levels, and Python's stack earlier.
 MAX_NESTING: Final = 200
-# More elements are refused: a list that holds one list many times, many levels deep, is small only until it is copied.
-# A Kubernetes object has 1.5 MB at most.
+# Reject more elements: a list that contains one list many times, at many levels, is small only until it is copied.
+# A Kubernetes object has at most 1.5 MB.
 MAX_ELEMENTS: Final = 1_000_000
-# More text is refused too, counted as often as it stands in the result.
+# Reject more text; text counts as often as the result contains it.
 MAX_CHARS: Final = 8_000_000
-# What an element costs.
+# The cost of an element.
 _ELEMENT_STEPS: Final = 2
 _PLAIN: Final = frozenset((str, int, bool, type(None)))
 
 
 class _Size:
-    """What a result has so far, in elements and characters, and who pays for it."""
+    """The elements and characters of a result so far, and the budget that pays for them."""
 
     __slots__ = ("budget", "chars", "elements")
 
@@ -51,7 +51,7 @@ class _Size:
 
 
 def to_json(value: Any, budget: Meter | None = None) -> Any:
-    """A copy in plain JSON types; raises ConversionError, or BudgetError if it is paid for."""
+    """A copy in plain JSON types; raises ConversionError, or BudgetError if there is a budget."""
     return value if value.__class__ in _PLAIN else _convert(value, 0, _Size(budget))
 
 
@@ -87,7 +87,7 @@ def _convert_map(value: dict[Any, Any], depth: int, size: _Size) -> dict[str, An
 
 
 def _key_type(key: Any) -> str:
-    # Go's names, which kro prints.
+    # Use Go's names, as kro does.
     if key.__class__ is BoolKey:
         return "bool"
     return {int: "int64", UInt: "uint64", float: "float64"}.get(key.__class__, type_name(key))
@@ -116,7 +116,7 @@ def _bytes(value: bytes) -> Any:
 
 
 def _timestamp(value: Timestamp) -> str | None:
-    # Go's zero time, the first moment of year 1, is null in Kubernetes.
+    # In Kubernetes, Go's zero time (the first moment of year 1) is null.
     return None if value.ns == times.MIN_NS else times.format_timestamp(value, fraction=False)
 
 

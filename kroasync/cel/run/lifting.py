@@ -1,8 +1,8 @@
-"""Data as JSON holds it -> the values its schema means.
+"""Converts JSON data to the values of its schema's types.
 
-Observed objects stay plain dicts. Where the static type of a selection, index or loop variable is one that JSON cannot
-hold, the compiler applies a lift; a lift leaves values of the right type alone. Objects and maps are never copied, only
-lists whose elements need lifting. A lift costs what it parses and copies, each time.
+Observed objects stay plain dicts. If JSON has no form for the static type of a selection, index or loop variable, the
+compiler applies a lift; a lift does not change values that have the right type. A lift never copies objects and maps;
+it copies a list whose elements need lifting. A lift pays for what it parses and copies, each time.
 """
 
 import base64
@@ -20,7 +20,7 @@ from kroasync.cel.values import Optional
 
 Lift: TypeAlias = Callable[[Any, Meter], Any]
 
-# What reading the text of a time costs beside its length, and how much of base64 is read in one step.
+# The cost of parsing a time, apart from its length, and how much base64 is decoded in one step.
 _PARSING: Final = 8
 
 
@@ -72,7 +72,7 @@ _SCALARS: Final = MappingProxyType(
 
 
 def lift_for(kind: Type | None) -> Lift | None:
-    """The lift to a static type; None if values of this type need none."""
+    """The lift to a static type; None if values of this type need no lift."""
     if kind is None:
         return None
     if kind.kind == "list":

@@ -1,7 +1,7 @@
 """Lists that are sets or maps in their schema (`x-kubernetes-list-type`): equality ignores order, `+` merges.
 
-As in Kubernetes the left operand decides: for a set `+` appends what is missing, for a map list an element of the right
-operand replaces the one with the same keys, or is appended.
+As in Kubernetes, the left operand decides. For a set, `+` appends the elements that are missing. For a map list, each
+element of the right operand replaces the element with the same keys, or is appended.
 """
 
 from collections.abc import Callable
@@ -63,8 +63,8 @@ def addition(kind: str, keys: tuple[str, ...]) -> _Addition:
 
 
 def _key(item: Any, keys: tuple[str, ...], budget: Meter) -> tuple[tuple[str, Any], ...]:
-    """The key values of an element with their types; an element that is no object stands for itself."""
+    """The key values of an element with their types; an element that is not an object is its own key."""
     values = [item.get(key) for key in keys] if item.__class__ is dict else [item]
     budget.spend(2 + sum(2 + size_of(value) // COMPARED_PER_STEP for value in values))
-    # The API server admits scalars only; anything else could be without bounds.
+    # The API server allows only scalars; other values could have any size.
     return tuple((type_name(value), value if value.__class__ in PLAIN else None) for value in values)

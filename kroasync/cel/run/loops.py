@@ -1,8 +1,8 @@
-"""Macros that loop, and those over optionals, as closures.
+"""Compiles macros that loop, and the macros of optionals, to closures.
 
-A loop pays for all its items when it starts; so a nest of loops runs out of budget soon, and a plain one costs nothing
-per item; what is copied from a body's results is paid then. `all` and `exists` absorb errors of their predicate if
-another item decides; the others do not.
+A loop pays for all its items when it starts. So nested loops soon exceed the budget, and a plain loop has no cost per
+item. A loop that copies from the results of its body pays for the copy then. `all` and `exists` absorb errors of their
+predicate if another item decides; the other macros do not.
 """
 
 from collections.abc import Callable, Iterable
@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
-from kroasync.cel.errors import BudgetError, EvalError, OverloadError, Span, ValueError_
-from kroasync.cel.meter import ABSORBED, COMPARED_PER_STEP, Meter
+from kroasync.cel.errors import EvalError, OverloadError, Span, ValueError_
+from kroasync.cel.meter import COMPARED_PER_STEP, Meter
+from kroasync.cel.run.absorbing import absorb, decides
 from kroasync.cel.run.lifting import Lift
 from kroasync.cel.run.operations import FIXED, ORDERED, TEXTS, key_text, type_name
 from kroasync.cel.values import NONE, Optional, map_keys, to_key
@@ -19,13 +20,13 @@ from kroasync.cel.values import NONE, Optional, map_keys, to_key
 _Frame: TypeAlias = list[Any]
 _Code: TypeAlias = Callable[[_Frame], Any]
 _METER: Final = 1
-# Comparisons of a sort that are one step.
+# How many comparisons of a sort make one step.
 _COMPARISONS_PER_STEP: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopCode:
-    """The parts of a macro, compiled; `cost` is what one item takes from the budget."""
+    """The compiled parts of a macro; `cost` is the number of steps that one item costs."""
 
     kind: str
     range: _Code
@@ -43,7 +44,7 @@ def compile_loop(loop: LoopCode) -> _Code:
 
 
 def _items(loop: LoopCode) -> _Code:
-    """What a loop goes over: elements or keys with one variable, pairs with two; its cost is paid."""
+    """The items of a loop, paid for: elements or keys for one variable, pairs for two."""
     range_code, cost, span = loop.range, loop.cost, loop.span
     if len(loop.slots) == 2:
         return _pairs(loop)
@@ -102,7 +103,7 @@ def _pairs(loop: LoopCode) -> _Code:
 
 
 def _assign(loop: LoopCode) -> Callable[[_Frame, Any], None]:
-    """Puts an item into the slots of the variables."""
+    """A function that stores an item in the slots of the variables."""
     if len(loop.slots) == 1:
         return lambda frame, item: frame.__setitem__(loop.slots[0], item)
     first, second = loop.slots
@@ -118,76 +119,69 @@ def _not_bool(value: Any, span: Span) -> OverloadError:
 
 
 def _quantifier(loop: LoopCode) -> _Code:
-    """`all` ends at the first False, `exists` at the first True."""
-    decisive: bool = loop.kind == "exists"
-    items, body, span, assign = _items(loop), loop.body, loop.span, _assign(loop)
-    if len(loop.slots) == 1:
-        return _quantifier1(loop, items)
-
-    def quantifier(frame: _Frame) -> bool:
-        failure: EvalError | None = None
-        for item in items(frame):
-            assign(frame, item)
-            try:
-                value: object = body(frame)
-            except EvalError as error:
-                if error.__class__ is BudgetError:
-                    raise
-                frame[_METER].spend(ABSORBED)
-                failure = failure or error
-                continue
-            if value is decisive:
-                return decisive
-            if value is not (not decisive) and failure is None:
-                failure = _not_bool(value, span)
-        if failure is not None:
-            raise failure
-        return not decisive
-
-    return quantifier
-
-
-def _quantifier1(loop: LoopCode, items: _Code) -> _Code:
-    """A quantifier over elements: fast while predicates are bools; from the first error on, as the general one."""
+    """`all` stops at the first False, `exists` at the first True."""
     decisive: bool = loop.kind == "exists"
     other = not decisive
-    body, span, (slot,) = loop.body, loop.span, loop.slots
+    items, body, span, rest = _items(loop), loop.body, loop.span, _rest(loop, decisive)
+    if len(loop.slots) == 2:
+        return _quantifier2(loop, decisive)
+    (slot,) = loop.slots
 
-    def rest(frame: _Frame, values: list[Any], start: int, failure: EvalError) -> bool:
-        for position in range(start, len(values)):
-            frame[slot] = values[position]
-            try:
-                value: object = body(frame)
-                if value is decisive:
-                    return decisive
-            except EvalError as error:
-                if error.__class__ is BudgetError:
-                    raise
-                frame[_METER].spend(ABSORBED)
-        raise failure
-
-    def quantifier1(frame: _Frame) -> bool:
-        values = items(frame)
-        position = 0
+    def quantifier(frame: _Frame) -> bool:
+        left = iter(items(frame))
         try:
-            for frame[slot] in values:
-                position += 1
+            for frame[slot] in left:
                 value: object = body(frame)
                 if value is decisive:
                     return decisive
                 if value is not other:
                     raise _not_bool(value, span)
         except EvalError as error:
-            if error.__class__ is BudgetError:
-                raise
-            return rest(frame, values, position, error)
+            return rest(frame, left, error)
         return other
 
-    return quantifier1
+    return quantifier
+
+
+def _quantifier2(loop: LoopCode, decisive: bool) -> _Code:
+    """A quantifier with two variables. Its loop is written out: a call for each item would cost too much."""
+    other = not decisive
+    items, body, span, rest, (first, second) = _items(loop), loop.body, loop.span, _rest(loop, decisive), loop.slots
+
+    def quantifier2(frame: _Frame) -> bool:
+        left = iter(items(frame))
+        try:
+            for frame[first], frame[second] in left:
+                value: object = body(frame)
+                if value is decisive:
+                    return decisive
+                if value is not other:
+                    raise _not_bool(value, span)
+        except EvalError as error:
+            return rest(frame, left, error)
+        return other
+
+    return quantifier2
+
+
+def _rest(loop: LoopCode, decisive: bool) -> Callable[[_Frame, Iterable[Any], EvalError], bool]:
+    """The items that are left after the first error."""
+    body, assign = loop.body, _assign(loop)
+
+    def rest(frame: _Frame, left: Iterable[Any], failure: EvalError) -> bool:
+        meter = frame[_METER]
+        absorb(failure, meter)
+        for item in left:
+            assign(frame, item)
+            if decides(body, frame, decisive, meter):
+                return decisive
+        raise failure
+
+    return rest
 
 
 def _holds(code: _Code, span: Span) -> _Code:
-    """A condition that must be a bool."""
+    """A condition that must return a bool."""
 
     def holds(frame: _Frame) -> bool:
         value = code(frame)
@@ -304,7 +298,7 @@ def _sort_by(loop: LoopCode) -> _Code:
     def elements(frame: _Frame) -> list[Any]:
         values = range_code(frame)
         if values.__class__ is not list:
-            # The only loop that takes no map.
+            # sortBy is the only loop that does not accept a map.
             raise OverloadError(f"no such overload: sortBy of {type_name(values)}", span=span)
         return list(values)
 
@@ -326,7 +320,7 @@ def _sort_by(loop: LoopCode) -> _Code:
 
 
 def sorted_positions(keys: list[Any], budget: Meter) -> list[int]:
-    """The order of some keys of one comparable type, stable; raises OverloadError for other types."""
+    """The positions of keys of one comparable type in stable order; raises OverloadError for other types."""
     rounds = len(keys).bit_length()
     budget.spend(len(keys) * rounds // _COMPARISONS_PER_STEP)
     kinds = {key.__class__ for key in keys}
@@ -343,13 +337,13 @@ def sorted_positions(keys: list[Any], budget: Meter) -> list[int]:
 
 
 def in_order(keys: Iterable[str], budget: Meter) -> list[str]:
-    """Some texts, sorted."""
+    """Texts in ascending order."""
     texts = list(keys)
     return [texts[place] for place in sorted_positions(texts, budget)]
 
 
 def _optional_map(loop: LoopCode) -> _Code:
-    """`optMap` wraps what its body gives, `optFlatMap` takes an optional from it."""
+    """`optMap` wraps the result of its body; `optFlatMap` expects the body to return an optional."""
     operand, body, span, flat = loop.range, loop.body, loop.span, loop.kind == "optFlatMap"
     ((slot,), (lift,)) = loop.slots, loop.lifts
 

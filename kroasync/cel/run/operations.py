@@ -1,7 +1,7 @@
 """The operators on values: equality, order, arithmetic, membership, selection.
 
-Semantics are those of cel-go: numbers of different types compare by value, int and uint never wrap around, an operator
-on types it is not defined for raises OverloadError.
+The semantics are those of cel-go: numbers of different types compare by value; int and uint never wrap around; an
+operator raises OverloadError for types that it is not defined for.
 """
 
 import math
@@ -35,27 +35,27 @@ from kroasync.cel.values import (
 )
 
 _NUMBERS: Final = frozenset((int, UInt, float))
-# Classes whose values Python compares as CEL does, among themselves.
+# Python compares two values of one of these classes as CEL does.
 PLAIN: Final = frozenset((str, int, UInt, float, bool, bytes, type(None)))
 ORDERED: Final = frozenset((str, int, UInt, float, bool, bytes, Timestamp, Duration))
-# Those of them that take no longer if they are bigger.
+# The classes of them whose values take the same time to compare, whatever their size.
 FIXED: Final = frozenset((int, UInt, float, bool))
 TEXTS: Final = frozenset((str, bytes))
-# How much of a key or text messages show.
+# How much of a key or text a message shows.
 _SHOWN: Final = 200
-# What a comparison of values of a library costs beside their size.
+# The cost of comparing opaque values of a library, apart from their size.
 _OPAQUE_STEPS: Final = 16
 # How much of the size of such values is compared in one step.
 _OPAQUE_PER_STEP: Final = 4
-# Classes of values that may be looked up in a map; doubles find integers of the same value.
+# Classes of values that can be looked up in a map; a double finds an integer of the same value.
 KEYS: Final = frozenset((str, int, UInt, float, bool))
-# As cel-go's attributes have it, these have no keys at all, rather than being of the wrong type.
+# As for cel-go's attributes, a key of these values does not exist; it is not a type error.
 _KEYLESS: Final = frozenset((str, bytes, int, UInt, float, bool, type(None), Timestamp, Duration))
 _MISSING: Final = object()
 
 
 def type_name(value: Any) -> str:
-    """How messages call the type of a value."""
+    """The name of a value's type in messages."""
     known = TYPE_OF.get(type(value)) or getattr(type(value), "cel_type", None)
     if known is None:
         return type(value).__name__
@@ -70,13 +70,13 @@ def no_overload(operator: str, *values: Any) -> NoReturn:
 
 
 def equal(a: Any, b: Any, budget: Meter | None = None) -> bool:
-    """CEL's `==`: never raises for different types, except for the omit sentinel."""
+    """CEL's `==`: different types never raise, except for the omit sentinel."""
     kind = a.__class__
     if kind is b.__class__ and kind in PLAIN:
         return bool(a == b) if kind in FIXED or budget is None else same_text(a, b, budget)
     if budget is not None:
         budget.spend(1)
-    # Pairs still to compare; a stack instead of recursion, as data may be nested deeper than Python allows.
+    # Pairs to compare. A stack instead of recursion, because data may be nested deeper than Python allows.
     pairs = [(a, b)]
     while pairs:
         left, right = pairs.pop()
@@ -113,7 +113,7 @@ def equal(a: Any, b: Any, budget: Meter | None = None) -> bool:
 
 
 def same_text(a: Any, b: Any, budget: Meter) -> bool:
-    """Equality of two strings, or other plain values of one class; texts of different lengths are not read."""
+    """Equality of two strings, or other plain values of one class; does not read texts of different lengths."""
     if a.__class__ in TEXTS and len(a) == len(b) > COMPARED_PER_STEP:
         budget.spend(len(a) // COMPARED_PER_STEP)
     return bool(a == b)
@@ -124,7 +124,7 @@ def _key_size(mapping: dict[Any, Any]) -> int:
 
 
 def _pair(left: Any, right: Any, pairs: list[tuple[Any, Any]]) -> bool:
-    """Queue what two lists or maps of one length hold; False if their keys differ."""
+    """Queue the elements of two lists or maps of the same length; False if their keys differ."""
     if left.__class__ is list:
         pairs.extend(zip(left, right, strict=True))
         return True
@@ -142,7 +142,7 @@ def _refuse_omit(left: Any, right: Any) -> bool:
 
 
 def equal_numbers(a: Any, b: Any) -> bool:
-    """Equality of an int, uint or double with another; as in cel-go an integer is rounded to a double first."""
+    """Equality of two numbers; as in cel-go, an integer is rounded to a double to compare it with a double."""
     return float(a) == float(b) if float in (type(a), type(b)) else int(a) == int(b)
 
 
@@ -154,7 +154,7 @@ def not_equal(a: Any, b: Any, budget: Meter | None = None) -> bool:
 
 
 def _comparable(operator: str, a: Any, b: Any, budget: Meter | None) -> tuple[Any, Any]:
-    """Both values in a form in which Python's operators order them; what the comparison reads is paid."""
+    """Both values in a form that Python's operators order as CEL does; pays for the comparison."""
     kind = a.__class__
     if kind is b.__class__:
         if kind in TEXTS:
@@ -288,7 +288,7 @@ def _divide_doubles(a: float, b: float) -> float:
 
 
 def modulo(a: Any, b: Any) -> Any:
-    """CEL's `%`: the sign is the dividend's."""
+    """CEL's `%`: the result has the sign of the dividend."""
     kind = a.__class__
     if kind is b.__class__ and (kind is int or kind is UInt):
         if b == 0:
@@ -339,12 +339,12 @@ def contains(item: Any, container: Any, budget: Meter | None = None) -> bool:
 
 
 def key_text(key: Any) -> str:
-    """A key as messages show it."""
+    """The text of a key in messages."""
     return key[:_SHOWN] if key.__class__ is str else repr(key.value if key.__class__ is BoolKey else key)
 
 
 def index(container: Any, key: Any) -> Any:
-    """`container[key]`; raises NoSuchKeyError or IndexError_ for what is not there."""
+    """`container[key]`; raises NoSuchKeyError for a missing key, IndexError_ for a missing index."""
     if container.__class__ is not list and key.__class__ not in KEYS:
         raise OverloadError(f"invalid qualifier type: {type_name(key)}", value=key)
     if container.__class__ is dict:
@@ -363,7 +363,7 @@ def index(container: Any, key: Any) -> Any:
 
 
 def list_position(key: Any) -> int:
-    """A list index from an int, uint or whole double."""
+    """A list index: an int, uint or whole double."""
     if key.__class__ is int or key.__class__ is UInt:
         return int(key)
     if key.__class__ is float and key.is_integer() and INT_MIN <= key <= INT_MAX:
@@ -374,7 +374,7 @@ def list_position(key: Any) -> int:
 
 
 def optional_index(container: Any, key: Any) -> Optional:
-    """`container[?key]`: none for what is not there."""
+    """`container[?key]`: none if the key or index is missing."""
     if container.__class__ is Optional:
         if not container.present:
             return NONE
@@ -391,7 +391,7 @@ def optional_index(container: Any, key: Any) -> Optional:
 
 
 def select(operand: Any, field: str) -> Any:
-    """`operand.field`; raises NoSuchKeyError for a missing key, OverloadError for what has no fields."""
+    """`operand.field`; raises NoSuchKeyError for a missing key, OverloadError for a value without fields."""
     if operand.__class__ is dict:
         try:
             return operand[field]
@@ -415,7 +415,7 @@ def _no_fields(operand: Any, field: str) -> OverloadError:
 
 
 def optional_select(operand: Any, field: str) -> Optional:
-    """`operand.?field`: none for what is not there."""
+    """`operand.?field`: none if the field is missing."""
     if operand.__class__ is Optional:
         if not operand.present:
             return NONE

@@ -1,7 +1,7 @@
-"""Timestamps and durations: text to nanoseconds and back, and the parts of a date.
+"""Timestamps and durations: conversion between text and nanoseconds, and the parts of a date.
 
-Text is RFC 3339 for timestamps and Go's time.ParseDuration for durations. The calendar is computed here, because a
-timestamp at the edge of year 1 or 9999, shifted by a time zone, leaves the range of Python's datetime.
+The text of a timestamp follows RFC 3339, that of a duration Go's time.ParseDuration. This module computes the calendar
+itself, because a time zone can shift a timestamp of year 1 or 9999 out of the range of Python's datetime.
 """
 
 import re
@@ -37,18 +37,18 @@ _UNITS: Final = {
     "h": _HOUR,
 }
 _OFFSET: Final = re.compile(r"([+-]?)(\d\d?):(\d\d)", re.ASCII)
-# How much of a text messages show.
+# How much of a text a message shows.
 _SHOWN: Final = 100
-# The longest name of a time zone that is looked for.
+# Time zone names have at most this length.
 _LONGEST_ZONE: Final = 64
-# What looking for a time zone costs that the evaluation has not at hand.
+# The cost of loading a time zone that the meter does not keep yet.
 _ZONE_STEPS: Final = 1000
 _MONTH_DAYS: Final = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
 @dataclass(frozen=True, slots=True)
 class Civil:
-    """A moment on the calendar and clock of some time zone; month and day from 1, weekday from Sunday = 0."""
+    """The date and time of a moment in a time zone; month and day start at 1, weekday is 0 for Sunday."""
 
     year: int
     month: int
@@ -62,14 +62,14 @@ class Civil:
 
 
 def checked_timestamp(ns: int) -> Timestamp:
-    """A timestamp in range; raises RangeError."""
+    """A timestamp; raises RangeError if it is out of range."""
     if not MIN_NS <= ns <= MAX_NS:
         raise RangeError("timestamp out of range")
     return Timestamp(ns)
 
 
 def checked_duration(ns: int) -> Duration:
-    """A duration in range; raises RangeError."""
+    """A duration; raises RangeError if it is out of range."""
     if not INT_MIN <= ns <= INT_MAX:
         raise RangeError("duration out of range")
     return Duration(ns)
@@ -117,7 +117,7 @@ def _is_date(year: int, month: int, day: int) -> bool:
 
 def _days(year: int, month: int, day: int) -> int:
     """Days since 1970-01-01 in the proleptic Gregorian calendar."""
-    # Years start in March, so that the leap day is the last one.
+    # Count years from March, so that the leap day is the last day of a year.
     year -= month <= 2
     era, of_era = divmod(year, 400)
     day_of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
@@ -125,7 +125,7 @@ def _days(year: int, month: int, day: int) -> int:
 
 
 def _date(days: int) -> tuple[int, int, int]:
-    """Year, month and day of a number of days since 1970-01-01."""
+    """The year, month and day of a number of days since 1970-01-01."""
     era, of_era = divmod(days + 719_468, 146_097)
     year = (of_era - of_era // 1460 + of_era // 36_524 - of_era // 146_096) // 365
     day_of_year = of_era - (365 * year + year // 4 - year // 100)
@@ -135,7 +135,7 @@ def _date(days: int) -> tuple[int, int, int]:
 
 
 def civil(timestamp: Timestamp, zone: str = "UTC", budget: Meter | None = None) -> Civil:
-    """Calendar and clock in a time zone: `UTC`, an IANA name or an offset such as `+01:30`; raises ValueError_."""
+    """The date and time in a time zone: `UTC`, an IANA name or an offset such as `+01:30`; raises ValueError_."""
     seconds, ns = divmod(timestamp.ns, SECOND)
     days, clock = divmod(seconds + _offset_s(zone, seconds, budget), _DAY_S)
     year, month, day = _date(days)
@@ -153,7 +153,7 @@ def civil(timestamp: Timestamp, zone: str = "UTC", budget: Meter | None = None) 
 
 
 def _offset_s(zone: str, seconds: int, budget: Meter | None) -> int:
-    """Seconds east of UTC at a moment."""
+    """The offset of a time zone from UTC at a moment, in seconds to the east."""
     if zone in ("", "UTC"):
         return 0
     match = _OFFSET.fullmatch(zone)
@@ -163,7 +163,7 @@ def _offset_s(zone: str, seconds: int, budget: Meter | None) -> int:
             raise ValueError_(f"invalid timezone: {zone[:_SHOWN]}", value=zone)
         return (hours * 3600 + minutes * 60) * (-1 if match[1] == "-" else 1)
     info = _zone(zone, budget)
-    # Within a day of datetime's ends the offset of the nearest day it can express is the same.
+    # Near the first and last day of datetime's range, use the offset of the nearest day in the range.
     inside = min(max(seconds, MIN_NS // SECOND + 2 * _DAY_S), MAX_NS // SECOND - 2 * _DAY_S)
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=inside)
     offset = moment.astimezone(info).utcoffset()
@@ -180,7 +180,7 @@ def _zone(name: str, budget: Meter | None) -> tzinfo:
         budget.spend(_ZONE_STEPS)
     if len(name) > _LONGEST_ZONE:
         raise ValueError_(f"unknown time zone {name[:_SHOWN]}", value=name)
-    # zoneinfo takes five milliseconds to import and few expressions name a zone.
+    # Import here: the import of zoneinfo takes five milliseconds, and few expressions name a zone.
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     try:
@@ -193,7 +193,7 @@ def _zone(name: str, budget: Meter | None) -> tzinfo:
 
 
 def format_timestamp(timestamp: Timestamp, *, fraction: bool = True) -> str:
-    """RFC 3339 in UTC; with `fraction`, as many digits as needed."""
+    """RFC 3339 in UTC; with `fraction`, with as many digits as needed."""
     at = civil(timestamp)
     digits = f".{at.ns:09d}".rstrip("0").rstrip(".") if fraction else ""
     date = f"{at.year:04d}-{at.month:02d}-{at.day:02d}"
@@ -208,7 +208,7 @@ def parse_duration(text: str) -> Duration:
     if body != "0":
         while offset < len(body) or not body:
             match = _DURATION_PART.match(body, offset)
-            # More digits than fit in int64 are refused before Python converts them.
+            # Reject more digits than int64 can hold before Python converts them.
             digits = "" if match is None else match[1].lstrip("0")
             if match is None or not (match[1] or match[2]) or len(digits) > 19:
                 raise ValueError_(f"invalid duration {text[:_SHOWN]!r}", value=text)
@@ -220,7 +220,7 @@ def parse_duration(text: str) -> Duration:
 
 
 def format_seconds(duration: Duration) -> str:
-    """Seconds as a decimal, the result of `string(duration)`: `5400s`, `0.5s`."""
+    """The decimal seconds of a duration, as in `string(duration)`: `5400s`, `0.5s`."""
     sign = "-" if duration.ns < 0 else ""
     seconds, ns = divmod(abs(duration.ns), SECOND)
     return f"{sign}{seconds}" + f".{ns:09d}".rstrip("0").rstrip(".") + "s"

@@ -1,4 +1,4 @@
-"""Syntax tree -> text. Parsing the text gives the same tree; layout, comments and needless parentheses are not kept."""
+"""Prints a syntax tree. The text parses to the same tree; layout, comments and needless parentheses are lost."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType

@@ -1,4 +1,4 @@
-"""Properties of the language over generated texts and trees."""
+"""Properties of the language, over generated texts and trees."""
 
 # ruff: noqa: PT017 - whether there will be an error is not known beforehand
 

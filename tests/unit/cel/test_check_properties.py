@@ -1,7 +1,7 @@
-"""What the checker says holds at run time.
+"""The results of the checker hold at run time.
 
-Random expressions of a known type are built from random parts. The checker must accept them with that type;
-evaluated on data of the declared schema they must give a value of that type, or fail for a reason that is not a type.
+The tests build random expressions of a known type from random parts. The checker must accept them with that type.
+On data of the declared schema, they must return a value of that type, or fail for a reason that is not a type.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Which fields of the data an expression reads."""
+"""The fields of the data that an expression reads."""
 
 import pytest
 

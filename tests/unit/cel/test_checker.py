@@ -1,4 +1,4 @@
-"""The checker: one table of expressions with their type or what is wrong with them, in cel-go's words."""
+"""The checker: one table of expressions with their type, or their error in cel-go's words."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What expressions evaluate to, and with which errors."""
+"""The values and errors of expressions."""
 
 from typing import Any
 
@@ -21,6 +21,7 @@ from kroasync.cel import (
     ValueError_,
 )
 from kroasync.cel.lib import ALL_LIBRARIES
+from kroasync.cel.meter import ABSORBED, Meter
 from kroasync.cel.types import DYN
 from kroasync.cel.values import NONE, Optional, UInt, map_keys
 
@@ -317,6 +318,35 @@ def test_a_budget_error_is_not_absorbed() -> None:
     for text in ("lists.range(1000).all(i, true) || true", "[1].exists(a, lists.range(1000).all(i, true)) || true"):
         with pytest.raises(BudgetError):
             ENV.program(text, check=False).evaluate({}, budget=100)
+
+
+@pytest.mark.parametrize(
+    ("text", "errors"),
+    [
+        ("1 / 0 == 1 || true", 1),
+        ("1 / 0 == 1 || 2 / 0 == 1 || true", 2),
+        ("[0, 0, 1].exists(d, 1 / d == 1)", 2),
+        ("!{'a': 0, 'b': 0, 'c': 1}.all(k, d, 1 / d != 1)", 2),
+    ],
+)
+def test_each_error_that_is_absorbed_is_paid(text: str, errors: int) -> None:
+    meter = Meter(1000)
+    assert ENV.program(text, check=False).evaluate({}, budget=meter) is True
+    assert errors * ABSORBED <= meter.limit - meter.left < (errors + 1) * ABSORBED
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1 / 0 == 1 || [].first()",
+        "1 / 0 == 1 || [].first() || [].last()",
+        "[0, 1].exists(d, d == 0 ? 1 / d == 1 : [].first())",
+        "{'a': 0, 'b': 1}.all(k, d, d == 0 ? 1 / d == 1 : [].first())",
+    ],
+)
+def test_the_first_error_is_raised_if_nothing_decides(text: str) -> None:
+    with pytest.raises(EvalError, match="division by zero"):
+        ENV.program(text, check=False).evaluate({})
 
 
 FORMS = ("{v}.{n}", "{v}.`{n}`", "{v}['{n}']", "{v}.?{n}", "{v}[?'{n}']", "has({v}.{n})", "{v}.{n}()", "{v}.{n}.a")

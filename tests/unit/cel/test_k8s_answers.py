@@ -1,6 +1,6 @@
-"""The Kubernetes libraries give what Kubernetes gives.
+"""The Kubernetes libraries return what Kubernetes returns.
 
-`kubernetes-answers.jsonl` holds what k8s.io/apiserver 0.36's CEL libraries answered: type, and value or how it failed.
+`kubernetes-answers.jsonl` has the results of the CEL libraries of k8s.io/apiserver 0.36: type, and value or error.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""Kubernetes libraries: their tables, messages, and input meant to hurt."""
+"""The Kubernetes libraries: their tables, messages, and hostile input."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The vectors of the Kubernetes and kro libraries: type, value, and class of error that the Go runtime gives."""
+"""The vectors of the Kubernetes and kro libraries: the type, value or class of error of the Go runtime."""
 
 import base64
 import json

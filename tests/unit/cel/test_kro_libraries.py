@@ -1,4 +1,4 @@
-"""kro's own functions: what they give, and what they refuse."""
+"""kro's own functions: their results and their errors."""
 
 import base64
 import math

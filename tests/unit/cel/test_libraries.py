@@ -1,4 +1,4 @@
-"""The library tables: every row has an example that is true, checked and unchecked, and the reference is current."""
+"""The library tables: the example of every row is true, checked and unchecked, and the reference is current."""
 
 from pathlib import Path
 

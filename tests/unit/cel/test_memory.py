@@ -1,4 +1,4 @@
-"""What an evaluation makes is bounded by its budget, wherever it is made."""
+"""The budget of an evaluation bounds its memory, wherever the evaluation makes values."""
 
 import tracemalloc
 

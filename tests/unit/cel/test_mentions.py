@@ -1,4 +1,4 @@
-"""What an expression refers to, found without types."""
+"""The names that an expression refers to, found without types."""
 
 import pytest
 

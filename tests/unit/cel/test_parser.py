@@ -1,4 +1,4 @@
-"""Text to tree: the grammar, its mended defects, limits, and where errors point."""
+"""The parser: the grammar, its fixed defects, limits, and the positions of errors."""
 
 import contextlib
 import json

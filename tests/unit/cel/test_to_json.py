@@ -1,4 +1,4 @@
-"""Values to JSON: the rules for what is written into a resource or a status."""
+"""Values to JSON: the rules for resources and statuses."""
 
 from typing import Any
 

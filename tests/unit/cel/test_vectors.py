@@ -1,4 +1,4 @@
-"""All 488 vectors: what the Go runtime gives with the libraries of kro, by type, value and class of error."""
+"""All 488 vectors: the type, value or class of error of the Go runtime with the libraries of kro."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""`kroasync eval`: what it prints, and how it fails."""
+"""`kroasync eval`: its output and its errors."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""`kroasync graph`: the drawings, compared as a whole."""
+"""`kroasync graph`: the complete drawings."""
 
 import xml.etree.ElementTree as ElementTree
 

@@ -1,4 +1,4 @@
-"""`--help` has one look: plain text, no summary cut short, completion options at the root only."""
+"""`--help` has one look: plain text, complete summaries, completion options only at the root."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""`render`: manifests in order on stdout, what waits and why on stderr, exit codes."""
+"""`render`: manifests in order on stdout, waiting resources with the reason on stderr, exit codes."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""`kroasync validate`: what is found, where, in which format, and the exit status."""
+"""`kroasync validate`: the problems with their positions, the formats, and the exit status."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""docs/problems.md: it has every code of the source, and its examples do what it says."""
+"""docs/problems.md has every code of the source, and its examples are true."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""Objects, and a client that plays the API server as far as one test needs it."""
+"""Objects, and a client that acts as the API server as far as a test needs it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

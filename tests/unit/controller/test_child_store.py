@@ -1,4 +1,4 @@
-"""The cache of children: what is known after answers and events in any order, who is woken, what has to be sent."""
+"""The cache of children: its content after answers and events in any order, the owners that it wakes, and drift."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kroasync.controller.child_store import ChildStore
 from kroasync.controller.room import Room
-from kroasync.controller.store import ChildStore
 from kroasync.engine.actions import Need
 from kroasync.model.kinds import SECRETS
 from kroasync.model.names import LABEL_INSTANCE_ID, MANAGER_CHILDREN

@@ -1,4 +1,4 @@
-"""What an event of a CRD leads to."""
+"""The effects of a CRD's events."""
 
 from typing import Any, cast
 
@@ -8,9 +8,9 @@ from kroasync.controller.registry import Registry
 from kroasync.model import names
 from kroasync.model.kinds import GRAPH_DEFINITIONS
 from kroasync.model.objects import GVK, Key, Obj, Resource
+from tests.unit.controller.samples import APPS
 
 WEB, OTHER = Key(GRAPH_DEFINITIONS, "", "web"), Key(GRAPH_DEFINITIONS, "", "other")
-APPS = Resource("example.com", "v1", "App", "apps")
 
 
 class Serving:

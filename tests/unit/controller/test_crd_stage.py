@@ -1,4 +1,4 @@
-"""The CRD of a definition: written, waited for, or left alone, and what is said of it."""
+"""The CRD of a definition: when it is written, waited for or left unchanged, and the condition about it."""
 
 import asyncio
 from typing import Any, cast

@@ -1,4 +1,4 @@
-"""The CRDs as one watch sees them."""
+"""The CRDs in the cache of one watch."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""Passes over definitions: what the API server is asked, and what the status says."""
+"""Passes over definitions: the requests to the API server, and the status."""
 
 import asyncio
 from typing import Any, cast

@@ -1,4 +1,4 @@
-"""When a child counts as contested, how long it then waits, and who is named."""
+"""When a child counts as contested, how long it then waits, and which manager the message names."""
 
 import pytest
 

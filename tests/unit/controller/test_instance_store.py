@@ -1,13 +1,14 @@
-"""The cache of instances: what is worth a pass, and what an answer may change."""
+"""The cache of instances: which changes need a pass, and what an answer may change."""
 
 from typing import Any
 
 import pytest
 
+from kroasync.controller.instance_store import InstanceStore, Meddled, head_of
 from kroasync.controller.room import Room
-from kroasync.controller.store import InstanceStore, Meddled, head_of, key_of
 from kroasync.model.names import ANNOTATION_APPLYSET_GROUP_KINDS
-from kroasync.model.objects import Key, Obj, Resource, is_newer, is_older
+from kroasync.model.objects import Key, Obj, is_newer, is_older, key_of
+from tests.samples import NODES
 from tests.unit.controller.samples import APPS, app, app_key
 
 
@@ -138,8 +139,7 @@ def test_a_list_says_nothing_of_an_instance_that_is_newer(bench: Bench) -> None:
 
 
 def test_keys_of_cluster_scoped_kinds_have_no_namespace() -> None:
-    nodes = Resource("", "v1", "Node", "nodes", False)
-    assert key_of(nodes, {"metadata": {"name": "n", "namespace": "odd"}}) == Key(nodes, "", "n")
+    assert key_of(NODES, {"metadata": {"name": "n", "namespace": "odd"}}) == Key(NODES, "", "n")
 
 
 @pytest.mark.parametrize(

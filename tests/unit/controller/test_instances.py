@@ -1,14 +1,16 @@
-"""Passes over instances: which one an instance gets, what is written, and when the queue brings it back."""
+"""Passes over instances: the kind of pass, the writes, and the time of the next pass."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from kroasync.controller.child_store import ChildStore
 from kroasync.controller.converging import Converging
 from kroasync.controller.deleting import Deleting
 from kroasync.controller.events import Recorder
 from kroasync.controller.fights import Fights
+from kroasync.controller.instance_store import InstanceStore
 from kroasync.controller.instances import Instances
 from kroasync.controller.observing import Observing
 from kroasync.controller.options import RuntimeOptions
@@ -16,7 +18,6 @@ from kroasync.controller.perform import Performers
 from kroasync.controller.recording import Recording
 from kroasync.controller.reporting import Reporting
 from kroasync.controller.served_kinds import Served, ServedKinds
-from kroasync.controller.store import ChildStore, InstanceStore
 from kroasync.controller.watchdog import Watchdog
 from kroasync.engine.plan import Plan
 from kroasync.engine.verdict import AWAY_S, SAFETY_NET_S, AtRest, RetryAfter
@@ -31,11 +32,11 @@ from kroasync.schema.catalog import bundled
 from tests.fakes import virtual
 from tests.fakes.client import FakeClient
 from tests.fakes.kube import FakeServer, StatusError
+from tests.samples import CONFIG_MAPS
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 APPS = Resource("kro.run", "v1alpha1", "App", "apps")
-CONFIGS = Resource("", "v1", "ConfigMap", "configmaps")
-APP, CONFIG = Key(APPS, "default", "one"), Key(CONFIGS, "default", "one")
+APP, CONFIG = Key(APPS, "default", "one"), Key(CONFIG_MAPS, "default", "one")
 
 
 def graph() -> Graph:
@@ -197,7 +198,7 @@ def test_an_instance_at_rest_costs_nothing() -> None:
 def test_a_refused_child_is_reported_and_tried_again() -> None:
     async def story(bench: Bench) -> None:
         def refuse(resource: Resource, obj: Obj) -> None:
-            if resource == CONFIGS:
+            if resource == CONFIG_MAPS:
                 raise StatusError(403, "Forbidden", "not here")
 
         bench.server.admit(refuse)
@@ -250,7 +251,7 @@ def test_a_deletion_takes_the_children_and_then_the_finalizer() -> None:
         verdict = await bench.instances.reconcile(APP)
         assert verdict == AtRest()
         assert verdict.summary.outcome == "deleted"
-        assert (bench.server.objects(CONFIGS), bench.server.objects(APPS)) == ([], [])
+        assert (bench.server.objects(CONFIG_MAPS), bench.server.objects(APPS)) == ([], [])
         assert bench.stub.released == [APP]
         assert "Deleted" in await bench.events()
 
@@ -279,7 +280,7 @@ def test_nothing_is_deleted_while_a_kind_of_the_inventory_cannot_be_listed() -> 
         bench.see()
         bench.stub.unseen = {"Widget.example.com": "no answer"}
         assert await bench.instances.reconcile(APP) == RetryAfter(reason="no answer", at_most_s=AWAY_S)
-        assert len(bench.server.objects(CONFIGS)) == 1
+        assert len(bench.server.objects(CONFIG_MAPS)) == 1
         assert "list deletion inventory: no answer" in bench.message("ResourcesReady")
 
     play(story)
@@ -293,7 +294,7 @@ def test_what_an_instance_left_that_went_in_spite_of_the_finalizer_is_deleted() 
         bench.served.dropped[APP] = gone
         bench.served.instances.remove(gone)
         assert await bench.instances.reconcile(APP) == AtRest()
-        assert (bench.server.objects(CONFIGS), bench.served.dropped) == ([], {})
+        assert (bench.server.objects(CONFIG_MAPS), bench.served.dropped) == ([], {})
 
     play(story)
 

@@ -1,4 +1,4 @@
-"""Turns of passes: each is charged, long ones pause, a pass that waits gives its slot away."""
+"""Turns of passes: each turn is charged, long passes pause, and a pass that waits releases its slot."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,13 +1,14 @@
-"""Performing the engine's actions: results for every answer of the server, refusals included."""
+"""Performing the engine's actions: the results for every answer of the server, including refusals."""
 
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from kroasync.controller.child_store import ChildStore
 from kroasync.controller.fights import Fights
+from kroasync.controller.instance_store import InstanceStore
 from kroasync.controller.perform import Performer, parent_patch, refusal_of
-from kroasync.controller.store import ChildStore, InstanceStore
 from kroasync.engine.actions import (
     Action,
     Apply,

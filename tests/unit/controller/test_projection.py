@@ -1,4 +1,4 @@
-"""What a cache keeps: identity, and exactly the paths that are read."""
+"""The content of a cache: the identity of objects, and exactly the paths that expressions read."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Kubernetes Events: once per fact, never in the way of a pass."""
+"""Kubernetes Events: one per fact, without delaying a pass."""
 
 import asyncio
 

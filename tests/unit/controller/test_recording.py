@@ -1,4 +1,4 @@
-"""Which Events a pass over an instance leaves."""
+"""The Events that a pass over an instance records."""
 
 from kroasync.controller.recording import LISTED, change_notes, failure_note
 from kroasync.engine.outcome import Change, ChangeKind, Failure, Outcome

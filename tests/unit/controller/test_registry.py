@@ -1,4 +1,4 @@
-"""Which definition a CRD, a kind or another definition leads to."""
+"""The definitions that belong to a CRD, a kind or another definition."""
 
 from kroasync.controller.crds import seen
 from kroasync.controller.registry import Registry, key_of_identity

@@ -1,4 +1,4 @@
-"""Status writes of instances: what is written, tried again, and given up."""
+"""Status writes of instances: writes, retries, and writes that are given up."""
 
 from typing import Any, cast
 
@@ -6,12 +6,12 @@ import pytest
 
 from kroasync.controller.events import Recorder
 from kroasync.controller.fights import Fights
+from kroasync.controller.instance_store import InstanceStore
 from kroasync.controller.observing import Observing
 from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.recording import Recording
 from kroasync.controller.reporting import Reporting
 from kroasync.controller.served_kinds import Served
-from kroasync.controller.store import InstanceStore
 from kroasync.engine.instance_status import TOO_LARGE, invalid
 from kroasync.engine.verdict import Reported, Written
 from kroasync.kube.api_errors import ApiError, ConflictError, InvalidError, NotFoundError, ServerError, TooBigError

@@ -1,4 +1,4 @@
-"""Graph revisions: numbers, owners, and what is known of them."""
+"""Graph revisions: numbers, owners, and the cache of them."""
 
 import asyncio
 from typing import Any, cast

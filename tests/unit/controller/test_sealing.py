@@ -1,4 +1,4 @@
-"""The key of the seals: made once, the same for all replicas; without a right to it there are no seals."""
+"""The key of the seals: created once, shared by all replicas; without permission for its Secret, there are no seals."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Which generated kinds are served, by which graph, and what they make be watched."""
+"""The generated kinds that are served, their graphs, and the watches that they need."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from kroasync.controller.child_store import ChildStore
+from kroasync.controller.instance_store import InstanceStore
 from kroasync.controller.served_kinds import Served, ServedKinds, claims_of, wake_by_uid
 from kroasync.controller.serving import Serving
-from kroasync.controller.store import ChildStore, InstanceStore
 from kroasync.controller.watches import Watches
 from kroasync.engine.actions import WatchExternal as WatchExternal
 from kroasync.kube.api_errors import NotFoundError, TooBigError

@@ -1,4 +1,4 @@
-"""Slots of the workers: one a key, and none for a key whose work lasts."""
+"""Slots of the workers: one per key, and none for a key whose work continues in the background."""
 
 import asyncio
 from collections.abc import Coroutine

@@ -1,4 +1,4 @@
-"""Status writes: the smallest merge patch, bound to what was seen."""
+"""Status writes: the smallest merge patch, bound to the resourceVersion that was read."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What was told is not told again, and not without end."""
+"""A message is not repeated, and the memory of messages is bounded."""
 
 from kroasync.controller.told import Told
 from tests.unit.controller.samples import app_key

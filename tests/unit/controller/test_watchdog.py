@@ -1,4 +1,4 @@
-"""What computes without end is named while it holds the loop, ended, and put behind all others."""
+"""A pass that computes forever is reported while it blocks the event loop, stopped, and queued behind all others."""
 
 import asyncio
 import time

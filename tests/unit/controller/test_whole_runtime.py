@@ -1,4 +1,4 @@
-"""One controller on the fake server in virtual time: what it counts, logs and records."""
+"""One controller on the fake server in virtual time: its metrics, log lines and Events."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""The queue's promises: each key once, never twice at a time, fair between groups, never dropped."""
+"""The guarantees of the queue: each key once, never twice at the same time, fair between groups, never dropped."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""Definitions in, graphs out, and a world that plays the API server and its controllers."""
+"""Builds graphs from definitions, and a world that acts as the API server and its controllers."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Who has an object that was there before: its controller, or a tool by its mark."""
+"""The owner of an object that existed before: its controller, or a tool that marked it."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What an instance may cost: steps of evaluation, bytes of an object, bytes of the status; and pauses in between."""
+"""Limits of an instance: steps of evaluation, bytes of an object, bytes of the status; and the pauses in a pass."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Hashes of what is declared and of the same fields as they are."""
+"""Hashes of the declared fields, and of the same fields in the live object."""
 
 import copy
 

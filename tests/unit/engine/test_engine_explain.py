@@ -1,4 +1,4 @@
-"""Why an expression is false, in values."""
+"""Explains with values why an expression is false."""
 
 import pytest
 

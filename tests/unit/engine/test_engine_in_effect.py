@@ -1,4 +1,4 @@
-"""`is_in_effect`: what a restarted controller learns from an object instead of sending it again."""
+"""`is_in_effect`: a restarted controller learns from a live object that it need not send the object again."""
 
 from typing import Any
 

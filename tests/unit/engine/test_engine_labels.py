@@ -1,4 +1,4 @@
-"""Labels of an instance reach its children for identification, never to grant or configure anything."""
+"""Children get the labels of an instance only to identify them, never to grant rights or to configure."""
 
 import pytest
 

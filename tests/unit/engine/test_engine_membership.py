@@ -1,4 +1,4 @@
-"""Who is a child and who only looks like one: in teardown, in prune, and in the seal of what is applied."""
+"""Real children, and objects that only look like them: in teardown, in prune, and in the seal of applied objects."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Which observation wins: the ages, and for each cache what follows from them."""
+"""Which observation wins: the ages of observations, and their consequences for each cache."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The world of plain objects behaves like a server where the engine looks."""
+"""The world of plain objects behaves like a server, as far as the engine can see."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The stages of nodes: who is due when, and that no node takes a way that is not in the table."""
+"""The stages of nodes: when each node is due, and that every transition is in the table."""
 
 from collections.abc import Callable
 from typing import Any

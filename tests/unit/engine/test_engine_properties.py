@@ -1,4 +1,4 @@
-"""Random graphs in random worlds: passes converge, order holds, and only our own is ever touched."""
+"""Random graphs in random worlds: passes converge, in order, and change only our own objects."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is declared no more goes away, in order, and nothing else does; the inventory follows."""
+"""Objects that are no longer declared are deleted, in order, and no others; the inventory follows."""
 
 import pytest
 

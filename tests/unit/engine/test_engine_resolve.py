@@ -1,4 +1,4 @@
-"""One template to one object: values, namespaces, labels, annotations."""
+"""Resolves one template to one object: values, namespaces, labels, annotations."""
 
 from types import SimpleNamespace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Evaluation within a pass: remembered results, omit(), truth, redaction."""
+"""Evaluation within a pass: cached results, omit(), truth, redaction."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Label selectors: the API's string form, refusals, and matching."""
+"""Label selectors: the API's string form, errors, and matching."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which expressions must not be quoted: values are followed from Secrets through templates, collections, iterators."""
+"""Expressions that must not be quoted: values of Secrets are followed through templates, collections and iterators."""
 
 import pytest
 

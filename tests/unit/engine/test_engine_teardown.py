@@ -1,4 +1,4 @@
-"""Deletion from what is stored on the children alone."""
+"""Deletion, only from the data that the children store."""
 
 from dataclasses import replace
 

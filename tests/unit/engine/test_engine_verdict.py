@@ -1,4 +1,4 @@
-"""What follows from a pass: from what it found, what became of its status, and what it left for later."""
+"""The verdict of a pass, from its findings, the result of its status write, and the work that it left for later."""
 
 import pytest
 
@@ -28,11 +28,12 @@ from kroasync.engine.verdict import (
     summed_up,
     unwritten,
 )
-from kroasync.model.objects import Key, Resource
+from kroasync.model.objects import Key
+from tests.samples import CONFIG_MAPS
 
 WRITTEN = Reported(written=Written.YES)
 SAME = Reported(written=Written.SAME)
-CONFIG = Key(Resource("", "v1", "ConfigMap", "configmaps"), "default", "a")
+CONFIG = Key(CONFIG_MAPS, "default", "a")
 
 
 def outcome(retry: Retry, *refusals: Refusal | None, management_error: str | None = None) -> Outcome:

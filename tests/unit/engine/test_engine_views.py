@@ -1,4 +1,4 @@
-"""How a live instance is shown: by a pass that changes nothing, or by what is stored on its children."""
+"""Views of a live instance: from a pass that changes nothing, or from the data that its children store."""
 
 from collections.abc import Callable
 
@@ -7,8 +7,8 @@ from kroasync.engine.walk import Walk
 from kroasync.graph.nodes import Graph
 from kroasync.model import names
 from kroasync.model.objects import GVK, Key, Obj, Resource
+from tests.samples import CONFIG_MAPS
 
-CONFIGS = Resource("", "v1", "ConfigMap", "configmaps")
 APPS = Resource("kro.run", "v1alpha1", "WebApp", "webapps")
 SINCE = "2026-01-01T00:00:00Z"
 
@@ -28,7 +28,7 @@ def config(name: str, *, node: str = "", order: str = "0", **meta: str) -> Obj:
 
 
 def shown(graph: Graph, *objects: Obj) -> dict[str, NodeView]:
-    world = LiveWorld(instance(), objects, {GVK("", "v1", "ConfigMap"): CONFIGS}.get)
+    world = LiveWorld(instance(), objects, {GVK("", "v1", "ConfigMap"): CONFIG_MAPS}.get)
     walk = Walk(graph, instance(), world)
     while actions := walk.next_actions():
         walk.feed([unchanged(action, instance()) for action in actions])
@@ -61,13 +61,13 @@ def test_what_is_not_there_holds_up_the_others(graph_of: Callable[..., Graph]) -
 
 def test_without_a_graph_nodes_are_in_the_order_of_their_deletion() -> None:
     members = [config("b", node="last", order="2"), config("a", node="early", order="1"), config("c", node="last")]
-    found = stored_nodes([(Key(CONFIGS, "default", obj["metadata"]["name"]), obj) for obj in members])
+    found = stored_nodes([(Key(CONFIG_MAPS, "default", obj["metadata"]["name"]), obj) for obj in members])
     assert [(node.id, [one.name for one in node.objects]) for node in found] == [("early", ["a"]), ("last", ["b", "c"])]
 
 
 def test_an_object_that_is_going_says_since_when() -> None:
     going = config("a", node="n", deletionTimestamp="2026-01-02T00:00:00Z")
-    [node] = stored_nodes([(Key(CONFIGS, "default", "a"), going)])
+    [node] = stored_nodes([(Key(CONFIG_MAPS, "default", "a"), going)])
     [shown_object] = node.objects
     assert (shown_object.deleting, shown_object.since) == (True, "2026-01-02T00:00:00Z")
 

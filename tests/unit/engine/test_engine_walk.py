@@ -1,4 +1,4 @@
-"""A pass: metadata first, nodes as soon as their inputs are there, failures and waits kept to themselves."""
+"""A pass: metadata first, then each node as soon as its inputs exist; failures and waits do not affect other nodes."""
 
 from dataclasses import replace
 

@@ -12,7 +12,6 @@ from kroasync.engine.instance_status import (
     compose_release_failed,
     compose_teardown,
     compose_unresolved,
-    same_json,
 )
 from kroasync.engine.teardown import Teardown, blocked
 
@@ -469,21 +468,3 @@ def test_a_finalizer_that_cannot_be_removed(instance_of):
         "ManagementFailed",
         "failed removing finalizer: conflict",
     )
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "same"),
-    [
-        (3, 3.0, True),
-        (1, True, False),
-        (0, False, False),
-        ({"a": [1, {"b": None}]}, {"a": [1.0, {"b": None}]}, True),
-        ([1], [1, 2], False),
-        ({"a": 1}, {"b": 1}, False),
-        ("1", 1, False),
-        ({}, [], False),
-        (None, {}, False),
-    ],
-)
-def test_equality_is_that_of_json(a, b, same):
-    assert same_json(a, b) is same

@@ -1,4 +1,4 @@
-"""A way to write definitions briefly, and the kinds they may use."""
+"""A short notation for definitions, and the kinds that they may use."""
 
 from pathlib import Path
 

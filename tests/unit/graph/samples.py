@@ -1,4 +1,4 @@
-"""Large definitions, of few words."""
+"""Large definitions in a short notation."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""The conditions an author declares."""
+"""The conditions that an author declares."""
 
 # ruff: noqa: E501  (a case is one line of its table)
 

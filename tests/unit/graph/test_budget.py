@@ -1,4 +1,4 @@
-"""What a definition may cost to compile: counted limits. `tests/slow` has what no step of it may cost."""
+"""The limits of the work to compile a definition. `tests/slow` limits the time of each step."""
 
 import pytest
 

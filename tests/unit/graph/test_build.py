@@ -1,4 +1,4 @@
-"""Definitions and what comes of them: the catalogue of kro's graph builder, and what goes beyond it."""
+"""Definitions and their graphs or problems: the catalogue of kro's graph builder, and more."""
 
 # ruff: noqa: E501  (a case is one line of its table)
 

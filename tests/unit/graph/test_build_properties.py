@@ -1,4 +1,4 @@
-"""Whatever an author writes ends in a graph or in located problems, and random graphs come out in order."""
+"""Every definition becomes a graph or problems with a position, and random graphs have the right order."""
 
 # ruff: noqa: E501  (vocabularies)
 

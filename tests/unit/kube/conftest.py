@@ -1,4 +1,4 @@
-"""A local HTTP server with canned answers: it records what it is asked and knows nothing of Kubernetes."""
+"""A local HTTP server with canned answers. It records the requests, and knows nothing of Kubernetes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Which typed error each answer of the API server becomes."""
+"""The typed error of each answer of the API server."""
 
 import orjson
 import pytest

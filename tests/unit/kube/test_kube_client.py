@@ -1,4 +1,4 @@
-"""What the client sends, what it makes of answers, and when it asks again."""
+"""The requests of the client, the results of its answers, and its retries."""
 
 import asyncio
 import logging
@@ -25,10 +25,9 @@ from kroasync.kube.api_errors import (
 from kroasync.kube.client import Client
 from kroasync.kube.config import Connection
 from kroasync.metrics import Metrics
-from kroasync.model.objects import Key, Obj, Resource
-from tests.samples import CONFIG_MAPS, DEPLOYMENTS
+from kroasync.model.objects import Key, Obj
+from tests.samples import CONFIG_MAPS, DEPLOYMENTS, NODES
 
-NODES = Resource("", "v1", "Node", "nodes", namespaced=False)
 CM = Key(CONFIG_MAPS, "default", "a")
 PATH = "/api/v1/namespaces/default/configmaps/a"
 BUSY = {"kind": "Status", "reason": "TooManyRequests", "message": "busy"}

@@ -1,4 +1,4 @@
-"""Where the connection comes from, and how its credential stays valid."""
+"""The sources of the connection, and the renewal of its credential."""
 
 import base64
 import stat

@@ -1,4 +1,4 @@
-"""Objects that are nested more deeply than orjson reads: the others of the list are read all the same."""
+"""Objects that are nested too deeply for orjson do not prevent reading the other objects of the list."""
 
 import json
 

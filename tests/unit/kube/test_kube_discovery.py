@@ -1,4 +1,4 @@
-"""Kinds become resources, each group-version asked for once."""
+"""Discovery of the resources of kinds, with one request per group-version."""
 
 import asyncio
 from typing import Any
@@ -8,6 +8,7 @@ import pytest
 from kroasync.kube.api_errors import ServerError
 from kroasync.kube.discovery import Discovery
 from kroasync.model.objects import GVK, Resource
+from tests.samples import DEPLOYMENTS, NODES
 
 APPS = {
     "kind": "APIResourceList",
@@ -24,10 +25,8 @@ async def test_plural_and_scope(api: Any) -> None:
     api.on("GET", "/apis/apps/v1", api.json(APPS))
     api.on("GET", "/api/v1", api.json(CORE))
     discovery = Discovery(api.client())
-    assert await discovery.resource(GVK("apps", "v1", "Deployment")) == Resource(
-        "apps", "v1", "Deployment", "deployments", True
-    )
-    assert await discovery.resource(GVK("", "v1", "Node")) == Resource("", "v1", "Node", "nodes", False)
+    assert await discovery.resource(GVK("apps", "v1", "Deployment")) == DEPLOYMENTS
+    assert await discovery.resource(GVK("", "v1", "Node")) == NODES
 
 
 async def test_subresources_are_no_kinds(api: Any) -> None:

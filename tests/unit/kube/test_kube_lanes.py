@@ -1,4 +1,4 @@
-"""Who may send: so many at a time, and a lane without answers holds up only itself."""
+"""The limit of requests at a time: a lane without answers delays only itself."""
 
 import asyncio
 from collections.abc import Coroutine, Hashable

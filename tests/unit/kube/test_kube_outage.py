@@ -1,4 +1,4 @@
-"""One line for an outage and one for its end, however many watches there are."""
+"""One log line for an outage and one for its end, however many watches there are."""
 
 from typing import Any
 

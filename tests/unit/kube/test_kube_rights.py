@@ -1,4 +1,4 @@
-"""Rights are asked for when access control refuses something, and never while all is well."""
+"""Permissions are checked after access control refuses a request, and never without a refusal."""
 
 import asyncio
 from typing import Any

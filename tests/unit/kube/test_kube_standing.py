@@ -1,4 +1,4 @@
-"""Readiness rests on what the API server answers anyway: refusals of the credential that last, and of rights."""
+"""Readiness depends on answers to ordinary requests: lasting refusals of the credential, and missing permissions."""
 
 from kroasync.kube.api_errors import ApiError, error_of
 from kroasync.kube.standing import Standing

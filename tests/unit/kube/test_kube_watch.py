@@ -1,4 +1,4 @@
-"""A watch stays alive and tells the truth, whatever the server does."""
+"""A watch stays alive and reports the truth, whatever the server does."""
 
 import asyncio
 import logging

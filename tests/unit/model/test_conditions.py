@@ -1,4 +1,4 @@
-"""The condition set: one root that sums up its dependents."""
+"""The condition set: one root that summarizes its dependents."""
 
 from kroasync.model import conditions
 from kroasync.model.conditions import ConditionSet, Subject

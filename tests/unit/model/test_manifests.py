@@ -1,4 +1,4 @@
-"""YAML text to objects with positions, faults as problems, and back."""
+"""YAML text to objects with positions and back; errors become problems."""
 
 import math
 

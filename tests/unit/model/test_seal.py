@@ -1,4 +1,4 @@
-"""A seal is of one instance, one object and one key."""
+"""A seal is valid for one instance, one object and one key."""
 
 import pytest
 

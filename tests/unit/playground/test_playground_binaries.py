@@ -1,4 +1,4 @@
-"""Where programs come from: ready ones first, then the cache, then Go (here a script that plays it)."""
+"""The sources of programs: installed ones first, then the cache, then Go (here a script that acts as Go)."""
 
 from __future__ import annotations
 

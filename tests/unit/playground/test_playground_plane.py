@@ -1,4 +1,4 @@
-"""What a playground is before it runs: names, directories, remembered state, the audit policy."""
+"""A playground before it runs: names, directories, saved state, the audit policy."""
 
 from __future__ import annotations
 

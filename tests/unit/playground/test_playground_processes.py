@@ -1,4 +1,4 @@
-"""A process is known by pid and start, so a pid that was given to someone else is left alone."""
+"""A process is identified by its pid and start time, so another process that gets the pid is not touched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress without a terminal is a line now and then."""
+"""Progress without a terminal is an occasional line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each recipe agrees with the go.mod beside it; these are shipped with the package."""
+"""Each recipe agrees with the go.mod in its folder; the package contains both."""
 
 from __future__ import annotations
 

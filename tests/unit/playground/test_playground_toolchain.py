@@ -1,4 +1,4 @@
-"""Go is recognised by its version; a missing or old one is answered with what to install."""
+"""The version of Go is checked; if Go is missing or too old, the message says what to install."""
 
 from __future__ import annotations
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from kroasync.model import paths
+from kroasync.model.kinds import GRAPH_DEFINITIONS
 from kroasync.model.manifests import load
 from kroasync.model.objects import GVK, Resource
 from kroasync.schema.catalog import OBJECT_META, bundled, crd_kinds, document_path, from_openapi
-from tests.samples import crd
+from tests.samples import DEPLOYMENTS, NAMESPACES, crd
 
 ROOT = Path(__file__).parents[3]
 DEPLOYMENT = GVK("apps", "v1", "Deployment")
@@ -38,16 +39,13 @@ def test_every_bundled_kind_has_a_schema_without_references(catalog):
 @pytest.mark.parametrize(
     ("gvk", "resource"),
     [
-        (DEPLOYMENT, Resource("apps", "v1", "Deployment", "deployments")),
-        (GVK("", "v1", "Namespace"), Resource("", "v1", "Namespace", "namespaces", namespaced=False)),
+        (DEPLOYMENT, DEPLOYMENTS),
+        (GVK("", "v1", "Namespace"), NAMESPACES),
         (
             GVK("networking.k8s.io", "v1", "Ingress"),
             Resource("networking.k8s.io", "v1", "Ingress", "ingresses"),
         ),
-        (
-            GVK("kro.run", "v1alpha1", "ResourceGraphDefinition"),
-            Resource("kro.run", "v1alpha1", "ResourceGraphDefinition", "resourcegraphdefinitions", namespaced=False),
-        ),
+        (GVK("kro.run", "v1alpha1", "ResourceGraphDefinition"), GRAPH_DEFINITIONS),
     ],
 )
 def test_how_a_kind_is_served(catalog, gvk, resource):

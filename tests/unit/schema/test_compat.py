@@ -1,4 +1,4 @@
-"""Which CRD changes can break existing instances."""
+"""The CRD changes that can break existing instances."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The generated CRD, and bringing a live one to it."""
+"""The generated CRD, and the update of a live CRD to it."""
 
 import copy
 from typing import Any

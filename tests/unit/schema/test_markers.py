@@ -1,4 +1,4 @@
-"""The marker lexer, and what each marker does to a schema."""
+"""The marker lexer, and the effect of each marker on a schema."""
 
 import json
 from typing import Any

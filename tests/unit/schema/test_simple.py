@@ -1,4 +1,4 @@
-"""SimpleSchema to OpenAPI, whole definitions."""
+"""SimpleSchema to OpenAPI, for whole definitions."""
 
 import json
 from typing import Any
