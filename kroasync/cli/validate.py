@@ -62,11 +62,7 @@ def validate_command(
     if output is ValidateFormat.TEXT:
         for problem in found.problems:
             typer.echo(str(problem), err=True)
-        if (
-            found.problems
-            and all(problem.code == "yaml-encoding" for problem in found.problems)
-            and not found.definitions
-        ):
+        if texts and not any(text.is_utf_8 for text in texts):
             raise typer.Exit(2)
         if not (found.definitions or found.instances or allow_none or has_errors(found.problems)):
             raise usage_error("no definition in the input")

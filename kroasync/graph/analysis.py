@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from kroasync.graph.build import Built, build, needed_kinds
+from kroasync.graph.problem_report import without_place
 from kroasync.graph.unknown_kinds import Use, grouped, misplaced, use_of
 from kroasync.model import paths
 from kroasync.model.definition import Definition, is_definition, parse_definition
@@ -88,8 +89,7 @@ def analyse(
         document = analysis.definitions[place].document
         analysis.definitions[place] = CheckedDefinition(document=document, definition=definition, built=built)
         for problem in built.problems:
-            short = readable(built.short_messages.get(problem, problem.message))
-            located = _located(document, replace(problem, message=short))
+            located = _located(document, replace(problem, message=_short(problem, built, definition)))
             offset = built.offsets.get(problem)
             if offset is not None:
                 located = _inside(located, document, problem, offset, lines[document.source])
@@ -110,6 +110,15 @@ def _of_the_text(document: Document, *, is_checked: bool) -> Iterable[Problem]:
     if is_checked or not document.obj:
         return document.problems
     return [problem for problem in document.problems if problem.severity is Severity.ERROR]
+
+
+def _short(problem: Problem, built: Built, definition: Definition) -> str:
+    """The message without what the path says, and without internal names."""
+    message = built.short_messages.get(problem, problem.message)
+    resource = next((spec for spec in definition.resources if spec.path == problem.path[:3]), None)
+    if resource is not None:
+        message = without_place(message, resource.id, paths.build(problem.path[4:]))
+    return readable(message)
 
 
 def _located(document: Document, problem: Problem) -> Problem:

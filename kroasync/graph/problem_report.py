@@ -4,8 +4,10 @@ A message is kro's whole text, with the prefix of the step that found the proble
 Beside a path, most of a prefix says nothing new, so each problem has a short message, too.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 from kroasync.model.paths import Path
 from kroasync.model.problems import MAX_PROBLEMS, MAX_SUGGESTED, Problem, Severity, collect
@@ -77,6 +79,20 @@ class Report:
             self.short_messages[problem] = _without_middle(self._kept + message)
         if offset is not None and not self.is_full:
             self.offsets[problem] = offset
+
+
+def without_place(message: str, resource: str, field: str) -> str:
+    """A short message without the resource and the field that its path names, wherever the text mentions them."""
+    for said in (
+        *(f' in resource "{resource}"', f'node "{resource}": ', f'resource "{resource}": ', f'resource "{resource}" '),
+        *((f' at path "{field}"',) if field else ()),
+    ):
+        message = message.replace(said, "")
+    return _POSITION.sub("", message)
+
+
+# Before the text of a CEL error. The place of the problem is more precise.
+_POSITION: Final = re.compile(r"^ERROR: <input>:\d+:\d+: ")
 
 
 def condition_message(problems: Sequence[Problem], *, cap: int = MESSAGE_CAP) -> str:

@@ -48,6 +48,10 @@ class Text:
     source: str
     text: str
 
+    @property
+    def is_utf_8(self) -> bool:
+        return _ESCAPED_BYTE.search(self.text) is None
+
 
 @dataclass(slots=True, eq=False)
 class _Node:
@@ -252,9 +256,9 @@ def _refuse(text: str, source: str) -> list[Problem]:
         line = text.count("\n", 0, match.start()) + 1
         column = match.start() - (text.rfind("\n", 0, match.start()) + 1) + 1
         character = ord(match.group())
-        if character in _BYTES:
+        if _ESCAPED_BYTE.match(match.group()):
             message = f"the text is not UTF-8: found byte 0x{character - 0xDC00:02X}"
-            return [Problem(code="yaml-encoding", message=message, source=source, line=line, column=column)]
+            return [Problem(code="yaml-syntax", message=message, source=source, line=line, column=column)]
         message = f"character U+{character:04X} is not allowed"
         problems.append(Problem(code="yaml-syntax", message=message, source=source, line=line, column=column))
         if len(problems) == _MAX_PROBLEMS:
@@ -262,8 +266,8 @@ def _refuse(text: str, source: str) -> list[Problem]:
     return problems
 
 
-_BYTES: Final = range(0xDC80, 0xDD00)
-"""What stands for bytes that are not UTF-8 in a text (PEP 383, `surrogateescape`)."""
+# What stands for a byte that is not UTF-8 (PEP 383, `surrogateescape`).
+_ESCAPED_BYTE: Final = re.compile("[\udc80-\udcff]")
 
 
 # YAML 1.1 section 4.1.1: characters that are not c-printable.

@@ -14,7 +14,8 @@ from kroasync.model.paths import Path
 from kroasync.model.problems import Problem
 from kroasync.schema.celtypes import SchemaTypes
 from kroasync.schema.filling import defaulted
-from kroasync.schema.markers import LIST_MAP_KEYS, LIST_TYPE, VALIDATIONS
+from kroasync.schema.markers import VALIDATIONS
+from kroasync.schema.structural import LIST_MAP_KEYS, LIST_TYPE
 
 _SELF: Final = "self"
 # Characters of a value that a message quotes.

@@ -168,7 +168,7 @@ def test_a_file_that_is_read_twice_is_checked_once(kroasync):
 def test_a_file_that_is_not_utf_8_is_named_and_the_others_are_checked(kroasync):
     files = {"in__good": definition("web", of("v1", "Confg")), "in__latin": b"a: M\xfc\xfc\n"}
     result = kroasync("validate", "-R", "in", **files)
-    assert places(result) == ["in/good.yaml:7:49 error kind-not-found", "in/latin.yaml:1:5 error yaml-encoding"]
+    assert places(result) == ["in/good.yaml:7:49 error kind-not-found", "in/latin.yaml:1:5 error yaml-syntax"]
     assert result.exit_code == 1
     assert kroasync("validate", "-", input=b"a: \xff").exit_code == 2
     assert kroasync("validate", "-", input=b"\xef\xbb\xbf" + definition("web").encode()).exit_code == 0

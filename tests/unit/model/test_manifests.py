@@ -335,7 +335,7 @@ def test_bytes_that_are_not_utf_8_are_named_once() -> None:
     text = b"a: 1\nb: x\xff\xfe\xfd\n".decode("utf-8", errors="surrogateescape")
     (doc,) = manifests.load(text, "f")
     assert [str(problem) for problem in doc.problems] == [
-        "f:2:5: error: the text is not UTF-8: found byte 0xFF [yaml-encoding]"
+        "f:2:5: error: the text is not UTF-8: found byte 0xFF [yaml-syntax]"
     ]
 
 
