@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 from kroasync.graph.build import Built, build, needed_kinds
 from kroasync.graph.problem_report import without_place
-from kroasync.graph.unknown_kinds import Use, grouped, misplaced, use_of
+from kroasync.graph.unknown_kinds import Use, grouped, is_meant_as_definition, misplaced, use_of
 from kroasync.model import paths
 from kroasync.model.definition import Definition, is_definition, parse_definition
 from kroasync.model.manifests import Document, Text, load_objects
@@ -100,7 +100,7 @@ def analyse(
                 uses.append(use)
     if missing_kinds is not None:
         analysis.problems += grouped(uses, catalog, missing_kinds)
-    _check_instances(documents, generated, catalog, analysis)
+    _check_others(documents, generated, catalog, analysis)
     analysis.problems.sort(key=lambda problem: (problem.source or "", problem.line or 0, problem.column or 0))
     return analysis
 
@@ -161,10 +161,11 @@ def _long_name(definition: Definition) -> Iterator[Problem]:
     """A name that the API server accepts for the definition, but not as the value of the labels that carry it."""
     if len(definition.name) > _MAX_LABEL_VALUE:
         message = (
-            f"expected at most {_MAX_LABEL_VALUE} characters, found {len(definition.name)}: "
-            "the name becomes the value of labels"
+            f"the name has {len(definition.name)} characters: labels can carry {_MAX_LABEL_VALUE}, "
+            "so they carry a hash, and kro refuses the definition"
         )
-        yield Problem(code="definition-name", message=message, path=("metadata", "name"))
+        path = ("metadata", "name")
+        yield Problem(code="definition-name", message=message, path=path, severity=Severity.WARNING)
 
 
 def _foreign(documents: Iterable[Document], own: Iterable[_Parsed]) -> list[_Parsed]:
@@ -241,17 +242,20 @@ def _inside(located: Problem, document: Document, problem: Problem, offset: int,
     return located.at(source=located.source, line=line, column=column)
 
 
-def _check_instances(
+def _check_others(
     documents: Iterable[Document],
     generated: Mapping[GVK, tuple[Definition, Built]],
     catalog: Catalog,
     analysis: Analysis,
 ) -> None:
-    """The instances among the documents, with their problems."""
+    """The instances among the documents, with their problems, and what is only meant as one or as a definition."""
     definitions = [definition for definition, _ in generated.values()]
     rules: dict[GVK, InstanceRules] = {}
     for document in documents:
         obj = document.obj
+        if is_meant_as_definition(obj, catalog):
+            analysis.problems += [document.locate(problem) for problem in parse_definition(obj)[1]]
+            continue
         if not isinstance(obj.get("apiVersion"), str) or not isinstance(obj.get("kind"), str) or is_definition(obj):
             continue
         gvk = GVK.of(obj)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from kroasync.graph.checks import object_kind
-from kroasync.model.definition import Definition
-from kroasync.model.names import KRO_GROUP
+from kroasync.model.definition import KINDS, Definition, is_definition
+from kroasync.model.names import KRO_GROUP, RESOURCE_GRAPH_DEFINITION, RESOURCE_GROUP
 from kroasync.model.objects import GVK, Obj
 from kroasync.model.problems import Problem, Severity
 from kroasync.model.suggest import did_you_mean
@@ -100,6 +100,20 @@ def _elsewhere(kind: GVK, catalog: Catalog) -> GVK | None:
 
 def _is_bundled(group: str) -> bool:
     return group.endswith(".k8s.io")
+
+
+def is_meant_as_definition(obj: Obj, catalog: Catalog) -> bool:
+    """Whether an object is probably meant as a definition, but has another apiVersion or kind."""
+    api_version, kind = obj.get("apiVersion"), obj.get("kind")
+    if is_definition(obj) or not isinstance(kind, str):
+        return False
+    group = GVK.parse(api_version, kind).group if isinstance(api_version, str) else ""
+    if kind == RESOURCE_GRAPH_DEFINITION:
+        return True
+    if kind == RESOURCE_GROUP:  # other groups have this kind, too
+        return group in ("", KRO_GROUP)
+    is_known = isinstance(api_version, str) and catalog.resource(GVK.parse(api_version, kind)) is not None
+    return group == KRO_GROUP and not is_known and did_you_mean(kind, KINDS) is not None
 
 
 def misplaced(obj: Obj, definitions: Sequence[Definition], catalog: Catalog) -> Problem | None:

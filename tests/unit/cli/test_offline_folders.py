@@ -189,7 +189,7 @@ def test_a_name_of_a_definition_that_no_label_can_hold(kroasync):
         == 0
     )
     result = kroasync("validate", "a.yaml", a=definition("web").replace("{name: web}", f"{{name: {'a.' * 32}b}}"))
-    assert places(result) == ["a.yaml:3:18 error definition-name"]
+    assert places(result) == ["a.yaml:3:18 warning definition-name"]
 
 
 @pytest.mark.parametrize(
@@ -218,6 +218,23 @@ def test_a_name_of_a_definition_that_no_label_can_hold(kroasync):
 def test_an_instance_is_checked_as_by_the_api_server(kroasync, old, new, expected):
     result = kroasync("validate", "a.yaml", a=CASE_STRICT + GIVEN.replace(old, new))
     assert [one.split()[1:] for one in places(result)] == [["error", code] for code in expected]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("kro.run/v1alpha1", "kro.run/v1", "1:13 error definition-kind"),
+        ("kro.run/v1alpha1", "v1alpha1", "1:13 error definition-kind"),
+        ("apiVersion: kro.run/v1alpha1", "apiversion: kro.run/v1alpha1", "1:1 error definition-kind"),
+        ("ResourceGraphDefinition", "ResourceGraphDefintion", "2:7 error definition-kind"),
+        ("ResourceGraphDefinition", "ResourceGroop", "2:7 error definition-kind"),
+        ("kro.run/v1alpha1\nkind: ResourceGraphDefinition", "resources.azure.com/v1\nkind: ResourceGroup", None),
+        ("ResourceGraphDefinition", "Unrelated", None),
+    ],
+)
+def test_an_object_that_is_meant_as_a_definition(kroasync, old, new, expected):
+    result = kroasync("validate", "a.yaml", "b.yaml", a=definition("web").replace(old, new, 1), b=definition("site"))
+    assert places(result) == ([] if expected is None else [f"a.yaml:{expected}"])
 
 
 def test_an_object_that_may_be_somebody_elses_is_a_warning(kroasync):
