@@ -70,12 +70,15 @@ def _inner(expression: str) -> str:
 def _load(source: str) -> dict[str, Any]:
     """The variables of a file. If it has problems or several documents, the program exits with status 2."""
     from kroasync.model.manifests import load
+    from kroasync.model.problems import has_errors
 
     (text,) = read_texts([source])
     documents = load(text.text, text.source)
-    problems = [str(problem) for document in documents for problem in document.problems]
-    if problems:
-        raise usage_error("; ".join(problems))
+    problems = [problem for document in documents for problem in document.problems]
+    if has_errors(problems):
+        raise usage_error("; ".join(str(problem) for problem in problems))
+    for problem in problems:
+        typer.echo(str(problem), err=True)
     if len(documents) > 1:
         raise usage_error(f"{text.source}: expected one document, found {len(documents)}")
     return dict(documents[0].obj) if documents else {}
@@ -121,22 +124,29 @@ def _printable(value: Any) -> Any:
         return str(value)
 
 
+def _type(program: "Program") -> str:
+    from kroasync.schema.celtypes import readable
+
+    return readable(str(program.result_type))
+
+
 def _as_json(program: "Program", value: Any) -> str:
     reads = [".".join(path) for path in sorted(program.reads)]
     return json.dumps(
-        {"value": value, "type": str(program.result_type), "reads": reads}, indent=2, ensure_ascii=False, default=str
+        {"value": value, "type": _type(program), "reads": reads}, indent=2, ensure_ascii=False, default=str
     )
 
 
 def _as_text(program: "Program", value: Any) -> str:
     reads = "\n       ".join(".".join(path) for path in sorted(program.reads)) or "nothing"
     shown = json.dumps(value, indent=2, ensure_ascii=False, default=str)
-    return f"value: {shown}\ntype:  {program.result_type}\nreads: {reads}"
+    return f"value: {shown}\ntype:  {_type(program)}\nreads: {reads}"
 
 
 def _report(error: Exception, source: str) -> None:
     """Every fault with its line and a caret, on standard error."""
     from kroasync.cel import CheckError, EvalError, Issue, ParseError
+    from kroasync.schema.celtypes import readable
 
     issues: Sequence[Issue] = ()
     if isinstance(error, ParseError | CheckError):
@@ -147,4 +157,4 @@ def _report(error: Exception, source: str) -> None:
         typer.echo(f"ERROR: {error}", err=True)
     for issue in issues:
         hint = f"\ndid you mean '{issue.suggestion}'?" if issue.suggestion else ""
-        typer.echo(f"{issue.render(source)}{hint}", err=True)
+        typer.echo(f"{readable(issue.render(source))}{hint}", err=True)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from kroasync.cli.inputs import CrdsOption, MissingKinds, MissingKindsOption, NameOption, analysed, one_definition
+
 if TYPE_CHECKING:
     from kroasync.model.definition import Definition
 
@@ -29,19 +31,22 @@ class _Chosen(NamedTuple):
     has_errors: bool
 
 
-File = Annotated[str, typer.Argument(metavar="FILE", help='A manifest with the definition; "-" reads standard input.')]
-Output = Annotated[GenerateFormat, typer.Option("-o", "--output", "--format", help="Format of the output.")]
-Name = Annotated[str | None, typer.Option("--name", help="Name of the definition, if the input has several.")]
-Crds = Annotated[
-    list[Path] | None,
-    typer.Option("--crds", metavar="DIR", help="Also accept the kinds of the CRDs in this folder."),
+Files = Annotated[
+    list[str], typer.Argument(metavar="FILE...", help='Manifests with the definition; "-" reads standard input.')
 ]
+Output = Annotated[GenerateFormat, typer.Option("-o", "--output", "--format", help="Format of the output.")]
 
 
 @app.command("crd")
-def crd_command(file: File, output: Output = GenerateFormat.YAML, name: Name = None, crds: Crds = None) -> None:
+def crd_command(
+    files: Files,
+    output: Output = GenerateFormat.YAML,
+    name: NameOption = None,
+    crds: CrdsOption = None,
+    missing_kinds: MissingKindsOption = MissingKinds.ERROR,
+) -> None:
     """Print the CustomResourceDefinition of a definition."""
-    found = _choose(file, name, crds)
+    found = _choose(files, name, crds, missing_kinds)
     # The types of the CRD's status come from the whole graph, so the whole graph must be valid.
     if found.has_errors:
         raise typer.Exit(1)
@@ -49,23 +54,32 @@ def crd_command(file: File, output: Output = GenerateFormat.YAML, name: Name = N
 
 
 @app.command("instance")
-def instance_command(file: File, output: Output = GenerateFormat.YAML, name: Name = None, crds: Crds = None) -> None:
+def instance_command(
+    files: Files,
+    output: Output = GenerateFormat.YAML,
+    name: NameOption = None,
+    crds: CrdsOption = None,
+    missing_kinds: MissingKindsOption = MissingKinds.ERROR,
+) -> None:
     """Print a sample instance of a definition."""
     from kroasync.cli.samples import sample_instance
 
-    found = _choose(file, name, crds)
+    found = _choose(files, name, crds, missing_kinds)
     _print(sample_instance(found.definition, found.spec_schema), output)
 
 
 @app.command("schema")
 def schema_command(
-    file: Annotated[
-        str | None,
-        typer.Argument(metavar="[FILE]", help="A manifest with the definition; none: print the schema of definitions."),
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FILE...]", help="Manifests with the definition; none: print the schema of definitions."
+        ),
     ] = None,
     output: Output = GenerateFormat.JSON,
-    name: Name = None,
-    crds: Crds = None,
+    name: NameOption = None,
+    crds: CrdsOption = None,
+    missing_kinds: MissingKindsOption = MissingKinds.ERROR,
 ) -> None:
     """Print a JSON Schema of instances or of definitions.
 
@@ -73,10 +87,10 @@ def schema_command(
     """
     from kroasync.cli.jsonschema import instance_schema
 
-    if file is None:
+    if not files:
         _print(_definition_schema(), output)
         return
-    found = _choose(file, name, crds)
+    found = _choose(files, name, crds, missing_kinds)
     _print(instance_schema(found.definition, found.spec_schema), output)
 
 
@@ -100,20 +114,14 @@ def _definition_schema() -> dict[str, Any]:
     )
 
 
-def _choose(file: str, name: str | None, crds: list[Path] | None) -> "_Chosen":
+def _choose(files: list[str], name: str | None, crds: list[Path] | None, missing_kinds: MissingKinds) -> "_Chosen":
     """The chosen definition. Without a schema of its spec, the program exits with status 1.
 
     Problems go to standard error.
     """
-    from kroasync.cli.inputs import one_definition, read_texts
-    from kroasync.graph.analysis import analyse
     from kroasync.model.problems import has_errors
 
-    found = analyse(read_texts([file]), read_texts((), crds or ()))
-    for problem in found.problems:
-        typer.echo(str(problem), err=True)
-    if not found.definitions and has_errors(found.problems):
-        raise typer.Exit(1)
+    found = analysed(files, crds, missing_kinds)
     chosen = one_definition(found, name)
     built = chosen.built
     if chosen.definition is None or built is None or built.spec_schema is None or built.crd is None:

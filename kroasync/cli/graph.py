@@ -1,10 +1,11 @@
 """`kroasync graph`: draw the resources of a definition and their dependencies."""
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from kroasync.cli.inputs import CrdsOption, MissingKinds, MissingKindsOption, NameOption, analysed, one_definition
 
 
 class GraphFormat(StrEnum):
@@ -15,15 +16,13 @@ class GraphFormat(StrEnum):
 
 
 def graph_command(
-    definition: Annotated[str, typer.Argument(metavar="DEFINITION", help='A manifest; "-" reads standard input.')],
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help='Manifests with the definition; "-" reads standard input.')
+    ],
     output: Annotated[GraphFormat, typer.Option("-o", "--output", help="Format of the drawing.")] = GraphFormat.TEXT,
-    name: Annotated[
-        str | None, typer.Option("--name", help="Name of the definition, if the input has several.")
-    ] = None,
-    crds: Annotated[
-        list[Path] | None,
-        typer.Option("--crds", metavar="DIR", help="Also accept the kinds of the CRDs in this folder."),
-    ] = None,
+    name: NameOption = None,
+    crds: CrdsOption = None,
+    missing_kinds: MissingKindsOption = MissingKinds.ERROR,
 ) -> None:
     """Draw the dependency graph of a definition.
 
@@ -31,16 +30,10 @@ def graph_command(
     standard error; they do not prevent the drawing, unless the graph has a cycle.
     """
     from kroasync.cli import drawing
-    from kroasync.cli.inputs import one_definition, read_texts
     from kroasync.graph import dag
-    from kroasync.graph.analysis import analyse
     from kroasync.model.problems import has_errors
 
-    found = analyse(read_texts([definition]), read_texts((), crds or ()))
-    for problem in found.problems:
-        typer.echo(str(problem), err=True)
-    if not found.definitions and has_errors(found.problems):
-        raise typer.Exit(1)
+    found = analysed(files, crds, missing_kinds)
     chosen = one_definition(found, name)
     if chosen.definition is None or chosen.built is None or dag.cycles(chosen.built.needs):
         raise typer.Exit(1)

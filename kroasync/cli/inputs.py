@@ -1,40 +1,113 @@
-"""The input of the offline commands: manifests from files, folders and standard input."""
+"""The input of the offline commands: manifests from files, folders and standard input, and the options that say how to
+judge them.
+"""
 
 import sys
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from kroasync.model.manifests import Text
+from kroasync.model.problems import Severity
 
 if TYPE_CHECKING:
     from kroasync.graph.analysis import Analysis, CheckedDefinition
+    from kroasync.model.manifests import Document
+
+
+class MissingKinds(StrEnum):
+    """What a kind that nobody knows is."""
+
+    ERROR = "error"
+    WARN = "warn"
+    IGNORE = "ignore"
+
+    @property
+    def severity(self) -> Severity | None:
+        return {"error": Severity.ERROR, "warn": Severity.WARNING, "ignore": None}[self.value]
+
+
+CrdsOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--crds", metavar="DIR", help="Also know the kinds of the CRDs and definitions in this folder, recursively."
+    ),
+]
+FeaturesOption = Annotated[
+    list[str] | None,
+    typer.Option("--feature", metavar="NAME", help="Enable a feature gate, such as CELOmitFunction."),
+]
+MissingKindsOption = Annotated[
+    MissingKinds,
+    typer.Option("--missing-kinds", help="How to report kinds that are not known. Their fields are not checked."),
+]
+NameOption = Annotated[str | None, typer.Option("--name", help="Name of the definition, if the input has several.")]
 
 STDIN: Final = "-"
+_STDIN_SOURCE: Final = "<stdin>"
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
 
 
 def read_texts(files: Sequence[str], folders: Sequence[Path] = ()) -> list[Text]:
-    """The named files, "-" for standard input, and every manifest below the folders.
+    """The named files, "-" for standard input, and every manifest below the folders, each of them once.
 
     The program exits with status 2 if one of them cannot be read.
     """
-    texts: list[Text] = []
+    texts: dict[Path, Text] = {}
     try:
-        texts += [Text("<stdin>", sys.stdin.read()) if name == STDIN else _read(Path(name)) for name in files]
-        for folder in folders:
-            texts += [_read(path) for path in _manifests(folder)]
+        for path in [*map(Path, files), *(path for folder in folders for path in _manifests(folder))]:
+            place = path.resolve()
+            if place not in texts:
+                texts[place] = _read(path)
     except OSError as error:
         raise usage_error(f"cannot read {error.filename}: {(error.strerror or str(error)).lower()}") from error
-    except UnicodeDecodeError as error:
-        raise usage_error(f"an input is not UTF-8 text: {error}") from error
-    return texts
+    return list(texts.values())
+
+
+def source_of(name: str, texts: Sequence[Text]) -> str:
+    """How messages name an input, which may have been read under another name."""
+    if name == STDIN:
+        return _STDIN_SOURCE
+    return next(text.source for text in texts if Path(text.source).resolve() == Path(name).resolve())
+
+
+def read_kinds(folders: Sequence[Path] | None) -> "list[Document]":
+    """The CRDs and definitions below the folders, which make kinds known."""
+    from kroasync.cli.kinds_cache import load_kinds
+
+    return load_kinds(read_texts((), folders or ()))
+
+
+def analysed(
+    files: Sequence[str], crds: Sequence[Path] | None, missing_kinds: MissingKinds = MissingKinds.ERROR
+) -> "Analysis":
+    """The contents of some files, whose problems are printed. Without a definition that can be read, the program exits
+    with status 1.
+    """
+    from kroasync.graph.analysis import analyse
+    from kroasync.model.problems import has_errors
+
+    found = analyse(read_texts(files), read_kinds(crds), missing_kinds=missing_kinds.severity)
+    for problem in found.problems:
+        typer.echo(str(problem), err=True)
+    if not found.definitions and has_errors(found.problems):
+        raise typer.Exit(1)
+    return found
 
 
 def _read(path: Path) -> Text:
-    return Text(str(path), path.read_text(encoding="utf-8"))
+    if str(path) == STDIN:
+        return Text(_STDIN_SOURCE, _text(sys.stdin.buffer.read()))
+    return Text(str(path), _text(path.read_bytes()))
+
+
+def _text(content: bytes) -> str:
+    """With the line ends of Unix and without the byte order mark of Windows."""
+    text = content.decode("utf-8-sig", errors="surrogateescape")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _manifests(folder: Path) -> list[Path]:

@@ -13,17 +13,19 @@ import orjson
 from kroasync.cli.inputs import usage_error
 from kroasync.engine.actions import Apply
 from kroasync.engine.instance_status import compose
-from kroasync.engine.offline import OfflineWorld, defaulted
+from kroasync.engine.offline import OfflineWorld
 from kroasync.engine.outcome import NodeState, Outcome
 from kroasync.engine.plan import Plan
 from kroasync.engine.walk import Walk
 from kroasync.graph.analysis import Analysis
 from kroasync.graph.nodes import Graph
 from kroasync.model import timestamps
-from kroasync.model.manifests import Text, dump_all, load
+from kroasync.model.manifests import Document, Text, dump_all, load_objects
 from kroasync.model.objects import GVK, Obj, Resource, metadata, name_of
-from kroasync.model.problems import Problem
+from kroasync.model.problems import Problem, has_errors
 from kroasync.schema.catalog import bundled
+from kroasync.schema.crd import CRD_KIND
+from kroasync.schema.filling import defaulted
 
 # Instead of the UID that the API server would assign.
 _UID: Final = "00000000-0000-0000-0000-000000000000"
@@ -42,19 +44,16 @@ class Rendered:
 
 
 def observed_objects(texts: Iterable[Text]) -> tuple[list[Obj], list[Problem]]:
-    """The objects in some manifests, including the items of `kubectl get` lists, and their problems."""
+    """The objects in some manifests, including the items of lists, and their problems."""
     objects: list[Obj] = []
     problems: list[Problem] = []
-    for text in texts:
-        for document in load(text.text, text.source):
-            problems += document.problems
-            items = document.obj.get("items")
-            for obj in items if document.obj.get("kind") == "List" and isinstance(items, list) else [document.obj]:
-                if _is_object(obj):
-                    objects.append(obj)
-                elif not document.problems:
-                    fault = "an observed object needs apiVersion, kind and metadata.name"
-                    problems.append(document.locate(Problem(code="observed-object", message=fault)))
+    for document in load_objects(texts):
+        problems += document.problems
+        if _is_object(document.obj):
+            objects.append(document.obj)
+        elif not has_errors(document.problems):
+            fault = "an observed object needs apiVersion, kind and metadata.name"
+            problems.append(document.locate(Problem(code="observed-object", message=fault)))
     return objects, problems
 
 
@@ -94,10 +93,10 @@ def _completed(instance: Obj, graph: Graph, spec_schema: Obj) -> Obj:
     return {**{k: v for k, v in instance.items() if k != "status"}, "metadata": meta, "spec": spec}
 
 
-def render(graph: Graph, instance: Obj, observed: Sequence[Obj], crd_texts: Iterable[Text]) -> Rendered:
+def render(graph: Graph, instance: Obj, observed: Sequence[Obj], others: Iterable[Document]) -> Rendered:
     """One pass that sends everything declared, even if it does not differ from the observed objects."""
     plan = Plan.of(graph)
-    world = OfflineWorld(instance, observed, _kinds(graph, crd_texts).get, resend=True)
+    world = OfflineWorld(instance, observed, _kinds(graph, others).get, resend=True)
     walk = Walk(plan, instance, world)
     manifests: list[Obj] = []
     while actions := walk.next_actions():
@@ -112,10 +111,9 @@ def render(graph: Graph, instance: Obj, observed: Sequence[Obj], crd_texts: Iter
     )
 
 
-def _kinds(graph: Graph, crd_texts: Iterable[Text]) -> dict[GVK, Resource]:
+def _kinds(graph: Graph, others: Iterable[Document]) -> dict[GVK, Resource]:
     """How the kinds of observed objects are served."""
-    objects = (document.obj for text in crd_texts for document in load(text.text, text.source))
-    catalog = bundled().with_crds(obj for obj in objects if obj.get("kind") == "CustomResourceDefinition")
+    catalog = bundled().with_crds(one.obj for one in others if one.obj.get("kind") == CRD_KIND)
     kinds = {gvk: resource for gvk in catalog if (resource := catalog.resource(gvk)) is not None}
     kinds.update({node.resource.gvk: node.resource for node in graph.nodes.values()})
     return kinds

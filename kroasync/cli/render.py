@@ -5,10 +5,11 @@ Manifests go to standard output; problems, and what waits and why, to standard e
 """
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from kroasync.cli.inputs import CrdsOption, FeaturesOption, read_kinds, read_texts, source_of
 
 
 class RenderFormat(StrEnum):
@@ -17,52 +18,48 @@ class RenderFormat(StrEnum):
 
 
 def render_command(
-    definition: Annotated[
-        str, typer.Argument(metavar="DEFINITION", help='File with the definition; "-" reads standard input.')
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DEFINITION... INSTANCE",
+            help="Files with definitions. The last one has the instance, and may be the only one. "
+            '"-" reads standard input.',
+        ),
     ],
-    instance: Annotated[str, typer.Argument(metavar="INSTANCE", help="File with the instance; may be the same file.")],
     observed: Annotated[
         list[str] | None,
         typer.Option(
             metavar="FILE", help="Objects that exist in the cluster: external references, children with a status."
         ),
     ] = None,
-    crds: Annotated[
-        list[Path] | None,
-        typer.Option("--crds", metavar="DIR", help="Also accept the kinds of the CRDs in this folder."),
-    ] = None,
+    crds: CrdsOption = None,
     output: Annotated[
         RenderFormat, typer.Option("-o", "--output", help="Format of the manifests.")
     ] = RenderFormat.YAML,
     status: Annotated[
         bool, typer.Option("--status", help="Also print the instance with the status it would get.")
     ] = False,
-    features: Annotated[
-        list[str] | None,
-        typer.Option("--feature", metavar="NAME", help="Enable a feature gate, such as CELOmitFunction."),
-    ] = None,
+    features: FeaturesOption = None,
 ) -> None:
     """Print the manifests of an instance without a cluster.
 
     The manifests are printed in the order in which the controller would apply them.
     """
     from kroasync.cli import offline_pass
-    from kroasync.cli.inputs import read_texts
     from kroasync.graph.analysis import analyse
     from kroasync.model.problems import has_errors
 
-    crd_texts = read_texts((), crds or ())
-    found = analyse(
-        read_texts(list(dict.fromkeys((definition, instance)))), crd_texts, features=frozenset(features or ())
-    )
+    others = read_kinds(crds)
+    texts = read_texts(files)
+    found = analyse(texts, others, features=frozenset(features or ()))
     live, faults = offline_pass.observed_objects(read_texts(observed or ()))
     problems = found.problems + faults
     for problem in problems:
         typer.echo(str(problem), err=True)
     if has_errors(problems):
         raise typer.Exit(1)
-    graph, completed = offline_pass.only_instance(found, "<stdin>" if instance == "-" else instance)
-    rendered = offline_pass.render(graph, completed, live, crd_texts)
+    graph, completed = offline_pass.only_instance(found, source_of(files[-1], texts))
+    rendered = offline_pass.render(graph, completed, live, others)
     manifests = [*rendered.manifests, *([rendered.instance] if status else [])]
     typer.echo(
         offline_pass.as_json(manifests) if output is RenderFormat.JSON else offline_pass.as_yaml(manifests), nl=False

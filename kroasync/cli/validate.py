@@ -10,6 +10,16 @@ from typing import Annotated
 
 import typer
 
+from kroasync.cli.inputs import (
+    CrdsOption,
+    FeaturesOption,
+    MissingKinds,
+    MissingKindsOption,
+    read_kinds,
+    read_texts,
+    usage_error,
+)
+
 
 class ValidateFormat(StrEnum):
     TEXT = "text"
@@ -26,39 +36,38 @@ def validate_command(
         list[Path] | None,
         typer.Option("-R", "--recursive", metavar="DIR", help="Also read every manifest in this folder, recursively."),
     ] = None,
-    crds: Annotated[
-        list[Path] | None,
-        typer.Option("--crds", metavar="DIR", help="Also accept the kinds of the CRDs in this folder."),
-    ] = None,
+    crds: CrdsOption = None,
     output: Annotated[
         ValidateFormat, typer.Option("-o", "--output", help="Format of the problems.")
     ] = ValidateFormat.TEXT,
     strict: Annotated[bool, typer.Option("--strict", help="Report warnings as errors.")] = False,
-    features: Annotated[
-        list[str] | None,
-        typer.Option("--feature", metavar="NAME", help="Enable a feature gate, such as CELOmitFunction."),
-    ] = None,
+    features: FeaturesOption = None,
+    missing_kinds: MissingKindsOption = MissingKinds.ERROR,
+    allow_none: Annotated[
+        bool, typer.Option("--allow-none", help="Succeed without a definition or an instance, as for a commit hook.")
+    ] = False,
 ) -> None:
     """Check definitions and their instances without a cluster.
 
-    The command knows the built-in kinds of Kubernetes, the kinds of CRDs in the input or in --crds, and the kinds
-    that the definitions generate.
+    The command knows the built-in kinds of Kubernetes, and the kinds of CRDs and definitions in the input or in
+    --crds.
     """
     from kroasync.cli import problem_output
-    from kroasync.cli.inputs import read_texts, usage_error
     from kroasync.graph.analysis import analyse
     from kroasync.model.problems import as_errors, has_errors
 
     if not files and not folders:
         raise usage_error("nothing to validate: name a file, - for standard input, or a folder with -R")
     texts = read_texts(files or (), folders or ())
-    found = analyse(texts, read_texts((), crds or ()), features=frozenset(features or ()))
+    found = analyse(texts, read_kinds(crds), features=frozenset(features or ()), missing_kinds=missing_kinds.severity)
     if strict:
         found.problems = as_errors(found.problems)
     if output is ValidateFormat.TEXT:
         for problem in found.problems:
             typer.echo(str(problem), err=True)
-        if not found.definitions and not has_errors(found.problems):
+        if texts and not any(text.is_utf_8 for text in texts):
+            raise typer.Exit(2)
+        if not (found.definitions or found.instances or allow_none or has_errors(found.problems)):
             raise usage_error("no definition in the input")
         typer.echo(problem_output.summary(found))
     else:

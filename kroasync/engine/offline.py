@@ -4,7 +4,7 @@ An apply merges the desired object into the existing one, or stores it with an i
 once. External references see the same objects.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from kroasync.engine.actions import (
@@ -159,23 +159,6 @@ def patched(instance: Obj, action: PatchParent) -> Obj:
     if action.add_finalizer and names.FINALIZER not in finalizers:
         meta["finalizers"] = [*finalizers, names.FINALIZER]
     return {**instance, "metadata": meta}
-
-
-def defaulted(value: Any, schema: Mapping[str, Any]) -> Any:
-    """A copy of `value` with the defaults of a structural schema, as the API server fills them in."""
-    if isinstance(value, dict):
-        properties = schema.get("properties") or {}
-        filled = {k: v for k, v in value.items() if v is not None or "default" not in properties.get(k, {})}
-        for name, below in properties.items():
-            if name not in filled and "default" in below:
-                filled[name] = below["default"]
-        others = schema.get("additionalProperties")
-        rest = others if isinstance(others, dict) else {}
-        return {k: defaulted(v, properties.get(k, rest)) for k, v in filled.items()}
-    if isinstance(value, list):
-        items = schema.get("items")
-        return [defaulted(v, items) for v in value] if isinstance(items, dict) else value
-    return value
 
 
 def overlaid(live: Any, desired: Any) -> Any:

@@ -4,21 +4,30 @@ Definitions may use the kinds of other definitions, of CRDs in the input, and th
 of the generated kinds are checked against the schema of their definition.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final, TypeAlias
 
 from kroasync.graph.build import Built, build, needed_kinds
-from kroasync.graph.checks import object_kind
+from kroasync.graph.problem_report import without_place
+from kroasync.graph.unknown_kinds import Use, grouped, is_meant_as_definition, misplaced, use_of
 from kroasync.model import paths
 from kroasync.model.definition import Definition, is_definition, parse_definition
-from kroasync.model.manifests import Document, Text, load
-from kroasync.model.objects import Obj
-from kroasync.model.problems import Problem
-from kroasync.model.suggest import did_you_mean
+from kroasync.model.manifests import Document, Text, load_objects
+from kroasync.model.objects import GVK, Obj
+from kroasync.model.problems import Problem, Severity, has_errors
 from kroasync.schema.catalog import Catalog, bundled, crd_kinds
-from kroasync.schema.crd import build_crd, instance_resource
+from kroasync.schema.celtypes import readable
+from kroasync.schema.crd import CRD_KIND, build_crd, crd_name, instance_resource
 from kroasync.schema.instance_checks import check_instance
+from kroasync.schema.instance_metadata import check_metadata
+from kroasync.schema.instance_rules import InstanceRules
 from kroasync.schema.structural import OPEN
+
+_MAX_LABEL_VALUE: Final = 63
+_TYPE_CODES: Final = frozenset(("literal-type", "instance-type", "definition-type", "schema-field"))
+_Parsed: TypeAlias = tuple[int | None, Definition]
+"""A definition with its place in the analysis; without one, it is not checked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,44 +57,81 @@ class Analysis:
 
 
 def analyse(
-    texts: Iterable[Text], crd_texts: Iterable[Text] = (), *, features: frozenset[str] = frozenset()
+    texts: Iterable[Text],
+    others: Iterable[Document] = (),
+    *,
+    features: frozenset[str] = frozenset(),
+    missing_kinds: Severity | None = Severity.ERROR,
 ) -> Analysis:
-    """Checks every definition and instance; objects of other kinds are ignored."""
+    """Checks every definition and instance; objects of other kinds are ignored.
+
+    `others` are CRDs and definitions that only make kinds known. `missing_kinds` is how severe a kind is that nobody
+    knows; None: such kinds are not reported.
+    """
     analysis = Analysis()
-    texts = list(texts)
+    texts, others = list(texts), list(others)
     lines = {one.source: one.text.splitlines() for one in texts}
-    documents = [document for one in texts for document in load(one.text, one.source)]
-    foreign = [document for one in crd_texts for document in load(one.text, one.source)]
-    for document in documents + foreign:
-        analysis.problems += document.problems
-    catalog = _with_crds(bundled(), foreign + documents, analysis)
-    parsed = []
+    documents = load_objects(texts)
     for document in documents:
-        if is_definition(document.obj):
-            definition, problems = parse_definition(document.obj)
-            analysis.problems += [document.locate(problem) for problem in problems]
-            analysis.definitions.append(CheckedDefinition(document=document))
-            if definition is not None:
-                parsed.append((len(analysis.definitions) - 1, definition))
+        analysis.problems += _of_the_text(document, is_checked=is_definition(document.obj))
+    for document in others:
+        analysis.problems += _of_the_text(document, is_checked=False)
+    catalog = _with_crds(bundled(), others + documents, analysis)
+    parsed = _parsed(documents, analysis)
     analysis.problems += _duplicate_kinds(analysis, parsed)
-    for place, definition, built, kinds in _built_in_order(parsed, catalog, features):
+    uses: list[Use] = []
+    generated: dict[GVK, tuple[Definition, Built]] = {}
+    results, catalog = _built_in_order(parsed + _foreign(others, parsed), catalog, features)
+    for place, definition, built in results:
+        generated.setdefault(instance_resource(definition).gvk, (definition, built))
+        if place is None:
+            continue
         document = analysis.definitions[place].document
         analysis.definitions[place] = CheckedDefinition(document=document, definition=definition, built=built)
         for problem in built.problems:
-            located = document.locate(_with_kind_hint(problem, definition, kinds))
+            located = _located(document, replace(problem, message=_short(problem, built, definition)))
             offset = built.offsets.get(problem)
             if offset is not None:
                 located = _inside(located, document, problem, offset, lines[document.source])
-            analysis.problems.append(located)
-    _check_instances(documents, analysis)
+            use = use_of(problem, located, definition)
+            if use is None:
+                analysis.problems.append(located)
+            else:
+                uses.append(use)
+    if missing_kinds is not None:
+        analysis.problems += grouped(uses, catalog, missing_kinds)
+    _check_others(documents, generated, catalog, analysis)
     analysis.problems.sort(key=lambda problem: (problem.source or "", problem.line or 0, problem.column or 0))
     return analysis
+
+
+def _of_the_text(document: Document, *, is_checked: bool) -> Iterable[Problem]:
+    """The problems of an object's text. What may surprise in an object that is not checked is nobody's concern."""
+    if is_checked or not document.obj:
+        return document.problems
+    return [problem for problem in document.problems if problem.severity is Severity.ERROR]
+
+
+def _short(problem: Problem, built: Built, definition: Definition) -> str:
+    """The message without what the path says, and without internal names."""
+    message = built.short_messages.get(problem, problem.message)
+    resource = next((spec for spec in definition.resources if spec.path == problem.path[:3]), None)
+    if resource is not None:
+        message = without_place(message, resource.id, paths.build(problem.path[4:]))
+    return readable(message)
+
+
+def _located(document: Document, problem: Problem) -> Problem:
+    """The problem with its place, and with what an unquoted value is read as if its type is wrong."""
+    located = document.locate(problem)
+    reading = document.reading(problem.path) if problem.code in _TYPE_CODES else None
+    return located if reading is None else replace(located, message=f"{located.message}: {reading}")
 
 
 def _with_crds(catalog: Catalog, documents: Iterable[Document], analysis: Analysis) -> Catalog:
     crds = []
     for document in documents:
-        if document.obj.get("kind") != "CustomResourceDefinition" or document.problems:
+        if document.obj.get("kind") != CRD_KIND or has_errors(document.problems):
             continue
         try:
             crd_kinds(document.obj)
@@ -96,20 +142,67 @@ def _with_crds(catalog: Catalog, documents: Iterable[Document], analysis: Analys
     return catalog.with_crds(crds) if crds else catalog
 
 
-def _duplicate_kinds(analysis: Analysis, parsed: Iterable[tuple[int, Definition]]) -> Iterator[Problem]:
-    owners: dict[tuple[str, str], Definition] = {}
+def _parsed(documents: Iterable[Document], analysis: Analysis) -> list[_Parsed]:
+    """The definitions with their places in the analysis, which gets their problems."""
+    parsed: list[_Parsed] = []
+    for document in documents:
+        if not is_definition(document.obj):
+            continue
+        definition, problems = parse_definition(document.obj)
+        analysis.problems += [_located(document, problem) for problem in problems]
+        if definition is not None:
+            analysis.problems += [document.locate(problem) for problem in _long_name(definition)]
+            parsed.append((len(analysis.definitions), definition))
+        analysis.definitions.append(CheckedDefinition(document=document))
+    return parsed
+
+
+def _long_name(definition: Definition) -> Iterator[Problem]:
+    """A name that the API server accepts for the definition, but not as the value of the labels that carry it."""
+    if len(definition.name) > _MAX_LABEL_VALUE:
+        message = (
+            f"the name has {len(definition.name)} characters: labels can carry {_MAX_LABEL_VALUE}, "
+            "so they carry a hash, and kro refuses the definition"
+        )
+        path = ("metadata", "name")
+        yield Problem(code="definition-name", message=message, path=path, severity=Severity.WARNING)
+
+
+def _foreign(documents: Iterable[Document], own: Iterable[_Parsed]) -> list[_Parsed]:
+    """Definitions that only make their kinds known, as far as they can be read and generate other kinds."""
+    generated = {crd_name(definition) for _, definition in own}
+    found: list[_Parsed] = []
+    for document in documents:
+        definition = parse_definition(document.obj)[0] if is_definition(document.obj) else None
+        if definition is not None and crd_name(definition) not in generated:
+            generated.add(crd_name(definition))
+            found.append((None, definition))
+    return found
+
+
+def _duplicate_kinds(analysis: Analysis, parsed: Iterable[_Parsed]) -> Iterator[Problem]:
+    owners: dict[str, Definition] = {}
     for place, definition in parsed:
-        owner = owners.setdefault((definition.group, definition.kind), definition)
-        if owner is not definition:
-            message = f"kind {definition.kind} of group {definition.group} is already generated by {owner.name}"
-            problem = Problem(code="duplicate-kind", message=message, path=("spec", "schema", "kind"))
-            yield analysis.definitions[place].document.locate(problem)
+        name = crd_name(definition)
+        owner = owners.setdefault(name, definition)
+        if owner is definition or place is None:
+            continue
+        message = f"kind {definition.kind} of group {definition.group} is already generated by {owner.name}"
+        if owner.kind != definition.kind:
+            message = (
+                f"kind {definition.kind} needs the CRD {name}, which kind {owner.kind} of {owner.name} has already"
+            )
+        problem = Problem(code="duplicate-kind", message=message, path=("spec", "schema", "kind"))
+        yield analysis.definitions[place].document.locate(problem)
 
 
 def _built_in_order(
-    parsed: Iterable[tuple[int, Definition]], catalog: Catalog, features: frozenset[str]
-) -> Iterator[tuple[int, Definition, Built, Catalog]]:
-    """Build each definition after those whose kinds it uses; in a cycle of definitions, kinds have no known fields."""
+    parsed: Iterable[_Parsed], catalog: Catalog, features: frozenset[str]
+) -> tuple[list[tuple[int | None, Definition, Built]], Catalog]:
+    """Build each definition after those whose kinds it uses. In a cycle of definitions, their kinds have no known
+    fields. The catalog knows all of their kinds.
+    """
+    results: list[tuple[int | None, Definition, Built]] = []
     waiting = list(parsed)
     while waiting:
         own = {instance_resource(definition).gvk for _, definition in waiting}
@@ -117,30 +210,16 @@ def _built_in_order(
         if not ready:
             catalog = catalog.with_crds([_open_crd(definition) for _, definition in waiting])
             ready = waiting
-        crds = []
-        for place, definition in ready:
-            built = build(definition, catalog, features=features)
-            crds.append(built.crd or _open_crd(definition))
-            yield place, definition, built, catalog
-        catalog = catalog.with_crds(crds)
-        done = {place for place, _ in ready}
-        waiting = [one for one in waiting if one[0] not in done]
+        found = [(place, definition, build(definition, catalog, features=features)) for place, definition in ready]
+        catalog = catalog.with_crds([built.crd or _open_crd(definition) for _, definition, built in found])
+        results += found
+        done = {id(definition) for _, definition in ready}
+        waiting = [one for one in waiting if id(one[1]) not in done]
+    return results, catalog
 
 
 def _open_crd(definition: Definition) -> Obj:
     return build_crd(definition, OPEN, OPEN, owner_labels={})
-
-
-def _with_kind_hint(problem: Problem, definition: Definition, kinds: Catalog) -> Problem:
-    """Suggest, for an unknown kind, the kind with that name in another group or version, or a similar name."""
-    if problem.code != "kind-not-found":
-        return problem
-    wanted = next(object_kind(spec) for spec in definition.resources if spec.path == problem.path[:3])
-    name = wanted.kind if wanted else ""
-    names = {gvk.kind for gvk in kinds}
-    near = name if name in names else did_you_mean(name, names)
-    found = next((gvk for gvk in kinds if gvk.kind == near), None)
-    return problem if found is None else replace(problem, suggestion=f"{found.api_version}, Kind={found.kind}")
 
 
 def _inside(located: Problem, document: Document, problem: Problem, offset: int, lines: Sequence[str]) -> Problem:
@@ -163,13 +242,41 @@ def _inside(located: Problem, document: Document, problem: Problem, offset: int,
     return located.at(source=located.source, line=line, column=column)
 
 
-def _check_instances(documents: Iterable[Document], analysis: Analysis) -> None:
-    by_kind = {instance_resource(one.definition).gvk: one for one in analysis.definitions if one.definition is not None}
+def _check_others(
+    documents: Iterable[Document],
+    generated: Mapping[GVK, tuple[Definition, Built]],
+    catalog: Catalog,
+    analysis: Analysis,
+) -> None:
+    """The instances among the documents, with their problems, and what is only meant as one or as a definition."""
+    definitions = [definition for definition, _ in generated.values()]
+    rules: dict[GVK, InstanceRules] = {}
     for document in documents:
-        for gvk, checked in by_kind.items():
-            if (document.obj.get("apiVersion"), document.obj.get("kind")) != (gvk.api_version, gvk.kind):
-                continue
-            analysis.instances.append(document)
-            if checked.definition is not None and checked.built is not None and checked.built.spec_schema is not None:
-                found = check_instance(document.obj, checked.definition, checked.built.spec_schema)
-                analysis.problems += [document.locate(problem) for problem in found]
+        obj = document.obj
+        if is_meant_as_definition(obj, catalog):
+            analysis.problems += [document.locate(problem) for problem in parse_definition(obj)[1]]
+            continue
+        if not isinstance(obj.get("apiVersion"), str) or not isinstance(obj.get("kind"), str) or is_definition(obj):
+            continue
+        gvk = GVK.of(obj)
+        if gvk not in generated:
+            if fault := misplaced(obj, definitions, catalog):
+                analysis.problems.append(document.locate(fault))
+            continue
+        definition, built = generated[gvk]
+        analysis.instances.append(document)
+        analysis.problems += [problem for problem in document.problems if problem.severity is Severity.WARNING]
+        found = [*check_metadata(obj)]
+        if built.crd is not None and built.spec_schema is not None:
+            if gvk not in rules:
+                rules[gvk] = InstanceRules(_schema_of(built.crd))
+            found += check_instance(obj, definition, built.spec_schema)
+            invalid = [problem.path for problem in found if problem.severity is Severity.ERROR]
+            found += rules[gvk].broken(obj, invalid)
+        analysis.problems += [_located(document, problem) for problem in found]
+
+
+def _schema_of(crd: Obj) -> Obj:
+    """The schema of a generated CRD, which has one version."""
+    schema: Obj = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return schema

@@ -51,6 +51,8 @@ class Built:
     """Node id -> the ids that it needs, from the expressions that parse; in declaration order."""
     offsets: Mapping[Problem, int] = field(default_factory=dict)
     """For a problem inside an expression: its position in the author's string at the problem's path."""
+    short_messages: Mapping[Problem, str] = field(default_factory=dict)
+    """The messages without the prefixes that a path says already."""
 
     @property
     def is_waiting(self) -> bool:
@@ -80,7 +82,12 @@ def building(
     try:
         return (yield from _building(definition, kinds, limits, features, report))
     except OverBudgetError as error:
-        return Built(graph=None, problems=(*report.problems, error.problem), offsets=report.offsets)
+        return Built(
+            graph=None,
+            problems=(*report.problems, error.problem),
+            offsets=report.offsets,
+            short_messages=report.short_messages,
+        )
 
 
 def _building(
@@ -146,6 +153,7 @@ def _building(
         spec_schema=spec_schema,
         needs=needs,
         offsets=report.offsets,
+        short_messages=report.short_messages,
     )
 
 

@@ -45,7 +45,7 @@ def checking_names(definition: Definition, report: Report, budget: Budget, *, ma
     with report.step("failed to validate resourcegraphdefinition: "):
         seen: set[str] = set()
         for spec in definition.resources:
-            with report.step("naming convention violation: ", resource_path(spec, "id")):
+            with report.step(kept="naming convention violation: ", path=resource_path(spec, "id")):
                 _check_id(spec.id, seen, report)
             seen.add(spec.id)
             if budget.pause_after(1):
@@ -98,7 +98,7 @@ def node_type(spec: ResourceSpec) -> NodeType:
 def check_combination(spec: ResourceSpec, report: Report) -> None:
     """Check that an entry has exactly one of template and externalRef, and the fields that go with it."""
     path = resource_path(spec)
-    with report.step(f'invalid combination of resource fields: resource "{spec.id}": '):
+    with report.step(f'resource "{spec.id}": ', kept="invalid combination of resource fields: "):
         if spec.template is None and spec.external_ref is None:
             report.add("field-combination", "exactly one of template or externalRef must be provided", path)
         if spec.template is not None and spec.external_ref is not None:

@@ -136,11 +136,12 @@ def report_issues(
     error: ParseError | CheckError, source: Source, report: Report, code: str, prefix: str, path: Path
 ) -> None:
     """One problem for each issue of an expression."""
-    for issue in error.issues:
-        report.add(
-            code,
-            prefix + issue.render(error.source),
-            path,
-            suggestion=issue.suggestion,
-            offset=source.author_offset(issue.span[0]),
-        )
+    with report.step(prefix):
+        for issue in error.issues:
+            report.add(
+                code,
+                issue.render(error.source),
+                path,
+                suggestion=issue.suggestion,
+                offset=source.author_offset(issue.span[0]),
+            )

@@ -1,10 +1,13 @@
 """Collects the problems of a definition in the order of the build steps, and in declaration order within a step.
 
 A message is kro's whole text, with the prefix of the step that found the problem. Clients and tests depend on it.
+Beside a path, most of a prefix says nothing new, so each problem has a short message, too.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 from kroasync.model.paths import Path
 from kroasync.model.problems import MAX_PROBLEMS, MAX_SUGGESTED, Problem, Severity, collect
@@ -22,7 +25,10 @@ class Report:
         self.problems: list[Problem] = []
         # For a problem inside an expression: its position in the author's string.
         self.offsets: dict[Problem, int] = {}
+        # Messages without the prefixes that the path says already.
+        self.short_messages: dict[Problem, str] = {}
         self._prefix = ""
+        self._kept = ""
         self._path: Path = ()
 
     @property
@@ -36,15 +42,19 @@ class Report:
         return len(self.problems) < MAX_SUGGESTED
 
     @contextmanager
-    def step(self, prefix: str = "", path: Path = ()) -> Iterator[None]:
-        """Puts a prefix before the messages, and a path before the paths, of the problems that are added inside."""
-        before = self._prefix, self._path
-        self._prefix += prefix
+    def step(self, prefix: str = "", path: Path = (), *, kept: str = "") -> Iterator[None]:
+        """Puts a prefix before the messages, and a path before the paths, of the problems that are added inside.
+
+        `kept` is a prefix that says more than the path; a short message has it, too.
+        """
+        before = self._prefix, self._kept, self._path
+        self._prefix += kept + prefix
+        self._kept += kept
         self._path += path
         try:
             yield
         finally:
-            self._prefix, self._path = before
+            self._prefix, self._kept, self._path = before
 
     def add(
         self,
@@ -69,8 +79,24 @@ class Report:
             suggestion=suggestion,
         )
         collect(self.problems, problem)
+        if not self.is_full:
+            self.short_messages[problem] = _without_middle(self._kept + message)
         if offset is not None and not self.is_full:
             self.offsets[problem] = offset
+
+
+def without_place(message: str, resource: str, field: str) -> str:
+    """A short message without the resource and the field that its path names, wherever the text mentions them."""
+    for said in (
+        *(f' in resource "{resource}"', f'node "{resource}": ', f'resource "{resource}": ', f'resource "{resource}" '),
+        *((f' at path "{field}"',) if field else ()),
+    ):
+        message = message.replace(said, "")
+    return _POSITION.sub("", message)
+
+
+# Before the text of a CEL error. The place of the problem is more precise.
+_POSITION: Final = re.compile(r"^ERROR: <input>:\d+:\d+: ")
 
 
 def condition_message(problems: Sequence[Problem], *, cap: int = MESSAGE_CAP) -> str:

@@ -187,5 +187,6 @@ def _standalone(text: str, what: str, path: Path, report: Report, budget: Budget
     except UnterminatedError as error:
         report.add(error.code, f"{what}{error}", path, offset=error.offset)
     except ExtractionError as error:
-        report.add("not-standalone", f"{what}{error}", path)
+        with report.step(what):
+            report.add("not-standalone", str(error), path)
     return None

@@ -1,10 +1,11 @@
 """Converts YAML and JSON text to objects with positions, and back. No other module imports PyYAML.
 
-Scalars have the same meaning as in kubectl (sigs.k8s.io/yaml: YAML 1.1 booleans, `0777` octal), but nothing becomes a
-date, and a mapping key must be a string. Every fault is a Problem of its document. The bounds below limit the cost of
-every text, however deep, large or self-referring it is.
+Scalars and keys have the same meaning as in kubectl (sigs.k8s.io/yaml; see `plain_scalars`), and a merge key replaces
+the keys before it. What an author may not expect of that is a warning. Every fault is a Problem of its document. The
+bounds below limit the cost of every text, however deep, large or self-referring it is.
 """
 
+import json
 import math
 import re
 from collections.abc import Iterable, Iterator
@@ -13,9 +14,11 @@ from typing import Any, Final, TypeAlias
 
 import yaml
 
+from kroasync.model import names
 from kroasync.model.objects import Obj
 from kroasync.model.paths import Path
-from kroasync.model.problems import Problem
+from kroasync.model.plain_scalars import key_of_plain, resolve_plain, surprise
+from kroasync.model.problems import Problem, Severity, has_errors
 
 try:
     from yaml import CSafeDumper as _SafeDumper
@@ -40,10 +43,14 @@ _MERGE: Final = "<<"
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """One input: its source, as messages name it, and its text."""
+    """One input: its source, as messages name it, and its text. Bytes that are not UTF-8 are escaped as in PEP 383."""
 
     source: str
     text: str
+
+    @property
+    def is_utf_8(self) -> bool:
+        return _ESCAPED_BYTE.search(self.text) is None
 
 
 @dataclass(slots=True, eq=False)
@@ -65,6 +72,11 @@ class _Node:
 
     def pairs(self) -> "Iterator[tuple[_Node, _Node]]":
         return zip(self.children[::2], self.children[1::2], strict=True)
+
+    @property
+    def key(self) -> str | None:
+        """The key that this scalar is; None if it cannot be one."""
+        return key_of_plain(self.text) if self.plain and self.tag in (None, "!") else self.text
 
     @property
     def is_merge_key(self) -> bool:
@@ -97,6 +109,16 @@ class Positions:
                 return value.place if key is None or value.kind == "scalar" else key.place
         return None
 
+    def plain(self, path: Path) -> str | None:
+        """The unquoted text of a scalar as it is written; None for every other value."""
+        found = self._walk(path)
+        return found[1].text if found and found[1].plain else None
+
+    def below(self, path: Path) -> "Positions":
+        """The positions of the part at a path."""
+        found = self._walk(path)
+        return Positions(found[1] if found else None)
+
     def _walk(self, path: Path) -> tuple[_Node | None, _Node] | None:
         if self._root is None:
             return None
@@ -116,7 +138,7 @@ def _child(node: _Node, part: str | int) -> tuple[_Node | None, _Node] | None:
     if node.kind != "map":
         return None
     for key, value in node.pairs():
-        if key.kind == "scalar" and key.text == part:
+        if key.kind == "scalar" and part in (key.text, key.key):
             return key, value
     for key, value in node.pairs():
         if key.is_merge_key:
@@ -141,6 +163,14 @@ class Document:
         line, column = self.positions.nearest(problem.path) or (self.line, 1)
         return problem.at(source=self.source, line=line, column=column)
 
+    def reading(self, path: Path) -> str | None:
+        """What an unquoted scalar is read as, if that is not what is written: `unquoted 010 is read as 8`."""
+        text = self.positions.plain(path)
+        value = None if text is None else resolve_plain(text)
+        if value is None or isinstance(value, str) or json.dumps(value) == text:
+            return None
+        return f"unquoted {text} is read as {json.dumps(value)}"
+
 
 def load(text: str, source: str = "<text>") -> list[Document]:
     """Every object of a YAML (or JSON) text in order, without empty documents.
@@ -152,7 +182,68 @@ def load(text: str, source: str = "<text>") -> list[Document]:
     documents: list[Document] = []
     for part in _parts(_join_surrogates(text)):
         documents += part.read(source)
+    if any(has_errors(document.problems) for document in documents) and (found := _TEMPLATE.search(text)):
+        return [_helm_template(text, source, found.start())]
     return documents
+
+
+def load_objects(texts: Iterable[Text]) -> list[Document]:
+    """Every object of some texts, as `load`, with the items of lists in place of the lists."""
+    return [one for text in texts for document in load(text.text, text.source) for one in opened(document)]
+
+
+def opened(document: Document) -> list[Document]:
+    """The items of a list, each with its own positions and problems, as kubectl applies them; an object as it is."""
+    kind, items = document.obj.get("kind"), document.obj.get("items")
+    if not isinstance(kind, str) or not kind.endswith("List") or not isinstance(items, list):
+        return [document]
+    found, others = [], list(document.problems)
+    for index, item in enumerate(items):
+        place = ("items", index)
+        positions = document.positions.below(place)
+        line, column = positions.nearest(()) or (document.line, 1)
+        own = [problem for problem in others if problem.path[:2] == place]
+        others = [problem for problem in others if problem.path[:2] != place]
+        if not isinstance(item, dict):
+            message = f"expected an object, found {_JSON_NAMES[type(item)]}"
+            fault = Problem(code="yaml-document", message=message, path=place)
+            others.append(fault.at(source=document.source, line=line, column=column))
+            continue
+        # kubectl infers what an item of a typed list leaves out.
+        if kind != "List" and not (item.get("kind") and item.get("apiVersion")):
+            item = {**item, "apiVersion": document.obj.get("apiVersion"), "kind": kind.removesuffix("List")}
+        problems = tuple(replace(problem, path=problem.path[2:]) for problem in own)
+        one = Document(obj=item, positions=positions, source=document.source, line=line, problems=problems)
+        found += opened(one)
+    # What is wrong with the list itself belongs to no item.
+    return [*found, replace(document, obj={}, problems=tuple(others))] if others else found
+
+
+def _helm_template(text: str, source: str, offset: int) -> Document:
+    """In place of the objects that nobody can know before Helm renders them. If a definition is among them, this is an
+    error.
+    """
+    severity = Severity.ERROR if _DEFINITION.search(text) else Severity.WARNING
+    line = text.count("\n", 0, offset) + 1
+    problem = Problem(
+        code="helm-template",
+        message="a Helm template is no manifest and is not checked: check what `helm template` prints",
+        severity=severity,
+        source=source,
+        line=line,
+        column=offset - (text.rfind("\n", 0, offset) + 1) + 1,
+    )
+    return Document(obj={}, positions=Positions(), source=source, line=line, problems=(problem,))
+
+
+# An action of Go's templates. `${{` begins a map in CEL.
+_TEMPLATE: Final = re.compile(
+    r"(?<!\$)\{\{-?\s*(?:/\*|[.$(]|(?:if|else|end|range|with|define|template|include|block|tpl|toYaml|fail|required"
+    r"|default|quote|printf|lookup|and|or|not|eq|ne)\b)"
+)
+_DEFINITION: Final = re.compile(
+    rf"""^[\s-]*["']?kind["']?:\s*["']?(?:{names.RESOURCE_GROUP}|{names.RESOURCE_GRAPH_DEFINITION})\b""", re.MULTILINE
+)
 
 
 def _refuse(text: str, source: str) -> list[Problem]:
@@ -162,13 +253,21 @@ def _refuse(text: str, source: str) -> list[Problem]:
         return [Problem(code="yaml-limit", message=size, source=source, line=1, column=1)]
     problems = []
     for match in _UNPRINTABLE.finditer(text):
-        line = text.count("\n", 0, match.start())
-        column = match.start() - (text.rfind("\n", 0, match.start()) + 1)
-        message = f"character U+{ord(match.group()):04X} is not allowed"
-        problems.append(Problem(code="yaml-syntax", message=message, source=source, line=line + 1, column=column + 1))
+        line = text.count("\n", 0, match.start()) + 1
+        column = match.start() - (text.rfind("\n", 0, match.start()) + 1) + 1
+        character = ord(match.group())
+        if _ESCAPED_BYTE.match(match.group()):
+            message = f"the text is not UTF-8: found byte 0x{character - 0xDC00:02X}"
+            return [Problem(code="yaml-syntax", message=message, source=source, line=line, column=column)]
+        message = f"character U+{character:04X} is not allowed"
+        problems.append(Problem(code="yaml-syntax", message=message, source=source, line=line, column=column))
         if len(problems) == _MAX_PROBLEMS:
             break
     return problems
+
+
+# What stands for a byte that is not UTF-8 (PEP 383, `surrogateescape`).
+_ESCAPED_BYTE: Final = re.compile("[\udc80-\udcff]")
 
 
 # YAML 1.1 section 4.1.1: characters that are not c-printable.
@@ -371,7 +470,7 @@ def _document(root: _Node, written: int, problems: list[Problem], source: str) -
         positions=Positions(root),
         source=source,
         line=root.line,
-        problems=tuple(replace(problem, source=source) for problem in found[:_MAX_PROBLEMS]),
+        problems=tuple(replace(problem, source=source) for problem in found[:_MAX_PROBLEMS] + builder.warnings),
     )
 
 
@@ -395,14 +494,20 @@ class _DocumentBuilder:
 
     def __init__(self, budget: int) -> None:
         self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
         self._budget = budget
         self._path: list[str | int] = []
 
     def add(self, node: _Node, code: str, message: str) -> None:
-        if len(self.problems) < _MAX_PROBLEMS:
-            self.problems.append(
-                Problem(code=code, message=message, path=tuple(self._path), line=node.line, column=node.column)
-            )
+        self._note(self.problems, node, code, message, Severity.ERROR)
+
+    def warn(self, node: _Node, code: str, message: str) -> None:
+        self._note(self.warnings, node, code, message, Severity.WARNING)
+
+    def _note(self, into: list[Problem], node: _Node, code: str, message: str, severity: Severity) -> None:
+        if len(into) < _MAX_PROBLEMS:
+            path, line, column = tuple(self._path), node.line, node.column
+            into.append(Problem(code=code, message=message, path=path, severity=severity, line=line, column=column))
 
     def at_root(self) -> "_DocumentBuilder":
         self._path.clear()
@@ -431,47 +536,62 @@ class _DocumentBuilder:
         return items
 
     def _map(self, node: _Node, depth: int) -> dict[str, Any]:
-        own: dict[str, Any] = {}
-        merged: dict[str, Any] = {}
+        found: dict[str, Any] = {}
         lines: dict[str, int] = {}
         for key_node, value_node in node.pairs():
             if key_node.is_merge_key:
-                self._merge(value_node, merged, depth)
+                self._merge(key_node, value_node, found, lines, depth)
                 continue
             key = self._key(key_node)
             if key is None:
                 continue
             self._path.append(key)
-            if key in own:
+            if key in lines:
                 self.add(key_node, "yaml-duplicate-key", f'duplicate key "{key}", first in line {lines[key]}')
             lines.setdefault(key, key_node.line)
-            own[key] = self.build(value_node, depth)
+            found[key] = self.build(value_node, depth)
             self._path.pop()
-        return {**merged, **own} if merged else own
+        return found
 
-    def _merge(self, node: _Node, into: dict[str, Any], depth: int) -> None:
-        """YAML 1.1 merge key: own keys take precedence, then the sources in order."""
+    def _merge(self, at: _Node, node: _Node, into: dict[str, Any], written: dict[str, int], depth: int) -> None:
+        """A merge key of go-yaml v2: it replaces the keys before it, and the first source wins."""
+        merged: dict[str, Any] = {}
         for source in node.children if node.kind == "list" else [node]:
             value = self.build(source, depth)
             if not isinstance(value, dict):
                 self.add(source, "yaml-value", "merge key << needs an object or a list of objects")
                 continue
             for key, item in value.items():
-                into.setdefault(key, item)
+                merged.setdefault(key, item)
+        for key in written.keys() & merged.keys():
+            if into[key] != merged[key]:
+                line = written[key]
+                self.warn(at, "yaml-merge", f'merge key << replaces "{key}" of line {line}: write << before it')
+        into.update(merged)
 
     def _key(self, node: _Node) -> str | None:
         if node.kind != "scalar":
             self.add(node, "yaml-key", "a key must be a string, found a list or an object")
             return None
-        key = self._scalar(node)
-        if isinstance(key, str):
-            return key
-        self.add(node, "yaml-key", f"key {node.text or 'null'} is {_JSON_NAMES[type(key)]}: quote it")
-        return None
+        if not node.plain or node.tag not in (None, "!"):
+            value = self._scalar(node)
+            if isinstance(value, str):
+                return value
+            self.add(node, "yaml-key", f"key {node.text or 'null'} is {_JSON_NAMES[type(value)]}: quote it")
+            return None
+        key = node.key
+        if key is None:
+            fault = "is null" if resolve_plain(node.text) is None else "is too large for a number"
+            self.add(node, "yaml-key", f"key {node.text or 'null'} {fault}: quote it")
+        elif key != node.text:
+            self.warn(node, "yaml-key", f'unquoted key {node.text} is read as "{key}": quote it')
+        return key
 
     def _scalar(self, node: _Node) -> Any:
         if node.tag in (None, "!"):
             value = resolve_plain(node.text) if node.plain else node.text
+            if node.plain and (read := surprise(node.text)):
+                self.warn(node, "yaml-ambiguous", f"unquoted {node.text[:40]} is read as {read}: quote text")
         elif node.tag in _STRING_TAGS:
             value = node.text
         else:
@@ -500,51 +620,6 @@ _TAGGED: Final[dict[str, tuple[type, ...]]] = {
 def _short_tag(tag: str | None) -> str:
     text = tag or ""
     return "!!" + text.removeprefix(_TAG) if text.startswith(_TAG) else text
-
-
-_WORDS: Final[dict[str, bool | float | None]] = {
-    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
-    **dict.fromkeys(("true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON"), True),
-    **dict.fromkeys(("false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF"), False),
-    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
-    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), float("inf")),
-    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
-}
-_DECIMAL: Final = re.compile(r"[-+]?(?:0|[1-9][0-9_]*)", re.ASCII)
-_BASED: Final = re.compile(r"[-+]?0(?:b[01_]+|x[0-9a-fA-F_]+|o?[0-7_]+)")
-_FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.ASCII)
-
-
-def resolve_plain(text: str) -> str | bool | int | float | None:
-    """The value of an unquoted scalar; whole floats become integers, as they do in Go's JSON."""
-    if text in _WORDS:
-        return _WORDS[text]
-    if text[0] not in "+-.0123456789":
-        return text
-    if _DECIMAL.fullmatch(text) and len(text) < 40:
-        number = int(text.replace("_", ""))
-        return number if _fits(number) else float(number)
-    if _BASED.fullmatch(text) and len(text) < 80 and (based := _based(text.replace("_", ""))) is not None:
-        return based
-    if _FLOAT.fullmatch(text):
-        real = float(text)
-        return int(real) if abs(real) < 2**53 and real == int(real) else real
-    return text
-
-
-def _based(text: str) -> int | None:
-    sign = -1 if text.startswith("-") else 1
-    digits = text.lstrip("+-")
-    # Go's strconv.ParseInt with base 0: a leading zero alone means octal.
-    base = {"x": 16, "b": 2, "o": 8}.get(digits[1:2], 0)
-    digits = digits[2:] if base else digits[1:]
-    number = sign * int(digits, base or 8) if digits else None
-    return number if number is not None and _fits(number) else None
-
-
-def _fits(number: int) -> bool:
-    """Within int64 or uint64."""
-    return -(2**63) <= number < 2**64
 
 
 class _Dumper(_SafeDumper):

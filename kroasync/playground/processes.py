@@ -1,6 +1,7 @@
 """Long-running processes by identity: a pid can be reused, but a pid with its start time is unique.
 
-Each process has its own session, so it outlives the terminal. Functions raise nothing if a process is gone.
+Each process has its own session, so it outlives the terminal, and no descriptor but its own three, so nobody waits for
+it by a pipe or a lock. Functions raise nothing if a process is gone.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -30,7 +31,7 @@ class Identity:
 
 
 def spawn(command: Sequence[str], *, log: Path, environment: Mapping[str, str], stdin: int | None = None) -> Identity:
-    """Start `command` in its own session, and append its output to `log`.
+    """Start `command` in its own session, and append its output to `log`. It inherits no other descriptor.
 
     Raises OSError if it cannot start.
     """
@@ -40,13 +41,31 @@ def spawn(command: Sequence[str], *, log: Path, environment: Mapping[str, str], 
         command[0],
         list(command),
         environment,
-        file_actions=[source, (os.POSIX_SPAWN_OPEN, 1, log, append, 0o600), (os.POSIX_SPAWN_DUP2, 1, 2)],
+        file_actions=[
+            source,
+            (os.POSIX_SPAWN_OPEN, 1, log, append, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+            *((os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in _inherited()),
+        ],
         setsid=True,
         setsigmask=[],
         setsigdef=[signal.SIGPIPE],  # Python ignores this signal, and the process would inherit that
     )
     # A process that has already ended is still a zombie, so it always has a start time.
     return identify(pid) or Identity(pid=pid, started="")
+
+
+def _inherited() -> Iterator[int]:
+    """Descriptors that a child would get beside its first three. Python marks its own ones, but not those that its
+    parent left open: locks of `flock`, pipes of a test runner.
+    """
+    for name in os.listdir("/dev/fd"):
+        descriptor = int(name)
+        try:
+            if descriptor > 2 and os.get_inheritable(descriptor):
+                yield descriptor
+        except OSError:  # the listing itself, which is closed already
+            continue
 
 
 def identify(pid: int) -> Identity | None:

@@ -96,6 +96,34 @@ def collection_of(schema: Schema) -> Schema:
     return {"type": "array", "items": schema}
 
 
+def readable(text: str) -> str:
+    """A message without internal names of types: `object(pod.spec.containers[])` for an object type, `number` for Go's
+    `float64`.
+    """
+    text = _TYPE_NAME.sub(lambda match: _place(match[1]), text)
+    return _GO_TYPE.sub(lambda match: _GO_TYPES[match[0]], text)
+
+
+def _place(name: str) -> str:
+    shown = name.replace(".@idx", "[]").replace(".@elem", "[*]")
+    return f"object({shown})" if shown else "object"
+
+
+_TYPE_NAME: Final = re.compile(rf"{PREFIX}([^\s,()'\"|]*)")
+_GO_TYPES: Final = MappingProxyType(
+    {
+        "float64": "number",
+        "int64": "integer",
+        "<nil>": "null",
+        "[]interface {}": "list",
+        "map[string]interface {}": "object",
+    }
+)
+_GO_TYPE: Final = re.compile(
+    r"(?:(?<=unexpected type: )|(?<=got ))(?:" + "|".join(map(re.escape, _GO_TYPES)) + ")(?![\\w.])"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class _Property:
     """A property of an object type: its key in the data, its type, its schema."""

@@ -3,7 +3,8 @@
 import pytest
 
 from kroasync.engine.actions import Apply, Delete, Done, Need, Refusal, WatchExternal
-from kroasync.engine.offline import OfflineWorld, defaulted, overlaid
+from kroasync.engine.offline import OfflineWorld, overlaid
+from kroasync.schema.filling import defaulted
 from tests.samples import config_map
 
 

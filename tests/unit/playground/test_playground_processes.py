@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 from collections.abc import Iterator
@@ -64,6 +65,38 @@ def test_output_of_both_streams_goes_to_the_log(tmp_path: Path) -> None:
     process = spawn(["/bin/sh", "-c", "echo out; echo err >&2"], log=log, environment={})
     assert await_end(process, timeout_s=5)
     assert log.read_text() == "before\nout\nerr\n"
+
+
+def test_process_keeps_neither_pipes_nor_locks_of_its_parent(tmp_path: Path) -> None:
+    """As under `flock FILE kroasync playground up`, or in a test runner that waits for its pipe to close."""
+    read_end, write_end = os.pipe()
+    lock = os.open(tmp_path / "lock", os.O_CREAT | os.O_RDWR)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    for descriptor in (write_end, lock):
+        os.set_inheritable(descriptor, True)
+    process = spawn(SLEEP, log=tmp_path / "log", environment={})
+    try:
+        os.close(write_end)
+        os.close(lock)
+        os.set_blocking(read_end, False)
+        assert os.read(read_end, 1) == b""
+        with (tmp_path / "lock").open() as again:
+            fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert state_of(process) == "running"
+    finally:
+        os.close(read_end)
+        send(process, signal.SIGKILL)
+        assert await_end(process, timeout_s=5)
+
+
+def test_process_keeps_the_input_it_was_given(tmp_path: Path) -> None:
+    read_end, write_end = os.pipe()
+    os.write(write_end, b"given\n")
+    os.close(write_end)
+    process = spawn(["/bin/cat"], log=tmp_path / "log", environment={}, stdin=read_end)
+    os.close(read_end)
+    assert await_end(process, timeout_s=5)
+    assert (tmp_path / "log").read_text() == "given\n"
 
 
 def test_missing_program_raises(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from kroasync.schema.celtypes import (
     SchemaTypes,
     collection_of,
     escape,
+    readable,
     schema_of,
     unescape,
 )
@@ -395,3 +396,19 @@ def test_the_schema_of_a_schema_type_reads_back_as_that_type() -> None:
     schema = struct(n=NUMBER, tags={"type": "array", "items": TEXT}, m={"type": "object", "additionalProperties": TEXT})
     types = SchemaTypes({"x": schema})
     assert schema_of(types.type_for("x"), types) == schema
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("applied to '(__type_pod, string)'", "applied to '(object(pod), string)'"),
+        ('returns "list(__type_pod.spec.containers.@idx)"', 'returns "list(object(pod.spec.containers[]))"'),
+        ("map(string, __type_schema.spec.tags.@elem)", "map(string, object(schema.spec.tags[*]))"),
+        ("unexpected type: float64", "unexpected type: number"),
+        ("expected string type for path a, got []interface {}", "expected string type for path a, got list"),
+        ("unknown type: float64", "unknown type: float64"),
+        ("got floats: float64x", "got floats: float64x"),
+    ],
+)
+def test_messages_have_no_internal_names(text: str, expected: str) -> None:
+    assert readable(text) == expected

@@ -1,0 +1,109 @@
+"""What files of CRDs and definitions say, kept between calls in the user's cache folder: to parse hundreds of CRDs
+takes seconds.
+
+An entry is named after the text and the version of kroasync, and starts with a digest of its content, so an entry that
+is damaged or incomplete is read as if it were absent. It is written elsewhere and then renamed, so processes can share
+the folder. Without a folder to write to, nothing is kept. Texts with errors are not kept.
+"""
+
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from kroasync import __version__
+from kroasync.model.definition import is_definition
+from kroasync.model.manifests import Document, Positions, Text, load_objects
+from kroasync.model.problems import has_errors
+from kroasync.schema.crd import CRD_KIND
+
+# Changes with the form of an entry, and with what a text is read as.
+_FORM: Final = 1
+# Entries that are not used any more are deleted after a month. One use a day is noted.
+_KEPT_S: Final = 30 * 86_400.0
+_NOTED_S: Final = 86_400.0
+
+
+def cache_folder() -> Path | None:
+    """`$XDG_CACHE_HOME/kroasync/kinds`, or below ~/.cache; None for a user without a home."""
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        return (Path(home) if os.path.isabs(home) else Path.home() / ".cache") / "kroasync" / "kinds"
+    except RuntimeError:
+        return None
+
+
+def load_kinds(texts: Iterable[Text]) -> list[Document]:
+    """The CRDs and definitions of some texts, and whatever cannot be read."""
+    folder = cache_folder()
+    documents: list[Document] = []
+    is_changed = False
+    for text in texts:
+        kept = None if folder is None else _read(folder / _name(text.text))
+        if kept is not None:
+            documents += [Document(obj=obj, positions=Positions(), source=text.source, line=at) for at, obj in kept]
+            continue
+        found = [one for one in load_objects([text]) if _has_faults(one) or makes_kinds(one.obj)]
+        documents += found
+        if folder is not None and not any(_has_faults(one) for one in found):
+            _write(folder / _name(text.text), [(one.line, one.obj) for one in found])
+            is_changed = True
+    if folder is not None and is_changed:
+        _delete_old(folder)
+    return documents
+
+
+def _has_faults(document: Document) -> bool:
+    """Whether the object cannot be read as a whole; warnings about an object do not matter here."""
+    return not document.obj or has_errors(document.problems)
+
+
+def makes_kinds(obj: dict[str, Any]) -> bool:
+    """Whether an object is a CRD or a definition."""
+    return obj.get("kind") == CRD_KIND or is_definition(obj)
+
+
+def _name(text: str) -> str:
+    content = text.encode("utf-8", errors="surrogateescape")
+    return hashlib.sha256(f"{_FORM} {__version__}\n".encode() + content).hexdigest()
+
+
+def _read(entry: Path) -> list[tuple[int, dict[str, Any]]] | None:
+    try:
+        digest, _, content = entry.read_bytes().partition(b"\n")
+        if digest != _digest(content):
+            return None
+        if time.time() - entry.stat().st_mtime > _NOTED_S:
+            os.utime(entry)
+        return [(line, obj) for line, obj in orjson.loads(content)]
+    except (OSError, ValueError):
+        return None
+
+
+def _write(entry: Path, found: list[tuple[int, dict[str, Any]]]) -> None:
+    try:
+        content = orjson.dumps(found)
+        entry.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=entry.parent, prefix=".", delete=False) as file:
+            file.write(_digest(content) + b"\n" + content)
+        os.replace(file.name, entry)
+    except (OSError, TypeError):  # no such folder can be made, or a text is no JSON: parse again next time
+        return
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()
+
+
+def _delete_old(folder: Path) -> None:
+    """Delete entries that nobody used for a month, and what a process that was killed left behind."""
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if time.time() - path.stat().st_mtime > _KEPT_S:
+                path.unlink(missing_ok=True)
