@@ -47,10 +47,12 @@ class Text:
 
     source: str
     text: str
+    fault: str | None = None
+    """Why there is no text."""
 
     @property
     def is_utf_8(self) -> bool:
-        return _ESCAPED_BYTE.search(self.text) is None
+        return self.fault is None and _ESCAPED_BYTE.search(self.text) is None
 
 
 @dataclass(slots=True, eq=False)
@@ -182,14 +184,31 @@ def load(text: str, source: str = "<text>") -> list[Document]:
     documents: list[Document] = []
     for part in _parts(_join_surrogates(text)):
         documents += part.read(source)
-    if any(has_errors(document.problems) for document in documents) and (found := _TEMPLATE.search(text)):
+    if any(map(_is_to_be_rendered, documents)) and (found := _TEMPLATE.search(text)):
         return [_helm_template(text, source, found.start())]
     return documents
 
 
+def _is_to_be_rendered(document: Document) -> bool:
+    """Whether an object is no manifest until Helm has rendered it, if it has actions of Helm: it is not YAML, or its
+    kind or name has an action, which no kind and no name can have.
+    """
+    obj = document.obj
+    meta = obj.get("metadata")
+    found = obj.get("kind"), meta.get("name") if isinstance(meta, dict) else None
+    return has_errors(document.problems) or any(isinstance(text, str) and _TEMPLATE.search(text) for text in found)
+
+
 def load_objects(texts: Iterable[Text]) -> list[Document]:
     """Every object of some texts, as `load`, with the items of lists in place of the lists."""
-    return [one for text in texts for document in load(text.text, text.source) for one in opened(document)]
+    return [one for text in texts for document in _loaded(text) for one in opened(document)]
+
+
+def _loaded(text: Text) -> list[Document]:
+    if text.fault is None:
+        return load(text.text, text.source)
+    problem = Problem(code="yaml-syntax", message=text.fault, source=text.source, line=1, column=1)
+    return [Document(obj={}, positions=Positions(), source=text.source, problems=(problem,))]
 
 
 def opened(document: Document) -> list[Document]:
