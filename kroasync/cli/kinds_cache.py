@@ -45,7 +45,7 @@ def load_kinds(texts: Iterable[Text]) -> list[Document]:
     documents: list[Document] = []
     is_changed = False
     for text in texts:
-        kept = None if folder is None else _read(folder / _name(text.text))
+        kept = None if folder is None or text.fault is not None else _read(folder / _name(text.text))
         if kept is not None:
             documents += [Document(obj=obj, positions=Positions(), source=text.source, line=at) for at, obj in kept]
             continue
