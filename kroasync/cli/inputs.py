@@ -112,7 +112,7 @@ def _text(source: str, content: bytes) -> Text:
     """With the line ends of Unix and without the byte order mark of Windows."""
     for mark, encoding in _OTHER_ENCODINGS.items():
         if content.startswith(mark):
-            return Text(source, "", fault=f"expected UTF-8, found {encoding}")
+            return Text(source, "", fault=f"the text is not UTF-8: found {encoding}")
     text = content.decode("utf-8-sig", errors="surrogateescape")
     return Text(source, text.replace("\r\n", "\n").replace("\r", "\n"))
 

@@ -267,10 +267,11 @@ def _check_others(
         analysis.instances.append(document)
         analysis.problems += [problem for problem in document.problems if problem.severity is Severity.WARNING]
         found = [*check_metadata(obj)]
-        if built.crd is not None and built.spec_schema is not None:
+        if built.known_spec is not None:
+            found += check_instance(obj, definition, built.known_spec)
+        if built.crd is not None:
             if gvk not in rules:
                 rules[gvk] = InstanceRules(_schema_of(built.crd))
-            found += check_instance(obj, definition, built.spec_schema)
             invalid = [problem.path for problem in found if problem.severity is Severity.ERROR]
             found += rules[gvk].broken(obj, invalid)
         analysis.problems += [_located(document, problem) for problem in found]

@@ -47,6 +47,8 @@ class Built:
     crd: Obj | None = None
     """The generated CRD, even without a graph, if the spec has a schema."""
     spec_schema: Obj | None = None
+    known_spec: Obj | None = None
+    """The schema of the spec as far as it is known: a field with an error takes every value. None: the build ended before."""
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Node id -> the ids that it needs, from the expressions that parse; in declaration order."""
     offsets: Mapping[Problem, int] = field(default_factory=dict)
@@ -151,6 +153,7 @@ def _building(
         waiting_for=_unknown_kinds(entries),
         crd=crd,
         spec_schema=spec_schema,
+        known_spec=known_schema,
         needs=needs,
         offsets=report.offsets,
         short_messages=report.short_messages,

@@ -22,7 +22,7 @@ LIST_TYPE: Final = "x-kubernetes-list-type"
 LIST_MAP_KEYS: Final = "x-kubernetes-list-map-keys"
 OPEN: Final[Obj] = {"type": "object", PRESERVE: True}
 """Any object."""
-UNREADABLE: Final[Obj] = {"type": "object", PRESERVE: True}
+UNREADABLE: Final[Obj] = {PRESERVE: True}
 """This object, and no equal one, is the schema of a field with an error: uses of the field are not type-checked."""
 UNKNOWN: Final = "unknown"
 """The `Misfit.keyword` of a field that the schema does not have."""

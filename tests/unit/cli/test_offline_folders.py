@@ -180,7 +180,7 @@ def test_a_file_that_is_not_utf_8_is_named_and_the_others_are_checked(kroasync):
 def test_another_encoding_is_named_once(kroasync, encoding):
     result = kroasync("validate", "a.yaml", a="\ufeff".encode(encoding) + definition("web").encode(encoding))
     assert places(result) == ["a.yaml:1:1 error yaml-syntax"]
-    assert f"expected UTF-8, found {encoding[:6].upper()}" in result.stderr
+    assert f"the text is not UTF-8: found {encoding[:6].upper()}" in result.stderr
 
 
 def test_what_cannot_be_read_in_a_folder_is_named_and_the_others_are_checked(kroasync, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -163,6 +164,15 @@ def test_an_instance_is_checked_against_its_kind(run, spec, code, text):
     assert result.exit_code == 1
     assert text in result.stderr
     assert f"[{code}]" in result.stderr
+
+
+def test_an_instance_is_checked_as_far_as_the_schema_of_its_kind_is_known(run):
+    broken = GOOD.replace("      mode:", "      lost: strng\n      mode:")
+    assert broken != GOOD
+    text = INSTANCE.replace("spec:\n  name: shop\n", "spec: {lost: 1, name: 2, nope: 3}\n")
+    result = run("web.yaml", web=broken + text)
+    found = re.findall(r"\[([a-z-]+)\]$", result.stderr, re.MULTILINE)
+    assert found == ["schema-unknown-type", "instance-type", "instance-unknown-field"], result.stderr
 
 
 def test_the_name_of_an_instance_is_checked_at_its_place(run):
