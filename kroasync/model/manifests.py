@@ -182,7 +182,7 @@ def load(text: str, source: str = "<text>") -> list[Document]:
     documents: list[Document] = []
     for part in _parts(_join_surrogates(text)):
         documents += part.read(source)
-    if any(has_errors(document.problems) for document in documents) and (found := _TEMPLATE.search(text)):
+    if any(map(_may_be_template, documents)) and (found := _TEMPLATE.search(text)):
         return [_helm_template(text, source, found.start())]
     return documents
 
@@ -217,6 +217,14 @@ def opened(document: Document) -> list[Document]:
         found += opened(one)
     # What is wrong with the list itself belongs to no item.
     return [*found, replace(document, obj={}, problems=tuple(others))] if others else found
+
+
+def _may_be_template(document: Document) -> bool:
+    """Whether an object cannot be read, or has a name that no object can have."""
+    metadata = document.obj.get("metadata")
+    names_of_object = metadata if isinstance(metadata, dict) else {}
+    shown = (document.obj.get("kind"), *(names_of_object.get(key) for key in ("name", "namespace", "generateName")))
+    return has_errors(document.problems) or any("{{" in text for text in shown if isinstance(text, str))
 
 
 def _helm_template(text: str, source: str, offset: int) -> Document:

@@ -382,6 +382,8 @@ def test_items_of_a_list_have_their_own_places_and_problems() -> None:
         'kind: X\nmetadata:\n  name: {{ include "web.name" . }}\n',
         "kind: X\nspec:\n  {{- toYaml .Values.spec | nindent 2 }}\n",
         "{{/* a comment */}}\nkind: X\n---\nkind: Y\n",
+        'kind: X\nmetadata:\n  name: "{{ .Release.Name }}-x"\n',
+        "kind: X\nmetadata:\n  name: x\n  namespace: '{{ $.Release.Namespace }}'\n",
         "kind: X\nspec: {{$x}}\n---\nkind: Y\n",
     ],
 )
@@ -403,3 +405,5 @@ def test_other_braces_are_no_helm_template(text: str) -> None:
 
 def test_braces_in_readable_yaml_are_no_helm_template() -> None:
     assert codes('a: "{{ .Values.x }}"') == []
+    assert codes('kind: X\nmetadata: {name: a, annotations: {text: "{{ .Values.x }}"}}') == []
+    assert codes("kind: X\nmetadata: {name: '${{\"a\": 1}.a}'}") == []
