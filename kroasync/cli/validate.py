@@ -18,6 +18,7 @@ from kroasync.cli.inputs import (
     read_kinds,
     read_texts,
     usage_error,
+    without_crds,
 )
 
 
@@ -58,7 +59,13 @@ def validate_command(
     if not files and not folders:
         raise usage_error("nothing to validate: name a file, - for standard input, or a folder with -R")
     texts = read_texts(files or (), folders or ())
-    found = analyse(texts, read_kinds(crds), features=frozenset(features or ()), missing_kinds=missing_kinds.severity)
+    others, known = without_crds(texts)
+    found = analyse(
+        others,
+        known + read_kinds(crds),
+        features=frozenset(features or ()),
+        missing_kinds=missing_kinds.severity,
+    )
     if output is ValidateFormat.TEXT:
         for problem in found.problems:
             typer.echo(str(problem), err=True)
