@@ -31,7 +31,7 @@ class ValidateFormat(StrEnum):
 
 def validate_command(
     files: Annotated[
-        list[str] | None, typer.Argument(metavar="FILE...", help='Manifests; "-" reads standard input.')
+        list[str] | None, typer.Argument(metavar="FILE", help='Manifests; "-" reads standard input.')
     ] = None,
     folders: Annotated[
         list[Path] | None,
