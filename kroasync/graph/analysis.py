@@ -105,7 +105,9 @@ def analyse(
 
 def _of_the_text(document: Document, *, is_checked: bool) -> Iterable[Problem]:
     """The problems of an object's text. What may surprise in an object that is not checked is nobody's concern."""
-    if is_checked or not document.obj:
+    if is_checked:
+        return document.problems + document.surprises
+    if not document.obj:
         return document.problems
     return [problem for problem in document.problems if problem.severity is Severity.ERROR]
 
@@ -274,7 +276,8 @@ def _check_others(
             continue
         definition, built = generated[gvk]
         analysis.instances.append(document)
-        analysis.problems += [problem for problem in document.problems if problem.severity is Severity.WARNING]
+        warnings = [problem for problem in document.problems if problem.severity is Severity.WARNING]
+        analysis.problems += [*warnings, *document.surprises]
         found = [*check_metadata(obj)]
         if built.crd is not None and built.spec_schema is not None:
             if gvk not in rules:
