@@ -37,6 +37,7 @@ from kroasync.model.objects import (
     namespace_of,
     uid_of,
 )
+
 # What the server fills in belongs to the world that render and the controller start from.
 from kroasync.schema.filling import defaulted as defaulted
 
