@@ -13,7 +13,7 @@ import orjson
 from kroasync.cli.inputs import usage_error
 from kroasync.engine.actions import Apply
 from kroasync.engine.instance_status import compose
-from kroasync.engine.offline import OfflineWorld
+from kroasync.engine.offline import OfflineWorld, defaulted
 from kroasync.engine.outcome import NodeState, Outcome
 from kroasync.engine.plan import Plan
 from kroasync.engine.walk import Walk
@@ -25,7 +25,6 @@ from kroasync.model.objects import GVK, Obj, Resource, metadata, name_of
 from kroasync.model.problems import Problem, has_errors
 from kroasync.schema.catalog import bundled
 from kroasync.schema.crd import CRD_KIND
-from kroasync.schema.filling import defaulted
 
 # Instead of the UID that the API server would assign.
 _UID: Final = "00000000-0000-0000-0000-000000000000"

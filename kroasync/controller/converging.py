@@ -17,12 +17,12 @@ from kroasync.controller.serving import Serving
 from kroasync.controller.watchdog import Watchdog
 from kroasync.controller.watches import Watches
 from kroasync.engine.instance_status import StatusRefusal, composing
+from kroasync.engine.offline import defaulted
 from kroasync.engine.outcome import Outcome, Retry
 from kroasync.engine.plan import Plan
 from kroasync.engine.verdict import Reported, Summary, Verdict, Written, of_outcome, of_pass, summed_up
 from kroasync.engine.walk import Walk
 from kroasync.model.objects import Key, Obj
-from kroasync.schema.filling import defaulted
 
 
 @dataclass(frozen=True, slots=True)

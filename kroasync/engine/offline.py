@@ -39,6 +39,9 @@ from kroasync.model.objects import (
     uid_of,
 )
 
+# What the server fills in belongs to the world that render and the controller start from.
+from kroasync.schema.filling import defaulted as defaulted
+
 
 class OfflineWorld:
     """Objects by identity. `resource_of_kind` returns the resource of a kind; objects of unknown kinds are left out."""
