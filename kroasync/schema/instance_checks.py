@@ -28,7 +28,7 @@ def check_instance(obj: Obj, definition: Definition, spec_schema: Obj) -> list[P
     elif metadata.get("namespace") and not definition.namespaced:
         text = f"{definition.kind} is cluster-scoped and has no namespace"
         problems.append(_problem("instance-value", text, ("metadata", "namespace")))
-    if isinstance(metadata, dict) and metadata.get("name"):
+    if isinstance(metadata, dict) and isinstance(metadata.get("name"), str):
         rules, _ = name_rules.read(definition.name_validation)
         problems += map(_problem_of, _VALIDATOR.misfits(metadata["name"], rules, ("metadata", "name")))
     spec = obj.get("spec")

@@ -173,7 +173,7 @@ REFUSED = [
     ("unterminated-condition", "unterminated-expression", "invalid conditions block: unterminated ${", "[]", {"status": "{conditions: ['${a']}"}),
     ("unterminated-ready-when", "unterminated-expression", "failed to parse readyWhen expressions: unterminated ${", vpc("readyWhen: ['${a']"), {}),
     ("unterminated-include-when", "unterminated-expression", "failed to parse includeWhen expressions: unterminated ${", vpc("includeWhen: ['${a']"), {}),
-    ("unterminated-for-each", "unterminated-expression", "invalid forEach expression for dimension \"n\": unterminated ${", vpc("forEach: [{n: '${[1]'}]", metadata="{name: '${string(n)}'}"), {}),
+    ("unterminated-for-each", "unterminated-expression", "invalid forEach expression for dimension \"n\": unterminated ${", vpc("forEach: [{'n': '${[1]'}]", metadata="{name: '${string(n)}'}"), {}),
     ("syntax", "expression-syntax", "failed to inspect expression: parse error: ERROR: <input>:1:", config_map("{a: '${Bad expression}'}"), {}),
     ("empty-expression", "expression-syntax", "parse error", config_map("{a: '${}'}"), {}),
     ("template-of-string-in-int", "literal-type", "expected integer type for path spec.amazonSideASN, got string", vpc(spec="{amazonSideASN: 'a${schema.spec.a}'}"), {"spec": "{a: string}"}),
@@ -479,7 +479,7 @@ def test_one_field_that_cannot_be_read_hides_nothing_and_brings_nothing(compile)
         + config_map("{k: '${x}'}", id="b", metadata="{name: 'b-${x}'}", extra="forEach: [{x: '${schema.spec.list}'}]")
         + config_map("{k: '${schema.spec.count}'}", id="c", extra="readyWhen: ['${has(c.data.k)}']")
         + config_map("{}", id="d", extra="includeWhen: ['${schema.spec.text}']")
-        + config_map("{}", id="e", metadata="{name: '${y}'}", extra="forEach: [{y: '${schema.spec.text}'}]")
+        + config_map("{}", id="e", metadata="{name: '${y}'}", extra="forEach: [{'y': '${schema.spec.text}'}]")
     )
     spec = "{text: string | default=two words, enabled: boolean | default=false, list: '[]string', count: integer}"
     built = compile(resources, spec=spec, status="{text: '${schema.spec.text}', sum: '${schema.spec.text + 1}'}")
