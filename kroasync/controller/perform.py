@@ -30,6 +30,7 @@ from kroasync.engine.actions import (
 )
 from kroasync.engine.adoption import claimed_by
 from kroasync.engine.drift import stored
+from kroasync.engine.mending import Mending, disowning_patch, key_patch, mending
 from kroasync.kube.api_errors import (
     AlreadyExistsError,
     ApiError,
@@ -112,7 +113,7 @@ class Performer:
         before, lists = self.children.version(action.key), self.children.lists(action.key.resource)
         taken_from: tuple[str, ...] = ()
         if action.force:
-            answer = await self._send(action, force=True)
+            answer = await self._forced(action)
         else:
             try:
                 answer = await self._send(action, force=False, version=_OF_NO_OBJECT)
@@ -161,6 +162,40 @@ class Performer:
                     raise  # the object changed meanwhile, so its owner must be checked again
                 managers = conflict.managers
         return await self._send(action, force=True, version=version), managers
+
+    async def _forced(self, action: Apply) -> Obj:
+        """Apply to a child; before that, set back the keys that somebody edited in its lists (`engine.mending`)."""
+        live = self.children.unread(action.key)
+        if live is not None:
+            await self._mend(action, live, mending(live, stored(action.obj), MANAGER_CHILDREN))
+        try:
+            return await self._send(action, force=True)
+        except InvalidError as error:
+            if not error.fields_twice:
+                raise
+            self.sent += 1
+            live = await self.client.get(action.key)
+            found = mending(live, stored(action.obj), MANAGER_CHILDREN, twice=error.fields_twice)
+            if not found.edits:
+                raise _explained(error, found.obstacle) from None
+            await self._mend(action, live, found)
+            return await self._send(action, force=True)
+
+    async def _mend(self, action: Apply, live: Obj, found: Mending) -> None:
+        """Carry out the repairs of a child."""
+        if not found.edits:
+            return
+        self.sent += 2
+        confidential = bool(action.secrets)
+        repaired = await self.client.json_patch(
+            action.key, key_patch(live, found.edits), manager=MANAGER_CHILDREN, confidential=confidential
+        )
+        await self.client.json_patch(
+            action.key,
+            disowning_patch(live, repaired, MANAGER_CHILDREN),
+            manager=MANAGER_CHILDREN,
+            confidential=confidential,
+        )
 
     async def _send(self, action: Apply, *, force: bool, version: str = "") -> Obj:
         """Apply; if a version is given, only to the object of that version."""
@@ -288,6 +323,12 @@ def quotable_field(field: str, secrets: Sequence[tuple[str | int, ...]]) -> str:
         if shown.startswith((f"{begin}.", f"{begin}[")):
             shown = begin
     return dot + shown
+
+
+def _explained(error: InvalidError, obstacle: str) -> InvalidError:
+    """The error with a text about who must act."""
+    text = f"{error.message}; {obstacle}" if obstacle else error.message
+    return type(error)(text, status=error.status, reason=error.reason, details=error.details)
 
 
 def _unique(texts: Iterable[str]) -> list[str]:

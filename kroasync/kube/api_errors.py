@@ -123,6 +123,12 @@ class GoneError(ApiError):
 class InvalidError(ApiError):
     """The server can never accept the request or the object as it is."""
 
+    @property
+    def fields_twice(self) -> frozenset[str]:
+        """The names of the fields whose values occur twice in a list where each may occur once."""
+        paths = (str(c.get("field") or "") for c in self.causes if c.get("reason") == "FieldValueDuplicate")
+        return frozenset(path.rpartition(".")[2].partition("[")[0] for path in paths) - {""}
+
 
 class TooBigError(InvalidError):
     """The request, or the resulting object, is larger than the API server or its store accepts."""

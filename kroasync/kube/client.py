@@ -54,6 +54,7 @@ JSON: Final = "application/json"
 # A list with only the metadata of each object, if the server supports it; whole objects work, too.
 METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
+JSON_PATCH: Final = "application/json-patch+json"
 # JSON is YAML, so an apply needs no YAML writer.
 APPLY_PATCH: Final = "application/apply-patch+yaml"
 
@@ -429,6 +430,20 @@ class Client:
             body=patch,
             content_type=MERGE_PATCH,
         )
+
+    async def json_patch(self, key: Key, operations: Sequence[Obj], *, manager: str, confidential: bool = False) -> Obj:
+        """A JSON patch (RFC 6902); replacing `metadata.resourceVersion` makes it conditional."""
+        token = _confidential.set(confidential)
+        try:
+            return await self.request(
+                "PATCH",
+                path_of(key),
+                query={"fieldManager": manager},
+                body=operations,
+                content_type=JSON_PATCH,
+            )
+        finally:
+            _confidential.reset(token)
 
     async def put(self, key: Key, obj: Obj, *, manager: str) -> Obj:
         """Replace the object; raises ConflictError if its resourceVersion is not the current one."""

@@ -108,5 +108,9 @@ class StubClient:
     async def create(self, key: Key, obj: Obj, *, manager: str = "") -> Obj:
         return self._answer("create", key, obj)
 
+    async def json_patch(self, key: Key, operations: Any, *, manager: str, confidential: bool = False) -> Obj:
+        self.confidential.append(confidential)
+        return self._answer("json_patch", key, operations, manager)
+
     async def merge_patch(self, key: Key, body: Obj, *, manager: str, subresource: str = "") -> Obj:
         return self._answer("merge_patch", key, body, manager, subresource)
