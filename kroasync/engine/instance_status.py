@@ -17,7 +17,7 @@ from kroasync.engine.actions import Refusal
 from kroasync.engine.outcome import Failure, NodeState, Outcome
 from kroasync.engine.plan import MAX_DEPTH, Plan
 from kroasync.engine.scope import Compiled, Scope
-from kroasync.engine.teardown import Teardown
+from kroasync.engine.teardown import Teardown, named_with_finalizers
 from kroasync.graph.nodes import Path
 from kroasync.model import names
 from kroasync.model.conditions import (
@@ -211,14 +211,18 @@ def _verdict(outcome: Outcome) -> _Verdict:
     if outcome.failures:
         return _failed(outcome)
     waiting = [r for r in outcome.nodes.values() if not r.state.is_settled]
-    if not waiting:
+    pruning = leftover_text(outcome)
+    if not waiting and not pruning:
         done = (RESOURCES_READY, TRUE, "AllResourcesReady", "all resources are created and ready")
         return _Verdict(state="ACTIVE", conditions=(_MANAGED, _RESOLVED, done))
     deleting = next((r for r in waiting if r.state is NodeState.DELETING), None)
     if deleting is not None:
         reason, text = "ResourceDeleting", deleting.message
+    elif not waiting:
+        reason, text = "ResourceDeleting", pruning
     else:
         reason, text = "NotReady", f"awaiting resource readiness: {waiting_text(outcome)}"
+        text += f"; {pruning}" if pruning else ""
     return _Verdict(
         state="IN_PROGRESS",
         conditions=(_MANAGED, _RESOLVED, (RESOURCES_READY, FALSE, reason, text)),
@@ -269,6 +273,16 @@ def _failure_text(outcome: Outcome) -> str:
 def waiting_text(outcome: Outcome) -> str:
     """The nodes that wait for their own reasons, with the reasons; then the nodes that they block."""
     return "; ".join(report.message for report in outcome.causes) + _blocked_text(outcome)
+
+
+def leftover_text(outcome: Outcome) -> str:
+    """The children that are no longer declared and still exist; first those that hang in their deletion."""
+    going = [member for member in outcome.leftovers if member.deleting]
+    if not outcome.leftovers:
+        return ""
+    text = f"deleting what is no longer declared: waiting for {named_with_finalizers(going or outcome.leftovers)}"
+    later = len(outcome.leftovers) - len(going) if going else 0
+    return f"{text}; {later} more follow in reverse order" if later else text
 
 
 def _blocked_text(outcome: Outcome) -> str:

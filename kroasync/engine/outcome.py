@@ -101,8 +101,8 @@ class Outcome:
     # Why the pass could not bring finalizer, labels and inventory up to date. The pass then did nothing else.
     management_error: str | None = None
     suspended: bool = False
-    # Existing members that no node declares any more.
-    leftovers: tuple[Key, ...] = ()
+    # The members that no node declares any more and that still exist: they are being deleted, or wait for their wave.
+    leftovers: tuple[Observed, ...] = ()
     # Objects that are labelled as children of the instance, without proof (`engine.membership`); they stay.
     strangers: tuple[Observed, ...] = ()
     # Objects that belong to somebody else, and the message about each.

@@ -134,7 +134,7 @@ class Found:
 
     changes: list[Change] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
-    leftovers: list[Key] = field(default_factory=list)
+    leftovers: list[Observed] = field(default_factory=list)
     strangers: list[Observed] = field(default_factory=list)
     not_adopted: dict[Key, str] = field(default_factory=dict)
     management_error: str | None = None

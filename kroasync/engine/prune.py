@@ -1,10 +1,14 @@
 """The last phase of a pass: delete children that no node declares any more, then shrink the inventory.
 
-The deletes go in waves of reverse order; a refused delete stops the later waves. A pass prunes nothing while a node is
-unresolved: the objects that the node declares are not known.
+The deletes go in waves of reverse order, as in a deletion: the order is stored on the children, and each wave starts
+after the last one is gone. While an object hangs in its deletion, the later waves wait, over several passes if need be.
+A pass prunes nothing while a node is unresolved: the objects that the node declares are not known.
 """
 
-from kroasync.engine.actions import Action, Delete, Done, Observed, Refusal, Result
+from collections.abc import Iterator, Sequence
+from math import inf
+
+from kroasync.engine.actions import Action, Delete, Done, Observed, Refusal, Refused, Result
 from kroasync.engine.outcome import Change, ChangeKind, Failure, NodeState
 from kroasync.engine.parent import patch, place
 from kroasync.engine.passstate import Batches, PassState
@@ -20,22 +24,47 @@ def is_resolved(state: PassState) -> bool:
 
 
 def prune(state: PassState) -> Batches[None]:
-    """Delete the children that no node declares."""
-    waves: dict[int, list[Action]] = {}
-    unknown = len(state.by_position)
+    """Delete the children that no node declares, as many waves as are gone at once."""
+    # The UIDs of objects that were asked to go in this pass, and of those that are certainly gone.
+    asked: set[str] = set()
+    gone: set[str] = set()
+    while True:
+        left = [member for member in _leftovers(state) if member.uid not in gone]
+        wave = max(map(_wave, left), default=inf)
+        due: list[Action] = [
+            Delete(node=member.node, key=member.key, uid=member.uid)
+            for member in left
+            if _wave(member) == wave and not member.deleting and member.uid not in asked
+        ]
+        if not due:
+            return
+        results = yield due
+        asked.update(delete.uid for delete in due if isinstance(delete, Delete))
+        refused = [result for result in results if not _deleted(state, result)]
+        if refused:
+            _leftovers(state)
+            return
+        gone.update(_gone(results))
+
+
+def _wave(member: Observed) -> float:
+    # An object without a valid order goes first: nothing is known of what reads it, or of what it reads.
+    return member.apply_order if member.apply_order > 0 else inf
+
+
+def _gone(results: Sequence[Result]) -> Iterator[str]:
+    """The UIDs of objects that did not exist any more when they were to be deleted."""
+    for result in results:
+        if isinstance(result, Refused) and isinstance(result.action, Delete):
+            yield result.action.uid
+
+
+def _leftovers(state: PassState) -> list[Observed]:
+    """The children that exist now and that no node declares."""
     membership, undeclared = state.membership(), _undeclared(state)
     state.found.strangers = membership.strangers(undeclared)
-    for member in membership.members(undeclared):
-        state.found.leftovers.append(member.key)
-        if not member.deleting:
-            wave = state.plan.positions.get(member.node, unknown)
-            waves.setdefault(wave, []).append(Delete(node=member.node, key=member.key, uid=member.uid))
-    for wave in sorted(waves, reverse=True):
-        failed = False
-        for result in (yield waves[wave]):
-            failed = not _deleted(state, result) or failed
-        if failed:
-            return
+    state.found.leftovers = membership.members(undeclared)
+    return state.found.leftovers
 
 
 def _undeclared(state: PassState) -> list[Observed]:

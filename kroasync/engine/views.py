@@ -5,7 +5,7 @@ definition, the view shows the labels of the children.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kroasync.engine.actions import (
     Action,
@@ -20,8 +20,9 @@ from kroasync.engine.actions import (
     Result,
     WatchExternal,
 )
+from kroasync.engine.instance_status import leftover_text
 from kroasync.engine.offline import OfflineWorld
-from kroasync.engine.outcome import Outcome
+from kroasync.engine.outcome import NodeState, Outcome
 from kroasync.graph.nodes import Graph
 from kroasync.model import names
 from kroasync.model.conditions import conditions_of, find
@@ -119,7 +120,10 @@ def stored_nodes(members: Sequence[tuple[Key, Obj]]) -> tuple[NodeView, ...]:
 
 def nodes_of(graph: Graph, outcome: Outcome, world: LiveWorld, instance: Obj) -> tuple[NodeView, ...]:
     """The nodes as the pass found them, in order of creation."""
-    since = _since(instance)
+    since, left = _since(instance), leftover_text(outcome)
+    leftovers: dict[str, list[ObjectView]] = {}
+    for member in outcome.leftovers:
+        leftovers.setdefault(member.node or "?", []).append(_object(member.key, world.get(member.key)))
     found = []
     for id_ in graph.order:
         report = outcome.nodes.get(id_)
@@ -137,7 +141,17 @@ def nodes_of(graph: Graph, outcome: Outcome, world: LiveWorld, instance: Obj) ->
                 objects=tuple(_object(key, world.get(key)) for key in report.objects),
             )
         )
-    return tuple(found)
+    found = [_going(view, leftovers.pop(view.id, ()), left) for view in found]
+    undeclared = [NodeView(id=id_, state="UNKNOWN") for id_ in leftovers]
+    return (*found, *(_going(view, leftovers[view.id], left) for view in undeclared))
+
+
+def _going(view: NodeView, leftovers: Sequence[ObjectView], text: str) -> NodeView:
+    """The node with its objects that are no longer declared; it shows that they are being deleted."""
+    if not leftovers:
+        return view
+    waits_for = text if view.state in ("SKIPPED", "SYNCED", "UNKNOWN") else view.waits_for
+    return replace(view, state=NodeState.DELETING.value, waits_for=waits_for, objects=(*view.objects, *leftovers))
 
 
 def _object(key: Key, obj: Obj | None) -> ObjectView:

@@ -103,7 +103,7 @@ def test_prune_deletes_what_was_sealed_and_names_the_rest(graph_of, cluster_of, 
     passed = walked(one, cluster, SEALED)
     assert [d.key.name for d in passed.actions if isinstance(d, Delete)] == ["shop-b"]
     assert [s.key.name for s in passed.outcome.strangers] == ["forged"]
-    assert passed.outcome.leftovers == (key_of("ConfigMap", "shop-b"),)
+    assert passed.outcome.leftovers == ()
     assert walked(one, cluster, SEALED).outcome.settled
 
 

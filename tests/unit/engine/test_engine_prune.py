@@ -2,12 +2,15 @@
 
 import pytest
 
-from kroasync.engine.actions import Apply, Delete, PatchParent, Refusal
+from kroasync.engine.actions import Apply, Delete, Done, PatchParent, Refusal
+from kroasync.engine.instance_status import compose
 from kroasync.engine.offline import OfflineWorld
 from kroasync.engine.outcome import Retry
 from kroasync.engine.resolve import identity
+from kroasync.engine.views import LiveWorld, nodes_of
 from kroasync.model import names
 
+NOW = "2026-01-02T03:04:05Z"
 UID = "11111111-2222-3333-4444-555555555555"
 
 
@@ -47,16 +50,26 @@ def test_excluded_nodes_are_pruned_in_reverse_order(chain, cluster_of, instance_
     assert walked(chain, cluster).actions == []
 
 
-def test_members_of_unknown_nodes_go_first(chain, cluster_of, instance_of, walked, key_of):
+@pytest.mark.parametrize(
+    ("order", "waves"),
+    [
+        pytest.param(None, [["older"], ["shop-c"], ["shop-b"], ["shop-a"]], id="without an order: first"),
+        pytest.param("2", [["shop-c"], ["older", "shop-b"], ["shop-a"]], id="of the second layer: with it"),
+    ],
+)
+def test_members_of_unknown_nodes_go_by_the_order_that_they_say(
+    chain, cluster_of, instance_of, walked, key_of, order, waves
+):
     cluster = cluster_of(instance_of({"on": True}))
     walked(chain, cluster)
-    old = cluster.world.get(key_of("ConfigMap", "shop-d"))
-    labels = {**old["metadata"]["labels"], "kro.run/node-id": "removed"}
-    cluster.world.put(
-        key_of("ConfigMap", "older"), {**old, "metadata": {**old["metadata"], "name": "older", "labels": labels}}
-    )
+    meta = cluster.world.get(key_of("ConfigMap", "shop-d"))["metadata"]
+    annotations = {k: v for k, v in meta["annotations"].items() if k != names.ANNOTATION_APPLY_ORDER}
+    annotations |= {names.ANNOTATION_APPLY_ORDER: order} if order else {}
+    meta = {**meta, "name": "older", "labels": {**meta["labels"], "kro.run/node-id": "removed"}}
+    older = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {**meta, "annotations": annotations}}
+    cluster.world.put(key_of("ConfigMap", "older"), older)
     respec(cluster, on=False)
-    assert walked(chain, cluster).deleted == [["older"], ["shop-c"], ["shop-b"], ["shop-a"]]
+    assert [sorted(wave) for wave in walked(chain, cluster).deleted] == waves
 
 
 @pytest.mark.parametrize(
@@ -65,7 +78,6 @@ def test_members_of_unknown_nodes_go_first(chain, cluster_of, instance_of, walke
         pytest.param({"ours": False}, id="labels copied by another tool"),
         pytest.param({"part_of": "applyset-theirs-v1"}, id="of another ApplySet"),
         pytest.param({"part_of": ""}, id="of no ApplySet"),
-        pytest.param({"deleting": True}, id="already going"),
     ],
 )
 def test_only_what_is_ours_is_deleted(chain, cluster_of, instance_of, walked, change):
@@ -79,6 +91,68 @@ def test_only_what_is_ours_is_deleted(chain, cluster_of, instance_of, walked, ch
         replace(m, **change) if m.key.name == "shop-b" else m for m in plain(cluster.world)
     ]
     assert walked(chain, cluster).deleted == [["shop-c"], ["shop-a"]]
+
+
+def hold(cluster, key, *finalizers):
+    """Let an object hang in its deletion, from its delete on."""
+    obj = cluster.world.get(key)
+    plain = cluster.world.perform
+
+    def perform(action):
+        if isinstance(action, Delete) and action.key == key:
+            meta = {**obj["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": list(finalizers)}
+            cluster.world.put(key, {**obj, "metadata": meta})
+            return Done(action=action)
+        return plain(action)
+
+    cluster.world.perform = perform
+
+
+def test_a_wave_starts_when_the_last_one_is_gone(chain, cluster_of, instance_of, walked, key_of):
+    cluster = cluster_of(instance_of({"on": True}))
+    walked(chain, cluster)
+    respec(cluster, on=False)
+    top = key_of("ConfigMap", "shop-c")
+    hold(cluster, top, "example.com/hold")
+    passed = walked(chain, cluster)
+    assert passed.deleted == [["shop-c"]]
+    assert (passed.outcome.settled, passed.outcome.retry, passed.outcome.failures) == (False, Retry.EVENT, ())
+    again = walked(chain, cluster)
+    assert again.actions == []
+    del cluster.world.objects[identity(top)]
+    assert walked(chain, cluster).deleted == [["shop-b"], ["shop-a"]]
+
+
+def test_a_child_that_hangs_in_its_deletion_is_named_with_its_finalizer(chain, cluster_of, instance_of, walked, key_of):
+    cluster = cluster_of(instance_of({"on": True}))
+    walked(chain, cluster)
+    respec(cluster, on=False)
+    hold(cluster, key_of("ConfigMap", "shop-c"), "example.com/hold")
+    passed = walked(chain, cluster)
+    status = compose(passed.plan, passed.outcome, now=NOW)
+    assert status["state"] == "IN_PROGRESS"
+    found = {c["type"]: c for c in status["conditions"]}
+    assert (found["Ready"]["status"], found["ResourcesReady"]["reason"]) == ("False", "ResourceDeleting")
+    assert found["ResourcesReady"]["message"] == (
+        "deleting what is no longer declared: waiting for ConfigMap team/shop-c (finalizers: example.com/hold); "
+        "2 more follow in reverse order"
+    )
+
+
+def test_a_tree_shows_what_hangs_in_its_deletion(chain, cluster_of, instance_of, walked, key_of):
+    cluster = cluster_of(instance_of({"on": True}))
+    walked(chain, cluster)
+    respec(cluster, on=False)
+    hold(cluster, key_of("ConfigMap", "shop-c"), "example.com/hold")
+    outcome = walked(chain, cluster).outcome
+    world = LiveWorld(cluster.world.instance, (), lambda gvk: None)
+    world.objects = cluster.world.objects
+    nodes = {node.id: node for node in nodes_of(chain, outcome, world, cluster.world.instance)}
+    assert nodes["c"].state == "DELETING"
+    assert [(o.name, o.deleting) for o in nodes["c"].objects] == [("shop-c", True)]
+    assert "shop-c (finalizers: example.com/hold)" in nodes["c"].waits_for
+    assert (nodes["b"].state, [o.name for o in nodes["b"].objects]) == ("DELETING", ["shop-b"])
+    assert (nodes["d"].state, nodes["d"].waits_for) == ("SYNCED", "")
 
 
 def test_an_object_that_became_an_external_reference_is_not_deleted(graph_of, cluster_of, instance_of, walked, config):
@@ -280,15 +354,28 @@ def test_the_inventory_shrinks_after_prune_only_when_the_objects_are_gone(
     cluster = cluster_of(instance_of({"on": True}))
     walked(graph, cluster)
     respec(cluster, on=False)
+    web = next(key for key, _ in cluster.world.objects.values() if key.resource.kind == "Service")
+    hold(cluster, web)
     passed = walked(graph, cluster)
     assert passed.deleted == [["web"]]
-    assert passed.outcome.leftovers
+    assert [left.key for left in passed.outcome.leftovers] == [web]
     assert passed.outcome.retry is Retry.EVENT
     assert inventory(cluster) == ("ConfigMap,Service", "elsewhere")
+    del cluster.world.objects[identity(web)]
     passed = walked(graph, cluster)
     assert [type(a) for a in passed.actions] == [PatchParent]
     assert inventory(cluster) == ("ConfigMap", "")
     assert passed.outcome.settled
+
+
+def test_what_is_gone_at_once_leaves_the_inventory_in_the_same_pass(graph_of, cluster_of, instance_of, walked, config):
+    graph = graph_of(*two_kinds(config), spec={"on": "boolean"})
+    cluster = cluster_of(instance_of({"on": True}))
+    walked(graph, cluster)
+    respec(cluster, on=False)
+    passed = walked(graph, cluster)
+    assert passed.outcome.settled
+    assert inventory(cluster) == ("ConfigMap", "")
 
 
 def test_what_cannot_be_listed_stays_recorded(graph_of, cluster_of, instance_of, walked, config):
