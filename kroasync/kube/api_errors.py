@@ -82,6 +82,13 @@ class ApiError(Exception):
         return bool(self.details.get("name"))
 
     @property
+    def is_outage(self) -> bool:
+        """Whether the error says that the API server serves nobody now. A 500 that it explains is no outage: it failed
+        at this request, and may answer others.
+        """
+        return False
+
+    @property
     def quotes_body(self) -> bool:
         """Whether the message may quote the object that was sent.
 
@@ -145,9 +152,17 @@ class AnswerTooLongError(ApiError):
 class ThrottledError(ApiError):
     """The server is overloaded and asks for a later retry."""
 
+    @property
+    def is_outage(self) -> bool:
+        return True
+
 
 class ServerError(ApiError):
     """The server failed, or a proxy answered instead of it."""
+
+    @property
+    def is_outage(self) -> bool:
+        return self.status != 500 or not self.reason
 
 
 class UnreachableError(ApiError):
@@ -159,6 +174,10 @@ class UnreachableError(ApiError):
     def __init__(self, message: str, *, reason: str = "Unreachable", maybe_done: bool = False) -> None:
         super().__init__(message, reason=reason)
         self.maybe_done = maybe_done
+
+    @property
+    def is_outage(self) -> bool:
+        return True
 
 
 class FencedError(ApiError):
