@@ -101,10 +101,20 @@ class Child:
 
 
 class ChildStore:
-    """Managed objects of every kind. `wake(instance uid)` is called when something an instance cares about changed."""
+    """Managed objects of every kind. `wake(instance uid)` is called when something an instance cares about changed,
+    `released(key)` when an object changed owner or is gone.
+    """
 
-    def __init__(self, wake: Wake, *, claims: Claims, room: Room | None = None) -> None:
+    def __init__(
+        self,
+        wake: Wake,
+        *,
+        claims: Claims,
+        room: Room | None = None,
+        released: Callable[[Key], None] = lambda _key: None,
+    ) -> None:
         self._wake = wake
+        self._released = released
         self._claims = claims
         self._room = room or Room()
         self._children: dict[Key, Child] = {}
@@ -378,6 +388,8 @@ class ChildStore:
         self._by_resource.setdefault(key.resource, set()).add(key)
         if child.instance:
             self._by_instance.setdefault(child.instance, {})[key] = None
+        if known is not None and (known.part_of, known.uid) != (child.part_of, child.uid):
+            self._released(key)
         return child
 
     def _drop(self, key: Key) -> None:
@@ -386,6 +398,7 @@ class ChildStore:
         self._by_resource[key.resource].discard(key)
         self._strangers[key.resource] -= not child.claimed
         self._unindex(child)
+        self._released(key)
 
     def _unindex(self, child: Child) -> None:
         keys = self._by_instance.get(child.instance)
