@@ -50,6 +50,7 @@ class Converging:
         self.watches.keep_externals(key, outcome.watches)
         self.watches.await_releases(key, outcome.not_adopted)
         status, reported = await self._reported(key, served, instance, plan, outcome)
+        self.recording.hashes(key, instance)
         self.recording.adoptions(key, instance, outcome, performer)
         self.recording.changes(outcome, before=instance.get("status") or {}, status=status)
         self.recording.nodes(served.graph, outcome)

@@ -98,11 +98,16 @@ class Outcome:
     nodes: Mapping[str, NodeReport] = field(default_factory=dict)
     changes: tuple[Change, ...] = ()
     failures: tuple[Failure, ...] = ()
+    # Nodes that declare the same object. The pass wrote nothing after it knew them.
+    duplicates: tuple[str, ...] = ()
     # Why the pass could not bring finalizer, labels and inventory up to date. The pass then did nothing else.
     management_error: str | None = None
+    management_refusal: Refusal | None = None
     suspended: bool = False
-    # The members that no node declares any more and that still exist: they are being deleted, or wait for their wave.
-    leftovers: tuple[Observed, ...] = ()
+    # Existing members that no node declares any more.
+    leftovers: tuple[Key, ...] = ()
+    # Those of them for which the later waves of deletes wait.
+    retiring: tuple[Observed, ...] = ()
     # Objects that are labelled as children of the instance, without proof (`engine.membership`); they stay.
     strangers: tuple[Observed, ...] = ()
     # Objects that belong to somebody else, and the message about each.

@@ -1,11 +1,9 @@
 """The last phase of a pass: delete children that no node declares any more, then shrink the inventory.
 
-The deletes go in waves of reverse order, as in a deletion: the order is stored on the children, and each wave starts
-after the last one is gone. While an object hangs in its deletion, the later waves wait, over several passes if need be.
+The deletes go in waves of reverse order, which is stored on the children. A wave starts when those before it are gone.
 A pass prunes nothing while a node is unresolved: the objects that the node declares are not known.
 """
 
-from collections.abc import Iterator, Sequence
 from math import inf
 
 from kroasync.engine.actions import Action, Delete, Done, Observed, Refusal, Refused, Result
@@ -24,47 +22,31 @@ def is_resolved(state: PassState) -> bool:
 
 
 def prune(state: PassState) -> Batches[None]:
-    """Delete the children that no node declares, as many waves as are gone at once."""
-    # The UIDs of objects that were asked to go in this pass, and of those that are certainly gone.
-    asked: set[str] = set()
-    gone: set[str] = set()
-    while True:
-        left = [member for member in _leftovers(state) if member.uid not in gone]
-        wave = max(map(_wave, left), default=inf)
-        due: list[Action] = [
-            Delete(node=member.node, key=member.key, uid=member.uid)
-            for member in left
-            if _wave(member) == wave and not member.deleting and member.uid not in asked
-        ]
-        if not due:
-            return
-        results = yield due
-        asked.update(delete.uid for delete in due if isinstance(delete, Delete))
-        refused = [result for result in results if not _deleted(state, result)]
-        if refused:
-            _leftovers(state)
-            return
-        gone.update(_gone(results))
-
-
-def _wave(member: Observed) -> float:
-    # An object without a valid order goes first: nothing is known of what reads it, or of what it reads.
-    return member.apply_order if member.apply_order > 0 else inf
-
-
-def _gone(results: Sequence[Result]) -> Iterator[str]:
-    """The UIDs of objects that did not exist any more when they were to be deleted."""
-    for result in results:
-        if isinstance(result, Refused) and isinstance(result.action, Delete):
-            yield result.action.uid
-
-
-def _leftovers(state: PassState) -> list[Observed]:
-    """The children that exist now and that no node declares."""
+    """Delete the children that no node declares."""
+    waves: dict[float, list[Observed]] = {}
     membership, undeclared = state.membership(), _undeclared(state)
     state.found.strangers = membership.strangers(undeclared)
-    state.found.leftovers = membership.members(undeclared)
-    return state.found.leftovers
+    for member in membership.members(undeclared):
+        state.found.leftovers.append(member.key)
+        # What says no order goes first: nothing is known of what reads it, or of what it reads.
+        waves.setdefault(member.apply_order or inf, []).append(member)
+    for wave in sorted(waves, reverse=True):
+        deletes: list[Action] = [
+            Delete(node=member.node, key=member.key, uid=member.uid) for member in waves[wave] if not member.deleting
+        ]
+        results = (yield deletes) if deletes else ()
+        failed = [result for result in results if not _deleted(state, result)]
+        # A refusal that is no failure is about a UID that is gone.
+        gone = {r.action.key for r in results if isinstance(r, Refused) and isinstance(r.action, Delete)}
+        state.found.retiring = [m for m in waves[wave] if m.key not in gone and _is_there(state, m)]
+        if failed or state.found.retiring:
+            return
+
+
+def _is_there(state: PassState, member: Observed) -> bool:
+    """Whether the member is not gone after its deletion."""
+    found = state.world.find(member.key)
+    return found is not None and found.uid == member.uid
 
 
 def _undeclared(state: PassState) -> list[Observed]:

@@ -14,7 +14,7 @@ from kroasync.engine.membership import Membership, repair_text
 from kroasync.engine.outcome import Retry
 from kroasync.model import applyset, names
 from kroasync.model.applyset import InventoryError, Parent
-from kroasync.model.objects import GVK, Obj, annotations_of, finalizers_of, metadata, name_of, namespace_of, uid_of
+from kroasync.model.objects import GVK, Obj, annotations_of, metadata, name_of, namespace_of, uid_of
 
 # A message names this many members and counts the rest.
 _NAMED: Final = 5
@@ -131,17 +131,9 @@ def _order(member: Observed) -> int:
 
 def _progress(wave: int, going: Sequence[Observed]) -> str:
     text = f"deleting apply-order wave {wave}"
-    held = [m for m in going if finalizers_of(m.obj)]
-    return f"{text}: waiting for {named_with_finalizers(held)}" if held else text
-
-
-def named_with_finalizers(members: Sequence[Observed]) -> str:
-    """The first of the members, with the finalizers that hold them, and the number of the others."""
-    shown = [_with_finalizers(member) for member in members[:_NAMED]]
-    more = f" and {len(members) - _NAMED} more" if len(members) > _NAMED else ""
-    return f"{', '.join(shown)}{more}"
-
-
-def _with_finalizers(member: Observed) -> str:
-    held = finalizers_of(member.obj)
-    return f"{member.key} (finalizers: {', '.join(held)})" if held else str(member.key)
+    held = [m for m in going if metadata(m.obj).get("finalizers")]
+    if not held:
+        return text
+    named = [f"{m.key} (finalizers: {', '.join(metadata(m.obj)['finalizers'])})" for m in held[:_NAMED]]
+    more = f" and {len(held) - _NAMED} more" if len(held) > _NAMED else ""
+    return f"{text}: waiting for {', '.join(named)}{more}"

@@ -5,7 +5,7 @@ definition, the view shows the labels of the children.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from kroasync.engine.actions import (
     Action,
@@ -20,7 +20,8 @@ from kroasync.engine.actions import (
     Result,
     WatchExternal,
 )
-from kroasync.engine.instance_status import leftover_text
+from kroasync.engine.labels import node_of
+from kroasync.engine.membership import retiring_text
 from kroasync.engine.offline import OfflineWorld
 from kroasync.engine.outcome import NodeState, Outcome
 from kroasync.graph.nodes import Graph
@@ -103,10 +104,10 @@ def unchanged(action: Action, instance: Obj) -> Result:
 
 
 def stored_nodes(members: Sequence[tuple[Key, Obj]]) -> tuple[NodeView, ...]:
-    """The nodes by the labels of their objects, in the order of their deletion waves."""
+    """The nodes by what their objects say, in the order of their deletion waves."""
     by_node: dict[str, list[tuple[Key, Obj]]] = {}
     for key, obj in members:
-        by_node.setdefault(labels_of(obj).get(names.LABEL_NODE_ID, "?"), []).append((key, obj))
+        by_node.setdefault(node_of(obj) or "?", []).append((key, obj))
 
     def wave(entry: tuple[str, list[tuple[Key, Obj]]]) -> tuple[int, str]:
         text = annotations_of(entry[1][0][1]).get(names.ANNOTATION_APPLY_ORDER, "0")
@@ -120,10 +121,8 @@ def stored_nodes(members: Sequence[tuple[Key, Obj]]) -> tuple[NodeView, ...]:
 
 def nodes_of(graph: Graph, outcome: Outcome, world: LiveWorld, instance: Obj) -> tuple[NodeView, ...]:
     """The nodes as the pass found them, in order of creation."""
-    since, left = _since(instance), leftover_text(outcome)
-    leftovers: dict[str, list[ObjectView]] = {}
-    for member in outcome.leftovers:
-        leftovers.setdefault(member.node or "?", []).append(_object(member.key, world.get(member.key)))
+    since = _since(instance)
+    retiring = _by_node((member.node, member.key) for member in outcome.retiring)
     found = []
     for id_ in graph.order:
         report = outcome.nodes.get(id_)
@@ -141,17 +140,28 @@ def nodes_of(graph: Graph, outcome: Outcome, world: LiveWorld, instance: Obj) ->
                 objects=tuple(_object(key, world.get(key)) for key in report.objects),
             )
         )
-    found = [_going(view, leftovers.pop(view.id, ()), left) for view in found]
-    undeclared = [NodeView(id=id_, state="UNKNOWN") for id_ in leftovers]
-    return (*found, *(_going(view, leftovers[view.id], left) for view in undeclared))
+    # Nobody declares these any more: nothing of the graph shows them.
+    text = retiring_text(outcome.retiring)
+    return (
+        *found,
+        *(
+            NodeView(
+                id=node or "?",
+                state=NodeState.DELETING.value,
+                waits_for=text,
+                since=since,
+                objects=tuple(_object(key, world.get(key)) for key in keys),
+            )
+            for node, keys in retiring.items()
+        ),
+    )
 
 
-def _going(view: NodeView, leftovers: Sequence[ObjectView], text: str) -> NodeView:
-    """The node with its objects that are no longer declared; it shows that they are being deleted."""
-    if not leftovers:
-        return view
-    waits_for = text if view.state in ("SKIPPED", "SYNCED", "UNKNOWN") else view.waits_for
-    return replace(view, state=NodeState.DELETING.value, waits_for=waits_for, objects=(*view.objects, *leftovers))
+def _by_node(members: Iterable[tuple[str, Key]]) -> dict[str, list[Key]]:
+    found: dict[str, list[Key]] = {}
+    for node, key in members:
+        found.setdefault(node, []).append(key)
+    return found
 
 
 def _object(key: Key, obj: Obj | None) -> ObjectView:

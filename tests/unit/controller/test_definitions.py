@@ -21,6 +21,7 @@ from kroasync.controller.fights import Fights
 from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.registry import Registry
 from kroasync.controller.revisions import Issued, Revisions, RevisionStore
+from kroasync.controller.served_kinds import Unresolved
 from kroasync.controller.stages import Proceed, StageCondition, Stop
 from kroasync.controller.watchdog import Watchdog
 from kroasync.controller.withdrawal import Withdrawal
@@ -39,7 +40,7 @@ from kroasync.kube.client import Client
 from kroasync.metrics import Metrics
 from kroasync.model import names
 from kroasync.model.kinds import GRAPH_DEFINITIONS
-from kroasync.model.objects import Key, Obj, labels_of
+from kroasync.model.objects import Key, Obj, Resource, labels_of
 from kroasync.schema.catalog import Catalog, bundled
 from tests.unit.controller.samples import NOW, StubClient
 
@@ -64,19 +65,20 @@ UNKNOWN_KIND = {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"
 
 
 class Kinds:
-    """Stands in for the kinds of the cluster: those of Kubernetes."""
+    """Replaces the kinds of the cluster with those of Kubernetes."""
 
     async def load(self, gvks: Any) -> Catalog:
         return bundled()
 
 
 class Served:
-    """Stands in for what serves kinds: remembers what it was asked for."""
+    """Replaces the serving of kinds, and records the calls."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
         self.graphs: list[Graph] = []
         self.retired: list[Key] = []
+        self.unresolved: list[Unresolved] = []
         self.kinds = self
 
     async def serve(self, key: Key, graph: Graph) -> None:
@@ -87,6 +89,10 @@ class Served:
     async def retire(self, key: Key) -> None:
         self.retired.append(key)
 
+    def leave_unresolved(self, resource: Resource, why: Unresolved) -> None:
+        assert resource.plural == "apps"
+        self.unresolved.append(why)
+
     def of_definition(self, key: Key) -> list[Any]:
         return []
 
@@ -95,7 +101,7 @@ class Served:
 
 
 class ApiServer(StubClient):
-    """Takes every write as it is; `refusals` are raised instead, by method and plural."""
+    """A client that accepts every write, or raises one of the `refusals`, by method and plural."""
 
     def __init__(self, **refusals: ApiError) -> None:
         super().__init__()
@@ -136,7 +142,7 @@ class ApiServer(StubClient):
 
 
 class Office:
-    """The controller of definitions, over one of them and an API server."""
+    """The controller of definitions, with one definition and an API server."""
 
     def __init__(self, obj: Obj | None, *, serving: Served | None = None, **refusals: ApiError) -> None:
         self.server = ApiServer(**refusals)
@@ -191,6 +197,7 @@ async def test_a_valid_definition_is_recorded_generated_served_and_active() -> N
     ]
     assert {status for status, _ in office.conditions().values()} == {"True"}
     assert (office.status["state"], office.status["lastIssuedRevision"]) == ("Active", 1)
+    assert office.status["observedGeneration"] == 1
     assert office.status["topologicalOrder"] == ["config"]
     assert len(office.serving.graphs) == 1
 
@@ -217,6 +224,7 @@ async def test_an_invalid_definition_is_refused_and_generates_nothing() -> None:
     assert office.server.writes == ["merge_patch resourcegraphdefinitions"]
     assert office.conditions()["GraphAccepted"] == ("False", "InvalidResourceGraph")
     assert (office.status["state"], office.serving.graphs) == ("Inactive", [])
+    assert office.status["observedGeneration"] == 1
 
 
 async def test_a_definition_waits_for_a_kind() -> None:
@@ -226,6 +234,30 @@ async def test_a_definition_waits_for_a_kind() -> None:
     assert verdict.delay_s == 60.0
     assert office.conditions()["GraphAccepted"] == ("False", "WaitingForKind")
     assert office.registry.concerned_with(("example.com", "Widget")) == [KEY]
+
+
+async def test_instances_are_told_why_there_is_no_graph_to_follow() -> None:
+    office = Office(definition(resource=INVALID))
+    await office.reconcile()
+    [why] = office.serving.unresolved
+    assert why.reason == "build_failed"
+    assert why.text.startswith("graph-engine build failed: ")
+    assert "sise" in why.text
+
+
+async def test_instances_are_told_that_the_last_revision_cannot_be_followed_any_more() -> None:
+    office = Office(definition())
+    await office.reconcile()
+    [revision] = office.revisions.of(KEY)
+    snapshot = revision["spec"]["snapshot"]
+    broken = {**snapshot, "spec": definition(resource=INVALID)["spec"]}
+    office.revisions.store.event("MODIFIED", {**revision, "spec": {**revision["spec"], "snapshot": broken}})
+    edited = definition(resource=INVALID, generation=2, resourceVersion="99", status=office.status)
+    office.registry.store(KEY).put(edited)
+    office.server.objects[KEY]["metadata"]["resourceVersion"] = "99"
+    await office.reconcile()
+    text = "graph not resolved: latest issued revision 1 failed"
+    assert office.serving.unresolved == [Unresolved(text, "revision_failed")]
 
 
 async def test_an_invalid_edit_keeps_the_revision_that_is_served() -> None:

@@ -17,7 +17,7 @@ from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.perform import Performers
 from kroasync.controller.recording import Recording
 from kroasync.controller.reporting import Reporting
-from kroasync.controller.served_kinds import Served, ServedKinds
+from kroasync.controller.served_kinds import Served, ServedKinds, Unresolved
 from kroasync.controller.watchdog import Watchdog
 from kroasync.engine.plan import Plan
 from kroasync.engine.verdict import AWAY_S, SAFETY_NET_S, AtRest, RetryAfter
@@ -62,7 +62,7 @@ def graph() -> Graph:
 
 
 class Kinds:
-    """Stands in for what serves and watches kinds: all are watched, but for those that are `unseen`, and why."""
+    """Replaces the serving and the watches: all kinds are watched, except those in `unseen`, which has the reasons."""
 
     def __init__(self) -> None:
         self.kinds = ServedKinds()
@@ -75,6 +75,9 @@ class Kinds:
     def hold_inventory(self, instance: Key, resources: list[Resource]) -> list[Any]:
         return []
 
+    def await_releases(self, *args: Any) -> None:
+        pass
+
     def keep_externals(self, instance: Key, watches: Any) -> None:
         pass
 
@@ -86,7 +89,7 @@ class Kinds:
 
 
 class Calm:
-    """Stands in for the pacing of passes: this one is alone."""
+    """Replaces the pacing: there is only one pass."""
 
     def tired(self, key: Key) -> bool:
         return False
@@ -96,7 +99,7 @@ class Calm:
 
 
 class Bench:
-    """The controller of instances, over the fake API server; nothing is watched, caches are filled by `see`."""
+    """The controller of instances, with the fake API server; there are no watches: `see` fills the caches."""
 
     def __init__(self) -> None:
         clock = asyncio.get_running_loop().time
@@ -128,7 +131,7 @@ class Bench:
         self.stub.kinds.add(self.served)
 
     async def start(self) -> None:
-        """The kind, and one instance of it, are there."""
+        """Create the kind and one instance of it."""
         await self.user.create(Key(CRDS, "", "apps.kro.run"), self.graph.crd)
         await asyncio.sleep(5)
         await self.user.create(APP, {"metadata": {"name": "one", "namespace": "default"}, "spec": {"value": "1"}})
@@ -142,7 +145,7 @@ class Bench:
         )
 
     def see(self) -> None:
-        """What a watch of the instances would tell."""
+        """Deliver what a watch of the instances would deliver."""
         for obj in self.server.objects(APPS):
             self.served.instances.put(obj)
 
@@ -154,7 +157,7 @@ class Bench:
         return next(str(c["message"]) for c in self.status()["conditions"] if c["type"] == type_)
 
     def written(self) -> list[str]:
-        """Kinds of the objects written since this was asked last."""
+        """The kinds of the objects written since the last call."""
         found, self.writes = [plural for _, plural, _ in self.writes], []
         return found
 
@@ -215,7 +218,7 @@ def test_a_refused_child_is_reported_and_tried_again() -> None:
 def test_an_instance_without_a_definition_stays_and_says_so() -> None:
     async def story(bench: Bench) -> None:
         bench.served.graph = bench.served.plan = None
-        bench.served.unresolved = "nobody defines this"
+        bench.served.unresolved = Unresolved("nobody defines this")
         assert await bench.instances.reconcile(APP) == AtRest()
         assert bench.written() == ["apps"]
         assert "nobody defines this" in bench.message("GraphResolved")
@@ -314,7 +317,7 @@ def test_a_doubtful_status_is_read_before_the_next_pass() -> None:
     async def story(bench: Bench) -> None:
         await bench.instances.reconcile(APP)
         bench.written()
-        # No watch has told of the status that is there.
+        # No watch has delivered the stored status.
         bench.observing.doubt(APP)
         assert await bench.instances.reconcile(APP) == AtRest()
         assert (bench.written(), bench.observing.unsure) == ([], set())

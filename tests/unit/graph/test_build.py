@@ -86,7 +86,6 @@ REFUSED = [
     ("id-upper-case", "invalid-id", "naming convention violation", vpc(id="MyResource"), {}),
     ("id-reserved", "reserved-id", "id metadata is a reserved keyword in KRO", vpc(id="metadata"), {}),
     ("id-reserved-by-cel", "reserved-id", "id in is a reserved keyword in KRO", vpc(id="in"), {}),
-    ("id-too-long", "id-too-long", "naming convention violation", vpc(id="a" * 64), {}),
     ("id-twice", "duplicate-id", "found duplicate resource IDs vpc", vpc() + vpc(), {}),
     ("no-object", "not-an-object", "is not a valid Kubernetes object: apiVersion field not found", "[{id: a, template: {vvvvv: x}}]", {}),
     ("api-version-not-text", "not-an-object", "apiVersion field is not a string", "[{id: a, template: {apiVersion: 1, kind: A, metadata: {}}}]", {}),
@@ -186,7 +185,7 @@ def test_refused(compile, code, text, resources, schema):
 )
 def test_a_fault_does_not_cause_others(compile, code, resources, schema):
     codes = [p.code for p in compile(resources, **schema).problems]
-    # Wrong iterators are unused as well.
+    # Invalid iterators are also unused.
     assert set(codes) - {"collection-identity"} <= {code}, codes
 
 
