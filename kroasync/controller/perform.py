@@ -44,6 +44,7 @@ from kroasync.kube.api_errors import (
     UnreachableError,
 )
 from kroasync.kube.client import Client
+from kroasync.kube.outage import Stumbles
 from kroasync.model.names import (
     FINALIZER,
     LABEL_APPLYSET_PART_OF,
@@ -78,6 +79,7 @@ class Performer:
     contested: dict[Key, str] = field(default_factory=dict)
     # How many requests were sent, not counting watches.
     sent: int = 0
+    stumbles: Stumbles = field(default_factory=Stumbles)
 
     async def perform_all(self, actions: Sequence[Action]) -> list[Result]:
         """Perform a batch concurrently; returns one result for each action, in the same order."""
@@ -91,9 +93,9 @@ class Performer:
         try:
             match action:
                 case Apply():
-                    return await self._apply(action)
+                    return self._passed(action.key, await self._apply(action))
                 case Delete():
-                    return await self._delete(action)
+                    return self._passed(action.key, await self._delete(action))
                 case PatchParent():
                     return await self._patch_parent(action)
                 case WatchExternal():
@@ -103,7 +105,22 @@ class Performer:
                     await self.pause(self.instance)
                     return Done(action=action)
         except ApiError as error:
-            return Refused(action=action, refusal=refusal_of(error), message=_told(action, error))
+            return self._failed(action, error)
+
+    def _passed(self, key: Key, result: Result) -> Result:
+        self.stumbles.passed(key)
+        return result
+
+    def _failed(self, action: Action, error: ApiError) -> Refused:
+        """The result of an action that the API server did not perform."""
+        refusal, message = refusal_of(error), _told(action, error)
+        subject = action.key if isinstance(action, Apply | Delete) else self.instance
+        if refusal is not Refusal.UNAVAILABLE:
+            self.stumbles.passed(subject)
+        elif self.stumbles.failed(subject, error):
+            refusal = Refusal.FAULT
+            message += " (the API server fails at this object again and again, and takes other writes)"
+        return Refused(action=action, refusal=refusal, message=message)
 
     async def _apply(self, action: Apply) -> Result:
         subject, others = self._others(action)
@@ -270,7 +287,16 @@ class Performers:
 
     def of(self, instance: Key, instances: InstanceStore) -> Performer:
         """The performer for one pass over this instance."""
-        return Performer(self.client, self.children, instances, instance, self.watch_external, self.pause, self.fights)
+        return Performer(
+            self.client,
+            self.children,
+            instances,
+            instance,
+            self.watch_external,
+            self.pause,
+            self.fights,
+            stumbles=self.client.stumbles,
+        )
 
 
 def parent_patch(instance: Obj, action: PatchParent) -> Obj:

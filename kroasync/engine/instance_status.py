@@ -226,6 +226,7 @@ def _verdict(outcome: Outcome) -> _Verdict:
         reason, text = "ResourceDeleting", deleting.message
     elif waiting:
         reason, text = "NotReady", f"awaiting resource readiness: {waiting_text(outcome)}"
+        text += f"; {retiring_text(outcome.retiring)}" if outcome.retiring else ""
     else:
         reason, text = "ResourceDeleting", retiring_text(outcome.retiring)
     return _Verdict(

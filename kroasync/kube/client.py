@@ -43,7 +43,7 @@ from kroasync.kube.api_errors import (
 from kroasync.kube.config import ConfigError, Connection
 from kroasync.kube.decoding import decoded, tidy
 from kroasync.kube.lanes import Lanes
-from kroasync.kube.outage import Outage
+from kroasync.kube.outage import Outage, Stumbles
 from kroasync.kube.standing import Standing
 from kroasync.metrics import Metrics
 from kroasync.model.objects import Key, Obj, Resource, metadata, name_of, namespace_of, version_of
@@ -104,6 +104,7 @@ class Client:
         self.metrics = metrics
         self.standing = Standing(time.monotonic)
         self.outage = Outage()
+        self.stumbles = Stumbles()
         # Only one watch at a time compares its cache with the server.
         self.comparing = asyncio.Lock()
         self._may_write = may_write
@@ -157,6 +158,8 @@ class Client:
                 async with self._lanes.place():
                     content = await self._send(method, url, sent, data, content_type, timeout_s, most_bytes)
                 self.standing.answered(None)
+                if method != "GET":
+                    self.stumbles.wrote()
                 return content
             except UnauthorizedError as error:
                 self.standing.answered(error)

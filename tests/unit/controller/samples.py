@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from kroasync.kube.outage import Stumbles
 from kroasync.metrics import Metrics
 from kroasync.model.names import (
     LABEL_APPLYSET_PART_OF,
@@ -82,6 +83,7 @@ class StubClient:
     # For each apply, the resourceVersion that it was bound to.
     bound: list[str | None] = field(default_factory=list)
     metrics: Metrics | None = None
+    stumbles: Stumbles = field(default_factory=Stumbles)
     # Called for each request, before the answer.
     meanwhile: Callable[[], None] = lambda: None
 

@@ -482,6 +482,19 @@ def test_what_an_error_means_to_the_engine(error: type[ApiError], refusal: Refus
     assert refusal_of(error("x")) is refusal
 
 
+async def test_an_object_at_which_alone_the_server_fails_is_refused() -> None:
+    error = ServerError("Internal error occurred: oops", status=500, reason="InternalError")
+    bench = Bench(apply=[*[error] * 6, config(version=9), error])
+    told = []
+    for _ in range(8):
+        result = await bench.performer.perform(apply(force=True))
+        told.append((result.refusal, result.message) if isinstance(result, Refused) else None)
+        bench.performer.stumbles.wrote()
+    alone = f"{error.message} (the API server fails at this object again and again, and takes other writes)"
+    away = (Refusal.UNAVAILABLE, error.message)
+    assert told == [away] * 4 + [(Refusal.FAULT, alone)] * 2 + [None, away]
+
+
 async def test_a_pause_is_left_to_who_shares_out_the_time() -> None:
     bench = Bench()
     action = Pause()
