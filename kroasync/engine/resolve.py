@@ -134,7 +134,7 @@ def failure_of(node: str, expression: Compiled, error: CelError) -> PendingData 
     """The engine's error for a failed evaluation."""
     text = f'node "{node}": failed to evaluate expression: {expression.failure_text(error)}'
     if isinstance(error, PendingError):
-        return PendingData(f"{text} (data pending)", expression=expression.text)
+        return PendingData(f"{text} ({expression.pending_text(error)})", expression=expression.text)
     return NodeFailure(text, expression=expression.text)
 
 
