@@ -38,15 +38,15 @@ def prune(state: PassState) -> Batches[None]:
         failed = [result for result in results if not _deleted(state, result)]
         # A refusal that is no failure is about a UID that is gone.
         gone = {r.action.key for r in results if isinstance(r, Refused) and isinstance(r.action, Delete)}
-        state.found.retiring = [m for m in waves[wave] if m.key not in gone and _is_there(state, m)]
+        state.found.retiring = [m for m in waves[wave] if m.key not in gone and _is_going(state, m)]
         if failed or state.found.retiring:
             return
 
 
-def _is_there(state: PassState, member: Observed) -> bool:
-    """Whether the member is not gone after its deletion."""
+def _is_going(state: PassState, member: Observed) -> bool:
+    """Whether the member is still there after its deletion: what had nothing to wait for is gone without a trace."""
     found = state.world.find(member.key)
-    return found is not None and found.uid == member.uid
+    return found is not None and found.uid == member.uid and found.deleting
 
 
 def _undeclared(state: PassState) -> list[Observed]:
