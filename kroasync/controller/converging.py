@@ -48,9 +48,8 @@ class Converging:
             self.observing.doubt(key)
             return of_outcome(outcome, summary=Summary(sent=performer.sent), requeue_s=self.options.requeue_s)
         self.watches.keep_externals(key, outcome.watches)
+        self.watches.await_releases(key, outcome.not_adopted)
         status, reported = await self._reported(key, served, instance, plan, outcome)
-        # Of the others no watch tells.
-        self.observing.children.want(world.uid, outcome.not_adopted.keys() - performer.existed.keys())
         self.recording.hashes(key, instance)
         self.recording.adoptions(key, instance, outcome, performer)
         self.recording.changes(outcome, before=instance.get("status") or {}, status=status)

@@ -30,6 +30,7 @@ from kroasync.engine.actions import (
 )
 from kroasync.engine.adoption import claimed_by
 from kroasync.engine.drift import stored
+from kroasync.engine.mending import Mending, disowning_patch, key_patch, may_have_leftovers, mending
 from kroasync.kube.api_errors import (
     AlreadyExistsError,
     ApiError,
@@ -43,6 +44,7 @@ from kroasync.kube.api_errors import (
     UnreachableError,
 )
 from kroasync.kube.client import Client
+from kroasync.kube.outage import Stumbles
 from kroasync.model.names import (
     FINALIZER,
     LABEL_APPLYSET_PART_OF,
@@ -77,6 +79,7 @@ class Performer:
     contested: dict[Key, str] = field(default_factory=dict)
     # How many requests were sent, not counting watches.
     sent: int = 0
+    stumbles: Stumbles = field(default_factory=Stumbles)
 
     async def perform_all(self, actions: Sequence[Action]) -> list[Result]:
         """Perform a batch concurrently; returns one result for each action, in the same order."""
@@ -90,9 +93,9 @@ class Performer:
         try:
             match action:
                 case Apply():
-                    return await self._apply(action)
+                    return self._passed(action.key, await self._apply(action))
                 case Delete():
-                    return await self._delete(action)
+                    return self._passed(action.key, await self._delete(action))
                 case PatchParent():
                     return await self._patch_parent(action)
                 case WatchExternal():
@@ -102,7 +105,24 @@ class Performer:
                     await self.pause(self.instance)
                     return Done(action=action)
         except ApiError as error:
-            return Refused(action=action, refusal=refusal_of(error), message=_told(action, error))
+            return self._failed(action, error)
+
+    def _passed(self, key: Key, result: Result) -> Result:
+        self.stumbles.passed(key)
+        return result
+
+    def _failed(self, action: Action, error: ApiError) -> Refused:
+        """The result of an action that the API server did not perform."""
+        refusal, message = refusal_of(error), _told(action, error)
+        if isinstance(error, NotFoundError) and not error.is_of_object and isinstance(action, Apply | Delete):
+            message = unserved(action.key)
+        subject = action.key if isinstance(action, Apply | Delete) else self.instance
+        if refusal is not Refusal.UNAVAILABLE:
+            self.stumbles.passed(subject)
+        elif self.stumbles.failed(subject, error):
+            refusal = Refusal.FAULT
+            message += " (the API server fails at this object again and again, and takes other writes)"
+        return Refused(action=action, refusal=refusal, message=message)
 
     async def _apply(self, action: Apply) -> Result:
         subject, others = self._others(action)
@@ -112,7 +132,7 @@ class Performer:
         before, lists = self.children.version(action.key), self.children.lists(action.key.resource)
         taken_from: tuple[str, ...] = ()
         if action.force:
-            answer = await self._send(action, force=True)
+            answer = await self._forced(action)
         else:
             try:
                 answer = await self._send(action, force=False, version=_OF_NO_OBJECT)
@@ -162,6 +182,41 @@ class Performer:
                 managers = conflict.managers
         return await self._send(action, force=True, version=version), managers
 
+    async def _forced(self, action: Apply) -> Obj:
+        """Apply to a child; before that, set back the keys that somebody edited in its lists (`engine.mending`)."""
+        live = self.children.unread(action.key)
+        if live is not None:
+            await self._mend(action, live, mending(live, stored(action.obj), MANAGER_CHILDREN))
+        try:
+            answer = await self._send(action, force=True)
+        except InvalidError as error:
+            if not error.is_about_elements:
+                raise
+            self.sent += 1
+            live = await self.client.get(action.key)
+            found = mending(live, stored(action.obj), MANAGER_CHILDREN, twice=error.fields_twice)
+            if not found.edits:
+                raise _explained(error, found.obstacle) from None
+            await self._mend(action, live, found)
+            return await self._send(action, force=True)
+        if not may_have_leftovers(answer, MANAGER_CHILDREN):
+            return answer
+        return await self._mend(action, answer, mending(answer, stored(action.obj), MANAGER_CHILDREN))
+
+    async def _mend(self, action: Apply, live: Obj, found: Mending) -> Obj:
+        """Carry out the repairs of a child; returns the child as the API server has it."""
+        if not found.edits:
+            return live
+        repaired = await self._patch(action, key_patch(live, found.edits))
+        disowning = disowning_patch(live, repaired, MANAGER_CHILDREN)
+        return await self._patch(action, disowning) if disowning else repaired
+
+    async def _patch(self, action: Apply, operations: list[Obj]) -> Obj:
+        self.sent += 1
+        return await self.client.json_patch(
+            action.key, operations, manager=MANAGER_CHILDREN, confidential=bool(action.secrets)
+        )
+
     async def _send(self, action: Apply, *, force: bool, version: str = "") -> Obj:
         """Apply; if a version is given, only to the object of that version."""
         self.sent += 1
@@ -201,7 +256,7 @@ class Performer:
         except NotFoundError as error:
             if not error.is_of_object:
                 # The kind is not served now. That does not tell whether the object exists.
-                return Refused(action=action, refusal=Refusal.UNAVAILABLE, message=error.message)
+                return Refused(action=action, refusal=Refusal.UNAVAILABLE, message=unserved(action.key))
             answer = None
         self.fights.settled(self._lasting(action.key))
         if answer is None or answer.get("kind") == "Status" or uid_of(answer) != action.uid:
@@ -235,7 +290,16 @@ class Performers:
 
     def of(self, instance: Key, instances: InstanceStore) -> Performer:
         """The performer for one pass over this instance."""
-        return Performer(self.client, self.children, instances, instance, self.watch_external, self.pause, self.fights)
+        return Performer(
+            self.client,
+            self.children,
+            instances,
+            instance,
+            self.watch_external,
+            self.pause,
+            self.fights,
+            stumbles=self.client.stumbles,
+        )
 
 
 def parent_patch(instance: Obj, action: PatchParent) -> Obj:
@@ -250,6 +314,11 @@ def parent_patch(instance: Obj, action: PatchParent) -> Obj:
         meta["resourceVersion"] = version_of(instance)
         meta["finalizers"] = [*metadata(instance).get("finalizers", ()), FINALIZER]
     return {"metadata": meta}
+
+
+def unserved(key: Key) -> str:
+    """The message about a kind that the API server does not serve: its own answer is "404 page not found"."""
+    return f"kind {key.resource.kind} ({key.resource.api_version}) is not served: its CRD or aggregated API is gone"
 
 
 def _other_managers(answer: Obj) -> tuple[str, ...]:
@@ -288,6 +357,12 @@ def quotable_field(field: str, secrets: Sequence[tuple[str | int, ...]]) -> str:
         if shown.startswith((f"{begin}.", f"{begin}[")):
             shown = begin
     return dot + shown
+
+
+def _explained(error: InvalidError, obstacle: str) -> InvalidError:
+    """The error with a text about who must act."""
+    text = f"{error.message}; {obstacle}" if obstacle else error.message
+    return type(error)(text, status=error.status, reason=error.reason, details=error.details)
 
 
 def _unique(texts: Iterable[str]) -> list[str]:

@@ -97,6 +97,7 @@ class Refusal(Enum):
     INVALID = "invalid"  # the API server rejects the object
     FORBIDDEN = "forbidden"
     TOO_BIG = "too big"  # for the API server or its store
+    FAULT = "fault"  # the API server fails at this object alone, again and again
     MISSING = "missing"  # kind, namespace or object does not exist
     UNAVAILABLE = "unavailable"  # timeouts, 429, 5xx: nothing wrong with the request
 

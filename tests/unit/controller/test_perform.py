@@ -33,6 +33,7 @@ from kroasync.kube.api_errors import (
     TooBigError,
     UnauthorizedError,
     UnreachableError,
+    error_of,
 )
 from kroasync.model.kinds import SECRETS
 from kroasync.model.names import FINALIZER, LABEL_APPLYSET_PART_OF, MANAGER_CHILDREN, MANAGER_PARENT
@@ -248,6 +249,86 @@ async def test_taking_over_what_is_already_so_is_no_change() -> None:
     assert not result.changed
 
 
+def listed(version: int, *names: str) -> Obj:
+    """A live object with a keyed list whose elements somebody wrote."""
+    elements = {f'k:{{"name":"{name}"}}': {".": {}, "f:name": {}, "f:value": {}} for name in names}
+    entry = {"manager": "person", "operation": "Update", "fieldsV1": {"f:items": elements}}
+    live = labelled(config(version=version, managedFields=[entry]), MINE)
+    return {**live, "items": [{"name": name, "value": "x"} for name in names]}
+
+
+def with_items() -> Apply:
+    action = apply(force=True)
+    return replace(action, obj={**action.obj, "items": [{"name": "web", "value": "x"}]}, need=Need.HEAL)
+
+
+async def test_an_edited_key_is_set_back_before_the_apply() -> None:
+    bench = Bench(json_patch=[listed(6, "web")], apply=[config(version=8)])
+    bench.children.put(CONFIG_MAPS, listed(5, "web2"))
+    assert isinstance(await bench.performer.perform(with_items()), Done)
+    assert bench.asked() == ["json_patch", "apply"]
+    (_, _, operations, manager) = bench.client.asked[0]
+    assert manager == MANAGER_CHILDREN
+    assert operations == [
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": "5"},
+        {"op": "add", "path": "/items/0/name", "value": "web"},
+    ]
+    assert bench.performer.sent == 2
+
+
+async def test_what_a_repair_made_ours_is_disowned() -> None:
+    mended = listed(6, "web")
+    mended["metadata"]["managedFields"].append({"manager": MANAGER_CHILDREN, "operation": "Update", "fieldsV1": {}})
+    bench = Bench(json_patch=[mended, listed(7, "web")], apply=[config(version=8)])
+    bench.children.put(CONFIG_MAPS, listed(5, "web2"))
+    assert isinstance(await bench.performer.perform(with_items()), Done)
+    assert bench.asked() == ["json_patch", "json_patch", "apply"]
+    [version, owners] = bench.client.asked[1][2]
+    assert (version["value"], [entry["manager"] for entry in owners["value"]]) == ("6", ["person"])
+
+
+async def test_what_an_apply_leaves_behind_is_removed() -> None:
+    answer = listed(6, "web", "old")
+    answer["metadata"]["managedFields"][0]["fieldsV1"]["f:items"]['k:{"name":"old"}'] = {"f:value": {}}
+    bench = Bench(apply=[answer], json_patch=[listed(7, "web")])
+    result = await bench.performer.perform(replace(with_items(), need=Need.UPDATE))
+    assert isinstance(result, Done)
+    assert result.obj == listed(7, "web")
+    assert bench.client.asked[1][2][1:] == [{"op": "remove", "path": "/items/1"}]
+
+
+def refused_twice(field: str) -> InvalidError:
+    causes = [{"reason": "FieldValueDuplicate", "message": 'Duplicate value: "x"', "field": field}]
+    return InvalidError("twice", status=422, reason="Invalid", details={"causes": causes})
+
+
+async def test_an_element_in_the_way_is_removed_after_the_refusal() -> None:
+    live = listed(5, "web", "other")
+    bench = Bench(apply=[refused_twice("items[1].value"), config(version=8)], get=[live], json_patch=[live, live])
+    assert isinstance(await bench.performer.perform(with_items()), Done)
+    assert bench.asked() == ["apply", "get", "json_patch", "apply"]
+    assert bench.client.asked[2][2][1:] == [{"op": "remove", "path": "/items/1"}]
+
+
+async def test_an_element_in_the_way_that_somebody_applies_is_told() -> None:
+    live = listed(5, "web", "other")
+    live["metadata"]["managedFields"][0]["operation"] = "Apply"
+    bench = Bench(apply=[refused_twice("items[1].value")], get=[live])
+    result = await bench.performer.perform(with_items())
+    assert isinstance(result, Refused)
+    assert result.refusal is Refusal.INVALID
+    assert result.message == (
+        'twice; items has another element with the same value, which manager "person" applies: remove it there'
+    )
+
+
+async def test_a_value_that_is_declared_twice_is_only_refused() -> None:
+    bench = Bench(apply=[refused_twice("items[1].value")], get=[listed(5, "web")])
+    result = await bench.performer.perform(with_items())
+    assert isinstance(result, Refused)
+    assert result.message == "twice"
+
+
 async def test_a_conflict_despite_force_is_a_refusal() -> None:
     bench = Bench(apply=[owned_by("x")])
     result = await bench.performer.perform(apply(force=True))
@@ -291,7 +372,7 @@ async def test_the_message_about_a_secret_names_fields_not_values() -> None:
         (ServerError(f"webhook failed: {VALUE}", status=500, reason="InternalError"), f"InternalError {WITHHELD}"),
         # These contain nothing of the object.
         (UnreachableError("no answer"), "no answer"),
-        (NotFoundError('namespaces "x" not found', status=404), 'namespaces "x" not found'),
+        (NotFoundError('namespaces "x" not found', status=404, details={"name": "x"}), 'namespaces "x" not found'),
         (
             ForbiddenError('secrets "x" is forbidden: User "me" cannot patch resource', status=403, reason="Forbidden"),
             'secrets "x" is forbidden: User "me" cannot patch resource',
@@ -341,8 +422,25 @@ async def test_a_kind_that_is_not_served_does_not_tell_that_the_object_is_gone()
     bench = Bench(delete=[NotFoundError(message, status=404)])
     bench.children.put(CONFIG_MAPS, config(version=5))
     result = await bench.performer.perform(DELETE)
-    assert result == Refused(action=DELETE, refusal=Refusal.UNAVAILABLE, message=message)
+    text = "kind ConfigMap (v1) is not served: its CRD or aggregated API is gone"
+    assert result == Refused(action=DELETE, refusal=Refusal.UNAVAILABLE, message=text)
     assert bench.children.find(config_key()) is not None
+
+
+async def test_an_apply_of_a_kind_that_is_gone_names_the_kind() -> None:
+    bench = Bench(apply=[error_of(404, b"404 page not found\n", {})])
+    result = await bench.performer.perform(apply(force=True))
+    assert isinstance(result, Refused)
+    assert result.refusal is Refusal.MISSING
+    assert result.message == "kind ConfigMap (v1) is not served: its CRD or aggregated API is gone"
+
+
+async def test_an_apply_into_a_namespace_that_is_missing_names_the_namespace() -> None:
+    message = 'namespaces "x" not found'
+    error = NotFoundError(message, status=404, reason="NotFound", details={"name": "x", "kind": "namespaces"})
+    result = await Bench(apply=[error]).performer.perform(apply(force=True))
+    assert isinstance(result, Refused)
+    assert result.message == message
 
 
 async def test_a_refused_delete_keeps_the_object() -> None:
@@ -421,6 +519,19 @@ async def test_results_come_in_the_order_of_the_actions() -> None:
 )
 def test_what_an_error_means_to_the_engine(error: type[ApiError], refusal: Refusal) -> None:
     assert refusal_of(error("x")) is refusal
+
+
+async def test_an_object_at_which_alone_the_server_fails_is_refused() -> None:
+    error = ServerError("Internal error occurred: oops", status=500, reason="InternalError")
+    bench = Bench(apply=[*[error] * 6, config(version=9), error])
+    told = []
+    for _ in range(8):
+        result = await bench.performer.perform(apply(force=True))
+        told.append((result.refusal, result.message) if isinstance(result, Refused) else None)
+        bench.performer.stumbles.wrote()
+    alone = f"{error.message} (the API server fails at this object again and again, and takes other writes)"
+    away = (Refusal.UNAVAILABLE, error.message)
+    assert told == [away] * 4 + [(Refusal.FAULT, alone)] * 2 + [None, away]
 
 
 async def test_a_pause_is_left_to_who_shares_out_the_time() -> None:

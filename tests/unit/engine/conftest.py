@@ -105,10 +105,12 @@ def graph_of(catalog: Catalog) -> Callable[..., Graph]:
         api_kind: str = "ResourceGraphDefinition",
         scope: str = "Namespaced",
         name: str = "webapps",
+        definition_fields: Obj | None = None,
     ) -> Graph:
         scoped = {"scope": scope} if api_kind == "ResourceGraphDefinition" else {}
         obj = definition("WebApp", resources, name=name, spec=spec, api_kind=api_kind, status=status, **scoped)
         obj["metadata"]["uid"] = "definition-uid"
+        obj["spec"] |= definition_fields or {}
         parsed, problems = parse_definition(obj)
         assert parsed is not None, problems
         built = build(parsed, catalog, features=frozenset(("CELOmitFunction",)))

@@ -123,9 +123,32 @@ def test_what_hangs_is_shown_among_the_nodes(chain, cluster_of, instance_of, wal
     respec(cluster, on=False)
     hanging(cluster, key_of("ConfigMap", "shop-c"))
     passed = walked(chain, cluster)
-    *_, last = nodes_of(chain, passed.outcome, cluster.world, cluster.world.instance)
-    assert (last.id, last.state, [o.name for o in last.objects]) == ("c", "DELETING", ["shop-c"])
-    assert "example.com/hold" in last.waits_for
+    nodes = {node.id: node for node in nodes_of(chain, passed.outcome, cluster.world, cluster.world.instance)}
+    assert [*nodes] == ["a", "b", "c", "d"]
+    held = nodes["c"]
+    assert (held.state, [o.name for o in held.objects]) == ("DELETING", ["shop-c"])
+    assert "example.com/hold" in held.waits_for
+    assert (nodes["b"].state, nodes["d"].state) == ("SKIPPED", "SYNCED")
+
+
+def test_what_hangs_is_named_beside_what_is_not_ready(graph_of, cluster_of, instance_of, walked, config, key_of):
+    graph = graph_of(
+        config("a", includeWhen=["${schema.spec.on}"]),
+        config("slow", readyWhen=["${slow.data.?ready.hasValue()}"]),
+        spec={"on": "boolean"},
+    )
+    cluster = cluster_of(instance_of({"on": True}))
+    walked(graph, cluster)
+    respec(cluster, on=False)
+    hanging(cluster, key_of("ConfigMap", "shop-a"))
+    passed = walked(graph, cluster)
+    ready = next(
+        c
+        for c in compose(passed.plan, passed.outcome, now="2026-01-02T03:04:05Z")["conditions"]
+        if c["type"] == "Ready"
+    )
+    assert 'node "slow" not ready' in ready["message"]
+    assert "waiting for the deletion of ConfigMap team/shop-a (finalizers: example.com/hold)" in ready["message"]
 
 
 def compose_state(passed):
