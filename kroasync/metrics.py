@@ -293,7 +293,7 @@ class Metrics:
         )
         self.instance_graph_resolution_failures_total = counter(
             "instance_graph_resolution_failures_total",
-            "Passes whose definition had no usable graph: not_available",
+            "Passes whose definition had no usable graph: not_available, revision_failed, build_failed",
             "gvr",
             "reason",
         )

@@ -307,7 +307,7 @@ class Settings:
     instance_requeue_interval_s: float = _setting(
         3.0,
         _SPAN,
-        "Longest delay between two checks for what no watch reports, such as a missing namespace; 0: the max-delay.",
+        "Longest delay between two checks for what no watch reports, such as a missing namespace; 0: 5 minutes.",
         kro_env="INSTANCE_REQUEUE_INTERVAL",
         check=_at_least(0),
     )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from kroasync.controller.cluster_kinds import ClusterKinds
 from kroasync.controller.crds import CrdStore, SeenCrd, is_established, seen
 from kroasync.engine.actions import WatchExternal
+from kroasync.engine.labels import is_value_of
 from kroasync.engine.views import InstanceView, LiveWorld, nodes_of, stored_nodes, unchanged, view_of
 from kroasync.engine.walk import Walk
 from kroasync.graph.build import build, needed_kinds
@@ -138,7 +139,7 @@ async def _graph(client: Client, kinds: ClusterKinds, instance: Obj) -> tuple[Gr
             definition, _ = parse_definition(obj)
             if definition is None or (definition.group, definition.kind) != (gvk.group, gvk.kind):
                 continue
-            if uid not in ("", definition.uid) and name != definition.name:
+            if uid not in ("", definition.uid) and not is_value_of(name, definition.name):
                 continue
             known = await kinds.load(needed_kinds(definition))
             built = build(definition, known, features=frozenset({"CELOmitFunction"}))

@@ -20,12 +20,12 @@ from kroasync.controller.projection import Projection
 from kroasync.controller.room import Held, Room
 from kroasync.engine.actions import Need, Observed
 from kroasync.engine.drift import Applied, fingerprint, is_in_effect, need, stored
+from kroasync.engine.labels import node_of
 from kroasync.engine.observations import CHILDREN, Age, Effect, Origin, Sighting, age, sighting_of
 from kroasync.model.names import (
     ANNOTATION_APPLY_ORDER,
     LABEL_APPLYSET_PART_OF,
     LABEL_INSTANCE_ID,
-    LABEL_NODE_ID,
     MANAGER_CHILDREN,
 )
 from kroasync.model.objects import (
@@ -347,7 +347,7 @@ class ChildStore:
             uid=uid_of(obj),
             version=version_of(obj),
             instance=labels.get(LABEL_INSTANCE_ID, ""),
-            node=labels.get(LABEL_NODE_ID, ""),
+            node=node_of(obj),
             part_of=labels.get(LABEL_APPLYSET_PART_OF, ""),
             seal=seal_of(obj),
             # Anybody may write it: Python refuses to read very long numbers.

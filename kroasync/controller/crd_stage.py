@@ -19,6 +19,7 @@ from kroasync.controller.registry import Registry
 from kroasync.controller.serving import Serving
 from kroasync.controller.stages import Proceed, Stage, StageCondition, Stop
 from kroasync.controller.watchdog import Watchdog
+from kroasync.engine.labels import label_value
 from kroasync.engine.verdict import AtRest, RetryAfter, Verdict, is_of_an_older_spec, is_of_another_object
 from kroasync.graph.nodes import Graph
 from kroasync.kube.api_errors import ApiError, NotFoundError
@@ -224,6 +225,6 @@ def labelled(crd: Obj, definition: Definition, version: str) -> Obj:
         names.LABEL_OWNED: "true",
         names.LABEL_KRO_VERSION: version,
         names.LABEL_DEFINITION_ID: definition.uid,
-        names.LABEL_DEFINITION_NAME: definition.name,
+        names.LABEL_DEFINITION_NAME: label_value(definition.name),
     }
     return {**crd, "metadata": {**crd["metadata"], "labels": labels}}

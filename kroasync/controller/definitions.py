@@ -26,10 +26,12 @@ from kroasync.controller.revisions import (
     last_issued,
     number_of,
 )
+from kroasync.controller.served_kinds import BUILD_FAILED, REVISION_FAILED, Unresolved
 from kroasync.controller.serving import Serving
 from kroasync.controller.stages import Proceed, Stage, StageCondition, Stop
 from kroasync.controller.status_writes import report, wait_s
 from kroasync.controller.withdrawal import Withdrawal
+from kroasync.engine.labels import hash_text
 from kroasync.engine.verdict import AtRest, RetryAfter, Summary, Verdict, no_later
 from kroasync.graph.build import needed_kinds
 from kroasync.graph.nodes import Graph
@@ -42,7 +44,7 @@ from kroasync.model.conditions import FALSE, TRUE, UNKNOWN, Conditions, Conditio
 from kroasync.model.definition import Definition, parse_definition
 from kroasync.model.objects import GVK, Key, Obj, finalizers_of, is_deleting, metadata
 from kroasync.model.problems import Problem
-from kroasync.schema.crd import crd_name
+from kroasync.schema.crd import crd_name, instance_resource
 
 log = logging.getLogger("kroasync.definitions")
 
@@ -167,7 +169,8 @@ class _Pass:
         self.known.refused_over = needed_kinds(definition)
         built = await self.owner.compilation.built(definition, self.known)
         if built.graph is None:
-            await self._refused(built.problems, waiting=built.waiting_for if built.is_waiting else ())
+            if not await self._refused(built.problems, waiting=built.waiting_for if built.is_waiting else ()):
+                self._leave_unresolved(definition, unbuilt(built.problems))
             return
         self.known.refused_over = ()
         name, crds = crd_name(definition), self.owner.crds
@@ -187,11 +190,12 @@ class _Pass:
         self._goes_on(await self._serve(graph))
         await self.owner.revisions.collect(self.key)
 
-    async def _refused(self, problems: Sequence[Problem], *, waiting: tuple[GVK, ...] = ()) -> None:
+    async def _refused(self, problems: Sequence[Problem], *, waiting: tuple[GVK, ...] = ()) -> bool:
+        """Report that the spec is refused; whether there is an older revision."""
         self.order, self.resources = [], []
         self.owner.metrics.rgd_graph_revision_resolution_total.inc("wait" if waiting else "failed")
         self._goes_on(refused(condition_message(problems), is_waiting=bool(waiting)))
-        await self._keep_newest()
+        return await self._keep_newest()
 
     async def _keep_newest(self) -> bool:
         """Serve the newest revision, if there is one; True if there is."""
@@ -210,8 +214,16 @@ class _Pass:
             return
         built = await self.owner.compilation.compiled(definition)
         seen = self.owner.crds.get(crd_name(definition))
-        if built.graph is not None and seen is not None and seen.established:
+        if built.graph is None:
+            self._leave_unresolved(definition, failed_revision(revision))
+        elif seen is not None and seen.established:
             await self.owner.serving.serve(self.key, built.graph)
+
+    def _leave_unresolved(self, definition: Definition, why: Unresolved) -> None:
+        """Instances of the kind have no graph to follow, unless there is an earlier one."""
+        serving = self.owner.serving
+        if not serving.kinds.of_definition(self.key):
+            serving.leave_unresolved(instance_resource(definition), why)
 
     async def _issue(self, definition: Definition) -> bool:
         """Record the accepted spec as a revision; False if the API server refuses it."""
@@ -220,6 +232,7 @@ class _Pass:
         if issued.is_new:
             self.known.issued = issued.number
             self.changes["revision issued"] += 1
+            self._tell_hashes(definition)
         if issued.revision is not None:
             await self.owner.revisions.verify(
                 issued.revision, order=self.order, resources=self.resources, now=self.stamp
@@ -230,6 +243,15 @@ class _Pass:
             unresolved = StageCondition("GraphRevisionsResolved", FALSE, "Failed", not_issued(issued.refused))
             self._goes_on(Proceed(findings=(unresolved,)))
         return False
+
+    def _tell_hashes(self, definition: Definition) -> None:
+        """Events about ids that labels of children have a hash of."""
+        for spec in definition.resources:
+            note = hash_text(spec.id, names.LABEL_NODE_ID, names.ANNOTATION_NODE_PATH)
+            if note and spec.template is not None:
+                self.owner.recorder.record(
+                    self.obj, reason="NodeIDEncoded", note=note, action="Reconcile", warning=True
+                )
 
     async def _serve(self, graph: Graph) -> Stage:
         try:
@@ -248,6 +270,9 @@ class _Pass:
             self.verdict = no_later(self.verdict, left_for_s, "the status is contested")
             return str(before or "")
         status = status_of(self.conditions, order=self.order, resources=self.resources, issued=self.issued)
+        if self.subject.generation:
+            # kstatus compares it, so that the Ready of an older spec does not count.
+            status["observedGeneration"] = self.subject.generation
         state = str(status["state"])
         try:
             answer, contested = await report(self.owner.client, store, fights, self.key, self.seen, status)
@@ -318,6 +343,17 @@ def recorded(issued: Issued) -> Stage:
 
 def not_issued(error: str) -> str:
     return f"the API server refuses the graph revision: {error}"
+
+
+def unbuilt(problems: Sequence[Problem]) -> Unresolved:
+    """There is no revision to follow, and the spec cannot be compiled."""
+    return Unresolved(f"graph-engine build failed: {condition_message(problems)}", BUILD_FAILED)
+
+
+def failed_revision(revision: Obj) -> Unresolved:
+    """The last revision there is cannot be compiled any more."""
+    text = f"graph not resolved: latest issued revision {number_of(revision)} failed"
+    return Unresolved(text, REVISION_FAILED)
 
 
 def resolved(revision: Obj) -> StageCondition:

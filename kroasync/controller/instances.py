@@ -78,10 +78,11 @@ class Instances:
         # The whole pass follows one graph, whatever happens to the definition meanwhile.
         plan = served.plan
         if plan is None:
-            self.recording.unresolved(key)
-            if served.unresolved:
-                # No definition owns the kind. The children stay, and the instance can still be deleted.
-                await self.reporting.unresolved(key, served, instance, served.unresolved)
+            why = served.unresolved
+            self.recording.unresolved(key, why)
+            if why is not None:
+                # The children stay, and the instance can still be deleted.
+                await self.reporting.unresolved(key, served, instance, why.text)
             return AtRest()
         self.recording.resolved(key)
         try:

@@ -22,7 +22,7 @@ from kroasync.controller.slots import Slots
 from kroasync.controller.watchdog import PassOverranError
 from kroasync.controller.wiring import Parts
 from kroasync.controller.workqueue import WorkQueue
-from kroasync.engine.verdict import AWAY_S, AtRest, RetryAfter, Verdict
+from kroasync.engine.verdict import AWAY_S, WAITING_S, AtRest, RetryAfter, Verdict
 from kroasync.kube.api_errors import ApiError, ServerError, UnreachableError
 from kroasync.kube.lanes import LANE
 from kroasync.metrics import gvr_path
@@ -82,16 +82,16 @@ class Passes(ABC):
             verdict = await self._parts.watchdog.watch(key, self._paced(key, self._begun(key)), self.overran_by(key))
         except PassOverranError as error:
             failed = True
-            verdict = RetryAfter(reason=str(error))
+            verdict = RetryAfter(reason=str(error), at_most_s=None)
         except ApiError as error:
             failed = True
             away = isinstance(error, UnreachableError | ServerError)
-            verdict = RetryAfter(reason=error.message, at_most_s=AWAY_S if away else None)
+            verdict = RetryAfter(reason=error.message, at_most_s=AWAY_S if away else WAITING_S)
         except Exception:
             failed = True
             log.exception("pass raised", extra={"key": str(key)})
             self._parts.given.metrics.dynamic_controller_reconcile_panics_total.inc(_path_label(key))
-            verdict = RetryAfter(reason="unexpected error")
+            verdict = RetryAfter(reason="unexpected error", at_most_s=None)
         finally:
             self._slots.done(key)
             self.queue.done(key)

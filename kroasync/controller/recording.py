@@ -11,8 +11,10 @@ from typing import Final
 from kroasync.controller.events import Recorder
 from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.perform import Performer
+from kroasync.controller.served_kinds import NOT_AVAILABLE, Unresolved
 from kroasync.controller.told import Told
 from kroasync.engine.actions import Observed
+from kroasync.engine.labels import hash_text
 from kroasync.engine.membership import stranger_text
 from kroasync.engine.outcome import ChangeKind, NodeState, Outcome
 from kroasync.engine.teardown import Teardown
@@ -20,6 +22,12 @@ from kroasync.graph.nodes import Graph
 from kroasync.metrics import ConditionAge, Metrics
 from kroasync.model import timestamps
 from kroasync.model.conditions import conditions_of
+from kroasync.model.names import (
+    ANNOTATION_INSTANCE_GROUP,
+    ANNOTATION_INSTANCE_NAME,
+    LABEL_INSTANCE_GROUP,
+    LABEL_INSTANCE_NAME,
+)
 from kroasync.model.objects import Key, Obj, metadata
 
 _CONDITION_EVENTS: Final = "InstanceConditionEvents"
@@ -52,8 +60,9 @@ class Recording:
     def resolved(self, key: Key) -> None:
         self.metrics.instance_graph_resolution_success_total.inc(str(key.resource))
 
-    def unresolved(self, key: Key) -> None:
-        self.metrics.instance_graph_resolution_failures_total.inc(str(key.resource), "not_available")
+    def unresolved(self, key: Key, why: Unresolved | None) -> None:
+        reason = why.reason if why is not None else NOT_AVAILABLE
+        self.metrics.instance_graph_resolution_failures_total.inc(str(key.resource), reason)
 
     def nodes(self, graph: Graph | None, outcome: Outcome) -> None:
         """Count the states of the nodes in a pass."""
@@ -105,6 +114,18 @@ class Recording:
         for child, text in contested.items():
             note = f"{child}: {text}"
             self.recorder.record(instance, reason="Contested", note=note, action="Reconcile", warning=True)
+
+    def hashes(self, key: Key, instance: Obj) -> None:
+        """Texts of the instance that labels of its children have a hash of."""
+        for text, label, annotation in (
+            (key.name, LABEL_INSTANCE_NAME, ANNOTATION_INSTANCE_NAME),
+            (key.resource.group, LABEL_INSTANCE_GROUP, ANNOTATION_INSTANCE_GROUP),
+        ):
+            note = hash_text(text, label, annotation)
+            if note and self.told.is_new(key, note):
+                self.recorder.record(
+                    instance, reason="InstanceLabelEncoded", note=note, action="Reconcile", warning=True
+                )
 
     def strangers(self, key: Key, instance: Obj, strangers: Sequence[Observed]) -> None:
         """Record objects that are labelled as children of the instance but are not its children."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from kroasync.controller.crds import SeenCrd
 from kroasync.controller.instance_store import InstanceStore
 from kroasync.controller.room import EndlessRoom
+from kroasync.engine.labels import label_value
 from kroasync.graph.build import Built
 from kroasync.model import names
 from kroasync.model.definition import parse_definition
@@ -104,8 +105,8 @@ class Registry:
         key = self._by_uid(crd.labels.get(names.LABEL_DEFINITION_ID, ""))
         if key is not None:
             return key
-        by_name = Key(GRAPH_DEFINITIONS, "", crd.labels.get(names.LABEL_DEFINITION_NAME, ""))
-        return by_name if self.get(by_name) else None
+        label = crd.labels.get(names.LABEL_DEFINITION_NAME, "")
+        return next((key for key in self.stores[GRAPH_DEFINITIONS] if label_value(key.name) == label), None)
 
     def rival_of(self, key: Key, crd: Obj) -> Key | None:
         """The live definition that a CRD belongs to; None if that is this definition."""

@@ -15,6 +15,7 @@ from typing import Any
 from kroasync.controller.finalizers import set_finalizers
 from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.status_writes import write_status
+from kroasync.engine.labels import label_value
 from kroasync.kube.api_errors import AlreadyExistsError, ApiError, ForbiddenError, InvalidError, NotFoundError
 from kroasync.kube.client import Client
 from kroasync.metrics import Metrics
@@ -36,9 +37,6 @@ from kroasync.model.objects import (
 log = logging.getLogger("kroasync.definitions")
 
 CONDITIONS = ConditionSet(root="Ready", dependents=("GraphVerified",))
-
-
-_LONGEST_LABEL = 63
 
 
 def identity_of(definition: Definition | Key) -> str:
@@ -192,9 +190,7 @@ class Revisions:
 
     async def delete_all(self, definition: Key) -> None:
         """Delete the revisions of a definition that is being deleted. They are listed: the cache may be stale."""
-        if len(definition.name) > _LONGEST_LABEL:
-            return  # revisions carry the name as a label, which cannot be so long, so there are none
-        selector = f"{names.LABEL_DEFINITION_NAME}={definition.name}"
+        selector = f"{names.LABEL_DEFINITION_NAME}={label_value(definition.name)}"
         found, _ = await self.client.list(REVISIONS, label_selector=selector)
         for revision in found:
             # A definition in another namespace may have the same name.
@@ -266,7 +262,7 @@ def new_revision(definition: Definition, number: int, *, version: str) -> Obj:
         "labels": {
             names.LABEL_OWNED: "true",
             names.LABEL_KRO_VERSION: version,
-            names.LABEL_DEFINITION_NAME: definition.name,
+            names.LABEL_DEFINITION_NAME: label_value(definition.name),
             names.LABEL_REVISION_HASH: definition.hash,
         },
         "finalizers": [names.FINALIZER],

@@ -6,6 +6,7 @@ are and can still be deleted cleanly, because a deletion needs neither definitio
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from kroasync.controller.child_store import Claims
 from kroasync.controller.instance_store import InstanceStore
@@ -16,6 +17,19 @@ from kroasync.model import applyset
 from kroasync.model.applyset import InventoryError
 from kroasync.model.names import LABEL_INSTANCE_ID
 from kroasync.model.objects import Key, Obj, Resource, annotations_of, labels_of
+
+# Reasons as kro's metric has them.
+NOT_AVAILABLE: Final = "not_available"
+REVISION_FAILED: Final = "revision_failed"
+BUILD_FAILED: Final = "build_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """Why there is no graph to follow: for the instances' conditions, and as a label of a metric."""
+
+    text: str
+    reason: str = NOT_AVAILABLE
 
 
 @dataclass(slots=True)
@@ -32,8 +46,8 @@ class Served:
     spec_schema: Obj = field(default_factory=dict)
     # The heads of instances that are gone in spite of our finalizer: their children still exist.
     dropped: dict[Key, Obj] = field(default_factory=dict)
-    # Why there is no graph, for the instances' conditions.
-    unresolved: str = ""
+    # Why there is no graph, for the instances' conditions; None while that is not known.
+    unresolved: Unresolved | None = None
 
     @property
     def name(self) -> str:

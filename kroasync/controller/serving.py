@@ -11,7 +11,7 @@ from contextlib import suppress
 from kroasync.controller.child_store import ChildStore
 from kroasync.controller.instance_store import InstanceStore
 from kroasync.controller.room import Room
-from kroasync.controller.served_kinds import Served, ServedKinds
+from kroasync.controller.served_kinds import Served, ServedKinds, Unresolved
 from kroasync.controller.watches import InstanceSink, Watches
 from kroasync.engine.plan import Plan
 from kroasync.graph.nodes import Graph
@@ -23,7 +23,7 @@ from kroasync.model.objects import Key, Obj, Resource, annotations_of, is_deleti
 _SYNC_S = 30.0
 # How long the first list of children waits for the first lists of instances.
 _INSTANCES_S = 5.0
-_RETIRED = (
+_RETIRED = Unresolved(
     "the definition of this kind is gone: nothing is created, changed or repaired until it exists again; "
     "deleting the instance still removes its resources"
 )
@@ -77,7 +77,7 @@ class Serving:
         for other in self.kinds.of_definition(definition):
             if other.resource != graph.resource:
                 self._retire(other)
-        served.definition, served.graph, served.unresolved = definition, graph, ""
+        served.definition, served.graph, served.unresolved = definition, graph, None
         self._release_children(graph, served)
         if changed:
             served.plan = self._plan(graph)
@@ -103,6 +103,15 @@ class Serving:
     def adopt(self, resource: Resource) -> None:
         """Watch a generated kind that has no definition, so that its instances can be deleted."""
         self._served(resource)
+
+    def leave_unresolved(self, resource: Resource, why: Unresolved) -> None:
+        """There is no graph for a kind; what follows an earlier one goes on."""
+        served = self.kinds.get(resource)
+        if served is None or served.plan is not None or served.unresolved == why:
+            return
+        served.unresolved = why
+        for key in served.instances:
+            self._wake(key)
 
     async def retire(self, definition: Key) -> None:
         """Retire the kinds of a definition that is gone: serve them only for deletions."""

@@ -15,6 +15,7 @@ from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.registry import Registry
 from kroasync.controller.revisions import Revisions
 from kroasync.controller.serving import Serving
+from kroasync.engine.labels import label_value
 from kroasync.engine.verdict import AtRest, Summary, Verdict
 from kroasync.kube.api_errors import NotFoundError
 from kroasync.kube.client import Client
@@ -70,7 +71,7 @@ class Withdrawal:
         key = Key(CRDS, "", name)
         try:
             crd = await self.client.get(key)
-            is_ours = labels_of(crd).get(names.LABEL_DEFINITION_NAME) == name_of(obj)
+            is_ours = labels_of(crd).get(names.LABEL_DEFINITION_NAME) == label_value(name_of(obj))
             if is_ours and self.registry.rival_of(definition, crd) is None:
                 await self.client.delete(key, uid=uid_of(crd))
         except NotFoundError:

@@ -122,7 +122,7 @@ class Observed:
     key: Key
     uid: str
     obj: Obj
-    # The node-id label; empty if there is none.
+    # The id of the node that it was applied for, as the object itself says; empty if it does not.
     node: str = ""
     # deletionTimestamp is set.
     deleting: bool = False

@@ -8,6 +8,7 @@ caller checks the membership of another ApplySet.
 from collections.abc import Mapping
 from typing import Final
 
+from kroasync.engine.labels import is_value_of
 from kroasync.model import names
 from kroasync.model.objects import Obj, annotations_of, labels_of, metadata
 
@@ -25,12 +26,13 @@ _TOOLS_BY_ANNOTATION: Final = {
     "objectset.rio.cattle.io/id": "Rancher object set",
 }
 _HELM: Final = "Helm"
-_SAME_INSTANCE: Final = (
-    names.LABEL_INSTANCE_NAME,
-    names.LABEL_INSTANCE_NAMESPACE,
-    names.LABEL_INSTANCE_GROUP,
-    names.LABEL_INSTANCE_KIND,
-)
+# Labels by which an instance is the same one, and the annotations that have what is too long for a label.
+_SAME_INSTANCE: Final = {
+    names.LABEL_INSTANCE_NAME: names.ANNOTATION_INSTANCE_NAME,
+    names.LABEL_INSTANCE_NAMESPACE: "",
+    names.LABEL_INSTANCE_GROUP: names.ANNOTATION_INSTANCE_GROUP,
+    names.LABEL_INSTANCE_KIND: "",
+}
 
 
 def claimed_by(live: Obj, declared: Obj) -> str | None:
@@ -39,7 +41,7 @@ def claimed_by(live: Obj, declared: Obj) -> str | None:
     return (
         _controller_of(live, ours.get(names.LABEL_INSTANCE_ID, ""))
         or _tool_of(labels, annotations_of(live))
-        or _instance_of(labels, ours)
+        or _instance_of(labels, ours, annotations_of(declared))
     )
 
 
@@ -50,14 +52,16 @@ def _controller_of(live: Obj, instance_uid: str) -> str | None:
     return None
 
 
-def _instance_of(labels: Mapping[str, str], ours: Mapping[str, str]) -> str | None:
+def _instance_of(labels: Mapping[str, str], ours: Mapping[str, str], whole: Mapping[str, str]) -> str | None:
     """The other instance that the labels of an object name. An instance of the same name is no other instance: it was
-    deleted and recreated.
+    deleted and recreated. `whole` has what is too long for a label.
     """
     uid = labels.get(names.LABEL_INSTANCE_ID)
     if not uid or uid == ours.get(names.LABEL_INSTANCE_ID):
         return None
-    if names.LABEL_INSTANCE_NAME in labels and all(labels.get(key) == ours.get(key) for key in _SAME_INSTANCE):
+    if names.LABEL_INSTANCE_NAME in labels and all(
+        is_value_of(labels.get(key, ""), whole.get(full) or ours.get(key, "")) for key, full in _SAME_INSTANCE.items()
+    ):
         return None
     return f'instance "{labels.get(names.LABEL_INSTANCE_NAME, "")}" ({uid})'
 

@@ -26,8 +26,9 @@ from kroasync.engine.actions import (
 )
 from kroasync.engine.expand import expand
 from kroasync.engine.externals import read, watched
+from kroasync.engine.identities import claim, foresee
 from kroasync.engine.management import potential
-from kroasync.engine.outcome import Change, ChangeKind, NodeState
+from kroasync.engine.outcome import Change, ChangeKind, Failure, NodeState
 from kroasync.engine.parent import covers, patch, place
 from kroasync.engine.passstate import Batches, Ending, NodeRun, PassState, Stage
 from kroasync.engine.readiness import NotReady, is_included, readiness
@@ -42,10 +43,17 @@ _CHANGES: Final = {
     Need.UPDATE: ChangeKind.UPDATED,
     Need.HEAL: ChangeKind.HEALED,
 }
+# The object is somebody else's.
+_CLAIMS: Final = (Refusal.FOREIGN, Refusal.CLAIMED)
+# The API server will not have the object as it is.
+_REJECTIONS: Final = (Refusal.INVALID, Refusal.FORBIDDEN, Refusal.TOO_BIG)
+# Refusals that are failures of their own beside all others.
+_SORTS: Final = {Refusal.TOO_BIG: 1, Refusal.UNAVAILABLE: 2}
 
 
 def converge(state: PassState) -> Batches[None]:
     """Bring every node as far as it can go."""
+    foreseen = not state.plan.rivals
     while True:
         batch: list[Action] = []
         while (run := state.next_run()) is not None:
@@ -55,6 +63,11 @@ def converge(state: PassState) -> Batches[None]:
         if state.held:
             batch.append((yield from _widen(state)))
         if not batch:
+            return
+        if not foreseen and any(isinstance(action, Apply | PatchParent) for action in batch):
+            yield from foresee(state)
+            foreseen = True
+        if state.found.duplicates:
             return
         for result in (yield batch):
             _ANSWERS[type(result.action)](state, result)
@@ -103,7 +116,7 @@ def _is_left_out(state: PassState, run: NodeRun) -> bool:
 
 
 def _blockers(state: PassState, run: NodeRun) -> list[str]:
-    return [d for d in run.plan.node.dependencies if state.runs[d].state is not NodeState.SYNCED]
+    return [d for d in run.plan.node.dependencies if not state.runs[d].is_readable]
 
 
 def _block(state: PassState, run: NodeRun, blockers: Sequence[str]) -> None:
@@ -138,21 +151,8 @@ def _resolve(state: PassState, run: NodeRun) -> Batches[list[Action]]:
     else:
         obj = yield from state.fill(plan)
         return read(state, run, obj)
-    _claim(state, run)
+    claim(state, run)
     return (yield from _dispatch(state, run))
-
-
-def _claim(state: PassState, run: NodeRun) -> None:
-    """Claim the node's objects: only one node may declare an object."""
-    for item in run.desired:
-        owner = state.owners.get(item.identity)
-        if owner is not None:
-            run.desired = []
-            raise NodeFailure(
-                f"found resources with conflicts: resourceID: {run.plan.id} conflicts with resourceID: {owner}"
-            )
-    for item in run.desired:
-        state.owners[item.identity] = run.plan.id
 
 
 # The node's objects are sent
@@ -183,6 +183,10 @@ def _dispatch(state: PassState, run: NodeRun) -> Batches[list[Action]]:
 def _apply(state: PassState, run: NodeRun, index: int, item: Desired) -> Apply | None:
     """The apply for one object; None if the object is as declared or must not be sent."""
     observed, own = state.world.find(item.key), state.ownership.applyset_id
+    is_child = observed is not None and observed.ours and observed.part_of == own
+    if observed is not None and is_child:
+        # Until it is answered otherwise, and if it is refused.
+        run.answers[index] = observed.obj
     if observed is not None and observed.deleting:
         run.deleting = run.deleting or item.key
         return None
@@ -197,7 +201,7 @@ def _apply(state: PassState, run: NodeRun, index: int, item: Desired) -> Apply |
         key=item.key,
         obj=item.obj,
         need=need or Need.UPDATE,
-        force=observed is not None and observed.ours and observed.part_of == own,
+        force=is_child,
         secrets=run.plan.secrets,
     )
     if observed is not None and foreign:
@@ -268,6 +272,7 @@ def _complete(state: PassState, run: NodeRun) -> None:
     if run.errors:
         _fail_apply(state, run)
     elif run.deleting is not None:
+        _show_what_is_there(state, run)
         state.end(run, Ending.BEING_DELETED, why=_deleting_text(run.plan.id, run.deleting))
     else:
         state.show(run, run.answers if run.plan.node.is_collection else run.answers[0])
@@ -282,29 +287,64 @@ def _deleting_text(node: str, key: Key) -> str:
 
 
 def _fail_apply(state: PassState, run: NodeRun) -> None:
+    """Something of the node was refused. What is there goes on to be read: of a collection that is all there by the
+    nodes that depend on it, too.
+    """
     own = state.ownership.applyset_id
     errors = sorted(run.errors, key=lambda error: -1 if error[0] is None else error[0])
-    texts = [
-        _refusal_text(refused, own) if index is None else f"collection item {index}: {_refusal_text(refused, own)}"
-        for index, refused in errors
-    ]
     for _, refused in errors:
-        if refused.refusal in (Refusal.FOREIGN, Refusal.CLAIMED) and isinstance(refused.action, Apply):
-            state.found.not_adopted[refused.action.key] = _refusal_text(refused, own)
-    # The size does not change by itself, so any other refusal decides about the retry.
-    refused = next((e for _, e in errors if e.refusal is not Refusal.TOO_BIG), errors[0][1])
-    retryable = refused.refusal is not Refusal.TOO_BIG
-    state.fail(run, f'node "{run.plan.id}": ' + "; ".join(texts), retryable=retryable, refused=refused)
+        if refused.refusal in _CLAIMS and isinstance(refused.action, Apply):
+            state.found.not_adopted[refused.action.key] = _claim_text(refused.action.key, refused, own)
+    failures = _failures(run.plan.id, errors, own)
+    state.found.failures += failures
+    run.refused = "; ".join(failure.message for failure in failures)
+    if run.plan.node.is_collection and run.deleting is None and None not in run.answers:
+        state.show(run, run.answers)
+        return
+    _show_what_is_there(state, run)
+    state.end(run, Ending.FAILED, why=run.refused)
+
+
+def _failures(node: str, errors: Sequence[tuple[int | None, Refused]], own: str) -> list[Failure]:
+    """One failure for what has to be tried again, one for what is too big for that, and one for what only waits."""
+    sorts: dict[int, list[Refused]] = {}
+    for _, refused in errors:
+        sorts.setdefault(_SORTS.get(refused.refusal, 0), []).append(refused)
+    return [
+        Failure(
+            message=f'node "{node}": ' + "; ".join(_refusal_text(refused, own) for refused in alike),
+            retryable=alike[0].refusal is not Refusal.TOO_BIG,
+            node=node,
+            refusal=alike[0].refusal,
+        )
+        for _, alike in sorted(sorts.items())
+    ]
+
+
+def _show_what_is_there(state: PassState, run: NodeRun) -> None:
+    """Fields of the status go on to read what the node has, although it is not as declared."""
+    there = [answer for answer in run.answers if answer is not None]
+    if there:
+        state.scope.variables[run.plan.id] = there if run.plan.node.is_collection else there[0]
 
 
 def _refusal_text(refused: Refused, own: str) -> str:
-    """The message about a refused apply; `own` is the instance's ApplySet."""
-    assert isinstance(refused.action, Apply)
-    key = refused.action.key
+    """What is said of a refused apply; `own` is the instance's ApplySet."""
+    action = refused.action
+    assert isinstance(action, Apply)
+    if refused.refusal in _CLAIMS:
+        item = "" if action.index is None else f"collection item {action.index}: "
+        return item + _claim_text(action.key, refused, own)
+    if action.index is None:
+        return f"apply {action.key}: {refused.message}"
+    is_update = refused.refusal in _REJECTIONS and action.need is not Need.CREATE
+    return f"item {_where(action.key)}: {'update rejected: ' if is_update else ''}{refused.message}"
+
+
+def _claim_text(key: Key, refused: Refused, own: str) -> str:
+    """Whose an object is that is not taken."""
     if refused.refusal is Refusal.CLAIMED:
         return f"{key} existed before and belongs to {refused.message}: it is not adopted"
-    if refused.refusal is not Refusal.FOREIGN:
-        return f"apply {key}: {refused.message}"
     return (
         f"resource belongs to a different ApplySet: {_where(key)} ({key.resource.gvk}) belongs to ApplySet "
         f'"{refused.message}", cannot reassign to "{own}"'
@@ -326,7 +366,10 @@ def _judge(state: PassState, run: NodeRun) -> Batches[list[Action]]:
         unmet = found
         if state.allowance.tired():
             yield [Pause()]
-    if unmet is None:
+    if run.refused:
+        run.is_shown_ready = unmet is None
+        state.end(run, Ending.FAILED, why=run.refused)
+    elif unmet is None:
         state.end(run, Ending.READY)
     else:
         run.expression = unmet.expression

@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
+from kroasync.cel import OMIT
 from kroasync.engine.plan import NodePlan
-from kroasync.engine.resolve import Desired, Ownership, desired, evaluated, filling
-from kroasync.engine.scope import NodeFailure, Scope
+from kroasync.engine.resolve import Desired, Ownership, desired, evaluated, evaluated_with, filling, key_of
+from kroasync.engine.scope import Compiled, NodeFailure, Scope
+from kroasync.model.objects import Key
 
 
 def expand(plan: NodePlan, scope: Scope, ownership: Ownership, *, limit: int) -> Iterator[Desired | None]:
@@ -28,6 +30,25 @@ def expand(plan: NodePlan, scope: Scope, ownership: Ownership, *, limit: int) ->
         items.append(desired(plan, obj, ownership, index=index, size=size))
         yield items[-1]
     _refuse_repeated(plan, items)
+
+
+def keys(plan: NodePlan, scope: Scope, ownership: Ownership, *, limit: int) -> Iterator[Key | None]:
+    """The identities of the objects of any node, by its names alone, with a None wherever the pass is tired.
+
+    Raises PendingData or NodeFailure.
+    """
+    combinations = dimensions(plan, scope, limit=limit)
+    for variables in _scopes(combinations, scope.variables):
+        meta = {"name": _named(plan, plan.name, scope, variables)}
+        meta["namespace"] = _named(plan, plan.namespace, scope, variables)
+        yield key_of(plan, {"metadata": meta}, ownership.parent.namespace)
+
+
+def _named(plan: NodePlan, part: Compiled | str | None, scope: Scope, variables: Mapping[str, Any]) -> Any:
+    if not isinstance(part, Compiled):
+        return part
+    found = evaluated_with(plan.id, part, scope, variables) if part.is_iteration else evaluated(plan.id, part, scope)
+    return None if found is OMIT else found
 
 
 def dimensions(plan: NodePlan, scope: Scope, *, limit: int) -> list[tuple[str, list[Any]]]:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from kroasync.cel import CelError, Env, Program, to_json
+from kroasync.cel import CelError, Env, Optional, Program, to_json
 from kroasync.cel import syntax as ast
 from kroasync.engine.allowance import Allowance
 from kroasync.engine.scope import Compiled, truth
@@ -39,6 +39,21 @@ class Explainer:
         program = expression.program
         run = (allowance or Allowance()).run
         return self._explain(program.ast.root, program.source, expression.secret, lambda part: run(part, variables))
+
+    def lacks(self, expression: Compiled, variables: Mapping[str, Any], allowance: Allowance) -> bool:
+        """Whether something that the expression reads of nodes, if it is there, is not there."""
+        program = expression.program
+        for node in ast.walk(program.ast.root):
+            if not _is_optional(node) or not _reads(node, expression.references):
+                continue
+            part = self._program(_slice(node, program.source))
+            try:
+                found = allowance.run(part, variables) if part is not None else True
+            except CelError:
+                continue  # it reads a variable of a macro, or more than is there
+            if found is False or (isinstance(found, Optional) and not found.present):
+                return True
+        return False
 
     def _explain(self, node: ast.Expr, source: str, secret: bool, run: _Run) -> str:
         while isinstance(node, ast.Call) and node.function == ast.AND:
@@ -81,6 +96,15 @@ class Explainer:
             except CelError:
                 self._operands[text] = None
         return self._operands[text]
+
+
+def _is_optional(node: ast.Expr) -> bool:
+    """`a.?b`, `a[?b]` or `has(a.b)`."""
+    return isinstance(node, ast.Select | ast.Index) and (node.optional or (isinstance(node, ast.Select) and node.test))
+
+
+def _reads(node: ast.Expr, names: tuple[str, ...]) -> bool:
+    return any(isinstance(part, ast.Ident) and part.name in names for part in ast.walk(node))
 
 
 def _slice(node: ast.Expr, source: str) -> str:

@@ -14,6 +14,7 @@ import orjson
 
 from kroasync.cel import CelError, Condition, PendingError
 from kroasync.engine.actions import Refusal
+from kroasync.engine.identities import DUPLICATE
 from kroasync.engine.outcome import Failure, NodeState, Outcome
 from kroasync.engine.plan import MAX_DEPTH, Plan
 from kroasync.engine.scope import Compiled, Scope
@@ -49,7 +50,10 @@ STALLED: Final = "Stalled"
 
 CONDITIONS: Final = ConditionSet(root=READY, dependents=(INSTANCE_MANAGED, GRAPH_RESOLVED, RESOURCES_READY))
 BUILT_IN: Final = frozenset((READY, *CONDITIONS.dependents))
-_KNOWN: Final = BUILT_IN | {PROGRESSING, DEGRADED, ERROR, RECONCILING, STALLED}
+# Those that say that something is not normal. Instances of a ResourceGroup always have them. Others have them only
+# while they are true: for each one that is False, tools would show a healthy instance as unhealthy.
+ABNORMAL: Final = (PROGRESSING, DEGRADED, ERROR)
+_KNOWN: Final = BUILT_IN | {*ABNORMAL, RECONCILING, STALLED}
 
 PHASES: Final = {
     "ACTIVE": "Running",
@@ -105,7 +109,8 @@ def composing(plan: Plan, outcome: Outcome, *, now: str, refused: StatusRefusal 
         fields, left_out, text = _fitting(fields, instance, plan.options.max_object_bytes)
         broken = ("StatusTooLarge", text) if left_out else broken
     before = [] if plan.conditions else conditions_of(instance)
-    built_in = _conditions(instance, before, verdict, broken, now=now)
+    is_group = plan.graph.definition.api_kind == names.RESOURCE_GROUP
+    built_in = _conditions(instance, before, verdict, broken, keeps_false=is_group, now=now)
     built_in = _worded(built_in, *_READY_TEXT[plan.graph.definition.api_kind])
     generation = Subject.of(instance).generation
     state = "ACTIVE" if CONDITIONS.is_ready(built_in, generation) else verdict.state
@@ -199,11 +204,12 @@ _RESOLVED: Final = (GRAPH_RESOLVED, TRUE, "Resolved", "runtime graph created and
 def _verdict(outcome: Outcome) -> _Verdict:
     if outcome.management_error is not None:
         text = f"finalizer/labeling failed: {outcome.management_error}"
+        passes = outcome.management_refusal is Refusal.UNAVAILABLE
         return _Verdict(
-            state="ERROR",
+            state="IN_PROGRESS" if passes else "ERROR",
             conditions=((INSTANCE_MANAGED, FALSE, "ManagementFailed", text),),
             progressing=("Retrying", text),
-            error=text,
+            error=None if passes else text,
             keeps_fields=True,
         )
     if outcome.suspended:
@@ -237,9 +243,8 @@ def _suspended(outcome: Outcome) -> _Verdict:
 
 
 def _failed(outcome: Outcome) -> _Verdict:
-    text = _failure_text(outcome)
-    # A stale UID during prune is nobody's error: all declared objects exist.
-    transient = all(f.node is None and f.refusal is Refusal.CONFLICT for f in outcome.failures)
+    text = f"{DUPLICATE}: {'; '.join(outcome.duplicates)}" if outcome.duplicates else _failure_text(outcome)
+    transient = all(_passes(failure) for failure in outcome.failures)
     retried = _is_retried(outcome.failures)
     return _Verdict(
         state="IN_PROGRESS" if transient else "ERROR",
@@ -247,8 +252,16 @@ def _failed(outcome: Outcome) -> _Verdict:
         progressing=("Retrying", text) if retried else None,
         error=None if transient else text,
         stalled=not retried,
-        partial=any(r.state is NodeState.SYNCED for r in outcome.nodes.values()),
+        partial=not transient and any(r.state is NodeState.SYNCED for r in outcome.nodes.values()),
+        keeps_fields=bool(outcome.duplicates),
     )
+
+
+def _passes(failure: Failure) -> bool:
+    """Nothing is wrong with what is declared: a webhook or the server is away, or a UID met while pruning is stale."""
+    if failure.refusal is Refusal.UNAVAILABLE:
+        return True
+    return failure.node is None and failure.refusal is Refusal.CONFLICT
 
 
 def _is_retried(failures: Iterable[Failure]) -> bool:
@@ -280,9 +293,18 @@ def _blocked_text(outcome: Outcome) -> str:
 
 
 def _conditions(
-    instance: Obj, before: Conditions, verdict: _Verdict, broken: tuple[str, str] | None, *, now: str
+    instance: Obj,
+    before: Conditions,
+    verdict: _Verdict,
+    broken: tuple[str, str] | None,
+    *,
+    keeps_false: bool,
+    now: str,
 ) -> Conditions:
-    """`before` updated by a verdict. `broken` is reason and message if author's fields are missing."""
+    """`before` with a verdict worked in. `broken` is reason and message of author's fields that are not there.
+
+    Abnormal conditions that are not true are False if `keeps_false`, and left out otherwise.
+    """
     subject = Subject.of(instance)
     current = CONDITIONS.initialise([c for c in before if c["type"] in _KNOWN], subject, now=now)
 
@@ -304,11 +326,18 @@ def _conditions(
     degraded = None
     if not is_true(current, READY, subject.generation) and (verdict.partial or _was_up(before, subject)):
         degraded = error or verdict.progressing
-    for type_, cause in ((PROGRESSING, verdict.progressing), (DEGRADED, degraded), (ERROR, error)):
-        put(type_, TRUE if cause else FALSE, *(cause or (_AS_EXPECTED, "")))
-    for type_, cause in ((RECONCILING, verdict.progressing), (STALLED, error if verdict.stalled else None)):
+    stalled = error if verdict.stalled else None
+    for type_, cause in (
+        (PROGRESSING, verdict.progressing),
+        (DEGRADED, degraded),
+        (ERROR, error),
+        (RECONCILING, verdict.progressing),
+        (STALLED, stalled),
+    ):
         if cause:
             put(type_, TRUE, *cause)
+        elif keeps_false and type_ in ABNORMAL:
+            put(type_, FALSE, _AS_EXPECTED, "")
         else:
             current = [c for c in current if c["type"] != type_]
     return current
@@ -349,7 +378,9 @@ def _overlaid(instance: Obj, verdict: _Verdict, *, now: str) -> Obj:
     status.update({key: value for key, value in own.items() if _is_ours(key, wire.get(key))})
     status["state"] = verdict.state
     if not before or find(before, INSTANCE_MANAGED) is not None:
-        status["conditions"] = _conditions(instance, before, verdict, None, now=now)
+        # Without the definition, what is there tells of which kind it is.
+        keeps_false = any(c["type"] in ABNORMAL and c.get("status") == FALSE for c in before)
+        status["conditions"] = _conditions(instance, before, verdict, None, keeps_false=keeps_false, now=now)
     elif verdict.state == "DELETING":
         status["conditions"] = _with_author_conditions(instance, before, verdict, now=now)
     return wire if is_same(status, wire) else status

@@ -12,11 +12,17 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
-from kroasync.model.objects import Resource
+from kroasync.model import names
+from kroasync.model.objects import Obj, Resource, annotations_of, labels_of
 
 # Kubernetes: metav1 label values have at most 63 characters.
 MAX_LABEL_VALUE: Final = 63
-_DIGEST: Final = 10
+_HASHED: Final = "h-"
+_HASH_DIGITS: Final = 40
+# The form before 0.2: the beginning of the text and some digits.
+_FORMER_DIGITS: Final = 10
+# Characters of a node's id that are kept of an object: anybody may write that annotation.
+_LONGEST_NODE: Final = 253
 _WORDS: Final = re.compile(r"[-_.]+")
 
 # The labels of Kubernetes that identify objects for people; its other labels grant or configure something.
@@ -66,11 +72,41 @@ UNLABELLED_CORE_KINDS: Final = frozenset({"Namespace", "Node", "PersistentVolume
 
 
 def label_value(text: str) -> str:
-    """The text, or its beginning and a digest if it is too long for a label value. Distinct texts stay distinct."""
-    if len(text) <= MAX_LABEL_VALUE:
-        return text
-    digest = hashlib.sha256(text.encode()).hexdigest()[:_DIGEST]
-    return f"{text[: MAX_LABEL_VALUE - _DIGEST - 1].rstrip('-_.')}-{digest}"
+    """The text, or a hash of it if it is too long for a label value, as kro writes it."""
+    return f"{_HASHED}{_digest(text)[:_HASH_DIGITS]}" if is_hashed(text) else text
+
+
+def is_hashed(text: str) -> bool:
+    """Whether the label value of a text is a hash of it."""
+    return len(text.encode()) > MAX_LABEL_VALUE
+
+
+def is_value_of(found: str | None, text: str) -> bool:
+    """Whether `found` is the label value of the text, or was it in a former version of this controller."""
+    if not is_hashed(text):
+        return found == text
+    beginning = text[: MAX_LABEL_VALUE - _FORMER_DIGITS - 1].rstrip("-_.")
+    return found in (label_value(text), f"{beginning}-{_digest(text)[:_FORMER_DIGITS]}")
+
+
+def hash_text(text: str, label: str, annotation: str) -> str:
+    """What people are told of a text that a label has a hash of; empty if the label has the text."""
+    if not is_hashed(text):
+        return ""
+    return (
+        f'"{text}" exceeds the {MAX_LABEL_VALUE} character label value limit: children have the label '
+        f"{label}={label_value(text)}, and the annotation {annotation} with the full value"
+    )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def node_of(obj: Obj) -> str:
+    """The id of the node that an object was applied for, as it says itself; empty if it does not."""
+    path = annotations_of(obj).get(names.ANNOTATION_NODE_PATH)
+    return str(path or labels_of(obj).get(names.LABEL_NODE_ID, ""))[:_LONGEST_NODE]
 
 
 def is_listed(key: str, listed: Iterable[str]) -> bool:

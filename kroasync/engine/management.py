@@ -6,7 +6,7 @@ need one patch in their whole life.
 """
 
 from kroasync.cel import CelError
-from kroasync.engine.actions import Pause, Refusal, Refused
+from kroasync.engine.actions import Pause, Refused
 from kroasync.engine.expand import dimensions
 from kroasync.engine.outcome import Failure, NodeState
 from kroasync.engine.parent import ManagementError, patch, read_metadata
@@ -36,7 +36,7 @@ def manage(state: PassState) -> Batches[bool]:
     (result,) = yield [action]
     if isinstance(result, Refused):
         found.management_error = result.message
-        found.conflict = result.refusal is Refusal.CONFLICT
+        found.management_refusal = result.refusal
         return False
     if result.obj is not None:
         state.observe(result.obj)

@@ -21,6 +21,7 @@ from kroasync.engine.actions import (
     WatchExternal,
 )
 from kroasync.engine.drift import fingerprint, project
+from kroasync.engine.labels import node_of
 from kroasync.engine.resolve import identity
 from kroasync.engine.selectors import matches
 from kroasync.model import names
@@ -141,7 +142,7 @@ def observed(key: Key, obj: Obj) -> Observed:
         key=key,
         uid=uid_of(obj),
         obj=obj,
-        node=labels.get(names.LABEL_NODE_ID, ""),
+        node=node_of(obj),
         deleting=is_deleting(obj),
         part_of=labels.get(names.LABEL_APPLYSET_PART_OF, ""),
         seal=annotations_of(obj).get(names.ANNOTATION_SEAL, ""),

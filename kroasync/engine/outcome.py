@@ -98,8 +98,11 @@ class Outcome:
     nodes: Mapping[str, NodeReport] = field(default_factory=dict)
     changes: tuple[Change, ...] = ()
     failures: tuple[Failure, ...] = ()
+    # Nodes that declare the same object. The pass wrote nothing after it knew them.
+    duplicates: tuple[str, ...] = ()
     # Why the pass could not bring finalizer, labels and inventory up to date. The pass then did nothing else.
     management_error: str | None = None
+    management_refusal: Refusal | None = None
     suspended: bool = False
     # Existing members that no node declares any more.
     leftovers: tuple[Key, ...] = ()

@@ -11,7 +11,7 @@ from enum import Enum, StrEnum
 from heapq import heapify, heappop, heappush
 from typing import Any, Final, TypeAlias, TypeVar
 
-from kroasync.engine.actions import Action, Observed, Pause, Refused, Result, WatchExternal, World
+from kroasync.engine.actions import Action, Observed, Pause, Refusal, Refused, Result, WatchExternal, World
 from kroasync.engine.allowance import Allowance
 from kroasync.engine.membership import Membership
 from kroasync.engine.outcome import Change, Failure, NodeReport, NodeState
@@ -80,9 +80,11 @@ class NodeRun:
         "desired",
         "errors",
         "expression",
+        "is_shown_ready",
         "message",
         "outstanding",
         "plan",
+        "refused",
         "stage",
         "state",
         "waiting",
@@ -103,11 +105,19 @@ class NodeRun:
         self.errors: list[tuple[int | None, Refused]] = []
         self.deleting: Key | None = None
         self.watch: WatchExternal | None = None
+        # Why objects of it are not as declared, and whether those that are there instead are ready.
+        self.refused = ""
+        self.is_shown_ready = False
         self.message = ""
         # The reason alone, as dependents quote it.
         self.why = ""
         self.blocked_by: tuple[str, ...] = ()
         self.expression: str | None = None
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether nodes that depend on this one can go on: it is ready, or what is there in place of it is."""
+        return self.state is NodeState.SYNCED or self.is_shown_ready
 
     def go(self, stage: Stage) -> None:
         """Move the node to this stage."""
@@ -134,12 +144,13 @@ class Found:
 
     changes: list[Change] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    # Which nodes declare the same object.
+    duplicates: list[str] = field(default_factory=list)
     leftovers: list[Key] = field(default_factory=list)
     strangers: list[Observed] = field(default_factory=list)
     not_adopted: dict[Key, str] = field(default_factory=dict)
     management_error: str | None = None
-    # Somebody else changed the metadata of the instance meanwhile.
-    conflict: bool = False
+    management_refusal: Refusal | None = None
     repair: str = ""
 
 

@@ -5,6 +5,7 @@ A Plan is immutable, apart from a cache of compiled operands for explanations. O
 definition.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -63,13 +64,21 @@ class NodePlan:
     include_when: tuple[Compiled, ...]
     ready_when: tuple[Compiled, ...]
     dependents: tuple[int, ...]
-    # `metadata.namespace` of the template: a constant, an expression, or None.
+    # `metadata.name` and `metadata.namespace` of the template: a constant, an expression, or None.
+    name: "str | Compiled | None"
     namespace: "str | Compiled | None"
     # The labels that all objects of the node share.
     labels: Mapping[str, str]
-    apply_order: str
+    # The annotations that all objects of the node share.
+    annotations: Mapping[str, str]
     # The places of the template whose values come from Secrets or fill a Secret.
     secrets: tuple[Path, ...]
+
+    @property
+    def naming(self) -> tuple[Compiled, ...]:
+        """The expressions that decide which objects the node has."""
+        names_ = (part for part in (self.name, self.namespace) if isinstance(part, Compiled))
+        return (*names_, *(expression for _, expression in self.dimensions))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,6 +89,8 @@ class Plan:
     options: Options
     nodes: tuple[NodePlan, ...]
     positions: Mapping[str, int]
+    # The managed nodes that share a kind with another one: their objects may be the same.
+    rivals: frozenset[str]
     # The labels that the instance gets: ownership and definition.
     instance_labels: Mapping[str, str]
     # The labels that all children get whatever their instance.
@@ -113,6 +124,7 @@ class Plan:
                 _plan_node(graph.nodes[id_], positions[id_], tuple(dependents[id_]), taint) for id_ in graph.order
             ),
             positions=positions,
+            rivals=_rivals(graph),
             instance_labels={
                 **owned,
                 names.LABEL_DEFINITION_ID: definition.uid,
@@ -149,8 +161,12 @@ def _plan_node(node: Node, position: int, dependents: tuple[int, ...], taint: Ta
             place = paths.build(item.path)
             expressions.append(compiled(item.expression, place, secret=key[0] in filling))
         slots[tuple(item.path)] = distinct[key]
-    namespace_slot = slots.get(("metadata", "namespace"))
-    constant = node.template.get("metadata", {}).get("namespace")
+    constants = node.template.get("metadata", {})
+
+    def part(name: str) -> "str | Compiled | None":
+        slot = slots.get(("metadata", name))
+        return expressions[slot] if slot is not None else constants.get(name) or None
+
     return NodePlan(
         node=node,
         id=node.id,
@@ -166,11 +182,21 @@ def _plan_node(node: Node, position: int, dependents: tuple[int, ...], taint: Ta
         include_when=tuple(compiled(e, f"includeWhen[{i}]") for i, e in enumerate(node.include_when)),
         ready_when=tuple(compiled(e, f"readyWhen[{i}]") for i, e in enumerate(node.ready_when)),
         dependents=dependents,
-        namespace=expressions[namespace_slot] if namespace_slot is not None else constant or None,
+        name=part("name"),
+        namespace=part("namespace"),
         labels={names.LABEL_NODE_ID: label_value(node.id)},
-        apply_order=str(node.apply_order),
+        annotations={
+            names.ANNOTATION_APPLY_ORDER: str(node.apply_order),
+            names.ANNOTATION_NODE_PATH: node.id,
+        },
         secrets=taint.fields(node),
     )
+
+
+def _rivals(graph: Graph) -> frozenset[str]:
+    managed = [node for node in graph.nodes.values() if not node.is_external]
+    kinds = Counter(node.resource.group_kind for node in managed)
+    return frozenset(node.id for node in managed if kinds[node.resource.group_kind] > 1)
 
 
 def filler(template: Obj, slots: Mapping[Path, int]) -> Filler:

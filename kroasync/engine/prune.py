@@ -1,8 +1,10 @@
 """The last phase of a pass: delete children that no node declares any more, then shrink the inventory.
 
-The deletes go in waves of reverse order; a refused delete stops the later waves. A pass prunes nothing while a node is
-unresolved: the objects that the node declares are not known.
+The deletes go in waves of reverse order, which is stored on the children; a refused delete stops the later waves. A
+pass prunes nothing while a node is unresolved: the objects that the node declares are not known.
 """
+
+from math import inf
 
 from kroasync.engine.actions import Action, Delete, Done, Observed, Refusal, Result
 from kroasync.engine.outcome import Change, ChangeKind, Failure, NodeState
@@ -21,14 +23,14 @@ def is_resolved(state: PassState) -> bool:
 
 def prune(state: PassState) -> Batches[None]:
     """Delete the children that no node declares."""
-    waves: dict[int, list[Action]] = {}
-    unknown = len(state.by_position)
+    waves: dict[float, list[Action]] = {}
     membership, undeclared = state.membership(), _undeclared(state)
     state.found.strangers = membership.strangers(undeclared)
     for member in membership.members(undeclared):
         state.found.leftovers.append(member.key)
         if not member.deleting:
-            wave = state.plan.positions.get(member.node, unknown)
+            # What says no order goes first: nothing is known of what reads it, or of what it reads.
+            wave = member.apply_order or inf
             waves.setdefault(wave, []).append(Delete(node=member.node, key=member.key, uid=member.uid))
     for wave in sorted(waves, reverse=True):
         failed = False

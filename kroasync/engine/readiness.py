@@ -67,6 +67,14 @@ def is_certainly_excluded(plan: NodePlan, scope: Scope) -> bool:
     return False
 
 
+def is_certainly_included(plan: NodePlan, scope: Scope) -> bool:
+    """True if every includeWhen reads the instance alone, and is true."""
+    try:
+        return all(not e.references and truth(scope.value(e)) is True for e in plan.include_when)
+    except CelError:
+        return False
+
+
 def readiness(plan: NodePlan, value: Any, scope: Scope, explainer: Explainer) -> Iterator[NotReady | None]:
     """Yield None for each ready item, and last the first item that is not ready, if there is one.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from kroasync.cel import OMIT, CelError, PendingError
-from kroasync.engine.labels import inherited, inherits, label_value
+from kroasync.engine.labels import inherited, inherits, is_hashed, label_value
 from kroasync.engine.plan import NodePlan, Plan
 from kroasync.engine.scope import Compiled, NodeFailure, PendingData, Scope, without_omitted
 from kroasync.model import names
@@ -52,6 +52,8 @@ class Ownership:
     parent: Parent
     applyset_id: str
     labels: Mapping[str, str]
+    # What labels have a hash of.
+    annotations: Mapping[str, str]
     inherited: Mapping[str, str]
     # The UID of the instance.
     uid: str = ""
@@ -67,6 +69,7 @@ class Ownership:
             group=resource.group,
         )
         applyset_id, uid = parent.applyset_id, uid_of(instance)
+        full = {names.ANNOTATION_INSTANCE_NAME: parent.name, names.ANNOTATION_INSTANCE_GROUP: parent.group}
         labels = {
             **plan.child_labels,
             names.LABEL_INSTANCE_ID: uid,
@@ -80,6 +83,7 @@ class Ownership:
             applyset_id=applyset_id,
             uid=uid,
             labels=labels,
+            annotations={key: text for key, text in full.items() if is_hashed(text)},
             inherited=inherited(labels_of(instance), plan.options.unpropagated_labels),
             seal_key=plan.options.seal_key,
         )
@@ -144,7 +148,7 @@ def desired(
     if index is not None:
         labels[names.LABEL_COLLECTION_INDEX] = str(index)
         labels[names.LABEL_COLLECTION_SIZE] = str(size)
-    annotations = {**_allowed(plan.id, obj, "annotations"), names.ANNOTATION_APPLY_ORDER: plan.apply_order}
+    annotations = {**_allowed(plan.id, obj, "annotations"), **plan.annotations, **ownership.annotations}
     if ownership.seal_key:
         annotations[names.ANNOTATION_SEAL] = seal(ownership.seal_key, ownership.uid, key)
     meta = {**obj["metadata"], "name": key.name, "labels": labels, "annotations": annotations}

@@ -19,6 +19,8 @@ from kroasync.model.objects import Obj, metadata, uid_of
 
 # The longest delay before a retry while the API server is unavailable.
 AWAY_S: Final = 5.0
+# The longest pause between two attempts where the obstacle may disappear without an event.
+WAITING_S: Final = 300.0
 # A pass that waits for an event is repeated after this time, in case the event was missed.
 SAFETY_NET_S: Final = 600.0
 # How often a pass checks the children of an instance that is gone, until the children are gone too.
@@ -50,8 +52,8 @@ class RetryAfter:
     """Run the key again after a delay, or after its backoff if no delay is given. `reason` is for the log."""
 
     delay_s: float | None = None
-    # The upper bound of the backoff, for a key that is not at fault: the API server could not be reached.
-    at_most_s: float | None = None
+    # The upper bound of the backoff; None: that of the queue, where only an edit or a new version can help.
+    at_most_s: float | None = WAITING_S
     reason: str = ""
     summary: Summary = field(default_factory=Summary, compare=False)
 
@@ -142,11 +144,17 @@ def of_outcome(outcome: Outcome, *, summary: Summary, requeue_s: float) -> Verdi
 
 
 def _backoff_limit(outcome: Outcome, requeue_s: float) -> float | None:
-    """A limit for failures that are not the instance's fault: no API server, or a missing namespace or kind."""
+    """A short limit for failures that are not the instance's fault: no API server, or a missing namespace or kind. No
+    limit if somebody must edit what the API server finds invalid.
+    """
     refusals = {failure.refusal for failure in outcome.failures if failure.retryable}
+    if outcome.management_error is not None:
+        refusals.add(outcome.management_refusal)
     if refusals == {Refusal.UNAVAILABLE}:
         return AWAY_S
-    return requeue_s if refusals == {Refusal.MISSING} and requeue_s > 0 else None
+    if refusals == {Refusal.MISSING} and requeue_s > 0:
+        return requeue_s
+    return None if refusals == {Refusal.INVALID} else WAITING_S
 
 
 def of_teardown(teardown: Teardown, *, summary: Summary) -> Verdict:

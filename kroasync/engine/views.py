@@ -20,6 +20,7 @@ from kroasync.engine.actions import (
     Result,
     WatchExternal,
 )
+from kroasync.engine.labels import node_of
 from kroasync.engine.offline import OfflineWorld
 from kroasync.engine.outcome import Outcome
 from kroasync.graph.nodes import Graph
@@ -102,10 +103,10 @@ def unchanged(action: Action, instance: Obj) -> Result:
 
 
 def stored_nodes(members: Sequence[tuple[Key, Obj]]) -> tuple[NodeView, ...]:
-    """The nodes by the labels of their objects, in the order of their deletion waves."""
+    """The nodes by what their objects say, in the order of their deletion waves."""
     by_node: dict[str, list[tuple[Key, Obj]]] = {}
     for key, obj in members:
-        by_node.setdefault(labels_of(obj).get(names.LABEL_NODE_ID, "?"), []).append((key, obj))
+        by_node.setdefault(node_of(obj) or "?", []).append((key, obj))
 
     def wave(entry: tuple[str, list[tuple[Key, Obj]]]) -> tuple[int, str]:
         text = annotations_of(entry[1][0][1]).get(names.ANNOTATION_APPLY_ORDER, "0")

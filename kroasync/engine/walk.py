@@ -14,12 +14,13 @@ A pass has three phases, which share one `PassState`:
 3. `prune` deletes undeclared children, in waves of reverse order, and then shrinks the inventory.
 
 Two rules make a crash safe: a pass applies an object only if the recorded inventory would find the object again, and it
-prunes nothing while any node is unresolved.
+prunes nothing while any node is unresolved. It writes nothing once two nodes are known to declare the same object
+(`identities`).
 """
 
 from collections.abc import Callable, Iterable, Sequence
 
-from kroasync.engine.actions import Action, Result, World
+from kroasync.engine.actions import Action, Refusal, Result, World
 from kroasync.engine.allowance import Allowance, never
 from kroasync.engine.convergence import converge
 from kroasync.engine.management import manage
@@ -110,7 +111,9 @@ def _conclude(state: PassState) -> Outcome:
         nodes={run.plan.id: run.report() for run in runs if run.state is not None},
         changes=tuple(found.changes),
         failures=tuple(found.failures),
+        duplicates=tuple(found.duplicates),
         management_error=found.management_error,
+        management_refusal=found.management_refusal,
         suspended=_is_suspended(state.instance) and found.management_error is None,
         leftovers=tuple(found.leftovers),
         strangers=tuple(found.strangers),
@@ -126,7 +129,8 @@ def _conclude(state: PassState) -> Outcome:
 def _retry(state: PassState, settled: bool) -> Retry:
     found = state.found
     if found.management_error is not None:
-        return Retry.FRESH if found.conflict else Retry.BACKOFF
+        # By a conflict, somebody else changed the metadata of the instance meanwhile.
+        return Retry.FRESH if found.management_refusal is Refusal.CONFLICT else Retry.BACKOFF
     if any(failure.retryable for failure in found.failures):
         return Retry.BACKOFF
     return Retry.NONE if settled or _is_suspended(state.instance) else Retry.EVENT

@@ -3,7 +3,7 @@
     ApiError
       UnauthorizedError  401            ForbiddenError    403           NotFoundError   404
       AlreadyExistsError 409, reason AlreadyExists      ConflictError   409, any other reason
-      GoneError          410, or reason Expired         InvalidError    400, 422
+      GoneError          410, or reason Expired         InvalidError    400, 422, or a 5xx about the object
       TooBigError        413, or a 5xx about the limit of the store; an InvalidError
       ThrottledError     429            ServerError       5xx, or an answer that is not JSON
       UnreachableError   no answer                  FencedError       the request was not sent
@@ -175,6 +175,9 @@ _BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
 }
 # The messages of etcd, and of its client in the API server, for a request that is too large; the status is 500.
 _TOO_BIG: Final = ("etcdserver: request is too large", "trying to send message larger than max")
+# Messages of server-side apply about an object that can never be applied: two elements of a list with the same key, or
+# a value of the wrong type. The API server answers 500 to some of them.
+_MALFORMED: Final = ("failed to create typed patch object", "duplicate entries for key")
 _BY_REASON: Final[Mapping[str, type[ApiError]]] = {"AlreadyExists": AlreadyExistsError, "Expired": GoneError}
 
 
@@ -191,6 +194,8 @@ def error_of(status: int, body: bytes, headers: Mapping[str, str]) -> ApiError:
     kind = _BY_REASON.get(reason) or _BY_STATUS.get(status) or (ServerError if status >= 500 else ApiError)
     if kind is ServerError and any(text in message for text in _TOO_BIG):
         kind = TooBigError
+    elif kind is ServerError and any(text in message for text in _MALFORMED):
+        kind = InvalidError
     retry_after_s = _seconds(headers.get("Retry-After"))
     if retry_after_s is None:
         retry_after_s = _seconds(details.get("retryAfterSeconds") or None)

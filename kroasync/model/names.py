@@ -39,6 +39,11 @@ LABEL_COLLECTION_SIZE: Final = "kro.run/collection-size"
 LABEL_REVISION_HASH: Final = "kro.run/graph-revision-hash"
 
 ANNOTATION_APPLY_ORDER: Final = "internal.kro.run/apply-order"
+# On every child: the id of its node. The label has a hash of an id that is too long.
+ANNOTATION_NODE_PATH: Final = "internal.kro.run/node-path"
+# On a child, where the label of the same name has a hash.
+ANNOTATION_INSTANCE_NAME: Final = "internal.kro.run/instance-name"
+ANNOTATION_INSTANCE_GROUP: Final = "internal.kro.run/instance-group"
 # On every child: the seal proves that this controller applied it (model.seal).
 ANNOTATION_SEAL: Final = "kroasync.io/seal"
 ANNOTATION_INVENTORY_HASH: Final = "internal.kro.run/applyset-inventory-hash"

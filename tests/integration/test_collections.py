@@ -189,3 +189,23 @@ def test_a_thousand_items_and_one_changed_item_costs_one_call(lab: Lab) -> None:
     calls = audited(lab.cluster.playground, user=CONTROLLER, since=offset)
     touched = [e["verb"] for e in calls if f"/{lab.namespace}/configmaps/" in e["requestURI"]]
     assert sorted(touched) == ["delete", "patch"]
+
+
+def test_an_item_whose_update_is_refused_keeps_its_value_and_the_others_go_on(lab: Lab) -> None:
+    """What reads the collection sees what is there, and the error is in the conditions."""
+    unit = items(data={"v": "${schema.spec.v}"})
+    unit["template"]["immutable"] = "${name == 'a'}"
+    summary = config("summary", data={"v": "${unit.map(u, u.data.v).join(',')}"})
+    status = {"count": "${string(size(unit))}"}
+    lab.define("Refusing", [unit, summary], spec={**NAMES, "v": "string"}, status=status)
+    lab.instance("Refusing", spec={"names": ["a", "b"], "v": "1"})
+    lab.await_state("Refusing")
+    lab.edit("Refusing", spec={"v": "2"})
+    text = f"item {lab.namespace}/one-unit-a: update rejected: "
+    obj = lab.await_state("Refusing", state="ERROR", message=text)
+    assert "immutable" in condition(obj, "ResourcesReady")["message"]
+    assert obj["status"]["count"] == "2"
+    found = {name: obj["data"]["v"] for name, obj in lab.configs().items()}
+    assert found == {"one-unit-a": "1", "one-unit-b": "2", "one-summary": "1,2"}
+    lab.edit("Refusing", spec={"v": "1"})
+    lab.await_state("Refusing")

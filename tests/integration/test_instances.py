@@ -289,7 +289,7 @@ def test_6_3_readiness_gates_dependents_and_the_condition_names_node_expression_
     obj = lab.await_state("Gated")
     assert set(lab.configs()) == {"one-a", "one-b", "one-free"}
     assert condition(obj, "Reconciling") == {}
-    assert condition(obj, "Progressing")["status"] == "False"
+    assert condition(obj, "Progressing") == {}
 
     lab.cluster.merge(lab.child_path("ConfigMap", "one-a"), {"data": {"open": "no"}})
     obj = lab.await_state("Gated", state="IN_PROGRESS")
@@ -367,11 +367,15 @@ def test_two_nodes_that_name_one_object_are_an_error_and_nothing_is_pruned(lab: 
     lab.instance("Colliding", spec={"a": "x", "b": "y"})
     lab.await_state("Colliding")
     lab.edit("Colliding", spec={"b": "x"})
-    text = "found resources with conflicts: resourceID: b conflicts with resourceID: a"
+    text = f'duplicate resource in graph: node "b" conflicts with node "a" for v1/ConfigMap/{lab.namespace}/x'
     obj = lab.await_state("Colliding", state="ERROR", message=text)
     assert condition(obj, "ResourcesReady")["reason"] == "NotReady"
     assert set(lab.configs()) == {"x", "y"}
-    lab.edit("Colliding", spec={"b": "z"})
+    foreign = lab.cluster.create(config_map("foreign", lab.namespace, data={"v": "1"}))
+    lab.edit("Colliding", spec={"a": "foreign", "b": "foreign"})
+    lab.await_state("Colliding", state="ERROR", message=f"ConfigMap/{lab.namespace}/foreign")
+    assert lab.child("ConfigMap", "foreign")["metadata"]["resourceVersion"] == foreign["metadata"]["resourceVersion"]
+    lab.edit("Colliding", spec={"a": "x", "b": "z"})
     lab.await_configs({"x", "z"})
     lab.await_state("Colliding")
 

@@ -15,7 +15,7 @@ import pytest
 
 from kroasync.controller.shares import HEAVY_AT_ONCE
 from kroasync.playground import Playground
-from tests.integration.cluster import Lab, Obj, config, config_map, eventually
+from tests.integration.cluster import Lab, Obj, RefusedError, condition, config, config_map, eventually
 
 pytestmark = pytest.mark.integration
 
@@ -118,6 +118,39 @@ def test_a_webhook_that_hangs_holds_up_only_those_it_is_for(lab: Lab, webhook: W
             lab.await_state("Hanging", f"h{number:02}", timeout_s=60)
     finally:
         lab.cluster.delete(lab.cluster.path_of(_configuration(lab, webhook)))
+
+
+def test_a_webhook_that_is_away_is_waited_for_and_no_error(lab: Lab, webhook: Webhook) -> None:
+    labels = {"hang": lab.namespace}
+    item = config("unit", "one-${name}", {"v": "${schema.spec.v}"}, forEach=[{"name": "${['a', 'b']}"}])
+    item["template"]["metadata"]["labels"] = labels
+    lab.define("Waiting", [item], spec={"v": "string"}, status={"count": "${string(size(unit))}"})
+    lab.instance("Waiting", spec={"v": "1"})
+    lab.await_state("Waiting")
+    away = _configuration(lab, webhook)
+    away["webhooks"][0]["clientConfig"]["url"] = "https://127.0.0.1:1/"
+    lab.cluster.create(away)
+    try:
+        eventually(lambda: _is_refused(lab), what="the API server calls the webhook")
+        lab.edit("Waiting", spec={"v": "2"})
+        obj = lab.await_state("Waiting", state="IN_PROGRESS", message=f"item {lab.namespace}/one-a: ")
+        assert condition(obj, "ResourcesReady")["reason"] == "NotReady"
+        assert "failed calling webhook" in condition(obj, "ResourcesReady")["message"]
+        assert condition(obj, "Error") == {}
+        assert obj["status"]["count"] == "2"
+    finally:
+        lab.cluster.delete(lab.cluster.path_of(away))
+    lab.await_state("Waiting", timeout_s=30)
+    assert lab.child("ConfigMap", "one-a")["data"] == {"v": "2"}
+
+
+def _is_refused(lab: Lab) -> bool:
+    probe = config_map("probe", lab.namespace, labels={"hang": lab.namespace})
+    try:
+        lab.cluster.call("POST", lab.cluster.path("ConfigMap", lab.namespace) + "?dryRun=All", probe)
+    except RefusedError:
+        return True
+    return False
 
 
 def _configuration(lab: Lab, webhook: Webhook) -> Obj:

@@ -21,6 +21,7 @@ from kroasync.controller.fights import Fights
 from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.registry import Registry
 from kroasync.controller.revisions import Issued, Revisions, RevisionStore
+from kroasync.controller.served_kinds import Unresolved
 from kroasync.controller.stages import Proceed, StageCondition, Stop
 from kroasync.controller.watchdog import Watchdog
 from kroasync.controller.withdrawal import Withdrawal
@@ -31,7 +32,7 @@ from kroasync.kube.client import Client
 from kroasync.metrics import Metrics
 from kroasync.model import names
 from kroasync.model.kinds import CRDS, GRAPH_DEFINITIONS
-from kroasync.model.objects import Key, Obj
+from kroasync.model.objects import Key, Obj, Resource
 from kroasync.schema.catalog import Catalog, bundled
 from tests.unit.controller.samples import NOW, StubClient
 
@@ -69,6 +70,7 @@ class Served:
         self.error = error
         self.graphs: list[Graph] = []
         self.retired: list[Key] = []
+        self.unresolved: list[Unresolved] = []
         self.kinds = self
 
     async def serve(self, key: Key, graph: Graph) -> None:
@@ -78,6 +80,10 @@ class Served:
 
     async def retire(self, key: Key) -> None:
         self.retired.append(key)
+
+    def leave_unresolved(self, resource: Resource, why: Unresolved) -> None:
+        assert resource.plural == "apps"
+        self.unresolved.append(why)
 
     def of_definition(self, key: Key) -> list[Any]:
         return []
@@ -178,6 +184,7 @@ async def test_a_valid_definition_is_recorded_generated_served_and_active() -> N
     ]
     assert {status for status, _ in office.conditions().values()} == {"True"}
     assert (office.status["state"], office.status["lastIssuedRevision"]) == ("Active", 1)
+    assert office.status["observedGeneration"] == 1
     assert office.status["topologicalOrder"] == ["config"]
     assert len(office.serving.graphs) == 1
 
@@ -204,6 +211,7 @@ async def test_an_invalid_definition_is_refused_and_generates_nothing() -> None:
     assert office.server.writes == ["merge_patch resourcegraphdefinitions"]
     assert office.conditions()["GraphAccepted"] == ("False", "InvalidResourceGraph")
     assert (office.status["state"], office.serving.graphs) == ("Inactive", [])
+    assert office.status["observedGeneration"] == 1
 
 
 async def test_a_definition_waits_for_a_kind() -> None:
@@ -213,6 +221,30 @@ async def test_a_definition_waits_for_a_kind() -> None:
     assert verdict.delay_s == 60.0
     assert office.conditions()["GraphAccepted"] == ("False", "WaitingForKind")
     assert office.registry.concerned_with(("example.com", "Widget")) == [KEY]
+
+
+async def test_instances_are_told_why_there_is_no_graph_to_follow() -> None:
+    office = Office(definition(resource=INVALID))
+    await office.reconcile()
+    [why] = office.serving.unresolved
+    assert why.reason == "build_failed"
+    assert why.text.startswith("graph-engine build failed: ")
+    assert "sise" in why.text
+
+
+async def test_instances_are_told_that_the_last_revision_cannot_be_followed_any_more() -> None:
+    office = Office(definition())
+    await office.reconcile()
+    [revision] = office.revisions.of(KEY)
+    snapshot = revision["spec"]["snapshot"]
+    broken = {**snapshot, "spec": definition(resource=INVALID)["spec"]}
+    office.revisions.store.event("MODIFIED", {**revision, "spec": {**revision["spec"], "snapshot": broken}})
+    edited = definition(resource=INVALID, generation=2, resourceVersion="99", status=office.status)
+    office.registry.store(KEY).put(edited)
+    office.server.objects[KEY]["metadata"]["resourceVersion"] = "99"
+    await office.reconcile()
+    text = "graph not resolved: latest issued revision 1 failed"
+    assert office.serving.unresolved == [Unresolved(text, "revision_failed")]
 
 
 async def test_an_invalid_edit_keeps_the_revision_that_is_served() -> None:

@@ -17,7 +17,7 @@ from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.perform import Performers
 from kroasync.controller.recording import Recording
 from kroasync.controller.reporting import Reporting
-from kroasync.controller.served_kinds import Served, ServedKinds
+from kroasync.controller.served_kinds import Served, ServedKinds, Unresolved
 from kroasync.controller.watchdog import Watchdog
 from kroasync.engine.plan import Plan
 from kroasync.engine.verdict import AWAY_S, SAFETY_NET_S, AtRest, RetryAfter
@@ -215,7 +215,7 @@ def test_a_refused_child_is_reported_and_tried_again() -> None:
 def test_an_instance_without_a_definition_stays_and_says_so() -> None:
     async def story(bench: Bench) -> None:
         bench.served.graph = bench.served.plan = None
-        bench.served.unresolved = "nobody defines this"
+        bench.served.unresolved = Unresolved("nobody defines this")
         assert await bench.instances.reconcile(APP) == AtRest()
         assert bench.written() == ["apps"]
         assert "nobody defines this" in bench.message("GraphResolved")

@@ -1,10 +1,12 @@
 """One controller on the fake server in virtual time: its metrics, log lines and Events."""
 
 import asyncio
+import hashlib
 import logging
 import random
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 
 from kroasync.controller.runtime import Runtime, RuntimeOptions
 from kroasync.metrics import Metrics
-from kroasync.model.kinds import EVENTS, GRAPH_DEFINITIONS
+from kroasync.model.kinds import EVENTS, GRAPH_DEFINITIONS, REVISIONS
 from kroasync.model.objects import Key, Obj, Resource
 from tests.fakes import virtual
 from tests.fakes.client import Answer, FakeClient
@@ -55,16 +57,35 @@ class World:
         self.client = FakeClient(self.server, actor="controller", metrics=self.metrics)
         self.stop = asyncio.Event()
         self.keys: list[str] = []
-        self.runtime = Runtime(
+        self._group, self._options = group, options
+        self.runtime = self._runtime()
+        self.task = group.create_task(self.runtime.run(self.stop))
+
+    def _runtime(self) -> Runtime:
+        return Runtime(
             self.client,
-            options=options,
+            options=self._options,
             metrics=self.metrics,
             clock=self.loop.time,
             now=self.now,
             rng=random.Random(1),
             begin=self.keys.append,
         )
-        self.task = group.create_task(self.runtime.run(self.stop))
+
+    async def restart(self, *, edit: Obj) -> None:
+        """Another process, which finds the definition edited, and its revisions gone."""
+        self.stop.set()
+        await self.task
+        await self.user.merge_patch(DEFINITION, edit, manager="user")
+        for revision in self.server.objects(REVISIONS):
+            key = Key(REVISIONS, "", revision["metadata"]["name"])
+            await self.user.merge_patch(key, {"metadata": {"finalizers": None}}, manager="user")
+            await self.user.delete(key)
+        self.stop = asyncio.Event()
+        self.client = FakeClient(self.server, actor="controller", metrics=self.metrics)
+        self.runtime = self._runtime()
+        self.task = self._group.create_task(self.runtime.run(self.stop))
+        await asyncio.sleep(5)
 
     def now(self) -> datetime:
         return EPOCH + timedelta(seconds=self.loop.time())
@@ -250,6 +271,21 @@ def test_passes_that_change_nothing_are_debug_lines(caplog: pytest.LogCaptureFix
         play(story)
 
 
+def test_an_instance_without_a_graph_says_why_and_the_reason_is_counted() -> None:
+    async def story(world: World) -> None:
+        await world.define()
+        await world.instance()
+        await world.restart(edit={"spec": {"resources": [{"id": "config", "template": {"kind": "ConfigMap"}}]}})
+        found = (await world.user.get(APP))["status"]
+        assert found["state"] == "ERROR"
+        resolved = next(c for c in found["conditions"] if c["type"] == "GraphResolved")
+        assert (resolved["status"], resolved["reason"]) == ("False", "ResolutionFailed")
+        assert resolved["message"].startswith("graph-engine build failed: ")
+        assert world.value("instance_graph_resolution_failures_total", reason="build_failed") == 1
+
+    play(story)
+
+
 def test_conditions_are_events_when_asked_for() -> None:
     async def story(world: World) -> None:
         await world.define()
@@ -271,6 +307,31 @@ def test_conditions_are_no_events_by_default() -> None:
         await world.instance()
         assert not [event for event in world.events() if "->" in event[2]]
         assert "Ready" in [reason for _, reason, _ in world.events()]
+
+    play(story)
+
+
+def test_what_is_too_long_for_a_label_is_told_once() -> None:
+    async def story(world: World) -> None:
+        long_id, long_name = "a" * 64, "n" * 64
+        template = config_map("${schema.metadata.name}")
+        reference = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "other"}}
+        resources = [{"id": long_id, "template": template}, {"id": "b" * 64, "externalRef": reference}]
+        await world.user.create(DEFINITION, definition("App", resources))
+        await asyncio.sleep(5)
+        key = replace(APP, name=long_name)
+        await world.user.create(key, {"metadata": {"name": long_name, "namespace": "default"}, "spec": {}})
+        await asyncio.sleep(2)
+        world.runtime.parts.queues.instances.add(key)
+        await asyncio.sleep(2)
+        told = [(reason, note) for _, reason, note in world.events() if reason.endswith("Encoded")]
+        assert sorted(reason for reason, _ in told) == ["InstanceLabelEncoded", "NodeIDEncoded"]
+        for text, label in ((long_id, "node-id=h-"), (long_name, "instance-name=h-")):
+            digest = hashlib.sha256(text.encode()).hexdigest()[:40]
+            [note] = [note for _, note in told if f'"{text}" exceeds the 63 character label value limit' in note]
+            assert f"kro.run/{label}{digest}" in note
+        assert "internal.kro.run/node-path" in dict(told)["NodeIDEncoded"]
+        assert "internal.kro.run/instance-name" in dict(told)["InstanceLabelEncoded"]
 
     play(story)
 
@@ -425,7 +486,7 @@ def test_a_status_the_server_finds_too_big_is_written_without_the_authors_fields
         await asyncio.sleep(2)
         found = (await world.user.get(APP))["status"]
         assert found["echo"] == "ok"
-        assert {c["type"]: c["status"] for c in found["conditions"]}["Error"] == "False"
+        assert "Error" not in {c["type"] for c in found["conditions"]}
 
     play(story)
 

@@ -1,10 +1,12 @@
 """The owner of an object that existed before: its controller, or a tool that marked it."""
 
+import hashlib
 from typing import Any
 
 import pytest
 
 from kroasync.engine.adoption import claimed_by
+from kroasync.engine.labels import label_value
 from kroasync.model.objects import Obj
 
 ME = "uid-of-the-instance"
@@ -45,6 +47,19 @@ def owner(**more: Any) -> Obj:
 )
 def test_who_says_that_an_object_is_theirs_is_named(meta: Obj, who: str) -> None:
     assert claimed_by(live(**meta), live(labels=MINE)) == who
+
+
+def test_an_instance_with_a_long_name_that_was_created_again_is_known_by_both_forms_of_its_label() -> None:
+    name = "n" * 80
+    declared = live(
+        labels={**MINE, "kro.run/instance-name": label_value(name)},
+        annotations={"internal.kro.run/instance-name": name},
+    )
+    before = {**MINE, "kro.run/instance-id": "before"}
+    former = f"{'n' * 52}-{hashlib.sha256(name.encode()).hexdigest()[:10]}"
+    for value in (label_value(name), former):
+        assert claimed_by(live(labels={**before, "kro.run/instance-name": value}), declared) is None
+    assert claimed_by(live(labels={**before, "kro.run/instance-name": label_value("m" * 80)}), declared)
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,7 @@ def test_items_of_a_collection_that_fit_are_sent_and_the_others_named(walk_of, c
         resource, spec={"texts": "[]string"}, values={"texts": texts}, options=Options(max_object_bytes=9999)
     )
     assert [a.key.name for a in passed.actions if hasattr(a, "need")] == ["n1", "n3"]
-    assert "collection item 1: apply" in passed.message("a")
+    assert "item team/n20000: the object has" in passed.message("a")
     assert "the limit is 9999" in passed.message("a")
 
 

@@ -104,7 +104,7 @@ def test_an_item_that_is_refused_fails_the_node_and_names_its_place(graph_of, in
     cluster = cluster_of(instance_of({"names": ["x", "y", "z"]}), refusals={"shop-y": (Refusal.INVALID, "bad data")})
     passed = walked(graph, cluster)
     assert passed.state("parts") == "ERROR"
-    assert "collection item 1: apply ConfigMap team/shop-y: bad data" in passed.message("parts")
+    assert "item team/shop-y: bad data" in passed.message("parts")
     assert set(names_of(passed)) == {"shop-x", "shop-y", "shop-z"}
 
 

@@ -47,16 +47,26 @@ def test_excluded_nodes_are_pruned_in_reverse_order(chain, cluster_of, instance_
     assert walked(chain, cluster).actions == []
 
 
-def test_members_of_unknown_nodes_go_first(chain, cluster_of, instance_of, walked, key_of):
+@pytest.mark.parametrize(
+    ("order", "waves"),
+    [
+        pytest.param(None, [["older"], ["shop-c"], ["shop-b"], ["shop-a"]], id="without an order: first"),
+        pytest.param("2", [["shop-c"], ["older", "shop-b"], ["shop-a"]], id="of the second layer: with it"),
+    ],
+)
+def test_members_of_unknown_nodes_go_by_the_order_that_they_say(
+    chain, cluster_of, instance_of, walked, key_of, order, waves
+):
     cluster = cluster_of(instance_of({"on": True}))
     walked(chain, cluster)
-    old = cluster.world.get(key_of("ConfigMap", "shop-d"))
-    labels = {**old["metadata"]["labels"], "kro.run/node-id": "removed"}
-    cluster.world.put(
-        key_of("ConfigMap", "older"), {**old, "metadata": {**old["metadata"], "name": "older", "labels": labels}}
-    )
+    meta = cluster.world.get(key_of("ConfigMap", "shop-d"))["metadata"]
+    annotations = {k: v for k, v in meta["annotations"].items() if k != names.ANNOTATION_APPLY_ORDER}
+    annotations |= {names.ANNOTATION_APPLY_ORDER: order} if order else {}
+    meta = {**meta, "name": "older", "labels": {**meta["labels"], "kro.run/node-id": "removed"}}
+    older = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {**meta, "annotations": annotations}}
+    cluster.world.put(key_of("ConfigMap", "older"), older)
     respec(cluster, on=False)
-    assert walked(chain, cluster).deleted == [["older"], ["shop-c"], ["shop-b"], ["shop-a"]]
+    assert [sorted(wave) for wave in walked(chain, cluster).deleted] == waves
 
 
 @pytest.mark.parametrize(

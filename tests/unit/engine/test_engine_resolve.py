@@ -1,11 +1,14 @@
 """Resolves one template to one object: values, namespaces, labels, annotations."""
 
+import hashlib
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from kroasync.engine.labels import inherited, label_value
+from kroasync.engine.actions import Need, PatchParent
+from kroasync.engine.labels import inherited, is_value_of, label_value, node_of
 from kroasync.engine.plan import Options
 from kroasync.model import names
 
@@ -61,7 +64,7 @@ def test_ownership_labels_and_annotation(graph_of, instance_of, cluster_of, walk
         "kro.run/node-id": "b",
         "applyset.kubernetes.io/part-of": "applyset-" + _applyset_digest("shop.team.WebApp.kro.run") + "-v1",
     }
-    assert meta["annotations"] == {"internal.kro.run/apply-order": "2"}
+    assert meta["annotations"] == {"internal.kro.run/apply-order": "2", "internal.kro.run/node-path": "b"}
     assert "ownerReferences" not in meta
 
 
@@ -119,14 +122,51 @@ def test_labels_of_the_instance_go_to_children_except_those_other_tools_claim_by
     assert not {"argocd.argoproj.io/instance", "app.kubernetes.io/instance", "own.example/keep"} & labels.keys()
 
 
-def test_long_names_become_labels_with_a_digest(graph_of, instance_of, cluster_of, walked, config):
-    long = "n" * 80
-    graph = graph_of(config("a", name="short"))
-    passed = walked(graph, cluster_of(instance_of(name=long)))
-    value = passed.desired("a")["metadata"]["labels"]["kro.run/instance-name"]
-    assert len(value) == 63
-    assert value.startswith("nnnn")
-    assert value != label_value("n" * 81)
+# sha256sum of 64 times "n", and of 64 times "a".
+HASH_N = "h-ce068a195ab380a813c713035ed74921acee4d3b"
+HASH_A = "h-ffe054fe7ae0cb6dc65c3af9b61d5209f439851d"
+
+
+def test_labels_have_a_hash_of_what_is_too_long_and_annotations_have_it_whole(
+    graph_of, instance_of, cluster_of, walked, config
+):
+    graph = graph_of(config("a" * 64, name="short"))
+    meta = walked(graph, cluster_of(instance_of(name="n" * 64))).desired("a" * 64)["metadata"]
+    assert meta["labels"]["kro.run/instance-name"] == HASH_N
+    assert meta["annotations"]["internal.kro.run/instance-name"] == "n" * 64
+    assert meta["labels"]["kro.run/node-id"] == HASH_A
+    assert meta["annotations"]["internal.kro.run/node-path"] == "a" * 64
+    # The group fits: it needs no annotation.
+    assert meta["labels"]["kro.run/instance-group"] == "kro.run"
+    assert "internal.kro.run/instance-group" not in meta["annotations"]
+
+
+def test_a_long_group_is_hashed_like_a_long_name(graph_of, instance_of, cluster_of, walked, config):
+    graph = graph_of(config("a"))
+    group = f"{'g' * 60}.example.com"
+    graph = replace(graph, resource=replace(graph.resource, group=group))
+    meta = walked(graph, cluster_of(instance_of())).desired("a")["metadata"]
+    assert meta["labels"]["kro.run/instance-group"] == label_value(group)
+    assert meta["annotations"]["internal.kro.run/instance-group"] == group
+
+
+def test_short_names_are_labels_as_they_are_and_the_node_path_is_always_told(
+    graph_of, instance_of, cluster_of, walked, config
+):
+    meta = walked(graph_of(config("a")), cluster_of(instance_of())).desired("a")["metadata"]
+    assert (meta["labels"]["kro.run/node-id"], meta["labels"]["kro.run/instance-name"]) == ("a", "shop")
+    assert {k for k in meta["annotations"] if k.startswith("internal.kro.run/")} == {
+        "internal.kro.run/apply-order",
+        "internal.kro.run/node-path",
+    }
+    assert meta["annotations"]["internal.kro.run/node-path"] == "a"
+
+
+def test_of_an_object_the_annotation_tells_the_node_and_the_label_where_there_is_none():
+    labels = {"kro.run/node-id": "h-0"}
+    assert node_of({"metadata": {"labels": labels, "annotations": {"internal.kro.run/node-path": "whole"}}}) == "whole"
+    assert node_of({"metadata": {"labels": {"kro.run/node-id": "config"}}}) == "config"
+    assert node_of({"metadata": {}}) == ""
 
 
 @pytest.mark.parametrize("text", ["", "a", "x" * 63])
@@ -134,10 +174,19 @@ def test_short_label_values_stay(text):
     assert label_value(text) == text
 
 
-def test_a_shortened_label_value_does_not_end_its_head_with_punctuation():
-    value = label_value("a" * 51 + "." + "b" * 30)
-    assert value.startswith("a" * 51 + "-")
-    assert value[-1].isalnum()
+def test_the_limit_of_a_label_value_is_in_bytes():
+    assert label_value("é" * 31) == "é" * 31
+    assert label_value("é" * 32).startswith("h-")
+
+
+def test_label_values_of_a_former_version_are_known():
+    text = "a" * 51 + "." + "b" * 30
+    former = f"{'a' * 51}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+    assert is_value_of(former, text)
+    assert is_value_of(label_value(text), text)
+    assert not is_value_of(former, text + "c")
+    assert is_value_of("short", "short")
+    assert not is_value_of(None, "short")
 
 
 def test_prefixes_and_keys_of_the_list_are_different_things():
@@ -166,9 +215,13 @@ def test_a_namespace_brought_into_a_cluster_scoped_kind_is_dropped(catalog):
     from kroasync.model.objects import GVK
 
     resource = catalog.resource(GVK("", "v1", "Namespace"))
-    node = SimpleNamespace(id="ns", node=SimpleNamespace(resource=resource), labels={}, apply_order="1")
+    node = SimpleNamespace(id="ns", node=SimpleNamespace(resource=resource), labels={}, annotations={})
     owner = Ownership(
-        parent=Parent(name="i", namespace="team", kind="K", group="g"), applyset_id="x", labels={}, inherited={}
+        parent=Parent(name="i", namespace="team", kind="K", group="g"),
+        applyset_id="x",
+        labels={},
+        annotations={},
+        inherited={},
     )
     made = desired(node, {"metadata": {"name": "n", "namespace": "stray"}}, owner)  # type: ignore[arg-type]
     assert "namespace" not in made.obj["metadata"]
@@ -334,3 +387,34 @@ def test_an_external_reference_to_no_namespace_is_an_error(graph_of, cluster_of,
     passed = walked(graph_of(*resources, spec={"ns": "string"}), cluster_of(instance_of({"ns": namespace})))
     assert passed.actions == [] or all(type(a).__name__ == "PatchParent" for a in passed.actions)
     assert {passed.state(id_) for id_ in metas} == {"ERROR"}
+
+
+def test_a_child_of_a_former_version_is_applied_once_more_and_then_is_as_declared(
+    graph_of, instance_of, cluster_of, walked, config, key_of
+):
+    graph, name = graph_of(config("a", name="short")), "n" * 80
+    cluster = cluster_of(instance_of(name=name))
+    walked(graph, cluster)
+    key = key_of("ConfigMap", "short")
+    child = cluster.world.get(key)
+    former = f"{'n' * 52}-{hashlib.sha256(name.encode()).hexdigest()[:10]}"
+    labels = {**child["metadata"]["labels"], "kro.run/instance-name": former}
+    kept = {names.ANNOTATION_APPLY_ORDER: child["metadata"]["annotations"][names.ANNOTATION_APPLY_ORDER]}
+    cluster.world.put(key, {**child, "metadata": {**child["metadata"], "labels": labels, "annotations": kept}})
+    [again] = walked(graph, cluster).actions
+    assert (again.key, again.need, again.force) == (key, Need.UPDATE, True)
+    assert walked(graph, cluster).actions == []
+
+
+def test_the_inventory_of_patch_contributions_is_left_alone(graph_of, instance_of, cluster_of, walked, config):
+    key, theirs = "internal.kro.run/patch-contributions", '{"not": "ours"'
+    graph = graph_of(config("a", metadata={"annotations": "${schema.metadata.annotations}"}))
+    cluster = cluster_of(instance_of(annotations={key: theirs, "note": "x"}))
+    passed = walked(graph, cluster)
+    patches = [action for action in passed.actions if isinstance(action, PatchParent)]
+    assert patches
+    assert all(key not in patch.annotations for patch in patches)
+    assert cluster.world.instance["metadata"]["annotations"][key] == theirs
+    assert "note" in passed.desired("a")["metadata"]["annotations"]
+    assert key not in passed.desired("a")["metadata"]["annotations"]
+    assert passed.outcome.failures == ()

@@ -1,5 +1,7 @@
 """The verdict of a pass, from its findings, the result of its status write, and the work that it left for later."""
 
+from dataclasses import replace
+
 import pytest
 
 from kroasync.engine.actions import Delete, Refusal
@@ -51,12 +53,15 @@ def verdict(found: Outcome, reported: Reported = SAME, *, deferred: tuple[float,
         (outcome(Retry.NONE), AtRest()),
         (outcome(Retry.EVENT), RetryAfter(delay_s=SAFETY_NET_S, reason="waits for an event")),
         (outcome(Retry.FRESH, Refusal.CONFLICT), RetryAfter(reason="f0", at_most_s=AWAY_S)),
-        (outcome(Retry.BACKOFF, Refusal.INVALID), RetryAfter(reason="f0")),
-        (outcome(Retry.BACKOFF, management_error="no rights"), RetryAfter(reason="no rights")),
+        # Only an edit can help.
+        (outcome(Retry.BACKOFF, Refusal.INVALID), RetryAfter(reason="f0", at_most_s=None)),
+        # Somebody may grant a right, or change a quota or a webhook: no event tells.
+        (outcome(Retry.BACKOFF, Refusal.FORBIDDEN), RetryAfter(reason="f0", at_most_s=300.0)),
+        (outcome(Retry.BACKOFF, management_error="no rights"), RetryAfter(reason="no rights", at_most_s=300.0)),
         # The server is down; a kind or namespace does not exist yet; there is also another error.
         (outcome(Retry.BACKOFF, Refusal.UNAVAILABLE), RetryAfter(reason="f0", at_most_s=AWAY_S)),
         (outcome(Retry.BACKOFF, Refusal.MISSING), RetryAfter(reason="f0", at_most_s=3.0)),
-        (outcome(Retry.BACKOFF, Refusal.MISSING, Refusal.INVALID), RetryAfter(reason="f0; f1")),
+        (outcome(Retry.BACKOFF, Refusal.MISSING, Refusal.INVALID), RetryAfter(reason="f0; f1", at_most_s=300.0)),
     ],
 )
 def test_what_a_pass_found_says_when_to_come_back(found: Outcome, expected: Verdict) -> None:
@@ -64,9 +69,14 @@ def test_what_a_pass_found_says_when_to_come_back(found: Outcome, expected: Verd
     assert verdict(found) == expected
 
 
-def test_what_is_not_there_yet_is_tried_with_the_usual_backoff_without_a_limit() -> None:
+def test_what_is_not_there_yet_is_tried_like_other_things_that_are_waited_for_without_an_interval() -> None:
     found = outcome(Retry.BACKOFF, Refusal.MISSING)
-    assert of_outcome(found, summary=Summary(), requeue_s=0.0) == RetryAfter(reason="f0")
+    assert of_outcome(found, summary=Summary(), requeue_s=0.0) == RetryAfter(reason="f0", at_most_s=300.0)
+
+
+def test_an_instance_whose_metadata_cannot_be_written_for_now_is_tried_soon() -> None:
+    found = replace(outcome(Retry.BACKOFF, management_error="away"), management_refusal=Refusal.UNAVAILABLE)
+    assert verdict(found) == RetryAfter(reason="away", at_most_s=AWAY_S)
 
 
 def test_only_failures_that_are_retried_shorten_the_backoff() -> None:
@@ -102,7 +112,7 @@ def test_fields_that_are_too_large_are_not_tried_again() -> None:
 
 def test_a_pass_that_failed_comes_back_for_that_whatever_became_of_the_fields() -> None:
     reported = Reported(written=Written.YES, refusal=invalid("not so"))
-    assert verdict(outcome(Retry.BACKOFF, Refusal.INVALID), reported) == RetryAfter(reason="f0")
+    assert verdict(outcome(Retry.BACKOFF, Refusal.INVALID), reported) == RetryAfter(reason="f0", at_most_s=None)
 
 
 @pytest.mark.parametrize(

@@ -289,13 +289,6 @@ def test_an_unclaimed_object_is_taken_over(graph_of, cluster_of, instance_of, wa
     assert passed.applied == [["a"]]
 
 
-def test_two_nodes_may_not_declare_one_object(graph_of, cluster_of, instance_of, walked, config):
-    graph = graph_of(config("a", name="same"), config("b", name="same"))
-    passed = walked(graph, cluster_of(instance_of()))
-    assert passed.message("b") == "found resources with conflicts: resourceID: b conflicts with resourceID: a"
-    assert passed.applied == [["a"]]
-
-
 def test_labels_of_ours_on_an_object_we_never_applied_give_no_right_to_force(
     graph_of, cluster_of, instance_of, walked, config
 ):

@@ -53,17 +53,18 @@ def settled(graph_of, cluster_of, instance_of, walked, config):
 
 
 @pytest.mark.parametrize(
-    ("api_kind", "reason", "message"),
+    ("api_kind", "reason", "message", "abnormal"),
     [
         (
             "ResourceGroup",
             "ResourcesAvailable",
             "All resources are available and configured correctly",
+            dict.fromkeys(("Progressing", "Degraded", "Error"), ("False", "AsExpected")),
         ),
-        ("ResourceGraphDefinition", "Ready", ""),
+        ("ResourceGraphDefinition", "Ready", "", {}),
     ],
 )
-def test_a_settled_instance(settled, api_kind, reason, message):
+def test_a_settled_instance(settled, api_kind, reason, message, abnormal):
     passed, _, _ = settled(api_kind)
     status = composed(passed)
     assert {k: v for k, v in status.items() if k != "conditions"} == {
@@ -77,9 +78,7 @@ def test_a_settled_instance(settled, api_kind, reason, message):
         "InstanceManaged": ("True", "Managed"),
         "GraphResolved": ("True", "Resolved"),
         "ResourcesReady": ("True", "AllResourcesReady"),
-        "Progressing": ("False", "AsExpected"),
-        "Degraded": ("False", "AsExpected"),
-        "Error": ("False", "AsExpected"),
+        **abnormal,
         "Ready": ("True", reason),
     }
     assert found["Ready"]["message"] == message
@@ -134,13 +133,42 @@ def test_waiting_names_node_expression_value_and_who_is_blocked(slow, walked):
         "GraphResolved": ("True", "Resolved"),
         "ResourcesReady": ("False", "NotReady"),
         "Progressing": ("True", "NotReady"),
-        "Degraded": ("False", "AsExpected"),
-        "Error": ("False", "AsExpected"),
         "Reconciling": ("True", "NotReady"),
         "Ready": ("False", "NotReady"),
     }
     for type_ in ("ResourcesReady", "Ready", "Progressing", "Reconciling"):
         assert found[type_]["message"] == message
+
+
+@pytest.mark.parametrize(
+    ("api_kind", "left"),
+    [
+        ("ResourceGroup", {"Progressing": "False", "Degraded": "False", "Error": "False"}),
+        ("ResourceGraphDefinition", {}),
+    ],
+)
+def test_what_was_abnormal_is_false_on_an_instance_of_a_group_and_gone_elsewhere(
+    graph_of, cluster_of, instance_of, walked, config, api_kind, left
+):
+    graph = graph_of(config("a"), config("b"), api_kind=api_kind)
+    cluster = cluster_of(instance_of(), refusals={"shop-a": (Refusal.FORBIDDEN, "no")})
+    status = composed(walked(graph, cluster))
+    abnormal = ("Progressing", "Degraded", "Error")
+    assert [conditions(status)[type_]["status"] for type_ in abnormal] == ["True"] * 3
+    written(cluster, status)
+    cluster.refusals.clear()
+    found = conditions(composed(walked(graph, cluster), now=LATER))
+    assert {type_: found[type_]["status"] for type_ in abnormal if type_ in found} == left
+
+
+@pytest.mark.parametrize("api_kind", ["ResourceGroup", "ResourceGraphDefinition"])
+def test_a_deletion_keeps_the_form_of_the_conditions(settled, api_kind):
+    passed, cluster, _ = settled(api_kind)
+    written(cluster, composed(passed))
+    teardown = Teardown(message="deleting resources")
+    found = conditions(compose_teardown(cluster.world.instance, teardown, now=LATER))
+    assert found["Progressing"]["status"] == "True"
+    assert ("Error" in found) == (api_kind == "ResourceGroup")
 
 
 def test_kstatus_conditions_go_when_the_work_is_done(slow, walked, key_of):
@@ -159,7 +187,7 @@ def test_kstatus_conditions_go_when_the_work_is_done(slow, walked, key_of):
 
 @pytest.mark.parametrize(
     ("refusal", "stalled"),
-    [(Refusal.FORBIDDEN, False), (Refusal.UNAVAILABLE, False), (Refusal.INVALID, True)],
+    [(Refusal.FORBIDDEN, False), (Refusal.MISSING, False), (Refusal.INVALID, True)],
 )
 def test_errors_are_stalled_only_if_no_retry_can_help(
     graph_of, cluster_of, instance_of, walked, config, refusal, stalled

@@ -59,6 +59,12 @@ def test_type_of_every_answer(code: int, reason: str, kind: type[ApiError]) -> N
     ("message", "kind"),
     [
         ("etcdserver: request is too large", TooBigError),
+        (
+            "failed to create typed patch object (team/one; apps/v1, Kind=Deployment): errors:\n"
+            '  .spec.template.spec.containers[0].env: duplicate entries for key [name="A"]',
+            InvalidError,
+        ),
+        ('Internal error occurred: failed calling webhook "a.example.com": context deadline exceeded', ServerError),
         ("rpc error: code = ResourceExhausted desc = trying to send message larger than max (1 vs. 2)", TooBigError),
         ("etcdserver: leader changed", ServerError),
     ],
