@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kroasync.engine.actions import Action, Apply, Delete, Done, PatchParent, Refusal, Refused, Result
+from kroasync.engine.actions import Action, Apply, Delete, Done, PatchParent, Refusal, Refused, Release, Result
 from kroasync.engine.offline import OfflineWorld
 from kroasync.engine.outcome import Outcome
 from kroasync.engine.plan import Options, Plan
@@ -66,7 +66,7 @@ class Cluster:
     unwatched: bool = False
 
     def perform(self, action: Action) -> Result:
-        name = action.key.name if isinstance(action, Apply | Delete) else type(action).__name__
+        name = action.key.name if isinstance(action, Apply | Delete | Release) else type(action).__name__
         if name in self.refusals:
             refusal, message = self.refusals[name]
             return Refused(action=action, refusal=refusal, message=message)
@@ -105,13 +105,14 @@ def graph_of(catalog: Catalog) -> Callable[..., Graph]:
         api_kind: str = "ResourceGraphDefinition",
         scope: str = "Namespaced",
         name: str = "webapps",
+        features: Iterable[str] = (),
     ) -> Graph:
         scoped = {"scope": scope} if api_kind == "ResourceGraphDefinition" else {}
         obj = definition("WebApp", resources, name=name, spec=spec, api_kind=api_kind, status=status, **scoped)
         obj["metadata"]["uid"] = "definition-uid"
         parsed, problems = parse_definition(obj)
         assert parsed is not None, problems
-        built = build(parsed, catalog, features=frozenset(("CELOmitFunction",)))
+        built = build(parsed, catalog, features=frozenset(("CELOmitFunction", *features)))
         assert built.graph is not None, [str(p) for p in built.problems]
         return built.graph
 
