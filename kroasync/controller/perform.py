@@ -1,6 +1,7 @@
 """Perform the actions of the engine: a pass writes children and metadata only here.
 
-Every action has a result; a refusal is a result, too. A delete carries the UID of the object that the engine saw.
+Every action has a result; a refusal is a result, too. A delete carries the UID of the object that the engine saw. A
+release reads the object first, and changes only the version that it read.
 
 The first apply of an unknown object can only create it: the apply carries a resourceVersion that no object has. If an
 object exists already, the API server answers with a conflict, and the performer reads the object. If nobody owns the
@@ -25,11 +26,13 @@ from kroasync.engine.actions import (
     Pause,
     Refusal,
     Refused,
+    Release,
     Result,
     WatchExternal,
 )
 from kroasync.engine.adoption import claimed_by
 from kroasync.engine.drift import stored
+from kroasync.engine.release import released
 from kroasync.kube.api_errors import (
     AlreadyExistsError,
     ApiError,
@@ -43,6 +46,7 @@ from kroasync.kube.api_errors import (
     UnreachableError,
 )
 from kroasync.kube.client import Client
+from kroasync.model.kinds import SECRETS
 from kroasync.model.names import (
     FINALIZER,
     LABEL_APPLYSET_PART_OF,
@@ -71,6 +75,8 @@ class Performer:
     taken_over: dict[Key, tuple[str, ...]] = field(default_factory=dict)
     # The identities of adopted objects and of objects whose adoption was refused.
     existed: dict[Key, Obj] = field(default_factory=dict)
+    # The identities of released objects.
+    released: dict[Key, Obj] = field(default_factory=dict)
     # Children that somebody else keeps changing or deleting: how many seconds to wait before each is restored, and the
     # children that became contested in this pass.
     deferred: dict[Key, float] = field(default_factory=dict)
@@ -93,6 +99,8 @@ class Performer:
                     return await self._apply(action)
                 case Delete():
                     return await self._delete(action)
+                case Release():
+                    return await self._release(action)
                 case PatchParent():
                     return await self._patch_parent(action)
                 case WatchExternal():
@@ -124,6 +132,9 @@ class Performer:
                     return refused
                 before = version_of(found)
                 answer, taken_from = await self._take_over(action, found, conflict.managers)
+                if LABEL_APPLYSET_PART_OF not in labels_of(found):
+                    # It was nobody's, even if all its fields are ours: an instance released it.
+                    taken_from = taken_from or tuple(sorted(_managers(found)))
         self.children.applied(action.key, action.obj, answer, lists=lists)
         if subject is not None and version_of(answer) != before and self.fights.healed(subject):
             self.contested[action.key] = others
@@ -210,6 +221,33 @@ class Performer:
             self.children.put(action.key.resource, answer)
         return Done(action=action)
 
+    async def _release(self, action: Release) -> Result:
+        self.sent += 1
+        try:
+            live = await self.client.get(action.key)
+        except NotFoundError as error:
+            if not error.is_of_object:
+                return Refused(action=action, refusal=Refusal.UNAVAILABLE, message=error.message)
+            self.children.gone(action.key, action.uid)
+            return Refused(action=action, refusal=Refusal.MISSING, message=error.message)
+        patch = released(live, action)
+        if patch is None:
+            self._correct(action, live)
+            return Refused(action=action, refusal=Refusal.CONFLICT, message="the object changed meanwhile")
+        self.sent += 1
+        answer = await self.client.merge_patch(action.key, patch, manager=MANAGER_CHILDREN)
+        self.fights.settled(self._lasting(action.key))
+        self.children.gone(action.key, action.uid, version=version_of(answer))
+        self.released[action.key] = _identity(answer)
+        return Done(action=action, obj=answer)
+
+    def _correct(self, action: Release, live: Obj) -> None:
+        """Correct the cache, which showed another state of the object."""
+        if LABEL_INSTANCE_ID in labels_of(live):
+            self.children.put(action.key.resource, live)
+        else:
+            self.children.gone(action.key, action.uid, version=version_of(live))
+
     async def _patch_parent(self, action: PatchParent) -> Result:
         known = self.instances.get(self.instance)
         if known is None:
@@ -270,6 +308,8 @@ def _identity(obj: Obj) -> Obj:
 
 def _told(action: Action, error: ApiError) -> str:
     """The server's message; for an object with values of Secrets, only the parts that cannot quote them."""
+    if isinstance(action, Release) and action.key.resource == SECRETS and error.quotes_body:
+        return f"{error.known_reason} (details withheld: the object is a Secret)"
     if not isinstance(action, Apply) or not action.secrets or not error.quotes_body:
         return error.message
     fields = _unique(sorted(quotable_field(field, action.secrets) for field in error.fields))

@@ -1,4 +1,5 @@
 """The last phase of a pass: delete children that no node declares any more, then shrink the inventory.
+Children whose policy is Orphaned are released instead (`engine.release`).
 
 The deletes go in waves of reverse order, which is stored on the children; a refused delete stops the later waves. A
 pass prunes nothing while a node is unresolved: the objects that the node declares are not known.
@@ -6,10 +7,11 @@ pass prunes nothing while a node is unresolved: the objects that the node declar
 
 from math import inf
 
-from kroasync.engine.actions import Action, Delete, Done, Observed, Refusal, Result
+from kroasync.engine.actions import Action, Delete, Done, Observed, Refusal, Release, Result
 from kroasync.engine.outcome import Change, ChangeKind, Failure, NodeState
 from kroasync.engine.parent import patch, place
 from kroasync.engine.passstate import Batches, PassState
+from kroasync.engine.release import removal
 from kroasync.engine.resolve import identity
 from kroasync.model.applyset import Inventory
 
@@ -28,10 +30,11 @@ def prune(state: PassState) -> Batches[None]:
     state.found.strangers = membership.strangers(undeclared)
     for member in membership.members(undeclared):
         state.found.leftovers.append(member.key)
-        if not member.deleting:
+        action = removal(member)
+        if action is not None:
             # What says no order goes first: nothing is known of what reads it, or of what it reads.
             wave = member.apply_order or inf
-            waves.setdefault(wave, []).append(Delete(node=member.node, key=member.key, uid=member.uid))
+            waves.setdefault(wave, []).append(action)
     for wave in sorted(waves, reverse=True):
         failed = False
         for result in (yield waves[wave]):
@@ -47,11 +50,12 @@ def _undeclared(state: PassState) -> list[Observed]:
 
 
 def _deleted(state: PassState, result: Result) -> bool:
-    """Record the result of a delete; False if the later waves must wait."""
+    """Record the result of a delete or release; False if the later waves must wait."""
     action, found = result.action, state.found
-    assert isinstance(action, Delete)
+    assert isinstance(action, Delete | Release)
     if isinstance(result, Done):
-        found.changes.append(Change(kind=ChangeKind.DELETED, node=action.node, key=action.key))
+        kind = ChangeKind.RELEASED if isinstance(action, Release) else ChangeKind.DELETED
+        found.changes.append(Change(kind=kind, node=action.node, key=action.key))
     elif result.refusal is Refusal.CONFLICT:
         text = f"prune encountered UID conflicts; retrying: {action.key}: {result.message}"
         found.failures.append(Failure(message=text, retryable=True, refusal=result.refusal))
