@@ -14,9 +14,9 @@ from kroasync.cli.inputs import usage_error
 from kroasync.engine.actions import Apply
 from kroasync.engine.instance_status import compose
 from kroasync.engine.offline import OfflineWorld, defaulted
+from kroasync.engine.orphans import is_orphaned
 from kroasync.engine.outcome import ChangeKind, NodeState, Outcome
 from kroasync.engine.plan import Plan
-from kroasync.engine.release import is_orphaned
 from kroasync.engine.walk import Walk
 from kroasync.graph.analysis import Analysis
 from kroasync.graph.nodes import Graph

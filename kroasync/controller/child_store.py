@@ -22,7 +22,7 @@ from kroasync.engine.actions import Need, Observed
 from kroasync.engine.drift import Applied, fingerprint, is_in_effect, need, stored
 from kroasync.engine.labels import node_of
 from kroasync.engine.observations import CHILDREN, Age, Effect, Origin, Sighting, age, sighting_of
-from kroasync.engine.release import is_orphaned
+from kroasync.engine.orphans import is_orphaned
 from kroasync.model.names import (
     ANNOTATION_APPLY_ORDER,
     LABEL_APPLYSET_PART_OF,
@@ -104,10 +104,20 @@ class Child:
 
 
 class ChildStore:
-    """Managed objects of every kind. `wake(instance uid)` is called when something an instance cares about changed."""
+    """Managed objects of every kind. `wake(instance uid)` is called when something an instance cares about changed,
+    `released(key)` when an object changed owner or is gone.
+    """
 
-    def __init__(self, wake: Wake, *, claims: Claims, room: Room | None = None) -> None:
+    def __init__(
+        self,
+        wake: Wake,
+        *,
+        claims: Claims,
+        room: Room | None = None,
+        released: Callable[[Key], None] = lambda _key: None,
+    ) -> None:
         self._wake = wake
+        self._released = released
         self._claims = claims
         self._room = room or Room()
         self._children: dict[Key, Child] = {}
@@ -350,7 +360,7 @@ class ChildStore:
             uid=uid_of(obj),
             version=version_of(obj),
             instance=labels.get(LABEL_INSTANCE_ID, ""),
-            node=node_of(obj),
+            node=node_of(obj) if claimed else "",
             part_of=labels.get(LABEL_APPLYSET_PART_OF, ""),
             seal=seal_of(obj),
             # Anybody may write it: Python refuses to read very long numbers.
@@ -382,6 +392,8 @@ class ChildStore:
         self._by_resource.setdefault(key.resource, set()).add(key)
         if child.instance:
             self._by_instance.setdefault(child.instance, {})[key] = None
+        if known is not None and (known.part_of, known.uid) != (child.part_of, child.uid):
+            self._released(key)
         return child
 
     def _drop(self, key: Key) -> None:
@@ -390,6 +402,7 @@ class ChildStore:
         self._by_resource[key.resource].discard(key)
         self._strangers[key.resource] -= not child.claimed
         self._unindex(child)
+        self._released(key)
 
     def _unindex(self, child: Child) -> None:
         keys = self._by_instance.get(child.instance)

@@ -32,7 +32,8 @@ from kroasync.engine.actions import (
 )
 from kroasync.engine.adoption import claimed_by
 from kroasync.engine.drift import stored
-from kroasync.engine.release import released
+from kroasync.engine.mending import Mending, disowning_patch, key_patch, mending
+from kroasync.engine.orphans import released
 from kroasync.kube.api_errors import (
     AlreadyExistsError,
     ApiError,
@@ -46,6 +47,7 @@ from kroasync.kube.api_errors import (
     UnreachableError,
 )
 from kroasync.kube.client import Client
+from kroasync.kube.outage import Stumbles
 from kroasync.model.kinds import SECRETS
 from kroasync.model.names import (
     FINALIZER,
@@ -83,6 +85,7 @@ class Performer:
     contested: dict[Key, str] = field(default_factory=dict)
     # How many requests were sent, not counting watches.
     sent: int = 0
+    stumbles: Stumbles = field(default_factory=Stumbles)
 
     async def perform_all(self, actions: Sequence[Action]) -> list[Result]:
         """Perform a batch concurrently; returns one result for each action, in the same order."""
@@ -96,11 +99,11 @@ class Performer:
         try:
             match action:
                 case Apply():
-                    return await self._apply(action)
+                    return self._passed(action.key, await self._apply(action))
                 case Delete():
-                    return await self._delete(action)
+                    return self._passed(action.key, await self._delete(action))
                 case Release():
-                    return await self._release(action)
+                    return self._passed(action.key, await self._release(action))
                 case PatchParent():
                     return await self._patch_parent(action)
                 case WatchExternal():
@@ -110,7 +113,22 @@ class Performer:
                     await self.pause(self.instance)
                     return Done(action=action)
         except ApiError as error:
-            return Refused(action=action, refusal=refusal_of(error), message=_told(action, error))
+            return self._failed(action, error)
+
+    def _passed(self, key: Key, result: Result) -> Result:
+        self.stumbles.passed(key)
+        return result
+
+    def _failed(self, action: Action, error: ApiError) -> Refused:
+        """The result of an action that the API server did not perform."""
+        refusal, message = refusal_of(error), _told(action, error)
+        subject = action.key if isinstance(action, Apply | Delete | Release) else self.instance
+        if refusal is not Refusal.UNAVAILABLE:
+            self.stumbles.passed(subject)
+        elif self.stumbles.failed(subject, error):
+            refusal = Refusal.FAULT
+            message += " (the API server fails at this object again and again, and takes other writes)"
+        return Refused(action=action, refusal=refusal, message=message)
 
     async def _apply(self, action: Apply) -> Result:
         subject, others = self._others(action)
@@ -120,7 +138,7 @@ class Performer:
         before, lists = self.children.version(action.key), self.children.lists(action.key.resource)
         taken_from: tuple[str, ...] = ()
         if action.force:
-            answer = await self._send(action, force=True)
+            answer = await self._forced(action)
         else:
             try:
                 answer = await self._send(action, force=False, version=_OF_NO_OBJECT)
@@ -172,6 +190,40 @@ class Performer:
                     raise  # the object changed meanwhile, so its owner must be checked again
                 managers = conflict.managers
         return await self._send(action, force=True, version=version), managers
+
+    async def _forced(self, action: Apply) -> Obj:
+        """Apply to a child; before that, set back the keys that somebody edited in its lists (`engine.mending`)."""
+        live = self.children.unread(action.key)
+        if live is not None:
+            await self._mend(action, live, mending(live, stored(action.obj), MANAGER_CHILDREN))
+        try:
+            return await self._send(action, force=True)
+        except InvalidError as error:
+            if not error.fields_twice:
+                raise
+            self.sent += 1
+            live = await self.client.get(action.key)
+            found = mending(live, stored(action.obj), MANAGER_CHILDREN, twice=error.fields_twice)
+            if not found.edits:
+                raise _explained(error, found.obstacle) from None
+            await self._mend(action, live, found)
+            return await self._send(action, force=True)
+
+    async def _mend(self, action: Apply, live: Obj, found: Mending) -> None:
+        """Carry out the repairs of a child."""
+        if not found.edits:
+            return
+        self.sent += 2
+        confidential = bool(action.secrets)
+        repaired = await self.client.json_patch(
+            action.key, key_patch(live, found.edits), manager=MANAGER_CHILDREN, confidential=confidential
+        )
+        await self.client.json_patch(
+            action.key,
+            disowning_patch(live, repaired, MANAGER_CHILDREN),
+            manager=MANAGER_CHILDREN,
+            confidential=confidential,
+        )
 
     async def _send(self, action: Apply, *, force: bool, version: str = "") -> Obj:
         """Apply; if a version is given, only to the object of that version."""
@@ -273,7 +325,16 @@ class Performers:
 
     def of(self, instance: Key, instances: InstanceStore) -> Performer:
         """The performer for one pass over this instance."""
-        return Performer(self.client, self.children, instances, instance, self.watch_external, self.pause, self.fights)
+        return Performer(
+            self.client,
+            self.children,
+            instances,
+            instance,
+            self.watch_external,
+            self.pause,
+            self.fights,
+            stumbles=self.client.stumbles,
+        )
 
 
 def parent_patch(instance: Obj, action: PatchParent) -> Obj:
@@ -328,6 +389,12 @@ def quotable_field(field: str, secrets: Sequence[tuple[str | int, ...]]) -> str:
         if shown.startswith((f"{begin}.", f"{begin}[")):
             shown = begin
     return dot + shown
+
+
+def _explained(error: InvalidError, obstacle: str) -> InvalidError:
+    """The error with a text about who must act."""
+    text = f"{error.message}; {obstacle}" if obstacle else error.message
+    return type(error)(text, status=error.status, reason=error.reason, details=error.details)
 
 
 def _unique(texts: Iterable[str]) -> list[str]:

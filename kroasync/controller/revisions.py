@@ -177,9 +177,9 @@ class Revisions:
         if answer is not None:
             self.store.event("MODIFIED", answer)
 
-    async def collect(self, definition: Key) -> None:
-        """Delete all but the newest revisions. An error is logged and ignored."""
-        keep = self.options.max_revisions
+    async def collect(self, definition: Key) -> str:
+        """Delete all but the newest revisions; returns why the API server refuses that, or an empty text."""
+        keep, refused = self.options.max_revisions, ""
         for revision in self.of(definition)[:-keep] if keep > 0 else ():
             try:
                 await self.client.delete(_key_of(revision))
@@ -187,6 +187,8 @@ class Revisions:
             except ApiError as error:
                 self.metrics.rgd_graph_revision_gc_errors_total.inc()
                 log.info("revision not deleted", extra={"revision": name_of(revision), "error": error.message})
+                refused = error.message
+        return refused
 
     async def delete_all(self, definition: Key) -> None:
         """Delete the revisions of a definition that is being deleted. They are listed: the cache may be stale."""

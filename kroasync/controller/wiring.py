@@ -31,6 +31,7 @@ from kroasync.controller.pacing import Pacing
 from kroasync.controller.perform import Performers
 from kroasync.controller.recording import Recording
 from kroasync.controller.registry import Registry, key_of_identity
+from kroasync.controller.releases import Releases
 from kroasync.controller.reporting import Reporting
 from kroasync.controller.revisions import Revisions, RevisionStore
 from kroasync.controller.room import Room
@@ -131,9 +132,16 @@ def wire(given: Given) -> Parts:
     queues = _queues(given)
     watchdog = Watchdog(clock=given.clock, cpu=given.cpu)
     kinds, room, wake = ServedKinds(), Room(), queues.instances.add
-    children = ChildStore(wake_by_uid(kinds, wake), claims=claims_of(kinds), room=room)
+    releases = Releases(wake)
+    children = ChildStore(wake_by_uid(kinds, wake), claims=claims_of(kinds), room=room, released=releases.released)
     watches = Watches(
-        group=group, client=client, children=children, wake=wake, make=_watch_maker(given), metrics=metrics
+        group=group,
+        client=client,
+        children=children,
+        wake=wake,
+        make=_watch_maker(given),
+        metrics=metrics,
+        releases=releases,
     )
     serving = Serving(
         kinds=kinds,

@@ -48,7 +48,7 @@ class Delete:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """Let one child go without deleting it (`engine.release`), if it still is a member and its policy says so."""
+    """Let one child go without deleting it (`engine.orphans`), if it still is a member and its policy says so."""
 
     node: str
     key: Key
@@ -108,6 +108,7 @@ class Refusal(Enum):
     INVALID = "invalid"  # the API server rejects the object
     FORBIDDEN = "forbidden"
     TOO_BIG = "too big"  # for the API server or its store
+    FAULT = "fault"  # the API server fails at this object alone, again and again
     MISSING = "missing"  # kind, namespace or object does not exist
     UNAVAILABLE = "unavailable"  # timeouts, 429, 5xx: nothing wrong with the request
 

@@ -15,6 +15,7 @@ import orjson
 from kroasync.cel import CelError, Condition, PendingError
 from kroasync.engine.actions import Refusal
 from kroasync.engine.identities import DUPLICATE
+from kroasync.engine.membership import retiring_text
 from kroasync.engine.outcome import Failure, NodeState, Outcome
 from kroasync.engine.plan import MAX_DEPTH, Plan
 from kroasync.engine.scope import Compiled, Scope
@@ -217,14 +218,17 @@ def _verdict(outcome: Outcome) -> _Verdict:
     if outcome.failures:
         return _failed(outcome)
     waiting = [r for r in outcome.nodes.values() if not r.state.is_settled]
-    if not waiting:
+    if not waiting and not outcome.retiring:
         done = (RESOURCES_READY, TRUE, "AllResourcesReady", "all resources are created and ready")
         return _Verdict(state="ACTIVE", conditions=(_MANAGED, _RESOLVED, done))
     deleting = next((r for r in waiting if r.state is NodeState.DELETING), None)
     if deleting is not None:
         reason, text = "ResourceDeleting", deleting.message
-    else:
+    elif waiting:
         reason, text = "NotReady", f"awaiting resource readiness: {waiting_text(outcome)}"
+        text += f"; {retiring_text(outcome.retiring)}" if outcome.retiring else ""
+    else:
+        reason, text = "ResourceDeleting", retiring_text(outcome.retiring)
     return _Verdict(
         state="IN_PROGRESS",
         conditions=(_MANAGED, _RESOLVED, (RESOURCES_READY, FALSE, reason, text)),

@@ -8,11 +8,12 @@ An object that has the labels but no valid seal is a stranger. The controller do
 it, but reports it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from kroasync.engine.actions import Observed
 from kroasync.model.applyset import Inventory, Recorded
+from kroasync.model.objects import metadata
 from kroasync.model.seal import is_sealed
 
 # A message names this many strangers and counts the rest.
@@ -68,6 +69,19 @@ def stranger_text(strangers: Iterable[Observed]) -> str:
         f"left alone: {', '.join(found[:_NAMED])}{more}: labelled as a resource of this instance, but without a valid "
         "seal: nothing shows that this controller created or adopted it"
     )
+
+
+def retiring_text(members: Sequence[Observed]) -> str:
+    """The message about members that nobody declares any more and that are not gone yet, with their finalizers."""
+    more = f" and {len(members) - _NAMED} more" if len(members) > _NAMED else ""
+    return (
+        f"waiting for the deletion of {', '.join(map(_held, members[:_NAMED]))}{more}, which no node declares any more"
+    )
+
+
+def _held(member: Observed) -> str:
+    finalizers = metadata(member.obj).get("finalizers") or ()
+    return f"{member.key} (finalizers: {', '.join(finalizers)})" if finalizers else str(member.key)
 
 
 def repair_text(found: Recorded) -> str:

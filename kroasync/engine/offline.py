@@ -23,7 +23,7 @@ from kroasync.engine.actions import (
 )
 from kroasync.engine.drift import fingerprint, project
 from kroasync.engine.labels import node_of
-from kroasync.engine.release import is_orphaned, released
+from kroasync.engine.orphans import is_orphaned, released
 from kroasync.engine.resolve import identity
 from kroasync.engine.selectors import matches
 from kroasync.model import names

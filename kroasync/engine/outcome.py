@@ -107,6 +107,8 @@ class Outcome:
     suspended: bool = False
     # Existing members that no node declares any more.
     leftovers: tuple[Key, ...] = ()
+    # Those of them for which the later waves of deletes wait.
+    retiring: tuple[Observed, ...] = ()
     # Objects that are labelled as children of the instance, without proof (`engine.membership`); they stay.
     strangers: tuple[Observed, ...] = ()
     # Objects that belong to somebody else, and the message about each.

@@ -147,6 +147,7 @@ class Found:
     # Which nodes declare the same object.
     duplicates: list[str] = field(default_factory=list)
     leftovers: list[Key] = field(default_factory=list)
+    retiring: list[Observed] = field(default_factory=list)
     strangers: list[Observed] = field(default_factory=list)
     not_adopted: dict[Key, str] = field(default_factory=dict)
     management_error: str | None = None

@@ -1,17 +1,17 @@
 """The last phase of a pass: delete children that no node declares any more, then shrink the inventory.
-Children whose policy is Orphaned are released instead (`engine.release`).
+Children whose policy is Orphaned are released instead (`engine.orphans`).
 
-The deletes go in waves of reverse order, which is stored on the children; a refused delete stops the later waves. A
-pass prunes nothing while a node is unresolved: the objects that the node declares are not known.
+The deletes go in waves of reverse order, which is stored on the children. A wave starts when those before it are gone.
+A pass prunes nothing while a node is unresolved: the objects that the node declares are not known.
 """
 
 from math import inf
 
-from kroasync.engine.actions import Action, Delete, Done, Observed, Refusal, Release, Result
+from kroasync.engine.actions import Action, Delete, Done, Observed, Refusal, Refused, Release, Result
+from kroasync.engine.orphans import removal
 from kroasync.engine.outcome import Change, ChangeKind, Failure, NodeState
 from kroasync.engine.parent import patch, place
 from kroasync.engine.passstate import Batches, PassState
-from kroasync.engine.release import removal
 from kroasync.engine.resolve import identity
 from kroasync.model.applyset import Inventory
 
@@ -25,22 +25,28 @@ def is_resolved(state: PassState) -> bool:
 
 def prune(state: PassState) -> Batches[None]:
     """Delete the children that no node declares."""
-    waves: dict[float, list[Action]] = {}
+    waves: dict[float, list[Observed]] = {}
     membership, undeclared = state.membership(), _undeclared(state)
     state.found.strangers = membership.strangers(undeclared)
     for member in membership.members(undeclared):
         state.found.leftovers.append(member.key)
-        action = removal(member)
-        if action is not None:
-            # What says no order goes first: nothing is known of what reads it, or of what it reads.
-            wave = member.apply_order or inf
-            waves.setdefault(wave, []).append(action)
+        # What says no order goes first: nothing is known of what reads it, or of what it reads.
+        waves.setdefault(member.apply_order or inf, []).append(member)
     for wave in sorted(waves, reverse=True):
-        failed = False
-        for result in (yield waves[wave]):
-            failed = not _deleted(state, result) or failed
-        if failed:
+        deletes: list[Action] = [action for member in waves[wave] if (action := removal(member)) is not None]
+        results = (yield deletes) if deletes else ()
+        failed = [result for result in results if not _deleted(state, result)]
+        # A refusal that is no failure is about a UID that is gone.
+        gone = {r.action.key for r in results if isinstance(r, Refused) and isinstance(r.action, Delete)}
+        state.found.retiring = [m for m in waves[wave] if m.key not in gone and _is_there(state, m)]
+        if failed or state.found.retiring:
             return
+
+
+def _is_there(state: PassState, member: Observed) -> bool:
+    """Whether the member is neither gone nor released after all."""
+    found = state.world.find(member.key)
+    return found is not None and (found.uid, found.part_of) == (member.uid, member.part_of)
 
 
 def _undeclared(state: PassState) -> list[Observed]:

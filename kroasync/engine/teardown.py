@@ -2,7 +2,7 @@
 
 The wave with the highest apply order is deleted first. The next wave follows when all its objects are gone. Only
 members are deleted (`engine.membership`). Objects with copied labels are not deleted, and the deletion does not wait
-for them. A member whose policy is Orphaned is released in its wave instead (`engine.release`).
+for them. A member whose policy is Orphaned is released in its wave instead (`engine.orphans`).
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from typing import Final
 
 from kroasync.engine.actions import Delete, Observed, Refusal, Refused, Release, Result
 from kroasync.engine.membership import Membership, repair_text
+from kroasync.engine.orphans import removal
 from kroasync.engine.outcome import Retry
-from kroasync.engine.release import removal
 from kroasync.model import applyset, names
 from kroasync.model.applyset import InventoryError, Parent
 from kroasync.model.objects import GVK, Obj, annotations_of, metadata, name_of, namespace_of, uid_of

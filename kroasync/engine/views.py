@@ -5,7 +5,7 @@ definition, the view shows the labels of the children.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kroasync.engine.actions import (
     Action,
@@ -22,8 +22,9 @@ from kroasync.engine.actions import (
     WatchExternal,
 )
 from kroasync.engine.labels import node_of
+from kroasync.engine.membership import retiring_text
 from kroasync.engine.offline import OfflineWorld
-from kroasync.engine.outcome import Outcome
+from kroasync.engine.outcome import NodeState, Outcome
 from kroasync.graph.nodes import Graph
 from kroasync.model import names
 from kroasync.model.conditions import conditions_of, find
@@ -122,6 +123,7 @@ def stored_nodes(members: Sequence[tuple[Key, Obj]]) -> tuple[NodeView, ...]:
 def nodes_of(graph: Graph, outcome: Outcome, world: LiveWorld, instance: Obj) -> tuple[NodeView, ...]:
     """The nodes as the pass found them, in order of creation."""
     since = _since(instance)
+    retiring = _by_node((member.node, member.key) for member in outcome.retiring)
     found = []
     for id_ in graph.order:
         report = outcome.nodes.get(id_)
@@ -139,7 +141,24 @@ def nodes_of(graph: Graph, outcome: Outcome, world: LiveWorld, instance: Obj) ->
                 objects=tuple(_object(key, world.get(key)) for key in report.objects),
             )
         )
-    return tuple(found)
+    # Nothing declares these any more, so their nodes do not show them, or are no longer in the graph.
+    text = retiring_text(outcome.retiring)
+    views = {view.id: view for view in found}
+    for node, keys in retiring.items():
+        view = views.get(node) or NodeView(id=node or "?", state=NodeState.SKIPPED.value, since=since)
+        objects = (*view.objects, *(_object(key, world.get(key)) for key in keys))
+        is_settled = view.state in (NodeState.SKIPPED, NodeState.SYNCED)
+        waits_for = text if is_settled else view.waits_for
+        state = NodeState.DELETING.value if is_settled else view.state
+        views[view.id] = replace(view, state=state, waits_for=waits_for, since=since, objects=objects)
+    return tuple(views.values())
+
+
+def _by_node(members: Iterable[tuple[str, Key]]) -> dict[str, list[Key]]:
+    found: dict[str, list[Key]] = {}
+    for node, key in members:
+        found.setdefault(node, []).append(key)
+    return found
 
 
 def _object(key: Key, obj: Obj | None) -> ObjectView:

@@ -116,6 +116,7 @@ def _conclude(state: PassState) -> Outcome:
         management_refusal=found.management_refusal,
         suspended=_is_suspended(state.instance) and found.management_error is None,
         leftovers=tuple(found.leftovers),
+        retiring=tuple(found.retiring),
         strangers=tuple(found.strangers),
         repair=found.repair,
         not_adopted=found.not_adopted,

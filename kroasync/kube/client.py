@@ -43,7 +43,7 @@ from kroasync.kube.api_errors import (
 from kroasync.kube.config import ConfigError, Connection
 from kroasync.kube.decoding import decoded, tidy
 from kroasync.kube.lanes import Lanes
-from kroasync.kube.outage import Outage
+from kroasync.kube.outage import Outage, Stumbles
 from kroasync.kube.standing import Standing
 from kroasync.metrics import Metrics
 from kroasync.model.objects import Key, Obj, Resource, metadata, name_of, namespace_of, version_of
@@ -54,6 +54,7 @@ JSON: Final = "application/json"
 # A list with only the metadata of each object, if the server supports it; whole objects work, too.
 METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
+JSON_PATCH: Final = "application/json-patch+json"
 # JSON is YAML, so an apply needs no YAML writer.
 APPLY_PATCH: Final = "application/apply-patch+yaml"
 
@@ -103,6 +104,7 @@ class Client:
         self.metrics = metrics
         self.standing = Standing(time.monotonic)
         self.outage = Outage()
+        self.stumbles = Stumbles()
         # Only one watch at a time compares its cache with the server.
         self.comparing = asyncio.Lock()
         self._may_write = may_write
@@ -156,6 +158,8 @@ class Client:
                 async with self._lanes.place():
                     content = await self._send(method, url, sent, data, content_type, timeout_s, most_bytes)
                 self.standing.answered(None)
+                if method != "GET":
+                    self.stumbles.wrote()
                 return content
             except UnauthorizedError as error:
                 self.standing.answered(error)
@@ -429,6 +433,20 @@ class Client:
             body=patch,
             content_type=MERGE_PATCH,
         )
+
+    async def json_patch(self, key: Key, operations: Sequence[Obj], *, manager: str, confidential: bool = False) -> Obj:
+        """A JSON patch (RFC 6902); replacing `metadata.resourceVersion` makes it conditional."""
+        token = _confidential.set(confidential)
+        try:
+            return await self.request(
+                "PATCH",
+                path_of(key),
+                query={"fieldManager": manager},
+                body=operations,
+                content_type=JSON_PATCH,
+            )
+        finally:
+            _confidential.reset(token)
 
     async def put(self, key: Key, obj: Obj, *, manager: str) -> Obj:
         """Replace the object; raises ConflictError if its resourceVersion is not the current one."""

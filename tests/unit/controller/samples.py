@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from kroasync.kube.outage import Stumbles
 from kroasync.metrics import Metrics
 from kroasync.model.names import (
     LABEL_APPLYSET_PART_OF,
@@ -82,6 +83,7 @@ class StubClient:
     # For each apply, the resourceVersion that it was bound to.
     bound: list[str | None] = field(default_factory=list)
     metrics: Metrics | None = None
+    stumbles: Stumbles = field(default_factory=Stumbles)
     # Called for each request, before the answer.
     meanwhile: Callable[[], None] = lambda: None
 
@@ -107,6 +109,10 @@ class StubClient:
 
     async def create(self, key: Key, obj: Obj, *, manager: str = "") -> Obj:
         return self._answer("create", key, obj)
+
+    async def json_patch(self, key: Key, operations: Any, *, manager: str, confidential: bool = False) -> Obj:
+        self.confidential.append(confidential)
+        return self._answer("json_patch", key, operations, manager)
 
     async def merge_patch(self, key: Key, body: Obj, *, manager: str, subresource: str = "") -> Obj:
         return self._answer("merge_patch", key, body, manager, subresource)

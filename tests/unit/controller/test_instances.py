@@ -75,6 +75,9 @@ class Kinds:
     def hold_inventory(self, instance: Key, resources: list[Resource]) -> list[Any]:
         return []
 
+    def await_releases(self, *args: Any) -> None:
+        pass
+
     def keep_externals(self, instance: Key, watches: Any) -> None:
         pass
 

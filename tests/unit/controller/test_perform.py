@@ -256,6 +256,65 @@ async def test_taking_over_what_is_already_so_is_no_change() -> None:
     assert not result.changed
 
 
+def listed(version: int, *names: str) -> Obj:
+    """A live object with a keyed list whose elements somebody wrote."""
+    elements = {f'k:{{"name":"{name}"}}': {".": {}, "f:name": {}, "f:value": {}} for name in names}
+    entry = {"manager": "person", "operation": "Update", "fieldsV1": {"f:items": elements}}
+    live = labelled(config(version=version, managedFields=[entry]), MINE)
+    return {**live, "items": [{"name": name, "value": "x"} for name in names]}
+
+
+def with_items() -> Apply:
+    action = apply(force=True)
+    return replace(action, obj={**action.obj, "items": [{"name": "web", "value": "x"}]}, need=Need.HEAL)
+
+
+async def test_an_edited_key_is_set_back_before_the_apply() -> None:
+    bench = Bench(json_patch=[listed(6, "web"), listed(7, "web")], apply=[config(version=8)])
+    bench.children.put(CONFIG_MAPS, listed(5, "web2"))
+    assert isinstance(await bench.performer.perform(with_items()), Done)
+    assert bench.asked() == ["json_patch", "json_patch", "apply"]
+    (_, _, operations, manager) = bench.client.asked[0]
+    assert manager == MANAGER_CHILDREN
+    assert operations == [
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": "5"},
+        {"op": "add", "path": "/items/0/name", "value": "web"},
+    ]
+    assert bench.performer.sent == 3
+
+
+def refused_twice(field: str) -> InvalidError:
+    causes = [{"reason": "FieldValueDuplicate", "message": 'Duplicate value: "x"', "field": field}]
+    return InvalidError("twice", status=422, reason="Invalid", details={"causes": causes})
+
+
+async def test_an_element_in_the_way_is_removed_after_the_refusal() -> None:
+    live = listed(5, "web", "other")
+    bench = Bench(apply=[refused_twice("items[1].value"), config(version=8)], get=[live], json_patch=[live, live])
+    assert isinstance(await bench.performer.perform(with_items()), Done)
+    assert bench.asked() == ["apply", "get", "json_patch", "json_patch", "apply"]
+    assert bench.client.asked[2][2][1:] == [{"op": "remove", "path": "/items/1"}]
+
+
+async def test_an_element_in_the_way_that_somebody_applies_is_told() -> None:
+    live = listed(5, "web", "other")
+    live["metadata"]["managedFields"][0]["operation"] = "Apply"
+    bench = Bench(apply=[refused_twice("items[1].value")], get=[live])
+    result = await bench.performer.perform(with_items())
+    assert isinstance(result, Refused)
+    assert result.refusal is Refusal.INVALID
+    assert result.message == (
+        'twice; items has another element with the same value, which manager "person" applies: remove it there'
+    )
+
+
+async def test_a_value_that_is_declared_twice_is_only_refused() -> None:
+    bench = Bench(apply=[refused_twice("items[1].value")], get=[listed(5, "web")])
+    result = await bench.performer.perform(with_items())
+    assert isinstance(result, Refused)
+    assert result.message == "twice"
+
+
 async def test_a_conflict_despite_force_is_a_refusal() -> None:
     bench = Bench(apply=[owned_by("x")])
     result = await bench.performer.perform(apply(force=True))
@@ -429,6 +488,19 @@ async def test_results_come_in_the_order_of_the_actions() -> None:
 )
 def test_what_an_error_means_to_the_engine(error: type[ApiError], refusal: Refusal) -> None:
     assert refusal_of(error("x")) is refusal
+
+
+async def test_an_object_at_which_alone_the_server_fails_is_refused() -> None:
+    error = ServerError("Internal error occurred: oops", status=500, reason="InternalError")
+    bench = Bench(apply=[*[error] * 6, config(version=9), error])
+    told = []
+    for _ in range(8):
+        result = await bench.performer.perform(apply(force=True))
+        told.append((result.refusal, result.message) if isinstance(result, Refused) else None)
+        bench.performer.stumbles.wrote()
+    alone = f"{error.message} (the API server fails at this object again and again, and takes other writes)"
+    away = (Refusal.UNAVAILABLE, error.message)
+    assert told == [away] * 4 + [(Refusal.FAULT, alone)] * 2 + [None, away]
 
 
 async def test_a_pause_is_left_to_who_shares_out_the_time() -> None:

@@ -286,6 +286,29 @@ def test_an_instance_without_a_graph_says_why_and_the_reason_is_counted() -> Non
     play(story)
 
 
+def test_the_loser_of_a_conflict_over_a_name_has_it_when_the_winner_is_gone() -> None:
+    async def story(world: World) -> None:
+        template = config_map("${schema.spec.target}", data={"by": "${schema.metadata.name}"})
+        shared = definition("App", [{"id": "config", "template": template}], spec={"target": "string"})
+        await world.user.create(DEFINITION, shared)
+        await asyncio.sleep(5)
+        keys = [replace(APP, name=name) for name in ("winner", "loser")]
+        for key in keys:
+            meta = {"name": key.name, "namespace": "default"}
+            await world.user.create(key, {"metadata": meta, "spec": {"target": "shared"}})
+            await asyncio.sleep(2)
+        winner, loser = keys
+        assert (await world.user.get(loser))["status"]["state"] == "ERROR"
+        # By then its attempts are minutes apart.
+        await asyncio.sleep(2000)
+        await world.user.delete(winner)
+        await asyncio.sleep(2)
+        assert (await world.user.get(loser))["status"]["state"] == "ACTIVE"
+        assert (await world.user.get(Key(CONFIG_MAPS, "default", "shared")))["data"] == {"by": "loser"}
+
+    play(story)
+
+
 def test_conditions_are_events_when_asked_for() -> None:
     async def story(world: World) -> None:
         await world.define()

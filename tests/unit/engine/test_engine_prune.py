@@ -3,9 +3,11 @@
 import pytest
 
 from kroasync.engine.actions import Apply, Delete, PatchParent, Refusal
+from kroasync.engine.instance_status import compose
 from kroasync.engine.offline import OfflineWorld
 from kroasync.engine.outcome import ChangeKind, Retry
 from kroasync.engine.resolve import identity
+from kroasync.engine.views import nodes_of
 from kroasync.model import names
 
 UID = "11111111-2222-3333-4444-555555555555"
@@ -75,7 +77,6 @@ def test_members_of_unknown_nodes_go_by_the_order_that_they_say(
         pytest.param({"ours": False}, id="labels copied by another tool"),
         pytest.param({"part_of": "applyset-theirs-v1"}, id="of another ApplySet"),
         pytest.param({"part_of": ""}, id="of no ApplySet"),
-        pytest.param({"deleting": True}, id="already going"),
     ],
 )
 def test_only_what_is_ours_is_deleted(chain, cluster_of, instance_of, walked, change):
@@ -89,6 +90,69 @@ def test_only_what_is_ours_is_deleted(chain, cluster_of, instance_of, walked, ch
         replace(m, **change) if m.key.name == "shop-b" else m for m in plain(cluster.world)
     ]
     assert walked(chain, cluster).deleted == [["shop-c"], ["shop-a"]]
+
+
+def hanging(cluster, key):
+    """A finalizer of somebody else holds the object."""
+    live = cluster.world.get(key)
+    meta = {**live["metadata"], "finalizers": ["example.com/hold"], "deletionTimestamp": "2026-01-02T03:04:05Z"}
+    cluster.world.put(key, {**live, "metadata": meta})
+
+
+def test_a_wave_waits_until_those_before_it_are_gone(chain, cluster_of, instance_of, walked, key_of):
+    cluster = cluster_of(instance_of({"on": True}))
+    walked(chain, cluster)
+    respec(cluster, on=False)
+    held = key_of("ConfigMap", "shop-c")
+    hanging(cluster, held)
+    passed = walked(chain, cluster)
+    assert passed.deleted == []
+    status = compose(passed.plan, passed.outcome, now="2026-01-02T03:04:05Z")
+    ready = next(c for c in status["conditions"] if c["type"] == "Ready")
+    assert (status["state"], ready["status"], ready["reason"]) == ("IN_PROGRESS", "False", "ResourceDeleting")
+    assert "ConfigMap team/shop-c (finalizers: example.com/hold)" in ready["message"]
+    assert passed.outcome.retry is Retry.EVENT
+    del cluster.world.objects[identity(held)]
+    assert walked(chain, cluster).deleted == [["shop-b"], ["shop-a"]]
+    assert compose_state(walked(chain, cluster)) == "ACTIVE"
+
+
+def test_what_hangs_is_shown_among_the_nodes(chain, cluster_of, instance_of, walked, key_of):
+    cluster = cluster_of(instance_of({"on": True}))
+    walked(chain, cluster)
+    respec(cluster, on=False)
+    hanging(cluster, key_of("ConfigMap", "shop-c"))
+    passed = walked(chain, cluster)
+    nodes = {node.id: node for node in nodes_of(chain, passed.outcome, cluster.world, cluster.world.instance)}
+    assert [*nodes] == ["a", "b", "c", "d"]
+    held = nodes["c"]
+    assert (held.state, [o.name for o in held.objects]) == ("DELETING", ["shop-c"])
+    assert "example.com/hold" in held.waits_for
+    assert (nodes["b"].state, nodes["d"].state) == ("SKIPPED", "SYNCED")
+
+
+def test_what_hangs_is_named_beside_what_is_not_ready(graph_of, cluster_of, instance_of, walked, config, key_of):
+    graph = graph_of(
+        config("a", includeWhen=["${schema.spec.on}"]),
+        config("slow", readyWhen=["${slow.data.?ready.hasValue()}"]),
+        spec={"on": "boolean"},
+    )
+    cluster = cluster_of(instance_of({"on": True}))
+    walked(graph, cluster)
+    respec(cluster, on=False)
+    hanging(cluster, key_of("ConfigMap", "shop-a"))
+    passed = walked(graph, cluster)
+    ready = next(
+        c
+        for c in compose(passed.plan, passed.outcome, now="2026-01-02T03:04:05Z")["conditions"]
+        if c["type"] == "Ready"
+    )
+    assert 'node "slow" not ready' in ready["message"]
+    assert "waiting for the deletion of ConfigMap team/shop-a (finalizers: example.com/hold)" in ready["message"]
+
+
+def compose_state(passed):
+    return compose(passed.plan, passed.outcome, now="2026-01-02T03:04:05Z")["state"]
 
 
 def test_an_object_that_became_an_external_reference_is_not_deleted(graph_of, cluster_of, instance_of, walked, config):

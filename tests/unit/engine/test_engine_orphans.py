@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from kroasync.engine.actions import Delete, Observed, Release
-from kroasync.engine.release import is_orphaned, released, removal
+from kroasync.engine.orphans import is_orphaned, released, removal
 from kroasync.model import names
 from kroasync.model.objects import Key
 from tests.samples import CONFIG_MAPS
