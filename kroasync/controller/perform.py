@@ -1,7 +1,8 @@
 """Perform the actions of the engine: a pass writes children and metadata only here.
 
-Every action has a result; a refusal is a result, too. A delete carries the UID of the object that the engine saw. A
-release reads the object first, and changes only the version that it read.
+Every action has a result; a refusal is a result, too. A delete carries UID and version of the object that the engine
+saw, for a policy that the cache has not seen must not be overlooked. A release reads the object first, and changes only
+the version that it read.
 
 The first apply of an unknown object can only create it: the apply carries a resourceVersion that no object has. If an
 object exists already, the API server answers with a conflict, and the performer reads the object. If nobody owns the
@@ -33,7 +34,7 @@ from kroasync.engine.actions import (
 from kroasync.engine.adoption import claimed_by
 from kroasync.engine.drift import stored
 from kroasync.engine.mending import Mending, disowning_patch, key_patch, mending
-from kroasync.engine.orphans import released
+from kroasync.engine.orphans import released, still_goes
 from kroasync.kube.api_errors import (
     AlreadyExistsError,
     ApiError,
@@ -258,9 +259,7 @@ class Performer:
 
     async def _delete(self, action: Delete) -> Result:
         try:
-            self.sent += 1
-            # Explicit, because the API server's default for Jobs orphans their Pods.
-            answer = await self.client.delete(action.key, uid=action.uid, propagation="Background")
+            answer = await self._deleted(action)
         except NotFoundError as error:
             if not error.is_of_object:
                 # The kind is not served now. That does not tell whether the object exists.
@@ -273,6 +272,24 @@ class Performer:
             self.children.put(action.key.resource, answer)
         return Done(action=action)
 
+    async def _deleted(self, action: Delete) -> Obj | None:
+        """Delete the object in the version that the decision is about, or in a later one that does not change it."""
+        decided = self.children.find(action.key)
+        try:
+            return await self._send_delete(action, self.children.version(action.key))
+        except ConflictError:
+            self.sent += 1
+            live = await self.client.get(action.key)
+            self._correct(action.key, action.uid, live)
+            if decided is None or not still_goes(decided, live):
+                raise
+            return await self._send_delete(action, version_of(live))
+
+    async def _send_delete(self, action: Delete, version: str | None) -> Obj | None:
+        self.sent += 1
+        # Explicit, because the API server's default for Jobs orphans their Pods.
+        return await self.client.delete(action.key, uid=action.uid, version=version, propagation="Background")
+
     async def _release(self, action: Release) -> Result:
         self.sent += 1
         try:
@@ -284,7 +301,7 @@ class Performer:
             return Refused(action=action, refusal=Refusal.MISSING, message=error.message)
         patch = released(live, action)
         if patch is None:
-            self._correct(action, live)
+            self._correct(action.key, action.uid, live)
             return Refused(action=action, refusal=Refusal.CONFLICT, message="the object changed meanwhile")
         self.sent += 1
         answer = await self.client.merge_patch(action.key, patch, manager=MANAGER_CHILDREN)
@@ -293,12 +310,12 @@ class Performer:
         self.released[action.key] = _identity(answer)
         return Done(action=action, obj=answer)
 
-    def _correct(self, action: Release, live: Obj) -> None:
-        """Correct the cache, which showed another state of the object."""
+    def _correct(self, key: Key, uid: str, live: Obj) -> None:
+        """Correct the cache, which showed another state of the object with this UID."""
         if LABEL_INSTANCE_ID in labels_of(live):
-            self.children.put(action.key.resource, live)
+            self.children.put(key.resource, live)
         else:
-            self.children.gone(action.key, action.uid, version=version_of(live))
+            self.children.gone(key, uid, version=version_of(live))
 
     async def _patch_parent(self, action: PatchParent) -> Result:
         known = self.instances.get(self.instance)

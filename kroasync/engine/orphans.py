@@ -40,6 +40,12 @@ def removal(member: Observed) -> Delete | Release | None:
     return None if member.deleting else Delete(node=member.node, key=member.key, uid=member.uid)
 
 
+def still_goes(decided: Observed, live: Obj) -> bool:
+    """Whether the decision to delete a member holds for its present state, too."""
+    part_of = labels_of(live).get(names.LABEL_APPLYSET_PART_OF, "")
+    return (uid_of(live), part_of) == (decided.uid, decided.part_of) and not is_orphaned(live)
+
+
 def released(live: Obj, release: Release) -> Obj | None:
     """The merge patch that releases the object in this version; None if it is no longer the object to release."""
     labels, annotations = labels_of(live), annotations_of(live)

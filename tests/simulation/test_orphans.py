@@ -143,6 +143,28 @@ def test_a_policy_that_a_person_sets_on_the_live_object_counts() -> None:
     virtual.run(main())
 
 
+def test_a_policy_that_the_watch_has_not_reported_yet_counts_too() -> None:
+    """`kubectl annotate` and `kubectl delete` on the heels of each other, while the watch of children is silent."""
+
+    async def main() -> None:
+        cluster = Cluster()
+        await cluster.define(0)
+        await cluster.make(0, 0)
+        await cluster.until(lambda: cluster.active(0) == 1, 20)
+        silent = [stream for stream in cluster.server.streams() if stream.resource == CONFIG_MAPS]
+        assert silent
+        for stream in silent:
+            stream.silent = True
+        patch = {"metadata": {"annotations": {names.ANNOTATION_DELETION_POLICY: "Orphaned"}}}
+        await cluster.user.merge_patch(Key(CONFIG_MAPS, HOME, KEPT), patch, manager="kubectl-annotate")
+        await cluster.user.delete(WIDGET)
+        await cluster.until(lambda: gone(cluster), 20)
+        assert set(configs(cluster)) == {KEPT}
+        await cluster.stop()
+
+    virtual.run(main())
+
+
 def deletion(crash_at: int | None) -> tuple[int, int]:
     """Delete an instance, and crash in this turn of the event loop; returns the turns in which the deletion ran."""
 

@@ -412,11 +412,44 @@ async def test_a_kind_that_is_not_served_does_not_tell_that_the_object_is_gone()
     assert bench.children.find(config_key()) is not None
 
 
-async def test_a_refused_delete_keeps_the_object() -> None:
-    bench = Bench(delete=[ConflictError("uid mismatch", status=409)])
+CHANGED = ConflictError("the object has been modified", status=409)
+
+
+async def test_a_delete_is_bound_to_the_version_that_was_seen() -> None:
+    """If only something else changed since, the same pass deletes the object."""
+    bench = Bench(delete=[CHANGED, GONE], get=[config(version=6, data={"v": "2"})])
+    bench.children.put(CONFIG_MAPS, config(version=5))
+    assert await bench.performer.perform(DELETE) == Done(action=DELETE)
+    assert bench.client.bound == ["5", "6"]
+    assert bench.children.find(config_key()) is None
+    assert bench.performer.sent == 3
+
+
+@pytest.mark.parametrize(
+    ("found", "left"),
+    [
+        pytest.param(config(version=6, annotations={ANNOTATION_DELETION_POLICY: POLICY_ORPHANED}), 1, id="kept"),
+        pytest.param(config(version=6, labels={LABEL_APPLYSET_PART_OF: "set-2"}), 0, id="nobody's, or another's"),
+        pytest.param(config(version=6, uid="u2"), 1, id="another object"),
+    ],
+)
+async def test_a_delete_is_decided_again_if_what_decides_it_changed(found: Obj, left: int) -> None:
+    """The policy was set a moment ago, and the watch has not reported it yet."""
+    bench = Bench(delete=[CHANGED], get=[found])
     bench.children.put(CONFIG_MAPS, config(version=5))
     result = await bench.performer.perform(DELETE)
-    assert result == Refused(action=DELETE, refusal=Refusal.CONFLICT, message="uid mismatch")
+    assert result == Refused(action=DELETE, refusal=Refusal.CONFLICT, message=CHANGED.message)
+    assert bench.asked() == ["delete", "get"]
+    seen = bench.children.members("instance-1")
+    assert [member.key for member in seen] == [config_key()] * left
+    assert not any(member.uid == "u1" and not member.orphaned for member in seen)
+
+
+async def test_a_refused_delete_keeps_the_object() -> None:
+    bench = Bench(delete=[CHANGED, CHANGED], get=[config(version=6)])
+    bench.children.put(CONFIG_MAPS, config(version=5))
+    result = await bench.performer.perform(DELETE)
+    assert result == Refused(action=DELETE, refusal=Refusal.CONFLICT, message=CHANGED.message)
     assert bench.children.find(config_key()) is not None
 
 
