@@ -114,10 +114,10 @@ class Deleting:
                 return verdict
 
     def _is_any_going(self, instance: Obj) -> bool:
-        """Whether a member is being deleted."""
+        """Whether a member is being deleted that the deletion waits for."""
         labelled = self.children.members(uid_of(instance))
         membership = membership_of(instance, labelled, seal_key=self.options.engine.seal_key)
-        return any(m.deleting for m in membership.members(labelled))
+        return any(m.deleting and not m.orphaned for m in membership.members(labelled))
 
     async def _finish(
         self, key: Key, served: Served, instance: Obj, plan: Teardown, removed: tuple[Delete | Release, ...]
