@@ -123,6 +123,8 @@ class Performer:
     def _failed(self, action: Action, error: ApiError) -> Refused:
         """The result of an action that the API server did not perform."""
         refusal, message = refusal_of(error), _told(action, error)
+        if isinstance(error, NotFoundError) and not error.is_of_object and isinstance(action, Apply | Delete | Release):
+            message = unserved(action.key)
         subject = action.key if isinstance(action, Apply | Delete | Release) else self.instance
         if refusal is not Refusal.UNAVAILABLE:
             self.stumbles.passed(subject)
@@ -263,7 +265,7 @@ class Performer:
         except NotFoundError as error:
             if not error.is_of_object:
                 # The kind is not served now. That does not tell whether the object exists.
-                return Refused(action=action, refusal=Refusal.UNAVAILABLE, message=error.message)
+                return Refused(action=action, refusal=Refusal.UNAVAILABLE, message=unserved(action.key))
             answer = None
         self.fights.settled(self._lasting(action.key))
         if answer is None or answer.get("kind") == "Status" or uid_of(answer) != action.uid:
@@ -296,7 +298,7 @@ class Performer:
             live = await self.client.get(action.key)
         except NotFoundError as error:
             if not error.is_of_object:
-                return Refused(action=action, refusal=Refusal.UNAVAILABLE, message=error.message)
+                return Refused(action=action, refusal=Refusal.UNAVAILABLE, message=unserved(action.key))
             self.children.gone(action.key, action.uid)
             return Refused(action=action, refusal=Refusal.MISSING, message=error.message)
         patch = released(live, action)
@@ -366,6 +368,11 @@ def parent_patch(instance: Obj, action: PatchParent) -> Obj:
         meta["resourceVersion"] = version_of(instance)
         meta["finalizers"] = [*metadata(instance).get("finalizers", ()), FINALIZER]
     return {"metadata": meta}
+
+
+def unserved(key: Key) -> str:
+    """The message about a kind that the API server does not serve: its own answer is "404 page not found"."""
+    return f"kind {key.resource.kind} ({key.resource.api_version}) is not served: its CRD or aggregated API is gone"
 
 
 def _other_managers(answer: Obj) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ A pass prunes nothing while a node is unresolved: the objects that the node decl
 
 from math import inf
 
-from kroasync.engine.actions import Action, Delete, Done, Observed, Refusal, Refused, Release, Result
+from kroasync.engine.actions import Action, Delete, Done, Observed, Refusal, Release, Result
 from kroasync.engine.orphans import removal
 from kroasync.engine.outcome import Change, ChangeKind, Failure, NodeState
 from kroasync.engine.parent import patch, place
@@ -36,9 +36,7 @@ def prune(state: PassState) -> Batches[None]:
         deletes: list[Action] = [action for member in waves[wave] if (action := removal(member)) is not None]
         results = (yield deletes) if deletes else ()
         failed = [result for result in results if not _deleted(state, result)]
-        # A refusal that is no failure is about a UID that is gone.
-        gone = {r.action.key for r in results if isinstance(r, Refused) and isinstance(r.action, Delete)}
-        state.found.retiring = [m for m in waves[wave] if m.key not in gone and _is_there(state, m)]
+        state.found.retiring = [m for m in waves[wave] if _is_there(state, m)]
         if failed or state.found.retiring:
             return
 

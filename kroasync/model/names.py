@@ -87,4 +87,23 @@ UNPROPAGATED_LABELS: Final = (
     "kustomize.toolkit.fluxcd.io/",
     "helm.toolkit.fluxcd.io/",
     "helm.sh/",
+    # Rancher and Fleet: objects of a set that are not in it are deleted.
+    "objectset.rio.cattle.io/",
+    "fleet.cattle.io/",
+    # kapp: objects of an app that it does not declare are deleted.
+    "kapp.k14s.io/",
+    # Velero: objects of a restore are deleted or restored with it.
+    "velero.io/",
+    # Cluster API and Crossplane: objects of a cluster or a composite resource are moved, or deleted with it.
+    "cluster.x-k8s.io/",
+    "clusterctl.cluster.x-k8s.io/",
+    "topology.cluster.x-k8s.io/",
+    "addons.cluster.x-k8s.io/",
+    "crossplane.io/",
+    # Kubernetes itself: the controllers of Pods find their own by these labels.
+    "pod-template-hash",
+    "controller-revision-hash",
+    "pod-template-generation",
+    "controller-uid",
+    "job-name",
 )

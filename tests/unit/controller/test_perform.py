@@ -34,6 +34,7 @@ from kroasync.kube.api_errors import (
     TooBigError,
     UnauthorizedError,
     UnreachableError,
+    error_of,
 )
 from kroasync.model.kinds import SECRETS
 from kroasync.model.names import (
@@ -358,7 +359,7 @@ async def test_the_message_about_a_secret_names_fields_not_values() -> None:
         (ServerError(f"webhook failed: {VALUE}", status=500, reason="InternalError"), f"InternalError {WITHHELD}"),
         # These contain nothing of the object.
         (UnreachableError("no answer"), "no answer"),
-        (NotFoundError('namespaces "x" not found', status=404), 'namespaces "x" not found'),
+        (NotFoundError('namespaces "x" not found', status=404, details={"name": "x"}), 'namespaces "x" not found'),
         (
             ForbiddenError('secrets "x" is forbidden: User "me" cannot patch resource', status=403, reason="Forbidden"),
             'secrets "x" is forbidden: User "me" cannot patch resource',
@@ -408,8 +409,25 @@ async def test_a_kind_that_is_not_served_does_not_tell_that_the_object_is_gone()
     bench = Bench(delete=[NotFoundError(message, status=404)])
     bench.children.put(CONFIG_MAPS, config(version=5))
     result = await bench.performer.perform(DELETE)
-    assert result == Refused(action=DELETE, refusal=Refusal.UNAVAILABLE, message=message)
+    text = "kind ConfigMap (v1) is not served: its CRD or aggregated API is gone"
+    assert result == Refused(action=DELETE, refusal=Refusal.UNAVAILABLE, message=text)
     assert bench.children.find(config_key()) is not None
+
+
+async def test_an_apply_of_a_kind_that_is_gone_names_the_kind() -> None:
+    bench = Bench(apply=[error_of(404, b"404 page not found\n", {})])
+    result = await bench.performer.perform(apply(force=True))
+    assert isinstance(result, Refused)
+    assert result.refusal is Refusal.MISSING
+    assert result.message == "kind ConfigMap (v1) is not served: its CRD or aggregated API is gone"
+
+
+async def test_an_apply_into_a_namespace_that_is_missing_names_the_namespace() -> None:
+    message = 'namespaces "x" not found'
+    error = NotFoundError(message, status=404, reason="NotFound", details={"name": "x", "kind": "namespaces"})
+    result = await Bench(apply=[error]).performer.perform(apply(force=True))
+    assert isinstance(result, Refused)
+    assert result.message == message
 
 
 CHANGED = ConflictError("the object has been modified", status=409)

@@ -64,8 +64,11 @@ class Cluster:
     status: dict[str, Callable[[Obj], Obj | None]] = field(default_factory=dict)
     refusals: dict[str, tuple[Refusal, str]] = field(default_factory=dict)
     unwatched: bool = False
+    # What somebody else does to the world just before each action.
+    meanwhile: Callable[[Action], None] = lambda action: None
 
     def perform(self, action: Action) -> Result:
+        self.meanwhile(action)
         name = action.key.name if isinstance(action, Apply | Delete | Release) else type(action).__name__
         if name in self.refusals:
             refusal, message = self.refusals[name]
@@ -106,10 +109,12 @@ def graph_of(catalog: Catalog) -> Callable[..., Graph]:
         scope: str = "Namespaced",
         name: str = "webapps",
         features: Iterable[str] = (),
+        definition_fields: Obj | None = None,
     ) -> Graph:
         scoped = {"scope": scope} if api_kind == "ResourceGraphDefinition" else {}
         obj = definition("WebApp", resources, name=name, spec=spec, api_kind=api_kind, status=status, **scoped)
         obj["metadata"]["uid"] = "definition-uid"
+        obj["spec"] |= definition_fields or {}
         parsed, problems = parse_definition(obj)
         assert parsed is not None, problems
         built = build(parsed, catalog, features=frozenset(("CELOmitFunction", *features)))

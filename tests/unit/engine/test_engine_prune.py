@@ -204,11 +204,23 @@ def test_a_leaf_that_is_merely_not_ready_does_not_block_pruning(graph_of, cluste
     assert passed.deleted == [["shop-a"]]
 
 
-def test_a_uid_conflict_lets_the_waves_go_on_and_is_retried(chain, cluster_of, instance_of, walked):
+def replacing(cluster, key, uid):
+    """Somebody replaces the object just before its deletion, or deletes it (no UID)."""
+
+    def meanwhile(action):
+        if isinstance(action, Delete) and action.key == key:
+            _, obj = cluster.world.objects.pop(identity(key))
+            if uid:
+                cluster.world.put(key, {**obj, "metadata": {**obj["metadata"], "uid": uid}})
+
+    return meanwhile
+
+
+def test_a_uid_conflict_lets_the_waves_go_on_and_is_retried(chain, cluster_of, instance_of, walked, key_of):
     cluster = cluster_of(instance_of({"on": True}))
     walked(chain, cluster)
     respec(cluster, on=False)
-    cluster.refusals["shop-c"] = (Refusal.CONFLICT, "the UID is another one")
+    cluster.meanwhile = replacing(cluster, key_of("ConfigMap", "shop-c"), "another")
     passed = walked(chain, cluster)
     assert passed.deleted == [["shop-c"], ["shop-b"], ["shop-a"]]
     assert passed.outcome.failures[0].message.startswith("prune encountered UID conflicts; retrying")
@@ -225,11 +237,22 @@ def test_a_refused_delete_stops_the_waves_below(chain, cluster_of, instance_of, 
     assert passed.outcome.failures[0].message == "prune ConfigMap team/shop-c: not for you"
 
 
-def test_what_vanished_meanwhile_counts_as_deleted(chain, cluster_of, instance_of, walked):
+def test_a_conflict_about_an_object_that_is_still_there_stops_the_waves_below(chain, cluster_of, instance_of, walked):
+    """Its policy was changed meanwhile, for example: it is decided again."""
     cluster = cluster_of(instance_of({"on": True}))
     walked(chain, cluster)
     respec(cluster, on=False)
-    cluster.refusals["shop-c"] = (Refusal.MISSING, "not found")
+    cluster.refusals["shop-c"] = (Refusal.CONFLICT, "the object has been modified")
+    passed = walked(chain, cluster)
+    assert passed.deleted == [["shop-c"]]
+    assert passed.outcome.retry is Retry.BACKOFF
+
+
+def test_what_vanished_meanwhile_counts_as_deleted(chain, cluster_of, instance_of, walked, key_of):
+    cluster = cluster_of(instance_of({"on": True}))
+    walked(chain, cluster)
+    respec(cluster, on=False)
+    cluster.meanwhile = replacing(cluster, key_of("ConfigMap", "shop-c"), "")
     passed = walked(chain, cluster)
     assert passed.deleted == [["shop-c"], ["shop-b"], ["shop-a"]]
     assert passed.outcome.failures == ()

@@ -102,6 +102,38 @@ def test_reserved_labels_that_an_expression_brings_along_are_dropped(graph_of, i
     assert "applyset.kubernetes.io/id" not in labels
 
 
+@pytest.mark.parametrize(
+    ("policy", "config_map", "pod"),
+    [
+        (None, {"app", "example.com/team"}, {"example.com/team"}),
+        ("ExceptPods", {"app", "example.com/team"}, {"example.com/team"}),
+        ("All", {"app", "example.com/team"}, {"app", "example.com/team"}),
+        ("None", set(), set()),
+    ],
+)
+def test_the_definition_decides_which_children_get_the_labels_of_the_instance(
+    graph_of, instance_of, cluster_of, walked, config, policy, config_map, pod
+):
+    """A Pod with the label `app` would be behind every Service that selects it."""
+    tool = {
+        "id": "tool",
+        "template": {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "tool", "labels": {"own": "1"}},
+            "spec": {"containers": [{"name": "c", "image": "busybox"}]},
+        },
+    }
+    more = {"labelPropagation": policy} if policy else {}
+    graph = graph_of(config("a"), tool, definition_fields=more)
+    passed = walked(graph, cluster_of(instance_of(labels={"app": "shop", "example.com/team": "red"})))
+    given = {"app", "example.com/team"}
+    assert passed.desired("a")["metadata"]["labels"].keys() & given == config_map
+    labels = passed.desired("tool")["metadata"]["labels"]
+    assert labels.keys() & given == pod
+    assert labels["own"] == "1"
+
+
 def test_labels_of_the_instance_go_to_children_except_those_other_tools_claim_by(
     graph_of, instance_of, cluster_of, walked, config
 ):
