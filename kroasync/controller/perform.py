@@ -33,7 +33,7 @@ from kroasync.engine.actions import (
 )
 from kroasync.engine.adoption import claimed_by
 from kroasync.engine.drift import stored
-from kroasync.engine.mending import Mending, disowning_patch, key_patch, mending
+from kroasync.engine.mending import Mending, disowning_patch, key_patch, may_have_leftovers, mending
 from kroasync.engine.orphans import released, still_goes
 from kroasync.kube.api_errors import (
     AlreadyExistsError,
@@ -200,9 +200,9 @@ class Performer:
         if live is not None:
             await self._mend(action, live, mending(live, stored(action.obj), MANAGER_CHILDREN))
         try:
-            return await self._send(action, force=True)
+            answer = await self._send(action, force=True)
         except InvalidError as error:
-            if not error.fields_twice:
+            if not error.is_about_elements:
                 raise
             self.sent += 1
             live = await self.client.get(action.key)
@@ -211,21 +211,22 @@ class Performer:
                 raise _explained(error, found.obstacle) from None
             await self._mend(action, live, found)
             return await self._send(action, force=True)
+        if not may_have_leftovers(answer, MANAGER_CHILDREN):
+            return answer
+        return await self._mend(action, answer, mending(answer, stored(action.obj), MANAGER_CHILDREN))
 
-    async def _mend(self, action: Apply, live: Obj, found: Mending) -> None:
-        """Carry out the repairs of a child."""
+    async def _mend(self, action: Apply, live: Obj, found: Mending) -> Obj:
+        """Carry out the repairs of a child; returns the child as the API server has it."""
         if not found.edits:
-            return
-        self.sent += 2
-        confidential = bool(action.secrets)
-        repaired = await self.client.json_patch(
-            action.key, key_patch(live, found.edits), manager=MANAGER_CHILDREN, confidential=confidential
-        )
-        await self.client.json_patch(
-            action.key,
-            disowning_patch(live, repaired, MANAGER_CHILDREN),
-            manager=MANAGER_CHILDREN,
-            confidential=confidential,
+            return live
+        repaired = await self._patch(action, key_patch(live, found.edits))
+        disowning = disowning_patch(live, repaired, MANAGER_CHILDREN)
+        return await self._patch(action, disowning) if disowning else repaired
+
+    async def _patch(self, action: Apply, operations: list[Obj]) -> Obj:
+        self.sent += 1
+        return await self.client.json_patch(
+            action.key, operations, manager=MANAGER_CHILDREN, confidential=bool(action.secrets)
         )
 
     async def _send(self, action: Apply, *, force: bool, version: str = "") -> Obj:

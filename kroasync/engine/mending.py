@@ -4,6 +4,9 @@ For server-side apply an element with another key is another element. So the app
 the edited one beside it: a Deployment has one container more, or the API server refuses two ports with one name. The
 repair sets the key of the edited element back. Then the apply meets its own element again, with the fields of others.
 
+The same is true of an element that we declared and declare no more, if somebody else changed some of its fields: these
+fields stay behind, so the element is removed.
+
 An element counts as edited if nobody declares it, a declared element is missing, and the two resemble each other. Where
 the API server refuses a value that occurs twice, an undeclared element with that value stands in the way: without a
 missing partner it is removed. What another manager applied is never touched; the message then names the manager.
@@ -60,6 +63,15 @@ def mending(live: Obj, desired: Obj, manager: str, *, twice: frozenset[str] = fr
     return Mending(tuple(found.edits), tuple(dict.fromkeys(found.held)))
 
 
+def may_have_leftovers(answer: Obj, manager: str) -> bool:
+    """Whether somebody else changed fields of an object by an update, so that an apply may have left some behind."""
+    entries = metadata(answer).get("managedFields") or ()
+    return any(
+        entry.get("operation") == "Update" and entry.get("manager") != manager and not entry.get("subresource")
+        for entry in entries
+    )
+
+
 def key_patch(live: Obj, edits: Sequence[KeyEdit]) -> list[Obj]:
     """The JSON patch with these repairs, for exactly this version of the object."""
     version: Obj = {"op": "replace", "path": "/metadata/resourceVersion", "value": version_of(live)}
@@ -73,12 +85,15 @@ def key_patch(live: Obj, edits: Sequence[KeyEdit]) -> list[Obj]:
 
 
 def disowning_patch(before: Obj, repaired: Obj, manager: str) -> list[Obj]:
-    """The JSON patch after which `manager` owns nothing by the repair itself, but only by what it applies next.
+    """The JSON patch after which `manager` owns nothing by the repair itself, but only by what it applies; empty if it
+    owns nothing by the repair.
 
     Otherwise a field would stay that the manager applied once and declares no more.
     """
     kept = [entry for entry in metadata(before).get("managedFields") or () if _is_update_by(entry, manager)]
     others = [entry for entry in metadata(repaired).get("managedFields") or () if not _is_update_by(entry, manager)]
+    if len(others) + len(kept) == len(metadata(repaired).get("managedFields") or ()) and not kept:
+        return []
     return [
         {"op": "replace", "path": "/metadata/resourceVersion", "value": version_of(repaired)},
         {"op": "replace", "path": "/metadata/managedFields", "value": [*others, *kept]},
@@ -151,24 +166,29 @@ class _Search:
                 self.compare(item, wanted[key], _below(owners, item, names), (*place, index))
         if not strange:
             return
-        free = []
+        free, abandoned = [], []
         for index in strange:
-            applied_by = [o.manager for o in _below(owners, live[index], names) if o.applies]
-            if not applied_by:
+            below = _below(owners, live[index], names)
+            others = [o.manager for o in below if o.applies and o.manager != self._manager]
+            if self._is_abandoned(below):
+                abandoned.append(index)
+            elif not any(o.applies for o in below):
                 free.append(index)
-            elif self._manager not in applied_by and any(self._clashes(live[index], item) for item in desired):
-                self.held += [(_shown(place), manager) for manager in applied_by]
+            elif others and any(self._clashes(live[index], item) for item in desired):
+                self.held += [(_shown(place), manager) for manager in others]
         places = {key: index for index, key in enumerate(wanted)}
         in_place = len(live) == len(desired)
         for key, item in missing.items():
-            edited = self._edited(live, free, item, names, place=places[key] if in_place else None)
+            edited = self._edited(live, [*free, *abandoned], item, names, place=places[key] if in_place else None)
+            if edited is None and len(abandoned) == len(live):
+                edited = abandoned[0]  # without it, the list would be empty, which is often invalid
             if edited is not None:
-                free.remove(edited)
+                (free if edited in free else abandoned).remove(edited)
                 at = (*place, edited)
                 self.edits.append(KeyEdit(at, dict(zip(names, key, strict=True))))
                 self.compare(live[edited], item, _below(owners, live[edited], names), at)
         in_the_way = [index for index in free if any(self._clashes(live[index], item) for item in desired)]
-        self.edits += [KeyEdit((*place, index)) for index in in_the_way]
+        self.edits += [KeyEdit((*place, index)) for index in (*in_the_way, *abandoned)]
 
     def _edited(
         self, live: list[Obj], free: Sequence[int], item: Obj, names: tuple[str, ...], *, place: int | None
@@ -184,6 +204,13 @@ class _Search:
                 rank = (alike + clashes, i == place, -i)
                 best = rank if best is None else max(best, rank)
         return -best[2] if best is not None else None
+
+    def _is_abandoned(self, below: Sequence[_Owner]) -> bool:
+        """Whether nobody owns the element itself, except us who declare it no more: others only changed some of its
+        fields. An apply leaves these fields behind.
+        """
+        others = [owner for owner in below if (owner.manager, owner.applies) != (self._manager, True)]
+        return bool(others) and not any(owner.applies or "." in owner.fields for owner in others)
 
     def _clashes(self, one: Obj, other: Obj) -> bool:
         """Whether two elements have a value in common that the API server refuses."""

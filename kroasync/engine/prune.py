@@ -36,15 +36,15 @@ def prune(state: PassState) -> Batches[None]:
         deletes: list[Action] = [action for member in waves[wave] if (action := removal(member)) is not None]
         results = (yield deletes) if deletes else ()
         failed = [result for result in results if not _deleted(state, result)]
-        state.found.retiring = [m for m in waves[wave] if _is_there(state, m)]
+        state.found.retiring = [m for m in waves[wave] if _is_going(state, m)]
         if failed or state.found.retiring:
             return
 
 
-def _is_there(state: PassState, member: Observed) -> bool:
-    """Whether the member is neither gone nor released after all."""
+def _is_going(state: PassState, member: Observed) -> bool:
+    """Whether the member is still there after its deletion: what had nothing to wait for is gone without a trace."""
     found = state.world.find(member.key)
-    return found is not None and (found.uid, found.part_of) == (member.uid, member.part_of)
+    return found is not None and (found.uid, found.part_of, found.deleting) == (member.uid, member.part_of, True)
 
 
 def _undeclared(state: PassState) -> list[Observed]:
@@ -63,6 +63,9 @@ def _deleted(state: PassState, result: Result) -> bool:
     elif result.refusal is Refusal.CONFLICT:
         text = f"prune encountered UID conflicts; retrying: {action.key}: {result.message}"
         found.failures.append(Failure(message=text, retryable=True, refusal=result.refusal))
+        # Another object has the name, or what decides about this one changed.
+        known = state.world.find(action.key)
+        return known is None or known.uid != action.uid
     elif result.refusal is not Refusal.MISSING:
         text = f"prune {action.key}: {result.message}"
         found.failures.append(Failure(message=text, retryable=True, refusal=result.refusal))

@@ -131,6 +131,11 @@ class InvalidError(ApiError):
     """The server can never accept the request or the object as it is."""
 
     @property
+    def is_about_elements(self) -> bool:
+        """Whether elements of a list may be at fault: a value that occurs twice, or an element that lacks a field."""
+        return any(c.get("reason") in ("FieldValueDuplicate", "FieldValueRequired") for c in self.causes)
+
+    @property
     def fields_twice(self) -> frozenset[str]:
         """The names of the fields whose values occur twice in a list where each may occur once."""
         paths = (str(c.get("field") or "") for c in self.causes if c.get("reason") == "FieldValueDuplicate")

@@ -129,3 +129,26 @@ def test_edited_keys_below_a_pod_template_are_set_back(lab: Lab, operations: lis
     edit(lab, "Deployment", *operations)
     eventually(lambda: containers(lab.child("Deployment", "one")), lambda found: found == before)
     lab.await_state("Deploy")
+
+
+def test_what_the_definition_declares_no_more_goes_although_somebody_changed_it(lab: Lab) -> None:
+    """By a new key in the template: the old element has fields of somebody else, which an apply leaves behind."""
+    port = {"name": "http", "port": "${schema.spec.port}"}
+    service = {**SERVICE, "template": {**SERVICE["template"], "spec": {"selector": {"a": "b"}, "ports": [port]}}}
+    sidecar = {"name": "${schema.spec.sidecar}", "image": "busybox"}
+    template = DEPLOYMENT["template"]["spec"]["template"]
+    pod = {**template, "spec": {"containers": [*template["spec"]["containers"], sidecar]}}
+    spec = {**DEPLOYMENT["template"]["spec"], "template": pod}
+    deployment = {**DEPLOYMENT, "template": {**DEPLOYMENT["template"], "spec": spec}}
+    fields = {"port": "integer | default=80", "sidecar": "string | default=one"}
+    lab.define("Moving", [service, deployment], spec=fields)
+    lab.instance("Moving")
+    lab.await_state("Moving")
+    edit(lab, "Service", {"op": "replace", "path": "/spec/ports/0/targetPort", "value": 8080})
+    edit(lab, "Deployment", {"op": "add", "path": "/spec/template/spec/containers/1/workingDir", "value": "/tmp"})
+    lab.edit("Moving", spec={"port": 81, "sidecar": "two"})
+    eventually(lambda: lab.child("Service", "one"), lambda obj: ports(obj) == [("http", 81, "TCP")])
+    eventually(
+        lambda: [c["name"] for c in containers(lab.child("Deployment", "one"))], lambda found: found == ["web", "two"]
+    )
+    lab.await_state("Moving")

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from kroasync.controller.runtime import Runtime, RuntimeOptions
+from kroasync.kube.api_errors import NotFoundError
 from kroasync.metrics import Metrics
 from kroasync.model.kinds import EVENTS, GRAPH_DEFINITIONS, REVISIONS
 from kroasync.model.objects import Key, Obj, Resource
@@ -282,6 +283,37 @@ def test_an_instance_without_a_graph_says_why_and_the_reason_is_counted() -> Non
         assert (resolved["status"], resolved["reason"]) == ("False", "ResolutionFailed")
         assert resolved["message"].startswith("graph-engine build failed: ")
         assert world.value("instance_graph_resolution_failures_total", reason="build_failed") == 1
+
+    play(story)
+
+
+def test_a_pruned_child_that_hangs_is_named_and_what_it_reads_stays() -> None:
+    async def story(world: World) -> None:
+        included = {"includeWhen": ["${schema.spec.deep}"]}
+        resources: list[Obj] = [
+            {"id": "base", "template": config_map("base")},
+            {"id": "mid", "template": config_map("mid", data={"b": "${base.metadata.name}"}), **included},
+            {"id": "top", "template": config_map("top", data={"m": "${mid.metadata.name}"})},
+        ]
+        resources[-1]["template"]["metadata"]["finalizers"] = ["example.com/hold"]
+        await world.user.create(DEFINITION, definition("App", resources, spec={"deep": "boolean | default=true"}))
+        await asyncio.sleep(5)
+        await world.instance()
+        assert await world.state() == "ACTIVE"
+        await world.user.merge_patch(APP, {"spec": {"deep": False}}, manager="user")
+        await asyncio.sleep(2)
+        found = (await world.user.get(APP))["status"]
+        ready = next(c for c in found["conditions"] if c["type"] == "Ready")
+        assert (found["state"], ready["status"]) == ("IN_PROGRESS", "False")
+        assert "default/top (finalizers: example.com/hold)" in ready["message"]
+        mid = Key(CONFIG_MAPS, "default", "mid")
+        assert "deletionTimestamp" not in (await world.user.get(mid))["metadata"]
+        top = Key(CONFIG_MAPS, "default", "top")
+        await world.user.merge_patch(top, {"metadata": {"finalizers": None}}, manager="user")
+        await asyncio.sleep(2)
+        assert await world.state() == "ACTIVE"
+        with pytest.raises(NotFoundError):
+            await world.user.get(mid)
 
     play(story)
 

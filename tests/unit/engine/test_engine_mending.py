@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kroasync.engine.drift import Applied, is_in_effect, need
-from kroasync.engine.mending import KeyEdit, disowning_patch, key_patch, mending
+from kroasync.engine.mending import KeyEdit, disowning_patch, key_patch, may_have_leftovers, mending
 
 US = "kro.run/applyset"
 PORT_KEYS, NAME = ("port", "protocol"), ("name",)
@@ -100,6 +100,39 @@ def test_an_element_that_we_applied_goes_by_the_apply_itself() -> None:
     assert mending(live, declared(HTTP), US, twice=frozenset({"name"})).edits == ()
 
 
+def touched(*ports: dict[str, Any], ours: bool, field: str = "f:targetPort") -> dict[str, Any]:
+    """A live Service whose ports we applied, until now or no longer, and somebody changed a field of each."""
+    live = service(*ports, by=US, operation="Apply")
+    changed = {name: {field: {}} for found in ports for name in element(PORT_KEYS, found)}
+    if not ours:
+        live["metadata"]["managedFields"] = []
+    live["metadata"]["managedFields"].append(owner("person", "spec.ports", changed))
+    return live
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["before the apply", "after it"])
+def test_an_element_that_we_declare_no_more_is_removed_although_somebody_changed_it(ours: bool) -> None:
+    live = touched(HTTP, port("old", 81), ours=ours)
+    assert mending(live, declared(HTTP), US).edits == (KeyEdit(("spec", "ports", 1)),)
+    assert may_have_leftovers(live, US)
+
+
+def test_an_element_that_somebody_made_stays_although_we_applied_it_once() -> None:
+    live = touched(HTTP, port("old", 81), ours=True, field=".")
+    assert mending(live, declared(HTTP), US).edits == ()
+
+
+def test_the_only_element_is_not_removed_but_takes_the_declared_key() -> None:
+    live = touched(port("old", 81), ours=True)
+    assert mending(live, declared(port("new", 82)), US).edits == (set_back(0, 82),)
+
+
+def test_nobody_leaves_anything_behind_in_an_object_that_only_we_and_its_controller_write() -> None:
+    live = service(HTTP, by=US, operation="Apply")
+    live["metadata"]["managedFields"].append({"manager": "x", "operation": "Update", "subresource": "status"})
+    assert not may_have_leftovers(live, US)
+
+
 def test_keys_are_set_back_at_every_depth() -> None:
     port_fields = {"f:ports": element(("containerPort", "protocol"), {"containerPort": 9090, "protocol": "TCP"})}
     containers = element(NAME, {"name": "web2", "image": "nginx"}, port_fields)
@@ -160,6 +193,7 @@ def test_after_a_repair_nothing_is_ours_by_the_repair() -> None:
         {"op": "replace", "path": "/metadata/resourceVersion", "value": "8"},
         {"op": "replace", "path": "/metadata/managedFields", "value": [applied, person, by_webhook]},
     ]
+    assert disowning_patch({"metadata": {}}, {"metadata": {"managedFields": [applied, person]}}, US) == []
 
 
 @pytest.mark.parametrize("named", [True, False])
