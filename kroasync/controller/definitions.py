@@ -364,7 +364,7 @@ def recorded(issued: Issued) -> Stage:
         invalid = StageCondition("GraphAccepted", FALSE, "InvalidResourceGraph", text)
         return Stop(findings=(invalid,), verdict=RetryAfter(reason=text))
     if issued.revision is None:
-        text = "waiting for terminating graph revisions to settle"
+        text = "waiting for terminating graph revisions to settle" + (f": {issued.stuck}" if issued.stuck else "")
         waits = StageCondition("GraphRevisionsResolved", UNKNOWN, "WaitingForGraphRevisionSettlement", text)
         return Proceed(findings=(waits,))
     return Proceed(findings=(resolved(issued.revision),))

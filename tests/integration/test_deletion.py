@@ -223,13 +223,13 @@ def test_1_6_without_leave_to_delete_crds_the_kind_and_its_instances_stay(
 
 
 def test_a_pruned_child_that_hangs_in_its_deletion_is_named_and_waited_for(lab: Lab) -> None:
-    held = {"includeWhen": ["${schema.spec.deep}"], "metadata": {"finalizers": ["example.com/block"]}}
+    deep, held = ["${schema.spec.deep}"], {"finalizers": ["example.com/block"]}
     lab.define(
         "Pruned",
         [
             config("base"),
-            config("mid", data={"b": "${base.metadata.uid}"}, includeWhen=["${schema.spec.deep}"]),
-            config("top", data={"m": "${mid.metadata.uid}"}, **held),
+            config("mid", data={"b": "${base.metadata.uid}"}, includeWhen=deep),
+            config("top", data={"m": "${mid.metadata.uid}"}, includeWhen=deep, metadata=held),
         ],
         spec={"deep": "boolean | default=true"},
     )

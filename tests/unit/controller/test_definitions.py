@@ -456,6 +456,8 @@ def test_a_definition_is_refused_for_good_or_until_its_kind_appears() -> None:
 
 
 def test_a_revision_on_its_way_out_does_not_stop_a_pass() -> None:
+    [stuck] = recorded(Issued(number=3, stuck="not you")).findings
+    assert stuck.message == "waiting for terminating graph revisions to settle: not you"
     stage = recorded(Issued(number=3))
     assert isinstance(stage, Proceed)
     [found] = stage.findings

@@ -20,7 +20,7 @@ from kroasync.controller.revisions import (
     records,
     verified_status,
 )
-from kroasync.kube.api_errors import AlreadyExistsError, InvalidError, ServerError
+from kroasync.kube.api_errors import AlreadyExistsError, ForbiddenError, InvalidError, ServerError
 from kroasync.kube.client import Client
 from kroasync.metrics import Metrics
 from kroasync.model import names
@@ -212,7 +212,8 @@ class Archive:
 
     def __init__(self, *known: Obj, keep: int = 5, **answers: list[Any]) -> None:
         self.stub = Deletes(answers=answers)
-        self.store = RevisionStore(lambda identity: None)
+        self.woken: list[str] = []
+        self.store = RevisionStore(self.woken.append)
         self.store.replace(list(known))
         options = RuntimeOptions(version="v1", max_revisions=keep)
         self.revisions = Revisions(cast(Client, self.stub), self.store, Metrics(), options)
@@ -279,3 +280,19 @@ async def test_revisions_in_deletion_lose_our_finalizer_only() -> None:
     await archive.revisions.release()
     [(_, key, body, *_)] = archive.stub.asked
     assert (key.name, body["metadata"]) == ("web-r1", {"resourceVersion": "7", "finalizers": ["other"]})
+
+
+async def test_a_revision_that_cannot_be_released_holds_up_no_other_and_is_told() -> None:
+    going = [revision(n, deletionTimestamp="x", resourceVersion="7", finalizers=[names.FINALIZER]) for n in (1, 2)]
+    refusal = ForbiddenError("not you", status=403)
+    archive = Archive(*going, merge_patch=[refusal, {}, refusal, refusal])
+    identity = going[0]["spec"]["snapshot"]["name"]
+    for _ in range(2):
+        with pytest.raises(ForbiddenError):
+            await archive.revisions.release()
+    assert [key.name for _, key, *_ in archive.stub.asked] == ["web-r1", "web-r2"] * 2
+    assert archive.store.why_stuck(identity) == "not you"
+    assert archive.woken == [identity]
+    for one in going:
+        archive.store.event("DELETED", one)
+    assert archive.store.why_stuck(identity) == ""
