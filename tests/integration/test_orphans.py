@@ -158,9 +158,3 @@ def test_a_released_instance_goes_on_as_one(lab: Lab) -> None:
     lab.cluster.delete(lab.path("Inner", "in"))
     lab.await_gone(lab.path("Inner", "in"), timeout_s=5)
     assert lab.child("ConfigMap", "in-leaf") == {}
-
-
-def test_without_its_gate_the_policy_is_a_reserved_annotation(lab: Lab) -> None:
-    lab.submit(lab.definition("Ungated", [config("data", metadata=KEEP)]))
-    text = 'annotations with prefix "kro.run/" are reserved for internal use'
-    lab.await_definition("ungated." + lab.group, state="Inactive", message=text)
