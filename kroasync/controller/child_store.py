@@ -22,6 +22,7 @@ from kroasync.engine.actions import Need, Observed
 from kroasync.engine.drift import Applied, fingerprint, is_in_effect, need, stored
 from kroasync.engine.labels import node_of
 from kroasync.engine.observations import CHILDREN, Age, Effect, Origin, Sighting, age, sighting_of
+from kroasync.engine.orphans import is_orphaned
 from kroasync.model.names import (
     ANNOTATION_APPLY_ORDER,
     LABEL_APPLYSET_PART_OF,
@@ -66,6 +67,7 @@ class Child:
     seal: str
     apply_order: int
     deleting: bool
+    orphaned: bool
     ours: bool
     # Some instance says that it is its child.
     claimed: bool
@@ -92,6 +94,7 @@ class Child:
             part_of=self.part_of,
             seal=self.seal,
             apply_order=self.apply_order,
+            orphaned=self.orphaned,
         )
 
     def _identity(self) -> Obj:
@@ -363,6 +366,7 @@ class ChildStore:
             # Anybody may write it: Python refuses to read very long numbers.
             apply_order=int(order) if order.isdecimal() and len(order) <= _ORDER_DIGITS else 0,
             deleting="deletionTimestamp" in obj["metadata"],
+            orphaned=is_orphaned(obj),
             ours=any(entry.get("manager") == MANAGER_CHILDREN for entry in metadata(obj).get("managedFields") or ()),
             claimed=claimed,
             kept=self._room.hold(projection.keep(obj)) if claimed else None,

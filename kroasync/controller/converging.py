@@ -52,6 +52,7 @@ class Converging:
         status, reported = await self._reported(key, served, instance, plan, outcome)
         self.recording.hashes(key, instance)
         self.recording.adoptions(key, instance, outcome, performer)
+        self.recording.releases(key, instance, performer)
         self.recording.changes(outcome, before=instance.get("status") or {}, status=status)
         self.recording.nodes(served.graph, outcome)
         if not reported.is_lost:

@@ -1,6 +1,8 @@
 """Perform the actions of the engine: a pass writes children and metadata only here.
 
-Every action has a result; a refusal is a result, too. A delete carries the UID of the object that the engine saw.
+Every action has a result; a refusal is a result, too. A delete carries UID and version of the object that the engine
+saw, for a policy that the cache has not seen must not be overlooked. A release reads the object first, and changes only
+the version that it read.
 
 The first apply of an unknown object can only create it: the apply carries a resourceVersion that no object has. If an
 object exists already, the API server answers with a conflict, and the performer reads the object. If nobody owns the
@@ -25,12 +27,14 @@ from kroasync.engine.actions import (
     Pause,
     Refusal,
     Refused,
+    Release,
     Result,
     WatchExternal,
 )
 from kroasync.engine.adoption import claimed_by
 from kroasync.engine.drift import stored
 from kroasync.engine.mending import Mending, disowning_patch, key_patch, may_have_leftovers, mending
+from kroasync.engine.orphans import released, still_goes
 from kroasync.kube.api_errors import (
     AlreadyExistsError,
     ApiError,
@@ -45,6 +49,7 @@ from kroasync.kube.api_errors import (
 )
 from kroasync.kube.client import Client
 from kroasync.kube.outage import Stumbles
+from kroasync.model.kinds import SECRETS
 from kroasync.model.names import (
     FINALIZER,
     LABEL_APPLYSET_PART_OF,
@@ -73,6 +78,8 @@ class Performer:
     taken_over: dict[Key, tuple[str, ...]] = field(default_factory=dict)
     # The identities of adopted objects and of objects whose adoption was refused.
     existed: dict[Key, Obj] = field(default_factory=dict)
+    # The identities of released objects.
+    released: dict[Key, Obj] = field(default_factory=dict)
     # Children that somebody else keeps changing or deleting: how many seconds to wait before each is restored, and the
     # children that became contested in this pass.
     deferred: dict[Key, float] = field(default_factory=dict)
@@ -96,6 +103,8 @@ class Performer:
                     return self._passed(action.key, await self._apply(action))
                 case Delete():
                     return self._passed(action.key, await self._delete(action))
+                case Release():
+                    return self._passed(action.key, await self._release(action))
                 case PatchParent():
                     return await self._patch_parent(action)
                 case WatchExternal():
@@ -114,9 +123,9 @@ class Performer:
     def _failed(self, action: Action, error: ApiError) -> Refused:
         """The result of an action that the API server did not perform."""
         refusal, message = refusal_of(error), _told(action, error)
-        if isinstance(error, NotFoundError) and not error.is_of_object and isinstance(action, Apply | Delete):
+        if isinstance(error, NotFoundError) and not error.is_of_object and isinstance(action, Apply | Delete | Release):
             message = unserved(action.key)
-        subject = action.key if isinstance(action, Apply | Delete) else self.instance
+        subject = action.key if isinstance(action, Apply | Delete | Release) else self.instance
         if refusal is not Refusal.UNAVAILABLE:
             self.stumbles.passed(subject)
         elif self.stumbles.failed(subject, error):
@@ -144,6 +153,9 @@ class Performer:
                     return refused
                 before = version_of(found)
                 answer, taken_from = await self._take_over(action, found, conflict.managers)
+                if LABEL_APPLYSET_PART_OF not in labels_of(found):
+                    # It was nobody's, even if all its fields are ours: an instance released it.
+                    taken_from = taken_from or tuple(sorted(_managers(found)))
         self.children.applied(action.key, action.obj, answer, lists=lists)
         if subject is not None and version_of(answer) != before and self.fights.healed(subject):
             self.contested[action.key] = others
@@ -250,9 +262,7 @@ class Performer:
 
     async def _delete(self, action: Delete) -> Result:
         try:
-            self.sent += 1
-            # Explicit, because the API server's default for Jobs orphans their Pods.
-            answer = await self.client.delete(action.key, uid=action.uid, propagation="Background")
+            answer = await self._deleted(action)
         except NotFoundError as error:
             if not error.is_of_object:
                 # The kind is not served now. That does not tell whether the object exists.
@@ -264,6 +274,51 @@ class Performer:
         else:
             self.children.put(action.key.resource, answer)
         return Done(action=action)
+
+    async def _deleted(self, action: Delete) -> Obj | None:
+        """Delete the object in the version that the decision is about, or in a later one that does not change it."""
+        decided = self.children.find(action.key)
+        try:
+            return await self._send_delete(action, self.children.version(action.key))
+        except ConflictError:
+            self.sent += 1
+            live = await self.client.get(action.key)
+            self._correct(action.key, action.uid, live)
+            if decided is None or not still_goes(decided, live):
+                raise
+            return await self._send_delete(action, version_of(live))
+
+    async def _send_delete(self, action: Delete, version: str | None) -> Obj | None:
+        self.sent += 1
+        # Explicit, because the API server's default for Jobs orphans their Pods.
+        return await self.client.delete(action.key, uid=action.uid, version=version, propagation="Background")
+
+    async def _release(self, action: Release) -> Result:
+        self.sent += 1
+        try:
+            live = await self.client.get(action.key)
+        except NotFoundError as error:
+            if not error.is_of_object:
+                return Refused(action=action, refusal=Refusal.UNAVAILABLE, message=unserved(action.key))
+            self.children.gone(action.key, action.uid)
+            return Refused(action=action, refusal=Refusal.MISSING, message=error.message)
+        patch = released(live, action)
+        if patch is None:
+            self._correct(action.key, action.uid, live)
+            return Refused(action=action, refusal=Refusal.CONFLICT, message="the object changed meanwhile")
+        self.sent += 1
+        answer = await self.client.merge_patch(action.key, patch, manager=MANAGER_CHILDREN)
+        self.fights.settled(self._lasting(action.key))
+        self.children.gone(action.key, action.uid, version=version_of(answer))
+        self.released[action.key] = _identity(answer)
+        return Done(action=action, obj=answer)
+
+    def _correct(self, key: Key, uid: str, live: Obj) -> None:
+        """Correct the cache, which showed another state of the object with this UID."""
+        if LABEL_INSTANCE_ID in labels_of(live):
+            self.children.put(key.resource, live)
+        else:
+            self.children.gone(key, uid, version=version_of(live))
 
     async def _patch_parent(self, action: PatchParent) -> Result:
         known = self.instances.get(self.instance)
@@ -339,6 +394,8 @@ def _identity(obj: Obj) -> Obj:
 
 def _told(action: Action, error: ApiError) -> str:
     """The server's message; for an object with values of Secrets, only the parts that cannot quote them."""
+    if isinstance(action, Release) and action.key.resource == SECRETS and error.quotes_body:
+        return f"{error.known_reason} (details withheld: the object is a Secret)"
     if not isinstance(action, Apply) or not action.secrets or not error.quotes_body:
         return error.message
     fields = _unique(sorted(quotable_field(field, action.secrets) for field in error.fields))

@@ -23,10 +23,12 @@ from kroasync.metrics import ConditionAge, Metrics
 from kroasync.model import timestamps
 from kroasync.model.conditions import conditions_of
 from kroasync.model.names import (
+    ANNOTATION_DELETION_POLICY,
     ANNOTATION_INSTANCE_GROUP,
     ANNOTATION_INSTANCE_NAME,
     LABEL_INSTANCE_GROUP,
     LABEL_INSTANCE_NAME,
+    POLICY_ORPHANED,
 )
 from kroasync.model.objects import Key, Obj, metadata
 
@@ -166,6 +168,15 @@ class Recording:
                 note = f"declared by {key}, but not changed: {text}"
                 recorder.record(found, reason="AdoptionRefused", note=note, action="Adopt", warning=True)
 
+    def releases(self, key: Key, instance: Obj, performer: Performer) -> None:
+        """Record objects that stay without the instance, on the instance and on the objects."""
+        for child, found in performer.released.items():
+            policy = f"{ANNOTATION_DELETION_POLICY}: {POLICY_ORPHANED}"
+            note = f"released {child}, which stays ({policy})"
+            self.recorder.record(instance, reason="Released", note=note, action="Delete")
+            note = f"released by {key} instead of being deleted ({policy})"
+            self.recorder.record(found, reason="Released", note=note, action="Delete")
+
     def deletes(self, instance: Obj, plan: Teardown, deleted: Sequence[str]) -> None:
         """Record one step of a deletion."""
         if plan.blocked:
@@ -173,9 +184,10 @@ class Recording:
         elif deleted:
             self.recorder.record(instance, reason="Deleting", note=f"deleting {_listed(deleted)}", action="Delete")
 
-    def deleted(self, instance: Obj, deleted: Sequence[str]) -> None:
-        """Record the end of a deletion."""
-        note = f"deleted {_listed(deleted)}; all resources are gone" if deleted else "all resources are gone"
+    def deleted(self, instance: Obj, deleted: Sequence[str], *, kept: int) -> None:
+        """Record the end of a deletion. `kept` counts the objects that it released."""
+        end = "all resources are gone, or released" if kept else "all resources are gone"
+        note = f"deleted {_listed(deleted)}; {end}" if deleted else end
         self.recorder.record(instance, reason="Deleted", note=note, action="Delete")
 
 

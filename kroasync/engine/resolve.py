@@ -149,11 +149,15 @@ def desired(
 ) -> Desired:
     """The object to apply, with its identity; raises NodeFailure if it has none."""
     key = key_of(plan, obj, ownership.parent.namespace)
-    labels = {**_inherited(ownership, plan), **_allowed(plan.id, obj, "labels"), **ownership.labels, **plan.labels}
+    labels = {**_inherited(ownership, plan), **_allowed(plan, obj, "labels"), **ownership.labels, **plan.labels}
     if index is not None:
         labels[names.LABEL_COLLECTION_INDEX] = str(index)
         labels[names.LABEL_COLLECTION_SIZE] = str(size)
-    annotations = {**_allowed(plan.id, obj, "annotations"), **plan.annotations, **ownership.annotations}
+    annotations = {
+        **_allowed(plan, obj, "annotations", plan.exempt_annotations),
+        **plan.annotations,
+        **ownership.annotations,
+    }
     if ownership.seal_key:
         annotations[names.ANNOTATION_SEAL] = seal(ownership.seal_key, ownership.uid, key)
     meta = {**obj["metadata"], "name": key.name, "labels": labels, "annotations": annotations}
@@ -221,14 +225,14 @@ def _shown(plan: NodePlan, text: str) -> str:
     return ascii(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...").replace("'", '"')
 
 
-def _allowed(node: str, obj: Obj, field: str) -> dict[str, Any]:
+def _allowed(plan: NodePlan, obj: Obj, field: str, exempt: frozenset[str] = frozenset()) -> dict[str, Any]:
     # An optional without a value leaves null, which is no valid label value. An expression may also add reserved keys.
     found = obj["metadata"].get(field)
     if found is None:
         return {}
     if not isinstance(found, dict):
-        raise NodeFailure(f'node "{node}": metadata.{field} must be a map, got {_kind(found)}')
-    return {k: v for k, v in found.items() if v is not None and not k.startswith(_RESERVED)}
+        raise NodeFailure(f'node "{plan.id}": metadata.{field} must be a map, got {_kind(found)}')
+    return {k: v for k, v in found.items() if v is not None and (k in exempt or not k.startswith(_RESERVED))}
 
 
 def _kind(value: Any) -> str:

@@ -17,6 +17,7 @@ from kroasync.engine.actions import (
     Pause,
     Refusal,
     Refused,
+    Release,
     Result,
     WatchExternal,
 )
@@ -99,7 +100,7 @@ def unchanged(action: Action, instance: Obj) -> Result:
             return Done(action=action)
         case Apply():
             return Refused(action=action, refusal=Refusal.MISSING, message="does not exist yet")
-        case Delete() | Pause():
+        case Delete() | Release() | Pause():
             return Done(action=action, changed=False)
 
 

@@ -452,14 +452,19 @@ class Client:
         """Replace the object; raises ConflictError if its resourceVersion is not the current one."""
         return await self.request("PUT", path_of(key), query={"fieldManager": manager}, body=obj)
 
-    async def delete(self, key: Key, *, uid: str | None = None, propagation: str | None = None) -> Obj | None:
+    async def delete(
+        self, key: Key, *, uid: str | None = None, version: str | None = None, propagation: str | None = None
+    ) -> Obj | None:
         """Delete an object; None if the object is gone, otherwise the object, which waits for its finalizers.
 
-        Raises NotFoundError if the object does not exist, and ConflictError if its UID is not `uid`.
+        Raises NotFoundError if the object does not exist, and ConflictError if its UID or version is another one.
         """
         options: Obj = {"apiVersion": "v1", "kind": "DeleteOptions"}
-        if uid:
-            options["preconditions"] = {"uid": uid}
+        bound = {"uid": uid} if uid else {}
+        if version:
+            bound["resourceVersion"] = version
+        if bound:
+            options["preconditions"] = bound
         if propagation:
             options["propagationPolicy"] = propagation
         answer = await self.request("DELETE", path_of(key), body=options)

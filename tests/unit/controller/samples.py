@@ -80,7 +80,7 @@ class StubClient:
     asked: list[tuple[Any, ...]] = field(default_factory=list)
     # For each apply, whether it was confidential.
     confidential: list[bool] = field(default_factory=list)
-    # For each apply, the resourceVersion that it was bound to.
+    # For each apply and delete, the resourceVersion that it was bound to.
     bound: list[str | None] = field(default_factory=list)
     metrics: Metrics | None = None
     stumbles: Stumbles = field(default_factory=Stumbles)
@@ -103,8 +103,11 @@ class StubClient:
     async def get(self, key: Key) -> Obj:
         return self._answer("get", key)
 
-    async def delete(self, key: Key, *, uid: str | None = None, propagation: str | None = None) -> Obj:
+    async def delete(
+        self, key: Key, *, uid: str | None = None, version: str | None = None, propagation: str | None = None
+    ) -> Obj:
         assert propagation == "Background"
+        self.bound.append(version)
         return self._answer("delete", key, uid)
 
     async def create(self, key: Key, obj: Obj, *, manager: str = "") -> Obj:

@@ -530,3 +530,16 @@ def test_a_namespace_full_of_claimed_children_takes_no_more_than_the_room() -> N
     for number in range(200):
         bench.store.remove(CONFIG_MAPS, config(f"c{number}", version=1000 + number, uid=f"u{number}"))
     assert (bench.room.loose, bench.room.packed) == (400_000, 50_000)
+
+
+def test_the_deletion_policy_is_kept_whatever_the_graphs_read(bench: Bench) -> None:
+    policy = {"kro.run/deletion-policy": "Orphaned"}
+    bench.put(config(version=5, annotations=policy))
+    (member,) = bench.store.members(OWNER)
+    assert member.orphaned
+    assert "annotations" not in member.obj["metadata"]
+    bench.woken.clear()
+    bench.put(config(version=6, annotations={"kro.run/deletion-policy": "Delete"}))
+    (member,) = bench.store.members(OWNER)
+    assert not member.orphaned
+    assert bench.woken == [OWNER]

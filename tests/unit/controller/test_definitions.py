@@ -127,7 +127,9 @@ class ApiServer(StubClient):
             self.put(key, self.objects[key] | patch | {"metadata": meta})
         return self.objects.pop(key) if method == "delete" else self.objects[key]
 
-    async def delete(self, key: Key, *, uid: str | None = None, propagation: str | None = None) -> Obj:
+    async def delete(
+        self, key: Key, *, uid: str | None = None, version: str | None = None, propagation: str | None = None
+    ) -> Obj:
         return self._answer("delete", key, uid)
 
     def put(self, key: Key, obj: Obj) -> None:

@@ -19,6 +19,7 @@ from kroasync.engine.actions import (
     Pause,
     Refusal,
     Refused,
+    Release,
     WatchExternal,
 )
 from kroasync.kube.api_errors import (
@@ -36,7 +37,14 @@ from kroasync.kube.api_errors import (
     error_of,
 )
 from kroasync.model.kinds import SECRETS
-from kroasync.model.names import FINALIZER, LABEL_APPLYSET_PART_OF, MANAGER_CHILDREN, MANAGER_PARENT
+from kroasync.model.names import (
+    ANNOTATION_DELETION_POLICY,
+    FINALIZER,
+    LABEL_APPLYSET_PART_OF,
+    MANAGER_CHILDREN,
+    MANAGER_PARENT,
+    POLICY_ORPHANED,
+)
 from kroasync.model.objects import Key, Obj, uid_of
 from tests.samples import CONFIG_MAPS
 from tests.unit.controller.samples import APPS, StubClient, app, app_key, config, config_key, desired
@@ -443,11 +451,44 @@ async def test_an_apply_into_a_namespace_that_is_missing_names_the_namespace() -
     assert result.message == message
 
 
-async def test_a_refused_delete_keeps_the_object() -> None:
-    bench = Bench(delete=[ConflictError("uid mismatch", status=409)])
+CHANGED = ConflictError("the object has been modified", status=409)
+
+
+async def test_a_delete_is_bound_to_the_version_that_was_seen() -> None:
+    """If only something else changed since, the same pass deletes the object."""
+    bench = Bench(delete=[CHANGED, GONE], get=[config(version=6, data={"v": "2"})])
+    bench.children.put(CONFIG_MAPS, config(version=5))
+    assert await bench.performer.perform(DELETE) == Done(action=DELETE)
+    assert bench.client.bound == ["5", "6"]
+    assert bench.children.find(config_key()) is None
+    assert bench.performer.sent == 3
+
+
+@pytest.mark.parametrize(
+    ("found", "left"),
+    [
+        pytest.param(config(version=6, annotations={ANNOTATION_DELETION_POLICY: POLICY_ORPHANED}), 1, id="kept"),
+        pytest.param(config(version=6, labels={LABEL_APPLYSET_PART_OF: "set-2"}), 0, id="nobody's, or another's"),
+        pytest.param(config(version=6, uid="u2"), 1, id="another object"),
+    ],
+)
+async def test_a_delete_is_decided_again_if_what_decides_it_changed(found: Obj, left: int) -> None:
+    """The policy was set a moment ago, and the watch has not reported it yet."""
+    bench = Bench(delete=[CHANGED], get=[found])
     bench.children.put(CONFIG_MAPS, config(version=5))
     result = await bench.performer.perform(DELETE)
-    assert result == Refused(action=DELETE, refusal=Refusal.CONFLICT, message="uid mismatch")
+    assert result == Refused(action=DELETE, refusal=Refusal.CONFLICT, message=CHANGED.message)
+    assert bench.asked() == ["delete", "get"]
+    seen = bench.children.members("instance-1")
+    assert [member.key for member in seen] == [config_key()] * left
+    assert not any(member.uid == "u1" and not member.orphaned for member in seen)
+
+
+async def test_a_refused_delete_keeps_the_object() -> None:
+    bench = Bench(delete=[CHANGED, CHANGED], get=[config(version=6)])
+    bench.children.put(CONFIG_MAPS, config(version=5))
+    result = await bench.performer.perform(DELETE)
+    assert result == Refused(action=DELETE, refusal=Refusal.CONFLICT, message=CHANGED.message)
     assert bench.children.find(config_key()) is not None
 
 
@@ -545,3 +586,99 @@ async def test_what_is_too_big_is_told_apart_from_what_is_invalid() -> None:
     error = TooBigError("etcdserver: request is too large", status=500, reason="InternalError")
     assert refusal_of(error) is Refusal.TOO_BIG
     assert refusal_of(InvalidError("no", status=422)) is Refusal.INVALID
+
+
+ORPHANED: dict[str, Any] = {"annotations": {ANNOTATION_DELETION_POLICY: POLICY_ORPHANED, "note": "x"}}
+RELEASE = Release(node="config", key=config_key(), uid="u1", part_of="set-1")
+
+
+def labels_and_note(version: int) -> Obj:
+    """The object as it is left."""
+    meta = {"name": "a", "namespace": "default", "uid": "u1", "resourceVersion": str(version)}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {**meta, "annotations": {"note": "x"}}, "data": {}}
+
+
+async def test_a_release_is_bound_to_what_was_read_and_leaves_the_cache() -> None:
+    bench = Bench(get=[config(version=6, **ORPHANED)], merge_patch=[labels_and_note(7)])
+    bench.children.put(CONFIG_MAPS, config(version=5, **ORPHANED))
+    assert isinstance(await bench.performer.perform(RELEASE), Done)
+    (_, (_, key, patch, manager, _)) = bench.client.asked
+    assert (key, manager) == (config_key(), MANAGER_CHILDREN)
+    assert (patch["metadata"]["uid"], patch["metadata"]["resourceVersion"]) == ("u1", "6")
+    assert patch["metadata"]["annotations"] == {ANNOTATION_DELETION_POLICY: None}
+    assert bench.children.members("instance-1") == []
+    assert list(bench.performer.released) == [config_key()]
+    assert bench.performer.sent == 2
+    # A late event of the time before brings nothing back, and a later adoption counts.
+    bench.children.put(CONFIG_MAPS, config(version=6, **ORPHANED))
+    assert bench.children.members("instance-1") == []
+    bench.children.put(CONFIG_MAPS, config(version=8, instance="instance-2"))
+    assert len(bench.children.members("instance-2")) == 1
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        pytest.param(config(version=6), id="the policy is another"),
+        pytest.param(config(version=6, instance="instance-2", labels={LABEL_APPLYSET_PART_OF: "set-2"}), id="adopted"),
+        pytest.param(config(version=6, uid="u2", **ORPHANED), id="another object"),
+        pytest.param(labels_and_note(6), id="released already"),
+    ],
+)
+async def test_what_is_not_the_object_any_more_is_not_released(found: Obj) -> None:
+    bench = Bench(get=[found])
+    bench.children.put(CONFIG_MAPS, config(version=5, **ORPHANED))
+    result = await bench.performer.perform(RELEASE)
+    assert isinstance(result, Refused)
+    assert result.refusal is Refusal.CONFLICT
+    assert bench.asked() == ["get"]
+    # The next decision sees what is there.
+    seen = bench.children.members("instance-1")
+    assert not any(member.orphaned and member.uid == "u1" for member in seen)
+
+
+async def test_a_release_that_loses_a_race_is_a_conflict() -> None:
+    bench = Bench(get=[config(version=6, **ORPHANED)], merge_patch=[TAKEN])
+    result = await bench.performer.perform(RELEASE)
+    assert isinstance(result, Refused)
+    assert result.refusal is Refusal.CONFLICT
+    assert bench.performer.released == {}
+
+
+async def test_an_object_that_is_gone_needs_no_release() -> None:
+    missing = NotFoundError("gone", status=404, reason="NotFound", details={"name": "a"})
+    bench = Bench(get=[missing])
+    bench.children.put(CONFIG_MAPS, config(version=5, **ORPHANED))
+    result = await bench.performer.perform(RELEASE)
+    assert isinstance(result, Refused)
+    assert result.refusal is Refusal.MISSING
+    assert bench.children.members("instance-1") == []
+
+
+async def test_of_a_kind_that_is_not_served_nothing_is_known() -> None:
+    bench = Bench(get=[NotFoundError("404 page not found", status=404)])
+    bench.children.put(CONFIG_MAPS, config(version=5, **ORPHANED))
+    result = await bench.performer.perform(RELEASE)
+    assert isinstance(result, Refused)
+    assert result.refusal is Refusal.UNAVAILABLE
+    assert len(bench.children.members("instance-1")) == 1
+
+
+async def test_a_refused_release_of_a_secret_quotes_nothing() -> None:
+    key = Key(SECRETS, "default", "a")
+    secret = {**config(version=6, **ORPHANED), "kind": "Secret"}
+    bench = Bench(get=[secret], merge_patch=[refused_fields("data.password")])
+    result = await bench.performer.perform(replace(RELEASE, key=key))
+    assert isinstance(result, Refused)
+    assert VALUE not in result.message
+
+
+async def test_a_released_object_is_adopted_and_told_so() -> None:
+    """All its fields still are those of our manager."""
+    entries = [{"manager": MANAGER_CHILDREN}]
+    found = {**labels_and_note(7), "metadata": {**labels_and_note(7)["metadata"], "managedFields": entries}}
+    bench = Bench(apply=[TAKEN, config(version=8, data={"v": "1"})], get=[found])
+    result = await bench.performer.perform(apply())
+    assert isinstance(result, Done)
+    assert result.adopted
+    assert bench.performer.taken_over == {config_key(): (MANAGER_CHILDREN,)}

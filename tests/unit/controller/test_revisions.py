@@ -200,7 +200,9 @@ def _holding(revision: Obj, spec: Any) -> Obj:
 class Deletes(StubClient):
     """No object has to be deleted with a revision."""
 
-    async def delete(self, key: Key, *, uid: str | None = None, propagation: str | None = None) -> Obj:
+    async def delete(
+        self, key: Key, *, uid: str | None = None, version: str | None = None, propagation: str | None = None
+    ) -> Obj:
         assert propagation is None
         return self._answer("delete", key)
 

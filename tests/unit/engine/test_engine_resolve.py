@@ -247,7 +247,9 @@ def test_a_namespace_brought_into_a_cluster_scoped_kind_is_dropped(catalog):
     from kroasync.model.objects import GVK
 
     resource = catalog.resource(GVK("", "v1", "Namespace"))
-    node = SimpleNamespace(id="ns", node=SimpleNamespace(resource=resource), labels={}, annotations={})
+    node = SimpleNamespace(
+        id="ns", node=SimpleNamespace(resource=resource), labels={}, annotations={}, exempt_annotations=frozenset()
+    )
     owner = Ownership(
         parent=Parent(name="i", namespace="team", kind="K", group="g"),
         applyset_id="x",
@@ -450,3 +452,18 @@ def test_the_inventory_of_patch_contributions_is_left_alone(graph_of, instance_o
     assert "note" in passed.desired("a")["metadata"]["annotations"]
     assert key not in passed.desired("a")["metadata"]["annotations"]
     assert passed.outcome.failures == ()
+
+
+@pytest.mark.parametrize(
+    ("features", "kept"), [((), {"note"}), (("DeletionPolicy",), {"note", names.ANNOTATION_DELETION_POLICY})]
+)
+def test_a_computed_deletion_policy_needs_its_gate(graph_of, cluster_of, instance_of, walked, config, features, kept):
+    graph = graph_of(
+        config("a", metadata={"annotations": "${schema.spec.notes}", "labels": "${schema.spec.notes}"}),
+        spec={"notes": "map[string]string"},
+        features=features,
+    )
+    notes = {"note": "x", names.ANNOTATION_DELETION_POLICY: "Orphaned", "kro.run/reconcile": "suspended"}
+    meta = walked(graph, cluster_of(instance_of({"notes": notes}))).desired("a")["metadata"]
+    assert meta["annotations"].keys() - {names.ANNOTATION_APPLY_ORDER, names.ANNOTATION_NODE_PATH} == kept
+    assert names.ANNOTATION_DELETION_POLICY not in meta["labels"]

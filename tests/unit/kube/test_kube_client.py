@@ -84,7 +84,7 @@ async def test_get_asks_for_json_under_the_objects_path(api: Any) -> None:
             {"s": 1},
         ),
         (
-            lambda c: c.delete(CM, uid="u", propagation="Background"),
+            lambda c: c.delete(CM, uid="u", version="5", propagation="Background"),
             "DELETE",
             PATH,
             {},
@@ -92,7 +92,7 @@ async def test_get_asks_for_json_under_the_objects_path(api: Any) -> None:
             {
                 "apiVersion": "v1",
                 "kind": "DeleteOptions",
-                "preconditions": {"uid": "u"},
+                "preconditions": {"uid": "u", "resourceVersion": "5"},
                 "propagationPolicy": "Background",
             },
         ),
