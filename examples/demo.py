@@ -125,6 +125,8 @@ class Demo:
         self._shown(
             "helm",
             *("install", "kroasync", str(CHART), "--namespace", SYSTEM, "--create-namespace"),
+            # Nothing runs images here: the controller is a process.
+            *("--set", "image.repository=registry.example.com/kroasync"),
             lines=6,
         )
         self._kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd/resourcegroups.kro.run")

@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -117,9 +118,13 @@ def runtime_options(settings: Settings, *, identity: str, seal_key: bytes = b"")
 
 
 def _version() -> str:
-    """The version in labels; `devel` if the program runs from a source checkout."""
-    is_checkout = (Path(__file__).parent.parent / "pyproject.toml").exists()
-    return "devel" if is_checkout else __version__
+    """The version in labels: of the installed package, or `devel` if this code is not what was installed."""
+    try:
+        package = metadata.distribution("kroasync")
+    except metadata.PackageNotFoundError:
+        return "devel"
+    installed = Path(str(package.locate_file("kroasync"))).resolve()
+    return package.version if installed == Path(__file__).resolve().parent else "devel"
 
 
 class Process:

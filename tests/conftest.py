@@ -78,6 +78,7 @@ def chart(playground: Playground, helm: Path) -> Release:
     playground.helm(
         *("install", release.name, str(ROOT / "charts" / "kroasync")),
         *("--namespace", release.namespace, "--create-namespace"),
+        *("--set", "image.repository=registry.example.com/kroasync"),
         *("--set", f"rbac.instanceGroups={{{groups}}}", "--set", "config.allowCRDDeletion=true"),
     )
     playground.kubectl(

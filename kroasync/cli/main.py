@@ -71,7 +71,7 @@ def _root(
 
 
 def main() -> None:
-    """Entry point of `kroasync` and of `kubectl kroasync`."""
+    """Run the command that the arguments name."""
     arguments = sys.argv[1:]
     if arguments[:1] == ["run"]:
         # click cannot parse flags in Go's syntax, which kro's start commands use.

@@ -1,20 +1,24 @@
 """The connection to the API server: address, TLS and credentials, from a kubeconfig or a pod's service account.
 
-kubernetes_asyncio reads kubeconfigs and runs credential plugins. It is imported only for a kubeconfig, because it
-costs 40 MB and half a second, and a pod's service account is only two files. Requests and watches have separate
+kubernetes_asyncio reads kubeconfigs and runs credential plugins. Of its modules, only the one for kubeconfigs is
+imported, and only for a kubeconfig: a pod's service account is only two files. Requests and watches have separate
 aiohttp sessions: a watch occupies its connection for minutes, and watches that fill a common pool would block every
 request.
 """
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import os
 import ssl
+import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -190,8 +194,9 @@ def _token_file(path: Path) -> Refresh:
 
 
 async def _from_kubeconfig(paths: str, context: str | None, *, found: bool) -> _Access:
-    from kubernetes_asyncio.client import Configuration
-    from kubernetes_asyncio.config.kube_config import ConfigNode, KubeConfigLoader, KubeConfigMerger
+    with _bare_library():
+        from kubernetes_asyncio.client.configuration import Configuration
+        from kubernetes_asyncio.config.kube_config import ConfigNode, KubeConfigLoader, KubeConfigMerger
 
     existing = [p for p in _files(paths) if os.path.isfile(p)]  # noqa: ASYNC240  (once, at start)
     if not existing:
@@ -236,6 +241,33 @@ async def _from_kubeconfig(paths: str, context: str | None, *, found: bool) -> _
         proxy=configuration.proxy,
         server_name=configuration.tls_server_name,
     )
+
+
+@contextlib.contextmanager
+def _bare_library() -> Iterator[None]:
+    """Inside, the packages of kubernetes_asyncio have their modules, but have not run their `__init__`.
+
+    That would import a class for every kind of Kubernetes: 35 MB and half a second, and a kubeconfig needs none.
+    Outside, an import runs it as usual.
+    """
+    library = find_spec("kubernetes_asyncio")
+    assert library is not None
+    folders = list(library.submodule_search_locations or ())
+    bare = {}
+    for name in ("kubernetes_asyncio", "kubernetes_asyncio.client", "kubernetes_asyncio.config"):
+        if name not in sys.modules:
+            bare[name] = sys.modules[name] = ModuleType(name)
+            bare[name].__path__ = [os.path.join(folder, *name.split(".")[1:]) for folder in folders]
+    try:
+        if client := bare.get("kubernetes_asyncio.client"):
+            from kubernetes_asyncio.client.configuration import Configuration
+
+            # The loader takes both from here, but makes no client.
+            client.__dict__.update(Configuration=Configuration, ApiClient=object)
+        yield
+    finally:
+        for name in bare:
+            del sys.modules[name]
 
 
 def _files(paths: str) -> list[str]:

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "kroasync"
 WEB_APPLICATION = ROOT / "examples" / "webapplication"
 KUBERNETES = "1.36.0"
-POLICIES = "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy"
+IMAGE = "registry.example.com/kroasync"
 CHILDREN = (
     *("configmaps", "secrets", "services", "serviceaccounts", "persistentvolumeclaims"),
     *("deployments", "statefulsets", "daemonsets", "jobs", "cronjobs", "ingresses", "networkpolicies"),
@@ -44,26 +44,42 @@ class Chart:
         return subprocess.run(command, capture_output=True, text=True, timeout=60, env=self._environment)
 
     def template(
-        self, *values: str, namespace: str = "system", release: str = "demo", api_versions: Sequence[str] = ()
+        self, *values: str, namespace: str = "system", release: str = "demo", version: str = KUBERNETES
     ) -> list[dict[str, Any]]:
-        """The rendered objects; `values` as in --set-json, `api_versions` what the cluster serves."""
-        served = [part for version in api_versions for part in ("--api-versions", version)]
-        done = self.call(*self._template(values, namespace, release), *served)
-        assert done.returncode == 0, done.stderr
-        return [obj for obj in yaml.safe_load_all(done.stdout) if obj]
+        """The rendered objects, without hooks; `values` as in --set-json."""
+        return [
+            o for o in self.everything(*values, namespace=namespace, release=release, version=version) if not hook(o)
+        ]
 
-    def refused(self, *values: str) -> str:
+    def everything(
+        self, *values: str, namespace: str = "system", release: str = "demo", version: str = KUBERNETES
+    ) -> list[dict[str, Any]]:
+        done = self.call(*self._template(values, namespace, release, version))
+        assert done.returncode == 0, done.stderr
+        return [obj for obj in yaml.load_all(done.stdout, UniqueKeys) if obj]
+
+    def refused(self, *values: str, release: str = "demo", version: str = KUBERNETES) -> str:
         """Why these values are refused."""
-        done = self.call(*self._template(values, "system", "demo"))
+        done = self.call(*self._template(values, "system", release, version))
         assert done.returncode != 0, done.stdout
         return done.stderr
 
-    def _template(self, values: Sequence[str], namespace: str, release: str) -> list[str]:
-        chosen = [part for value in values for part in ("--set-json", value)]
-        return [
-            *("template", release, str(CHART), "--namespace", namespace, "--kube-version", KUBERNETES),
-            *chosen,
-        ]
+    def _template(self, values: Sequence[str], namespace: str, release: str, version: str) -> list[str]:
+        chosen = [part for value in (f'image.repository="{IMAGE}"', *values) for part in ("--set-json", value)]
+        return ["template", release, str(CHART), "--namespace", namespace, "--kube-version", version, *chosen]
+
+
+class UniqueKeys(yaml.SafeLoader):
+    """YAML as strict readers read it: a key that occurs twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        assert len(keys) == len(set(keys)), f"a key occurs twice: {keys}"
+        return super().construct_mapping(node, deep)
+
+
+def hook(obj: dict[str, Any]) -> bool:
+    return "helm.sh/hook" in obj["metadata"].get("annotations", {})
 
 
 @pytest.fixture(scope="session")
@@ -87,10 +103,9 @@ def kinds(objects: list[dict[str, Any]]) -> set[str]:
 
 
 def controller_rules(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rules that end up with the controller."""
-    label = "rbac.kro.run/aggregate-to-controller"
-    roles = [o for o in objects if o["kind"] == "ClusterRole" and label in o["metadata"]["labels"]]
-    return [rule for role in roles for rule in role["rules"]]
+    """The rules of the chart that end up with the controller; the aggregated role has none."""
+    bound = [o["roleRef"]["name"] for o in objects if o["kind"] == "ClusterRoleBinding"]
+    return [rule for name in bound for rule in only(objects, "ClusterRole", name).get("rules", [])]
 
 
 # Rendering
@@ -110,6 +125,7 @@ def test_chart_and_program_have_one_version() -> None:
 def test_default_objects(offline: Chart) -> None:
     assert kinds(offline.template()) == {
         *("Deployment", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"),
+        *("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"),
     }
 
 
@@ -197,10 +213,10 @@ def test_the_pod_meets_the_restricted_pod_security_standard(offline: Chart) -> N
 
 def test_probes_ask_the_health_port(offline: Chart) -> None:
     found = container(offline.template('config.healthProbeBindAddress="0.0.0.0:9000"'))
-    assert {port["name"]: port["containerPort"] for port in found["ports"]} == {
-        "health": 9000,
-        "metricsport": 8078,
-    }
+    assert [(port["name"], port["containerPort"]) for port in found["ports"]] == [
+        ("metricsport", 8078),
+        ("health", 9000),
+    ]
     assert {probe: found[probe]["httpGet"] for probe in ("livenessProbe", "readinessProbe", "startupProbe")} == {
         "livenessProbe": {"path": "/healthz", "port": "health"},
         "readinessProbe": {"path": "/readyz", "port": "health"},
@@ -228,23 +244,55 @@ def test_default_rights_cannot_grant_rights(offline: Chart) -> None:
     assert not any({"escalate", "bind", "impersonate"} & set(rule["verbs"]) for rule in rules)
 
 
-def test_definitions_are_protected_where_the_cluster_can(offline: Chart) -> None:
-    served = offline.template(api_versions=(POLICIES,))
-    policies = {o["metadata"]["name"]: o["spec"] for o in served if o["kind"] == "ValidatingAdmissionPolicy"}
-    bindings = [o["spec"] for o in served if o["kind"] == "ValidatingAdmissionPolicyBinding"]
-    assert {spec["policyName"] for spec in bindings} == set(policies) != set()
+@pytest.mark.parametrize("version", ["1.30.0", "v1.30.0-gke.1", "v1.31.4-eks-2d5f260", KUBERNETES])
+def test_definitions_are_protected_without_a_cluster_to_ask(offline: Chart, version: str) -> None:
+    """As helm template, kustomize and Argo CD render it."""
+    objects = offline.template(version=version)
+    policies = {o["metadata"]["name"]: o["spec"] for o in objects if o["kind"] == "ValidatingAdmissionPolicy"}
+    bindings = [o["spec"] for o in objects if o["kind"] == "ValidatingAdmissionPolicyBinding"]
+    assert {spec["policyName"] for spec in bindings} == set(policies)
+    assert len(policies) == 3
     assert all(spec["validationActions"] == ["Deny"] for spec in bindings)
     assert all(spec["failurePolicy"] == "Fail" for spec in policies.values())
-    assert "ValidatingAdmissionPolicy" not in kinds(offline.template())
-    declined = offline.template("rbac.protectDefinitions=false", api_versions=(POLICIES,))
-    assert "ValidatingAdmissionPolicy" not in kinds(declined)
+
+
+@pytest.mark.parametrize("version", ["1.29.0", "v1.29.14-eks-5d4a308"])
+def test_a_version_without_policies_is_refused_unless_a_value_accepts_that(offline: Chart, version: str) -> None:
+    message = offline.refused(version=version)
+    assert version.partition("-")[0].lstrip("v") in message
+    assert "rbac.protectDefinitions=false" in message
+    declined = kinds(offline.template("rbac.protectDefinitions=false", version=version))
+    assert "Deployment" in declined
+    assert "ValidatingAdmissionPolicy" not in declined
+
+
+def test_an_older_version_is_refused_at_all(offline: Chart) -> None:
+    assert "kubeVersion" in offline.refused("rbac.protectDefinitions=false", version="1.28.15")
+
+
+def test_policies_are_left_out_where_they_are_declined(offline: Chart) -> None:
+    assert "ValidatingAdmissionPolicy" not in kinds(offline.template("rbac.protectDefinitions=false"))
 
 
 def test_policies_cover_definitions_whatever_the_groups_of_instances(offline: Chart) -> None:
-    served = offline.template('rbac.instanceGroups=["shop.example.com"]', api_versions=(POLICIES,))
+    objects = offline.template('rbac.instanceGroups=["shop.example.com"]')
     for name in ("demo-kroasync-deletions", "demo-kroasync-statuses"):
-        (rule,) = only(served, "ValidatingAdmissionPolicy", name)["spec"]["matchConstraints"]["resourceRules"]
+        (rule,) = only(objects, "ValidatingAdmissionPolicy", name)["spec"]["matchConstraints"]["resourceRules"]
         assert rule["apiGroups"] == ["kro.run", "internal.kro.run", "shop.example.com"]
+
+
+def test_rules_of_the_chart_do_not_go_through_the_aggregation(offline: Chart) -> None:
+    """The aggregation would put the role back while helm deletes it, and needs the controller manager."""
+    objects = offline.template()
+    aggregated = only(objects, "ClusterRole", "demo-kroasync:controller")
+    (selector,) = aggregated["aggregationRule"]["clusterRoleSelectors"]
+    assert selector == {"matchLabels": {"rbac.kro.run/aggregate-to-controller": "true"}}
+    assert "rules" not in aggregated, "written rules would empty the role at every upgrade"
+    roles = [o for o in objects if o["kind"] == "ClusterRole" and o is not aggregated]
+    assert not any("rbac.kro.run/aggregate-to-controller" in o["metadata"]["labels"] for o in roles)
+    bound = {o["roleRef"]["name"] for o in objects if o["kind"] == "ClusterRoleBinding"}
+    parts = ("", ":static", ":instances", ":kinds")
+    assert bound == {f"demo-kroasync:controller{part}" for part in parts}
 
 
 def test_crds_are_deletable_only_when_asked_for(offline: Chart) -> None:
@@ -263,7 +311,7 @@ def test_unrestricted_is_one_role_with_everything(offline: Chart) -> None:
     assert role["rules"] == [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]
     binding = only(objects, "ClusterRoleBinding", "demo-kroasync-cluster-role-binding")
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
-    assert controller_rules(objects) == []
+    assert controller_rules(objects) == role["rules"]
 
 
 def test_the_key_of_the_seals_may_be_read_and_made_beside_the_lease_and_no_more(offline: Chart) -> None:
@@ -298,6 +346,86 @@ def test_replicas_get_a_disruption_budget(offline: Chart) -> None:
     assert "PodDisruptionBudget" in kinds(offline.template("deployment.replicaCount=2"))
 
 
+def test_replicas_are_spread_over_nodes_unless_told_otherwise(offline: Chart) -> None:
+    def spread(*values: str) -> list[dict[str, Any]]:
+        return list(pod(offline.template(*values)).get("topologySpreadConstraints", []))
+
+    assert spread() == []
+    (constraint,) = spread("deployment.replicaCount=2")
+    labels = only(offline.template(), "Deployment")["spec"]["selector"]["matchLabels"]
+    assert constraint["labelSelector"] == {"matchLabels": labels}
+    assert (constraint["topologyKey"], constraint["whenUnsatisfiable"]) == ("kubernetes.io/hostname", "ScheduleAnyway")
+    own = {"maxSkew": 2, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
+    assert spread("deployment.replicaCount=2", f"deployment.topologySpreadConstraints=[{json.dumps(own)}]") == [own]
+
+
+def pod(objects: list[dict[str, Any]]) -> dict[str, Any]:
+    return dict(only(objects, "Deployment")["spec"]["template"]["spec"])
+
+
+def test_services_do_not_become_variables(offline: Chart) -> None:
+    """A Service `kroasync-workers` would set KROASYNC_WORKERS_PORT and the like."""
+    assert pod(offline.template())["enableServiceLinks"] is False
+
+
+def test_strategy_probes_arguments_and_objects_of_the_user(offline: Chart) -> None:
+    objects = offline.template(
+        'deployment.strategy={"type":"Recreate"}',
+        "deployment.livenessProbe.failureThreshold=9",
+        'deployment.extraArgs=["--workers=7"]',
+        'extraObjects=[{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"{{ .Release.Name }}-more"}}]',
+    )
+    assert only(objects, "Deployment")["spec"]["strategy"] == {"type": "Recreate"}
+    probe = container(objects)["livenessProbe"]
+    assert probe == {
+        "httpGet": {"path": "/healthz", "port": "health"},
+        "periodSeconds": 10,
+        "timeoutSeconds": 5,
+        "failureThreshold": 9,
+    }
+    assert settings.parse(container(objects)["args"][1:], {})[0].workers == 7
+    only(objects, "ConfigMap", "demo-more")
+
+
+def test_crds_belong_to_the_release_when_asked_for_and_stay_by_default(offline: Chart) -> None:
+    files = {path.name: yaml.safe_load(path.read_text("utf-8")) for path in (CHART / "crds").glob("*.yaml")}
+
+    def crds(*values: str) -> dict[str, dict[str, Any]]:
+        found = [o for o in offline.template(*values) if o["kind"] == "CustomResourceDefinition"]
+        return {o["metadata"]["name"]: o for o in found}
+
+    assert crds() == {}
+    kept, owned = crds("crds.enabled=true"), crds("crds.enabled=true", "crds.keep=false")
+    assert {crd["metadata"]["name"]: crd["spec"] for crd in files.values()} == {n: o["spec"] for n, o in kept.items()}
+    assert all(o["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"} for o in kept.values())
+    assert not any("annotations" in o["metadata"] for o in owned.values())
+
+
+def test_the_files_of_crds_can_be_put_behind_each_other(offline: Chart) -> None:
+    """As `helm show crds` does."""
+    text = offline.call("show", "crds", str(CHART)).stdout
+    assert {crd["metadata"]["name"] for crd in yaml.load_all(text, UniqueKeys)} == {
+        *("resourcegroups.kro.run", "resourcegraphdefinitions.kro.run", "graphrevisions.internal.kro.run"),
+    }
+    plain = "".join(path.read_text("utf-8") for path in sorted((CHART / "crds").glob("*.yaml")))
+    assert len(list(yaml.load_all(plain, UniqueKeys))) == 3
+
+
+def test_helm_test_asks_the_controller_whether_it_is_ready(offline: Chart) -> None:
+    objects = offline.everything()
+    hooks = [o for o in objects if hook(o)]
+    service, test = only(hooks, "Service"), only(hooks, "Pod")
+    selector = only(objects, "Deployment")["spec"]["selector"]["matchLabels"]
+    assert service["spec"]["selector"] == selector
+    assert service["spec"]["ports"][0]["targetPort"] == "health"
+    assert not selector.items() <= test["metadata"]["labels"].items(), "the test must not be a pod of the Deployment"
+    (asking,) = test["spec"]["containers"]
+    assert asking["image"] == container(objects)["image"]
+    assert asking["securityContext"] == container(objects)["securityContext"]
+    assert asking["command"][-1] == service["metadata"]["name"]
+    compile(asking["command"][2], "ready", "exec")
+
+
 def test_network_policy_admits_probes_and_metrics(offline: Chart) -> None:
     objects = offline.template("networkPolicy.enabled=true")
     policy = only(objects, "NetworkPolicy")["spec"]
@@ -315,12 +443,46 @@ def test_service_monitor_finds_the_metrics_service(offline: Chart) -> None:
     assert service["spec"]["ports"][0]["targetPort"] == "metricsport"
 
 
+def test_pod_monitor_finds_the_pods(offline: Chart) -> None:
+    objects = offline.template("metrics.podMonitor.enabled=true")
+    monitor, deployment = only(objects, "PodMonitor")["spec"], only(objects, "Deployment")["spec"]
+    assert monitor["selector"] == deployment["selector"]
+    assert monitor["podMetricsEndpoints"][0]["port"] in [port["name"] for port in container(objects)["ports"]]
+
+
+METRIC = re.compile(r"\b(?:kroasync|workqueue|dynamic_controller|instance|rest_client|process)_[a-z_]+")
+
+
+def test_there_is_an_alert_for_every_row_of_the_table_of_operations(offline: Chart) -> None:
+    rule = only(offline.template("metrics.prometheusRule.enabled=true"), "PrometheusRule")["spec"]
+    ((name, alerts),) = [(group["name"], group["rules"]) for group in rule["groups"]]
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8").partition("| Metric | Alert when |")[2]
+    rows = re.findall(r"^\| `(\w+)` \|", page.partition("\n\n")[0], re.M)
+    assert name == "kroasync"
+    assert len(rows) > 5
+    assert [METRIC.findall(alert["expr"])[0] for alert in alerts] == rows
+    assert all(alert["annotations"]["summary"] and alert["labels"]["severity"] for alert in alerts)
+
+
+def test_the_dashboard_and_the_alerts_name_metrics_that_exist(offline: Chart) -> None:
+    objects = offline.template("metrics.prometheusRule.enabled=true", "metrics.grafanaDashboard.enabled=true")
+    board = only(objects, "ConfigMap", "demo-kroasync-dashboard")
+    assert board["metadata"]["labels"]["grafana_dashboard"] == "1"
+    panels = json.loads(board["data"]["kroasync.json"])["panels"]
+    rules = only(objects, "PrometheusRule")["spec"]["groups"][0]["rules"]
+    asked = [*(rule["expr"] for rule in rules), *(t["expr"] for panel in panels for t in panel["targets"])]
+    known = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "metrics.md").read_text("utf-8"), re.M))
+    named = {found.removesuffix("_bucket") for expression in asked for found in METRIC.findall(expression)}
+    assert named - known == {"process_resident_memory_bytes"}
+
+
 def test_names_follow_the_release(offline: Chart) -> None:
     assert only(offline.template(), "Deployment")["metadata"]["name"] == "demo-kroasync"
     assert only(offline.template(release="my-kroasync"), "Deployment")["metadata"]["name"] == "my-kroasync"
     named = offline.template('fullnameOverride="x"', 'serviceAccount.name="y"')
     assert only(named, "Deployment")["metadata"]["name"] == "x"
-    assert only(named, "ClusterRoleBinding")["subjects"][0]["name"] == "y"
+    bindings = [o for o in named if o["kind"] == "ClusterRoleBinding"]
+    assert {subject["name"] for binding in bindings for subject in binding["subjects"]} == {"y"}
 
 
 WRONG = [
@@ -337,6 +499,29 @@ WRONG = [
     ("replicas=3", "replicas"),
     ('image.digest="sha256:12"', "digest"),
     ('deployment.replicaCount="two"', "replicaCount"),
+    ('config.metricsBindAddress=":65536"', "metricsBindAddress"),
+    ('config.metricsBindAddress=":08078"', "metricsBindAddress"),
+    ('config.healthProbeBindAddress=":99999"', "healthProbeBindAddress"),
+    ('config.healthProbeBindAddress="::1:8079"', "healthProbeBindAddress"),
+    ('image.repository="host.example/Upper"', "repository"),
+    ('image.repository="host.example/kroasync:v1"', "repository"),
+    ('image.repository="kroasync:5000"', "repository"),
+    ('image.tag="a b"', "tag"),
+    ("image.tag=20261128", "tag"),
+    ("image.tag=1.10", "tag"),
+    ('additionalLabels={"team":"a b"}', "team"),
+    ('additionalLabels={"a b":"c"}', "a b"),
+    ('additionalLabels={"build":7}', "build"),
+    (f'deployment.podLabels={{"team":"{"x" * 64}"}}', "team"),
+    ('deployment.podAnnotations={"a/b/c":"d"}', "a/b/c"),
+    ("metrics.service.port=65536", "port"),
+    ('fullnameOverride="-x"', "fullnameOverride"),
+    ('fullnameOverride="a.b"', "fullnameOverride"),
+    (f'nameOverride="{"x" * 64}"', "nameOverride"),
+    ('serviceAccount.name="A_b"', "name"),
+    ('rbac.instanceGroups=["*"]', "instanceGroups"),
+    ('deployment.extraArgs=["kubeconfig=/x"]', "extraArgs"),
+    ('deployment.livenessProbe={"httpGet":{"path":"/"}}', "httpGet"),
 ]
 
 
@@ -352,11 +537,129 @@ def test_the_schema_refuses(offline: Chart, value: str, named: str) -> None:
     [
         (("deployment.replicaCount=2", "config.enableLeaderElection=false"), "needs config.enableLeaderElection"),
         (("metrics.service.create=true", 'config.metricsBindAddress="0"'), "metricsBindAddress is 0"),
+        (("metrics.podMonitor.enabled=true", 'config.metricsBindAddress="0"'), "metricsBindAddress is 0"),
         (("metrics.serviceMonitor.enabled=true",), "needs metrics.service.create"),
+        (
+            ("metrics.service.create=true", "metrics.serviceMonitor.enabled=true", "metrics.podMonitor.enabled=true"),
+            "Enable one of them",
+        ),
+        (("metrics.service.create=true", 'fullnameOverride="1kro"'), "starts with a letter"),
+        (("image.repository=null",), "image.repository is empty: no image of kroasync is published"),
+        (('image.repository=""',), "set image.repository=REGISTRY/kroasync"),
+        (('config.healthProbeBindAddress="127.0.0.1:8079"',), "config.healthProbeBindAddress: the kubelet probes"),
+        (('config.healthProbeBindAddress="localhost:8079"',), "Use :8079"),
+        (('config.healthProbeBindAddress="[::1]:8079"',), "Use :8079"),
+        (('config.healthProbeBindAddress=":8078"',), "have the same port, 8078"),
+        (("metrics.podMonitor.enabled=true", 'config.metricsBindAddress="127.0.0.1:8078"'), "Use :8078"),
+        (('config.leaderElectionLeaseDuration="10s"',), "leaderElectionLeaseDuration (10s) must be longer than"),
+        (('config.leaderElectionRenewDeadline="0.25m"',), "leaderElectionRenewDeadline (0.25m)"),
+        (('config.leaderElectionRetryPeriod="8400ms"',), "must be longer than 1.2 times"),
+        (('config.dynamicControllerRateLimiterMinDelay="1h"',), "dynamicControllerRateLimiterMinDelay (1h) must not"),
+        (('config.gracefulShutdownTimeout="1m15s"',), "terminationGracePeriodSeconds (75) must be longer than"),
+        (('additionalLabels={"app.kubernetes.io/name":"x"}',), "additionalLabels: app.kubernetes.io/name"),
+        (('deployment.podLabels={"app.kubernetes.io/instance":"x"}',), "deployment.podLabels: app.kubernetes.io/inst"),
+        (('deployment.extraEnv=[{"name":"POD_NAMESPACE","value":"x"}]',), "the chart sets POD_NAMESPACE"),
+        (('deployment.extraVolumes=[{"name":"scratch","emptyDir":{}}]',), "deployment.extraVolumes"),
+        (('deployment.extraVolumeMounts=[{"name":"x","mountPath":"/tmp/"}]',), "deployment.extraVolumeMounts"),
     ],
 )
 def test_what_cannot_work_together_is_refused(offline: Chart, values: tuple[str, ...], message: str) -> None:
     assert message in offline.refused(*values)
+
+
+@pytest.mark.parametrize(
+    ("lease", "renew", "retry"),
+    [
+        ("15s", "10s", "2s"),
+        ("10s", "10s", "2s"),
+        ("1m", "59.9s", "49s"),
+        ("1m", "59.9s", "50s"),
+        ("2h", "1h59m", "1us"),
+    ],
+)
+def test_the_chart_refuses_the_leases_that_the_program_refuses(
+    offline: Chart, lease: str, renew: str, retry: str
+) -> None:
+    times = {"LeaseDuration": lease, "RenewDeadline": renew, "RetryPeriod": retry}
+    flags = {"lease-duration": lease, "renew-deadline": renew, "retry-period": retry}
+    values = [f'config.leaderElection{name}="{value}"' for name, value in times.items()]
+    try:
+        settings.parse([f"--leader-election-{name}={value}" for name, value in flags.items()], {})
+    except settings.SettingsError:
+        assert "must be longer than" in offline.refused(*values)
+    else:
+        offline.template(*values)
+
+
+NUMBERS = ("123", "1e3", "0x10", "012")
+
+
+@pytest.mark.parametrize("text", NUMBERS)
+def test_what_looks_like_a_number_stays_text(offline: Chart, text: str) -> None:
+    objects = offline.everything(
+        *(f'{name}="{text}"' for name in ("image.tag", "config.versionLabel", "serviceAccount.name")),
+        *(f'{name}="{text}"' for name in ("deployment.priorityClassName", "config.leaderElectionNamespace")),
+        *(f'{name}={{"key":"{text}"}}' for name in ("additionalLabels", "deployment.podLabels")),
+        *(f'{name}={{"key":"{text}"}}' for name in ("deployment.podAnnotations", "serviceAccount.annotations")),
+        "deployment.extraArgs=[]",
+        f'nameOverride="{text}"',
+        release=text,
+        namespace=text,
+    )
+    for obj in objects:
+        metadata = obj["metadata"]
+        texts = [metadata["name"], metadata.get("namespace", ""), *metadata["labels"].values()]
+        assert all(isinstance(found, str) for found in (*texts, *metadata.get("annotations", {}).values())), obj
+    pod = only(objects, "Deployment")["spec"]["template"]
+    assert pod["metadata"]["labels"]["app.kubernetes.io/instance"] == text
+    assert (pod["spec"]["serviceAccountName"], pod["spec"]["priorityClassName"]) == (text, text)
+    assert all(isinstance(argument, str) for argument in container(objects)["args"])
+    assert [s["name"] for o in objects if o["kind"] == "ClusterRoleBinding" for s in o["subjects"]] == [text] * 4
+
+
+def test_large_numbers_are_written_out(offline: Chart) -> None:
+    objects = offline.template("deployment.terminationGracePeriodSeconds=10000000", "config.workers=3000000")
+    assert only(objects, "Deployment")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 10000000
+    assert "--workers=3000000" in container(objects)["args"]
+
+
+def test_a_label_that_is_given_twice_is_written_once(offline: Chart) -> None:
+    objects = offline.everything(
+        'additionalLabels={"team":"a","app.kubernetes.io/part-of":"platform"}',
+        'deployment.podLabels={"team":"b"}',
+        'metrics.service.labels={"team":"c"}',
+        'metrics.podMonitor.additionalLabels={"team":"d"}',
+        *("metrics.service.create=true", "metrics.podMonitor.enabled=true"),
+    )
+    deployment = only(objects, "Deployment")
+    assert deployment["metadata"]["labels"]["team"] == "a"
+    assert deployment["spec"]["template"]["metadata"]["labels"]["team"] == "b"
+    assert only(objects, "Service", "demo-kroasync-metrics")["metadata"]["labels"]["team"] == "c"
+    assert only(objects, "PodMonitor")["metadata"]["labels"]["team"] == "d"
+    assert {o["metadata"]["labels"]["app.kubernetes.io/part-of"] for o in objects} == {"platform"}
+
+
+LABEL = re.compile(r"(?=.{1,63}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+LONG = "a234567890" * 6 + "bcd"
+
+
+@pytest.mark.parametrize(
+    ("values", "release"),
+    [
+        ((f'fullnameOverride="{LONG}"',), "demo"),
+        ((f'nameOverride="{LONG}"',), "demo"),
+        ((f'nameOverride="{LONG}"',), "r" * 53),
+        ((f'image.tag="{"v" * 62}.{"w" * 65}"',), "demo"),
+        ((), "my.team.release"),
+    ],
+)
+def test_names_and_labels_are_valid_however_long(offline: Chart, values: tuple[str, ...], release: str) -> None:
+    objects = offline.everything(*values, "metrics.service.create=true", release=release)
+    for obj in objects:
+        assert all(re.fullmatch(r"([A-Za-z0-9]([-\w.]*[A-Za-z0-9])?)?", v) for v in obj["metadata"]["labels"].values())
+        assert all(len(value) <= 63 for value in obj["metadata"]["labels"].values())
+        if obj["kind"] in ("Service", "Deployment", "Pod"):
+            assert LABEL.fullmatch(obj["metadata"]["name"]), obj["metadata"]["name"]
 
 
 def test_every_value_is_described_and_has_a_schema() -> None:

@@ -1,56 +1,57 @@
 {{- define "kroasync.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimAll "-" -}}
 {{- end -}}
 
+{{- /* A DNS label, because Services are named after it. A release's name may have dots. */ -}}
 {{- define "kroasync.fullname" -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
-{{- else -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
-{{- if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
+{{- $full := contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) -}}
+{{- default $full .Values.fullnameOverride | replace "." "-" | trunc 63 | trimAll "-" -}}
 {{- end -}}
-{{- end -}}
+
+{{- /* The name of a Service, from (list root suffix). */ -}}
+{{- define "kroasync.serviceName" -}}
+{{- $suffix := index . 1 -}}
+{{- printf "%s-%s" (include "kroasync.fullname" (index . 0) | trunc (int (sub 62 (len $suffix))) | trimAll "-") $suffix -}}
 {{- end -}}
 
 {{- define "kroasync.serviceAccountName" -}}
-{{- if .Values.serviceAccount.create -}}
-{{- default (include "kroasync.fullname" .) .Values.serviceAccount.name -}}
-{{- else -}}
-{{- default "default" .Values.serviceAccount.name -}}
-{{- end -}}
+{{- default (.Values.serviceAccount.create | ternary (include "kroasync.fullname" .) "default") .Values.serviceAccount.name -}}
 {{- end -}}
 
 {{- define "kroasync.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "kroasync.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "kroasync.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "kroasync.labels" -}}
-{{- if .Values.metadata.includeHelmChart -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{ end -}}
-{{ include "kroasync.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | quote }}
-{{- if .Values.metadata.includeManagedBy }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{- end }}
-app.kubernetes.io/component: controller
-app.kubernetes.io/part-of: kroasync
-{{- with .Values.additionalLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- include "kroasync.labelsWith" (list . dict) -}}
+{{- end -}}
+
+{{- /*
+The labels of an object, from (list root labels): of the chart, additionalLabels, and these. A later one replaces an
+earlier one, so no key occurs twice. Selectors need the last ones.
+*/ -}}
+{{- define "kroasync.labelsWith" -}}
+{{- $root := index . 0 -}}
+{{- $labels := dict "app.kubernetes.io/component" "controller" "app.kubernetes.io/part-of" "kroasync" -}}
+{{- $version := $root.Values.image.tag | default $root.Chart.AppVersion -}}
+{{- $_ := set $labels "app.kubernetes.io/version" (regexReplaceAll "^[^0-9A-Za-z]+|[^0-9A-Za-z]+$" (trunc 63 $version) "") -}}
+{{- if $root.Values.metadata.includeHelmChart -}}
+{{- $chart := printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" -}}
+{{- $_ := set $labels "helm.sh/chart" $chart -}}
+{{- end -}}
+{{- if $root.Values.metadata.includeManagedBy -}}
+{{- $_ := set $labels "app.kubernetes.io/managed-by" $root.Release.Service -}}
+{{- end -}}
+{{- $selector := include "kroasync.selectorLabels" $root | fromYaml -}}
+{{- mergeOverwrite $labels $root.Values.additionalLabels (index . 1) $selector | toYaml -}}
 {{- end -}}
 
 {{- define "kroasync.image" -}}
-{{- $tag := .Values.image.tag | default .Chart.AppVersion -}}
-{{- if .Values.image.digest -}}
-{{- printf "%s:%s@%s" .Values.image.repository $tag .Values.image.digest -}}
-{{- else -}}
-{{- printf "%s:%s" .Values.image.repository $tag -}}
-{{- end -}}
+{{- $image := printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- with .Values.image.digest }}{{ $image = printf "%s@%s" $image . }}{{ end -}}
+{{- $image -}}
 {{- end -}}
 
 {{- define "kroasync.healthPort" -}}
@@ -67,61 +68,53 @@ app.kubernetes.io/part-of: kroasync
 {{- .Values.config.leaderElectionNamespace | default .Release.Namespace -}}
 {{- end -}}
 
-{{- /* What cannot work is refused at install time. */ -}}
-{{- define "kroasync.check" -}}
-{{- if and (gt (int .Values.deployment.replicaCount) 1) (not .Values.config.enableLeaderElection) -}}
-{{- fail "deployment.replicaCount above 1 needs config.enableLeaderElection: without it every replica would act" -}}
-{{- end -}}
-{{- if and .Values.metrics.service.create (not (include "kroasync.metricsPort" .)) -}}
-{{- fail "metrics.service.create needs metrics: config.metricsBindAddress is 0" -}}
-{{- end -}}
-{{- if and .Values.metrics.serviceMonitor.enabled (not .Values.metrics.service.create) -}}
-{{- fail "metrics.serviceMonitor.enabled needs metrics.service.create" -}}
-{{- end -}}
+{{- /* `namespace/name` of this release. */ -}}
+{{- define "kroasync.release" -}}
+{{- printf "%s/%s" .Release.Namespace .Release.Name -}}
 {{- end -}}
 
 {{- /* The flags of `kroasync run`, one per line. */ -}}
 {{- define "kroasync.args" -}}
-- run
-- --metrics-bind-address={{ .metricsBindAddress }}
-- --health-probe-bind-address={{ .healthProbeBindAddress }}
-- --allow-crd-deletion={{ .allowCRDDeletion }}
-- --leader-elect={{ .enableLeaderElection }}
+run
+--metrics-bind-address={{ .metricsBindAddress }}
+--health-probe-bind-address={{ .healthProbeBindAddress }}
+--allow-crd-deletion={{ .allowCRDDeletion }}
+--leader-elect={{ .enableLeaderElection }}
 {{- if .enableLeaderElection }}
 {{- with .leaderElectionNamespace }}
-- --leader-election-namespace={{ . }}
+--leader-election-namespace={{ . }}
 {{- end }}
-- --leader-election-lease-duration={{ .leaderElectionLeaseDuration }}
-- --leader-election-renew-deadline={{ .leaderElectionRenewDeadline }}
-- --leader-election-retry-period={{ .leaderElectionRetryPeriod }}
-- --enable-controller-warmup={{ .enableControllerWarmup }}
+--leader-election-lease-duration={{ .leaderElectionLeaseDuration }}
+--leader-election-renew-deadline={{ .leaderElectionRenewDeadline }}
+--leader-election-retry-period={{ .leaderElectionRetryPeriod }}
+--enable-controller-warmup={{ .enableControllerWarmup }}
 {{- end }}
-- --graceful-shutdown-timeout={{ .gracefulShutdownTimeout }}
-- --workers={{ int .workers }}
-- --request-concurrency={{ int .requestConcurrency }}
-- --resource-graph-definition-concurrent-reconciles={{ int .resourceGraphDefinitionConcurrentReconciles }}
-- --rgd-progress-requeue-delay={{ .resourceGraphDefinitionProgressRequeueDelay }}
-- --dynamic-controller-default-resync-period={{ int .dynamicControllerDefaultResyncPeriod }}
-- --dynamic-controller-rate-limiter-min-delay={{ .dynamicControllerRateLimiterMinDelay }}
-- --dynamic-controller-rate-limiter-max-delay={{ .dynamicControllerRateLimiterMaxDelay }}
-- --idle-watch-deadline={{ .idleWatchDeadline }}
-- --instance-requeue-interval={{ .instance.requeueInterval }}
-- --rgd-max-collection-size={{ int .rgd.maxCollectionSize }}
-- --rgd-max-collection-dimension-size={{ int .rgd.maxCollectionDimensionSize }}
-- --rgd-max-graph-revisions={{ int .rgd.maxGraphRevisions }}
+--graceful-shutdown-timeout={{ .gracefulShutdownTimeout }}
+--workers={{ int .workers }}
+--request-concurrency={{ int .requestConcurrency }}
+--resource-graph-definition-concurrent-reconciles={{ int .resourceGraphDefinitionConcurrentReconciles }}
+--rgd-progress-requeue-delay={{ .resourceGraphDefinitionProgressRequeueDelay }}
+--dynamic-controller-default-resync-period={{ int .dynamicControllerDefaultResyncPeriod }}
+--dynamic-controller-rate-limiter-min-delay={{ .dynamicControllerRateLimiterMinDelay }}
+--dynamic-controller-rate-limiter-max-delay={{ .dynamicControllerRateLimiterMaxDelay }}
+--idle-watch-deadline={{ .idleWatchDeadline }}
+--instance-requeue-interval={{ .instance.requeueInterval }}
+--rgd-max-collection-size={{ int .rgd.maxCollectionSize }}
+--rgd-max-collection-dimension-size={{ int .rgd.maxCollectionDimensionSize }}
+--rgd-max-graph-revisions={{ int .rgd.maxGraphRevisions }}
 {{- with .labelPropagationExclude }}
-- --label-propagation-exclude={{ join "," . }}
+--label-propagation-exclude={{ join "," . }}
 {{- end }}
 {{- with .versionLabel }}
-- --version-label={{ . }}
+--version-label={{ . }}
 {{- end }}
-- --events={{ .events }}
+--events={{ .events }}
 {{- with .featureGates }}
-- --feature-gates={{ range $index, $name := keys . | sortAlpha }}{{ if $index }},{{ end }}{{ $name }}={{ get $.featureGates $name }}{{ end }}
+--feature-gates={{ range $index, $name := keys . | sortAlpha }}{{ if $index }},{{ end }}{{ $name }}={{ get $.featureGates $name }}{{ end }}
 {{- end }}
-- --zap-log-level={{ .logLevel }}
-- --zap-encoder={{ .logEncoder }}
-- --zap-devel={{ .development }}
+--zap-log-level={{ .logLevel }}
+--zap-encoder={{ .logEncoder }}
+--zap-devel={{ .development }}
 {{- end -}}
 
 {{/* A match condition: definitions, revisions, and instances the controller has looked after. */}}

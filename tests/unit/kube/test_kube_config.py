@@ -2,6 +2,7 @@
 
 import base64
 import stat
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -301,3 +302,26 @@ async def test_watches_and_requests_have_their_own_unlimited_pools(open_: Connec
     assert connection.watches.connector is not connection.requests.connector
     assert connection.watches.connector is not None
     assert connection.watches.connector.limit == 0
+
+
+def test_a_kubeconfig_costs_no_class_for_every_kind_of_kubernetes(tmp_path: Path) -> None:
+    """The whole library has 900 modules, 35 MB. What is imported later is the whole one again."""
+    program = """
+import asyncio, sys
+from kroasync.kube.config import connect
+
+async def main():
+    connection = await connect(kubeconfig=sys.argv[1])
+    print((await connection.headers())["Authorization"])
+    await connection.close()
+
+asyncio.run(main())
+print(sum(name.startswith("kubernetes_asyncio") for name in sys.modules))
+import kubernetes_asyncio
+print(kubernetes_asyncio.client.V1Pod.__name__, kubernetes_asyncio.config.load_kube_config.__name__)
+"""
+    path = write(tmp_path / "config", kubeconfig())
+    done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, timeout=60)
+    header, count, *rest = done.stdout.split("\n")
+    assert (header, rest, done.stderr) == ("Bearer t", ["V1Pod load_kube_config", ""], "")
+    assert int(count) < 20
