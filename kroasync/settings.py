@@ -23,7 +23,12 @@ FEATURE_GATES: Final[Mapping[str, str]] = {
     "CELOmitFunction": "the CEL function omit(), which removes a field from a template",
     "InstanceConditionEvents": "an Event for every change of a condition of an instance",
     "InstanceConditionMetrics": "the metric instance_condition_current_status_seconds",
+    "ConservativeCRDComparison": "all keywords of generated CRDs are compared for breaking changes",
+    "DeletionPolicy": "the annotation kro.run/deletion-policy in templates",
+    "GraphKind": "no effect: kroasync has no controller for the kind Graph",
 }
+# Gates that are accepted so that the arguments of a kro deployment work; why they have no effect.
+_INERT_GATES: Final[Mapping[str, str]] = {"GraphKind": "kroasync has no controller for the kind Graph"}
 TIME_ENCODINGS: Final = ("rfc3339", "rfc3339nano", "iso8601", "epoch", "millis", "nano")
 _META_GATES: Final = ("AllAlpha", "AllBeta")
 
@@ -479,6 +484,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[Settings, li
         values["workers"] = floor
     chosen = {_FLAGS[name].field: value for name, value in values.items() if _FLAGS[name].field}
     settings = Settings(**chosen)
+    on = sorted(settings.feature_gates & _INERT_GATES.keys())
+    warnings += [f"--feature-gates: {name} has no effect: {_INERT_GATES[name]}" for name in on]
     problems += _contradictions(settings)
     if problems:
         raise SettingsError(problems)

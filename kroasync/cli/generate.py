@@ -94,6 +94,7 @@ def _definition_schema() -> dict[str, Any]:
         title="Definitions of kro and kroasync",
         api_version=names.KRO_API_VERSION,
         kinds=kinds,
+        name={"type": "string"},
         spec=jsonschema.convert(schema["properties"]["spec"]),
         spec_required=True,
     )

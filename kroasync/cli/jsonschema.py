@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from kroasync.model.definition import Definition
 from kroasync.model.objects import Obj
+from kroasync.schema import name_rules
 from kroasync.schema.structural import PRESERVE
 
 _DIALECT: Final = "http://json-schema.org/draft-07/schema#"
@@ -29,16 +30,18 @@ _KEPT: Final = (
 def instance_schema(definition: Definition, spec_schema: Obj) -> Obj:
     """The schema of instances of a definition. The status may have any fields, because the controller writes it."""
     spec = convert(spec_schema)
+    name, _ = name_rules.read(definition.name_validation)
     return document(
         title=f"{definition.kind} ({definition.group}/{definition.api_version})",
         api_version=f"{definition.group}/{definition.api_version}",
         kinds=[definition.kind],
+        name=convert(name),
         spec=spec,
         spec_required=bool(spec_schema.get("required")),
     )
 
 
-def document(*, title: str, api_version: str, kinds: list[str], spec: Obj, spec_required: bool) -> Obj:
+def document(*, title: str, api_version: str, kinds: list[str], name: Obj, spec: Obj, spec_required: bool) -> Obj:
     """A whole Kubernetes object as JSON Schema."""
     return {
         "$schema": _DIALECT,
@@ -51,7 +54,7 @@ def document(*, title: str, api_version: str, kinds: list[str], spec: Obj, spec_
             "metadata": {
                 "type": "object",
                 "properties": {
-                    "name": {"type": "string"},
+                    "name": name,
                     "generateName": {"type": "string"},
                     "namespace": {"type": "string"},
                     "labels": {"type": "object", "additionalProperties": {"type": "string"}},

@@ -4,13 +4,14 @@ from typing import Any, Final
 
 from kroasync.model.definition import Definition
 from kroasync.model.objects import Obj
+from kroasync.schema import name_rules
 
 _MAX_ITEMS: Final = 10
 
 
 def sample_instance(definition: Definition, spec_schema: Obj) -> Obj:
     """An instance of the definition's kind, for editing."""
-    metadata: Obj = {"name": f"{definition.kind.lower()}-sample"}
+    metadata: Obj = {"name": _name(definition)}
     if definition.namespaced:
         metadata["namespace"] = "default"
     obj: Obj = {
@@ -20,6 +21,12 @@ def sample_instance(definition: Definition, spec_schema: Obj) -> Obj:
     }
     spec = sample(spec_schema)
     return {**obj, "spec": spec} if spec else obj
+
+
+def _name(definition: Definition) -> str:
+    """A name that speaks for itself, if the definition lets instances have any name."""
+    rules, _ = name_rules.read(definition.name_validation)
+    return str(sample(rules)) if len(rules) > 1 else f"{definition.kind.lower()}-sample"
 
 
 def sample(schema: Obj) -> Any:

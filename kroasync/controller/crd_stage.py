@@ -28,6 +28,7 @@ from kroasync.model.conditions import FALSE, TRUE
 from kroasync.model.definition import Definition
 from kroasync.model.kinds import CRDS
 from kroasync.model.objects import Key, Obj, is_deleting, labels_of, name_of
+from kroasync.schema.compat import CONSERVATIVE_GATE
 from kroasync.schema.crd import Breaking, Create, Patch, Unchanged, crd_name, ensuring_crd_patch
 from kroasync.schema.instance_checks import check_instance
 
@@ -108,7 +109,12 @@ class CrdStage:
         """Write the CRD if it differs; returns it as the API server has it."""
         definition, key = wanted.definition, Key(CRDS, "", wanted.name)
         desired = labelled(wanted.graph.crd, definition, self.options.version)
-        comparison = ensuring_crd_patch(existing, desired, allow_breaking=definition.allow_breaking_changes)
+        comparison = ensuring_crd_patch(
+            existing,
+            desired,
+            allow_breaking=definition.allow_breaking_changes,
+            conservative=CONSERVATIVE_GATE in self.options.features,
+        )
         found = await in_turns(comparison, lambda: asyncio.sleep(0), self.watchdog.compute)
         match found:
             case Create():

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kroasync.model import names
+from kroasync.model.definition import Definition
 from kroasync.model.objects import Obj, Resource, labels_of, name_of, uid_of
 
 
@@ -87,6 +88,11 @@ class CrdStore:
             if crd.group_kind == (group, kind) and crd.established:
                 return crd
         return None
+
+    def made_for(self, definition: Definition) -> SeenCrd | None:
+        """The CRD that a definition generated for its kind, whatever plural that has."""
+        same_kind = (crd for crd in self._crds.values() if crd.group_kind == (definition.group, definition.kind))
+        return next((c for c in same_kind if c.labels.get(names.LABEL_DEFINITION_ID) == definition.uid), None)
 
     def versions(self) -> dict[tuple[str, str], str]:
         """The version of every CRD, by namespace (none) and name."""

@@ -14,7 +14,7 @@ from typing import Final
 
 from kroasync.controller.compilation import Compilation
 from kroasync.controller.crd_stage import CrdStage, Wanted
-from kroasync.controller.crds import CrdStore
+from kroasync.controller.crds import CrdStore, SeenCrd
 from kroasync.controller.events import Recorder
 from kroasync.controller.fights import Fights
 from kroasync.controller.finalizers import set_finalizers
@@ -170,13 +170,17 @@ class _Pass:
             await self._refused(built.problems, waiting=built.waiting_for if built.is_waiting else ())
             return
         self.known.refused_over = ()
+        name, crds = crd_name(definition), self.owner.crds
+        if crds.get(name) is None and (made := crds.made_for(definition)) is not None:
+            await self._refused([other_plural(made)])
+            return
         graph = built.graph
         definition = replace(definition, known_hash=graph.hash)
         self.order, self.resources = list(graph.order), resources_of(graph)
         if not await self._issue(definition):
             return
         self._goes_on(Proceed(findings=(ACCEPTED,)))
-        self.known.crd = crd_name(definition)
+        self.known.crd = name
         wanted = Wanted(definition=definition, graph=graph, schema=built.spec_schema, key=self.key, obj=self.obj)
         if not self._goes_on(await self.owner.crd_stage.ensure(wanted)):
             return
@@ -287,6 +291,16 @@ def refused(message: str, *, is_waiting: bool) -> Stop:
         return Stop(findings=(StageCondition("GraphAccepted", FALSE, "InvalidResourceGraph", message),))
     waits = StageCondition("GraphAccepted", FALSE, "WaitingForKind", message)
     return Stop(findings=(waits,), verdict=RetryAfter(delay_s=_KIND_S, reason=message))
+
+
+def other_plural(made: SeenCrd) -> Problem:
+    """The API server serves a kind under one plural, so that of a kind with instances stays as it is."""
+    _, kind = made.group_kind
+    message = (
+        f"plural is immutable: kind {kind} is served by the CRD {made.name}, expected plural {made.plural}. "
+        "Another plural needs that CRD, and with it all instances, to be deleted first"
+    )
+    return Problem(code="definition-plural", message=message, path=("spec", "schema", "plural"))
 
 
 def recorded(issued: Issued) -> Stage:

@@ -6,7 +6,9 @@ everything.
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+from kroasync.model.definition import type_name
 
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?", re.ASCII)
 _VALUE: Final = re.compile(r"(?:[A-Za-z0-9](?:[-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?)?", re.ASCII)
@@ -21,28 +23,47 @@ class SelectorError(ValueError):
     """A label selector that the API server would reject."""
 
 
-def selector_text(selector: Mapping[str, Any] | None) -> str:
-    """The string form of `{matchLabels, matchExpressions}`; raises SelectorError."""
-    if not selector:
-        return ""
-    labels, expressions = selector.get("matchLabels") or {}, selector.get("matchExpressions") or []
-    if not isinstance(labels, dict) or not isinstance(expressions, list):
-        raise SelectorError("matchLabels must be a map and matchExpressions a list")
+_FIELDS: Final = ("matchLabels", "matchExpressions")
+
+
+def selector_text(selector: Any) -> str:
+    """The string form of `{matchLabels, matchExpressions}`; raises SelectorError.
+
+    It never selects more than is meant: what is not a label selector, such as a map of labels, is refused.
+    """
+    if not isinstance(selector, dict):
+        raise SelectorError(f"expected an object with {' or '.join(_FIELDS)}, found {type_name(selector)}")
+    unknown = [key for key in selector if key not in _FIELDS]
+    if unknown:
+        raise SelectorError(f'unknown field "{unknown[0]}", expected {" or ".join(_FIELDS)}')
+    labels, expressions = _part(selector, "matchLabels", dict), _part(selector, "matchExpressions", list)
     terms = [(key, f"{_key(key)}={_value(value)}") for key, value in labels.items()]
     terms += [_requirement(expression) for expression in expressions]
     return ",".join(text for _, text in sorted(terms))
 
 
+_Part = TypeVar("_Part", dict[str, Any], list[Any])
+
+
+def _part(fields: Mapping[str, Any], key: str, kind: type[_Part]) -> _Part:
+    """A field that may be absent or null."""
+    value = fields.get(key)
+    if value is None:
+        return kind()
+    if not isinstance(value, kind):
+        expected = "a list" if kind is list else "an object"
+        raise SelectorError(f"{key}: expected {expected}, found {type_name(value)}")
+    return value
+
+
 def _requirement(expression: Any) -> tuple[str, str]:
     if not isinstance(expression, dict):
-        raise SelectorError("an entry of matchExpressions must be a map")
+        raise SelectorError(f"an entry of matchExpressions: expected an object, found {type_name(expression)}")
     key, operator, values = (
         _key(expression.get("key")),
         expression.get("operator"),
-        expression.get("values") or [],
+        _part(expression, "values", list),
     )
-    if not isinstance(values, list):
-        raise SelectorError(f'values of "{key}" must be a list')
     if operator in ("Exists", "DoesNotExist"):
         if values:
             raise SelectorError(f"values must be empty for operator {operator}")

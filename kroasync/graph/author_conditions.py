@@ -12,7 +12,7 @@ from kroasync.graph.declarations import Declarations
 from kroasync.graph.expressions import RUNTIME, Parsed
 from kroasync.graph.nodes import Expression
 from kroasync.graph.references import SCHEMA, NameScope, Place
-from kroasync.graph.templates import CHARS_PER_VALUE, ExtractionError, Source, read_standalone
+from kroasync.graph.templates import CHARS_PER_VALUE, ExtractionError, Source, UnterminatedError, read_standalone
 from kroasync.model.definition import type_name
 from kroasync.model.paths import Path
 from kroasync.model.steps import Steps
@@ -79,6 +79,8 @@ def _reading_entries(block: Any, declared: Declarations) -> Steps[list[tuple[int
             yield
         try:
             found.append((place, read_standalone(text)))
+        except UnterminatedError as error:
+            report.add(error.code, f"invalid conditions block: {error}", (*PATH, place), offset=error.offset)
         except ExtractionError as error:
             report.add("not-standalone", f"invalid conditions block: {error}", (*PATH, place))
     return found

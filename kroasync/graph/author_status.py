@@ -98,7 +98,7 @@ def _reading_leaves(template: Obj, declared: Declarations) -> Steps[tuple[FieldS
     found = yield from reading(template, None, declared.budget)
     for fault in found.faults:
         text = f"failed to extract CEL expressions from status: {fault.message}"
-        report.add(fault.code, text, (*PATH, *fault.path))
+        report.add(fault.code, text, (*PATH, *fault.path), offset=fault.offset)
     for path in found.plain_leaves:
         text = f"status fields without expressions are not supported: [{paths.build(path)}]"
         report.add("status-literal", text, (*PATH, *path))

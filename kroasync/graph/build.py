@@ -21,7 +21,7 @@ from kroasync.model.definition import Definition, hashing
 from kroasync.model.objects import GVK, Obj
 from kroasync.model.problems import Problem, Severity, has_errors
 from kroasync.model.steps import Steps, drained
-from kroasync.schema import simple
+from kroasync.schema import name_rules, simple
 from kroasync.schema.crd import build_crd, instance_resource
 from kroasync.schema.structural import OPEN
 
@@ -91,6 +91,8 @@ def _building(
     hash_ = yield from hashing(definition.source_spec)
     yield from checks.checking_names(definition, report, budget, max_dimensions=limits.max_dimensions)
     spec_schema = yield from _spec_schema(definition, report)
+    for text in name_rules.read(definition.name_validation)[1]:
+        report.add("name-validation", f"failed to build the schema of metadata.name: {text}", name_rules.PATH)
     entries: list[Entry] = []
     for spec in definition.resources:
         # Dimensions beyond the limit have been reported. If there are many, the last ones are not checked.

@@ -1,6 +1,6 @@
 """Rules without expressions: names, combinations of fields, the form of a template, and its namespace.
 
-Each function reports all violations. Texts and rules are those of kro, for compatibility, except the length of an id.
+Each function reports all violations. Texts and rules are those of kro, for compatibility.
 """
 
 import re
@@ -17,7 +17,7 @@ from kroasync.model.steps import Steps
 
 _KRO_WORDS: Final = """
     apiVersion context dependency dependencies each externalRef externalReference externalRefs externalReferences
-    graph instance item items kind kro metadata namespace object resource resourcegraphdefinition
+    graph graphengine instance item items kind kro metadata namespace object resource resourcegraphdefinition
     resourceGraphDefinition resources root runtime schema self serviceAccountName spec status this variables vars
     version
 """
@@ -28,8 +28,8 @@ _CEL_WORDS: Final = """
 RESERVED: Final = frozenset((_KRO_WORDS + _CEL_WORDS).split())
 """Words that are no id and no iterator: kro's own, and those CEL reserves."""
 
-# A node's id is the value of a label on every object of the node (RFC 1123: at most 63 characters).
-MAX_ID: Final = 63
+# A DNS-1035 label has at most 63 characters.
+_MAX_KIND: Final = 63
 
 _NAME: Final = re.compile(r"[a-z][a-zA-Z0-9]*")
 _DNS_1035: Final = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
@@ -62,8 +62,6 @@ def _check_id(name: str, seen: set[str], report: Report) -> None:
         report.add("reserved-id", f"id {name} is a reserved keyword in KRO")
     elif not _NAME.fullmatch(name):
         report.add("invalid-id", f"id {name} is not a valid KRO resource id: must be lower camelCase")
-    elif len(name) > MAX_ID:
-        report.add("id-too-long", f"id {name} has {len(name)} characters, a label value has at most {MAX_ID}")
     if name in seen:
         report.add("duplicate-id", f"found duplicate resource IDs {name}")
 
@@ -183,8 +181,8 @@ def _kind_fault(kind: str) -> str | None:
         reason = "it is empty"
     elif "${" in kind:
         reason = "expressions are not allowed here"
-    elif len(kind) > MAX_ID:
-        reason = f"must be no more than {MAX_ID} characters"
+    elif len(kind) > _MAX_KIND:
+        reason = f"must be no more than {_MAX_KIND} characters"
     elif not _DNS_1035.fullmatch(kind.lower()):
         reason = "only letters, digits and '-' are allowed, the first one a letter"
     else:

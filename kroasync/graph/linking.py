@@ -121,4 +121,5 @@ def _check_identity(entry: Entry, fields: Iterable[tuple[FieldSource, Parsed]], 
 def _is_required(name: str, entry: Entry, declared: Declarations) -> bool:
     if name == "namespace":
         return declared.cluster_instance and entry.resource is not None and entry.resource.namespaced
-    return name == "name"
+    # Without its selector, a reference would cover everything.
+    return name == "name" or (name == "selector" and entry.is_external)

@@ -15,9 +15,11 @@ from kroasync.graph.nodes import Kinds, NodeType
 from kroasync.graph.problem_report import Report
 from kroasync.graph.templates import (
     CHARS_PER_VALUE,
+    NOT_STANDALONE,
     ExtractionError,
     FieldSource,
     Source,
+    UnterminatedError,
     read_standalone,
     reading,
 )
@@ -27,6 +29,14 @@ from kroasync.model.objects import GVK, Obj, Resource
 from kroasync.model.paths import Path
 from kroasync.model.steps import Steps
 
+# Below the selector of an external reference.
+_OBJECTS_AND_LISTS: Final = (
+    (),
+    ("matchLabels",),
+    ("matchExpressions",),
+    ("matchExpressions", "*"),
+    ("matchExpressions", "*", "values"),
+)
 CRD: Final = GVK("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
 
 
@@ -131,7 +141,11 @@ def _reading_fields(
     found = yield from reading(obj, schema if is_template and gvk != CRD else None, budget)
     for fault in found.faults:
         at = checks.resource_path(spec, checks.object_place(spec), *fault.path)
-        report.add(fault.code, fault.message, at, suggestion=fault.suggestion)
+        report.add(fault.code, fault.message, at, suggestion=fault.suggestion, offset=fault.offset)
+    for field in found.fields if not is_template else ():
+        if _stands_for_more(field.path) and not field.source.is_standalone:
+            text = f'selector of resource "{spec.id}": {NOT_STANDALONE} for {paths.build(field.path)}'
+            report.add("not-standalone", text, checks.resource_path(spec, "externalRef", *field.path))
     if is_template and gvk == CRD:
         for field in found.fields:
             if field.path[0] != "metadata":
@@ -143,6 +157,14 @@ def _reading_fields(
                     checks.resource_path(spec, "template", *field.path),
                 )
     return tuple(found.fields)
+
+
+def _stands_for_more(path: Path) -> bool:
+    """Whether the place in an external reference takes an object or a list, which no text becomes."""
+    if path[:2] != ("metadata", "selector"):
+        return False
+    below = tuple("*" if isinstance(step, int) else step for step in path[2:])
+    return below in _OBJECTS_AND_LISTS
 
 
 def _conditions(
@@ -162,6 +184,8 @@ def _standalone(text: str, what: str, path: Path, report: Report, budget: Budget
         yield
     try:
         return read_standalone(text)
+    except UnterminatedError as error:
+        report.add(error.code, f"{what}{error}", path, offset=error.offset)
     except ExtractionError as error:
         report.add("not-standalone", f"{what}{error}", path)
-        return None
+    return None

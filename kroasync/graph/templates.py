@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
-from typing import Any, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 from kroasync.cel.syntax import MAX_CODE_POINTS
 from kroasync.graph.budget import Budget
@@ -27,11 +27,11 @@ _LONGEST: Final = MAX_CODE_POINTS + 3
 
 NESTED: Final = "nested expressions are not allowed unless inside string literals"
 NOT_STANDALONE: Final = "only standalone expressions are allowed"
-# Quotes, braces and quoted characters looked at for one string, those looked at again counted: some 30 ms, and only so
-# many for each character, as there may be many strings.
+LITERAL: Final = 'to write a literal ${, use ${"${"}'
+# Characters of an expression without an end that are shown.
+_SHOWN: Final = 60
+# Quotes, braces and quoted characters looked at for one string, those looked at again counted: some 30 ms.
 _MAX_LOOKS: Final = 100_000
-_LOOKS_PER_CHAR: Final = 6
-_LEAST_LOOKS: Final = 100
 # Characters of a string that cost as much as a value without text.
 CHARS_PER_VALUE: Final = 20
 
@@ -50,6 +50,21 @@ _QUOTES: Final = re.compile(r"""\"\"\"|'''|"|'""")
 
 class ExtractionError(ValueError):
     """The text holds `${` in a way that has no reading."""
+
+    code: ClassVar[str] = "expression-syntax"
+    # Where in the text, if that helps.
+    offset: int | None = None
+
+
+class UnterminatedError(ExtractionError):
+    """A `${` without its `}`."""
+
+    code = "unterminated-expression"
+
+    def __init__(self, text: str, offset: int) -> None:
+        found = text[offset : offset + _SHOWN] + ("..." if len(text) - offset > _SHOWN else "")
+        super().__init__(f"unterminated ${{: expected a closing }}, found only {quoted(found)}; {LITERAL}")
+        self.offset = offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +112,13 @@ class FieldSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """Something wrong at a path of a template; `suggestion` is a near miss."""
+    """Something wrong at a path of a template; `suggestion` is a near miss, `offset` the place in the string there."""
 
     code: str
     message: str
     path: Path
     suggestion: str | None = None
+    offset: int | None = None
 
 
 @dataclass(slots=True)
@@ -130,23 +146,23 @@ class _Looks:
 
     __slots__ = ("left",)
 
-    def __init__(self, text: str) -> None:
-        self.left = min(_MAX_LOOKS, _LEAST_LOOKS + _LOOKS_PER_CHAR * len(text))
+    def __init__(self) -> None:
+        self.left = _MAX_LOOKS
 
     def take(self) -> None:
         self.left -= 1
         if self.left < 0:
-            raise ExtractionError("too many ${ without an end, quotes and braces in one string")
+            raise ExtractionError("too many quotes and braces in one string")
 
 
 def extract(text: str) -> tuple[Match, ...]:
     """Every `${...}` of a string.
 
-    Raises ExtractionError for nested expressions, for hopeless amounts of `${`, and for an expression in a text that is
-    too long to be one.
+    Raises ExtractionError for nested expressions and those without an end, for hopeless amounts of quotes and braces,
+    and for an expression in a text that is too long to be one.
     """
     found: list[Match] = []
-    position, looks = text.find("${"), _Looks(text)
+    position, looks = text.find("${"), _Looks()
     while position >= 0:
         end, nested = _scan(text, position + 2, looks)
         if end < 0 or nested or _ends_quoted(text, position + 2, end - 1, looks):
@@ -157,8 +173,7 @@ def extract(text: str) -> tuple[Match, ...]:
         if nested:
             raise ExtractionError(NESTED)
         if end < 0:
-            position = text.find("${", position + 1)
-            continue
+            raise UnterminatedError(text, position)
         if len(text) > _LONGEST:
             # What the parser would say of the whole, which is no shorter.
             raise ExtractionError(
@@ -379,7 +394,7 @@ def _add_string(text: str, path: Path, into: Template) -> _Text:
     try:
         source = read_string(text)
     except ExtractionError as error:
-        into.add_fault(Fault(code="expression-syntax", message=str(error), path=path))
+        into.add_fault(Fault(code=error.code, message=str(error), path=path, offset=error.offset))
         return _Text.EXPRESSION
     if source is None:
         return _Text.PLAIN

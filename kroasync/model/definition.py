@@ -30,7 +30,8 @@ MAX_NAMES: Final = 32
 
 _KIND: Final = re.compile(r"[A-Z][a-zA-Z0-9]{0,62}", re.ASCII)
 _VERSION: Final = re.compile(r"v[0-9]+(alpha[0-9]+|beta[0-9]+)?", re.ASCII)
-_SHORT_NAME: Final = re.compile(r"[a-z](?:[-a-z0-9]*[a-z0-9])?", re.ASCII)
+# DNS label of RFC 1035, as far as its characters go.
+_LABEL: Final = re.compile(r"[a-z](?:[-a-z0-9]*[a-z0-9])?", re.ASCII)
 _SUBDOMAIN: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*", re.ASCII)
 
 
@@ -61,6 +62,8 @@ class Definition:
     name: str
     kind: str
     api_version: str
+    plural: str = ""
+    """The author's plural; empty if it follows from the kind."""
     namespace: str = ""
     uid: str = ""
     generation: int = 0
@@ -77,6 +80,8 @@ class Definition:
     categories: tuple[str, ...] = ()
     metadata_labels: Mapping[str, str] = field(default_factory=dict)
     metadata_annotations: Mapping[str, str] = field(default_factory=dict)
+    name_validation: str = ""
+    """`schema.metadata.nameValidation`: SimpleSchema markers as written."""
     resources: tuple[ResourceSpec, ...] = ()
     source_spec: Obj = field(default_factory=dict)
     """The whole `spec` in the current form: a revision stores and hashes it."""
@@ -183,6 +188,7 @@ def _metadata(root: "_Fields") -> dict[str, Any]:
 
 _SCHEMA_FIELDS: Final = (
     "kind",
+    "plural",
     "apiVersion",
     "group",
     "scope",
@@ -207,6 +213,9 @@ def _schema(schema: "_Fields") -> dict[str, Any]:
             f"naming convention violation: kind '{kind}' is not a valid KRO kind name: "
             "must be UpperCamelCase, letters and digits only, at most 63",
         )
+    plural = schema.text("plural")
+    if plural is not None and not _is_label(plural):
+        schema.error("plural", "definition-plural", f"plural {_show(plural)} is not {_LABEL_TEXT}")
     version = schema.text("apiVersion", required=True)
     if version is not None and not _VERSION.fullmatch(version):
         schema.error(
@@ -223,9 +232,10 @@ def _schema(schema: "_Fields") -> dict[str, Any]:
         schema.error("scope", "definition-scope", message, suggestion=did_you_mean(scope, SCOPES))
     extra = schema.fields("metadata")
     if extra:
-        extra.warn_unknown(("labels", "annotations"))
+        extra.warn_unknown(("labels", "annotations", "nameValidation"))
     return {
         "kind": kind or "",
+        "plural": plural or "",
         "api_version": version or "",
         "group": names.KRO_GROUP if group is None else group,
         "scope": scope or NAMESPACED,
@@ -237,6 +247,7 @@ def _schema(schema: "_Fields") -> dict[str, Any]:
         "categories": _name_set(schema, "categories"),
         "metadata_labels": extra.texts_by_key("labels") if extra else {},
         "metadata_annotations": extra.texts_by_key("annotations") if extra else {},
+        "name_validation": (extra.text("nameValidation") if extra else None) or "",
     }
 
 
@@ -267,10 +278,16 @@ def _name_set(schema: "_Fields", key: str) -> tuple[str, ...]:
     for index, name in enumerate(found[:MAX_NAMES]):
         if name in found[:index]:
             schema.error((key, index), "definition-names", f"duplicate entry {_show(name)}")
-        elif len(name) > 63 or not _SHORT_NAME.fullmatch(name):
-            message = f"{_show(name)} is not lower-case letters, digits and -, at most 63, a letter first"
-            schema.error((key, index), "definition-names", message)
+        elif not _is_label(name):
+            schema.error((key, index), "definition-names", f"{_show(name)} is not {_LABEL_TEXT}")
     return found
+
+
+_LABEL_TEXT: Final = "lower-case letters, digits and -, at most 63, a letter first"
+
+
+def _is_label(text: str) -> bool:
+    return len(text) <= 63 and _LABEL.fullmatch(text) is not None
 
 
 _RESOURCE_FIELDS: Final = ("id", "template", "externalRef", "readyWhen", "includeWhen", "forEach")
@@ -326,18 +343,35 @@ def _check_external(external: "_Fields") -> None:
     if meta.text("name") == "":
         meta.error("name", "external-ref-fields", "name must not be empty")
     meta.text("namespace")
-    if selector := meta.fields("selector"):
+    if not meta.has_expression("selector") and (selector := meta.fields("selector")):
         _check_selector(selector)
 
 
+_SELECTOR_FIELDS: Final = ("matchLabels", "matchExpressions")
+
+
 def _check_selector(selector: "_Fields") -> None:
-    selector.warn_unknown(("matchLabels", "matchExpressions"))
-    selector.texts_by_key("matchLabels")
-    for item in selector.items("matchExpressions"):
+    """What is written out of a label selector; an expression may stand for each of its parts."""
+    for key in selector.obj:
+        if key not in _SELECTOR_FIELDS:
+            message = f"unknown field {_show(key)} in a label selector: expected {' or '.join(_SELECTOR_FIELDS)}"
+            near = did_you_mean(key, _SELECTOR_FIELDS)
+            selector.error(key, "selector-field", message, suggestion=near)
+    if not selector.has_expression("matchLabels"):
+        selector.texts_by_key("matchLabels")
+    if selector.has_expression("matchExpressions"):
+        return
+    for _, item in selector.indexed("matchExpressions", or_expressions=True):
         item.warn_unknown(("key", "operator", "values"))
         item.text("key", required=True)
         item.text("operator", required=True)
-        item.texts("values")
+        if not item.has_expression("values"):
+            item.texts("values")
+
+
+def _is_expression(value: Any) -> bool:
+    """Whether a value is meant as one `${...}`; whether it is one is found out when the graph is built."""
+    return isinstance(value, str) and value.startswith("${")
 
 
 class _Fields:
@@ -384,6 +418,10 @@ class _Fields:
         """Whether one of the object fields exists with another type (which is reported already)."""
         return any(not isinstance(self.obj.get(key), dict | None) for key in keys)
 
+    def has_expression(self, key: str) -> bool:
+        """Whether one `${...}` stands for the field."""
+        return _is_expression(self.obj.get(key))
+
     def text(self, key: str, *, required: bool = False) -> str | None:
         value: str | None = self._value(key, str, required=required)
         return value
@@ -392,13 +430,13 @@ class _Fields:
         value = self._value(key, dict, required=required)
         return None if value is None else _Fields(value, (*self._path, key), self._problems)
 
-    def indexed(self, key: str) -> "list[tuple[int, _Fields]]":
-        """The objects of a list with their positions; other items are reported."""
+    def indexed(self, key: str, *, or_expressions: bool = False) -> "list[tuple[int, _Fields]]":
+        """The objects of a list with their positions; other items are reported, but for expressions if they may be."""
         found = []
         for index, item in enumerate(self._value(key, list) or ()):
             if isinstance(item, dict):
                 found.append((index, _Fields(item, (*self._path, key, index), self._problems)))
-            else:
+            elif not (or_expressions and _is_expression(item)):
                 self.error((key, index), "definition-type", f"expected an object, found {type_name(item)}")
         return found
 

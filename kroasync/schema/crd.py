@@ -13,7 +13,7 @@ from kroasync.model import names
 from kroasync.model.definition import Definition
 from kroasync.model.objects import Obj, Resource, annotations_of, labels_of, name_of
 from kroasync.model.steps import Steps, drained
-from kroasync.schema import compat, plural
+from kroasync.schema import compat, name_rules, plural
 
 # Values compared in one step.
 _STEP: Final = 5_000
@@ -72,14 +72,14 @@ def instance_resource(definition: Definition) -> Resource:
         group=definition.group,
         version=definition.api_version,
         kind=definition.kind,
-        plural=plural.resource_name(definition.kind),
+        plural=definition.plural or plural.resource_name(definition.kind),
         namespaced=definition.namespaced,
     )
 
 
 def crd_name(definition: Definition) -> str:
     """`<plural>.<group>`."""
-    return f"{plural.resource_name(definition.kind)}.{definition.group}"
+    return f"{definition.plural or plural.resource_name(definition.kind)}.{definition.group}"
 
 
 def status_schema(author: Obj) -> Obj:
@@ -131,7 +131,7 @@ def _version(definition: Definition, spec_schema: Obj, author_status: Obj) -> Ob
                 "properties": {
                     "apiVersion": {"type": "string"},
                     "kind": {"type": "string"},
-                    "metadata": {"type": "object"},
+                    "metadata": name_rules.metadata_schema(definition.name_validation),
                     "spec": spec_schema,
                     "status": status_schema(author_status),
                 },
@@ -227,12 +227,16 @@ def is_owned(crd: Obj) -> bool:
     return labels.get(names.LABEL_MANAGED_BY) == names.MANAGED_BY
 
 
-def ensure_crd_patch(existing: Obj | None, desired: Obj, *, allow_breaking: bool = False) -> Outcome:
+def ensure_crd_patch(
+    existing: Obj | None, desired: Obj, *, allow_breaking: bool = False, conservative: bool = False
+) -> Outcome:
     """`ensuring_crd_patch` at once."""
-    return drained(ensuring_crd_patch(existing, desired, allow_breaking=allow_breaking))
+    return drained(ensuring_crd_patch(existing, desired, allow_breaking=allow_breaking, conservative=conservative))
 
 
-def ensuring_crd_patch(existing: Obj | None, desired: Obj, *, allow_breaking: bool = False) -> Steps[Outcome]:
+def ensuring_crd_patch(
+    existing: Obj | None, desired: Obj, *, allow_breaking: bool = False, conservative: bool = False
+) -> Steps[Outcome]:
     """What to do so that the live CRD (None: there is none) becomes the desired one."""
     if existing is None:
         return Create(crd=desired)
@@ -244,7 +248,7 @@ def ensuring_crd_patch(existing: Obj | None, desired: Obj, *, allow_breaking: bo
     if owner and owner != wanted.get(names.LABEL_DEFINITION_NAME):
         return OwnedByOther(name=name, owner=owner)
     try:
-        report = yield from compat.comparing_crds(existing, desired)
+        report = yield from compat.comparing_crds(existing, desired, conservative=conservative)
     except compat.CompatibilityError as err:
         return Incomparable(name=name, message=str(err))
     if report.has_breaking_changes and not allow_breaking:

@@ -11,6 +11,7 @@ from kroasync.model.objects import Obj
 from kroasync.model.paths import Path
 from kroasync.model.problems import Problem, Severity
 from kroasync.model.suggest import did_you_mean
+from kroasync.schema import name_rules
 from kroasync.schema.structural import UNKNOWN, Misfit, Validator
 
 _VALIDATOR: Final = Validator(fills_in=True)
@@ -27,6 +28,9 @@ def check_instance(obj: Obj, definition: Definition, spec_schema: Obj) -> list[P
     elif metadata.get("namespace") and not definition.namespaced:
         text = f"{definition.kind} is cluster-scoped and has no namespace"
         problems.append(_problem("instance-value", text, ("metadata", "namespace")))
+    if isinstance(metadata, dict) and metadata.get("name"):
+        rules, _ = name_rules.read(definition.name_validation)
+        problems += map(_problem_of, _VALIDATOR.misfits(metadata["name"], rules, ("metadata", "name")))
     spec = obj.get("spec")
     # The API server fills in an absent spec if the schema has defaults for it.
     if spec is None and "default" in spec_schema:

@@ -61,7 +61,7 @@ INACTIVE: dict[str, tuple[list[Obj], Obj, str]] = {
         f"id {id_}": ([config(id_, "x")], {}, NAMING)
         for id_ in (
             *("MyResource", "my_resource", "my-resource", "123resource", "my.resource", "resource!"),
-            *("spec", "metadata", "status", "instance"),
+            *("spec", "metadata", "status", "instance", "graphengine"),
         )
     },
     "an id twice": ([config("a", "x"), config("a", "y")], {}, "found duplicate resource IDs"),
@@ -74,6 +74,11 @@ INACTIVE: dict[str, tuple[list[Obj], Obj, str]] = {
         [config("a")],
         {"status": {"name": "string"}},
         "failed to build instance status schema: status fields without expressions are not supported",
+    ),
+    "an expression without an end": (
+        [config("a", data={"x": "starts with ${schema.metadata.name"})],
+        {},
+        'unterminated ${: expected a closing }, found only "${schema.metadata.name"',
     ),
     "an expression that does not parse": ([config("a", "${Bad expression}")], {}, "Bad expression"),
     "forEach over a string": ([each("x", "schema.spec.text")], {"spec": {"text": "string"}}, "must return a list"),

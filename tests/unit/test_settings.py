@@ -92,7 +92,10 @@ def test_every_flag_of_kro_is_taken(name: str) -> None:
         (
             ["--feature-gates", "AllAlpha=true, CELOmitFunction=false"],
             "feature_gates",
-            {"InstanceConditionEvents", "InstanceConditionMetrics"},
+            {
+                *("InstanceConditionEvents", "InstanceConditionMetrics", "ConservativeCRDComparison"),
+                *("DeletionPolicy", "GraphKind"),
+            },
         ),
         (["--feature-gates", "AllBeta=true"], "feature_gates", frozenset()),
         (["--zap-log-level", "3"], "zap_log_level", "3"),
@@ -101,6 +104,16 @@ def test_every_flag_of_kro_is_taken(name: str) -> None:
 )
 def test_forms_of_flags(argv: list[str], field: str, value: Any) -> None:
     assert getattr(ok(*argv), field) == value
+
+
+@pytest.mark.parametrize(
+    ("gates", "count"),
+    [("GraphKind=true", 1), ("AllAlpha=true", 1), ("GraphKind=false", 0), ("DeletionPolicy=true", 0)],
+)
+def test_a_gate_of_kro_without_effect_is_accepted_with_a_warning(gates: str, count: int) -> None:
+    _, warnings = parse(["--feature-gates", gates], {})
+    text = "--feature-gates: GraphKind has no effect: kroasync has no controller for the kind Graph"
+    assert warnings == [text] * count
 
 
 @pytest.mark.parametrize(

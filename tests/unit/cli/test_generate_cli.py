@@ -113,6 +113,37 @@ def test_json_schema_of_instances():
     assert spec["properties"]["tags"]["additionalProperties"] == {"type": "string"}
 
 
+NAMED = DEFINITION.replace(
+    "    kind: Web\n",
+    "    kind: Web\n    plural: web\n    metadata: {nameValidation: 'minLength=9 pattern=\"^[a-z]+$\"'}\n",
+)
+
+
+def test_the_plural_and_the_rules_for_names_are_in_the_crd():
+    crd = load(run("crd", "-", input=NAMED).stdout)[0].obj
+    assert (crd["metadata"]["name"], crd["spec"]["names"]["plural"]) == ("web.kro.run", "web")
+    properties = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+    name = {"type": "string", "minLength": 9, "pattern": "^[a-z]+$"}
+    assert properties["metadata"] == {"type": "object", "properties": {"name": name}}
+
+
+def test_the_rules_for_names_are_in_the_json_schema_and_hold_of_the_sample():
+    schema = json.loads(run("schema", "-", input=NAMED).stdout)
+    name = schema["properties"]["metadata"]["properties"]["name"]
+    assert name == {"type": "string", "minLength": 9, "pattern": "^[a-z]+$"}
+    sample = load(run("instance", "-", input=NAMED).stdout)[0].obj["metadata"]["name"]
+    assert (len(sample) >= 9, sample.isalpha()) == (True, True)
+
+
+def test_json_schema_of_definitions_takes_an_expression_for_a_selector():
+    schema = json.loads(run("schema").stdout)
+    spec = schema["properties"]["spec"]["properties"]
+    reference = spec["resources"]["items"]["properties"]["externalRef"]["properties"]["metadata"]
+    assert reference["properties"]["selector"].keys() <= {"description"}
+    assert spec["schema"]["properties"]["plural"]["maxLength"] == 63
+    assert spec["schema"]["properties"]["metadata"]["properties"]["nameValidation"]["type"] == "string"
+
+
 def test_json_schema_of_definitions():
     schema = json.loads(run("schema").stdout)
     assert schema["properties"]["kind"]["enum"] == ["ResourceGraphDefinition", "ResourceGroup"]

@@ -165,6 +165,26 @@ def test_an_instance_is_checked_against_its_kind(run, spec, code, text):
     assert f"[{code}]" in result.stderr
 
 
+def test_the_name_of_an_instance_is_checked_at_its_place(run):
+    rules = GOOD.replace("    kind: Web\n", "    kind: Web\n    metadata: {nameValidation: maxLength=3}\n")
+    result = run("-", input=rules + INSTANCE)
+    line = (rules + INSTANCE).splitlines().index("  name: shop", len(rules.splitlines())) + 1
+    text = f"<stdin>:{line}:9: error: metadata.name: expected length at most 3, found 4 [instance-value]"
+    assert (result.exit_code, text in result.output) == (1, True), result.output
+
+
+def test_an_expression_without_an_end_is_found_where_it_begins(run):
+    for old, new in (("end\n", "${end\n"), ("name: ${schema.spec.name}", "name: web-${schema.spec.name")):
+        text = GOOD.replace(old, new)
+        line, column = next(
+            (number, row.rindex("${") + 1) for number, row in enumerate(text.splitlines(), 1) if new.strip() in row
+        )
+        result = run("-", input=text)
+        place = f"<stdin>:{line}:{column}: error: spec.resources[0].template."
+        assert (result.exit_code, place in result.output) == (1, True), result.output
+        assert "[unterminated-expression]" in result.output
+
+
 def test_an_unknown_field_of_an_instance_is_a_warning(run):
     result = run("web.yaml", web=GOOD + INSTANCE + "  repliacs: 3\n")
     assert result.exit_code == 0

@@ -63,7 +63,7 @@ def crd(*, uid: str = "d1", established: bool = True, refused: str = "", **meta:
 class Bench:
     """The stage with definitions in a cache; `answers` are those of the API server, by method."""
 
-    def __init__(self, *definitions: Obj, **answers: list[Any]) -> None:
+    def __init__(self, *definitions: Obj, features: frozenset[str] = frozenset(), **answers: list[Any]) -> None:
         self.stub = StubClient(answers=answers)
         registry = Registry(lambda key: None, lambda name: None)
         for obj in definitions:
@@ -74,9 +74,8 @@ class Bench:
         loop_time = asyncio.get_running_loop().time
         watchdog = Watchdog(clock=loop_time, cpu=loop_time)
         client = cast(Client, self.stub)
-        self.stage = CrdStage(
-            client, self.crds, registry, serving, watchdog, RuntimeOptions(version="v1", progress_s=3.0)
-        )
+        options = RuntimeOptions(version="v1", progress_s=3.0, features=features)
+        self.stage = CrdStage(client, self.crds, registry, serving, watchdog, options)
 
     async def ensure(self) -> Stage:
         return await self.stage.ensure(wanted())
@@ -140,6 +139,18 @@ async def test_a_breaking_change_says_that_it_is_one() -> None:
     assert [(found.type, found.status) for found in stage.findings] == [("KindReady", "False")]
     assert "gone" in stage.findings[0].message
     assert stage.verdict == AtRest()
+
+
+@pytest.mark.parametrize("features", [frozenset[str](), frozenset({"ConservativeCRDComparison"})])
+async def test_the_gate_decides_which_changes_break(features: frozenset[str]) -> None:
+    old = crd()
+    schema = old["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    schema["properties"]["size"]["x-kubernetes-validations"] = [{"rule": "self > 1"}]
+    schema["properties"]["size"]["multipleOf"] = 2
+    stage = await Bench(definition_object(), features=features, get=[old], merge_patch=[crd()]).ensure()
+    assert isinstance(stage, Stop if features else Proceed)
+    if features:
+        assert "breaking changes detected: multipleOf was changed from 2 to none" in stage.findings[0].message
 
 
 async def test_a_refused_write_is_told_and_tried_again() -> None:

@@ -30,7 +30,7 @@ from kroasync.kube.api_errors import ApiError, ForbiddenError, NotFoundError, Se
 from kroasync.kube.client import Client
 from kroasync.metrics import Metrics
 from kroasync.model import names
-from kroasync.model.kinds import GRAPH_DEFINITIONS
+from kroasync.model.kinds import CRDS, GRAPH_DEFINITIONS
 from kroasync.model.objects import Key, Obj
 from kroasync.schema.catalog import Catalog, bundled
 from tests.unit.controller.samples import NOW, StubClient
@@ -226,6 +226,39 @@ async def test_an_invalid_edit_keeps_the_revision_that_is_served() -> None:
     found = office.conditions()
     assert found["GraphAccepted"] == ("False", "InvalidResourceGraph")
     assert found["GraphRevisionsResolved"] == ("True", "Resolved")
+
+
+async def test_another_plural_is_refused_and_the_kind_served_as_it_was() -> None:
+    office = Office(definition())
+    await office.reconcile()
+    made = next(obj for key, obj in office.server.objects.items() if key.resource.plural == "customresourcedefinitions")
+    office.definitions.crds.event("ADDED", made)
+    edited = definition(generation=2, resourceVersion="99", status=office.status)
+    edited["spec"]["schema"]["plural"] = "appz"
+    office.registry.store(KEY).put(edited)
+    office.server.objects[KEY]["metadata"]["resourceVersion"] = "99"
+    written = list(office.server.writes)
+    assert await office.reconcile() == AtRest()
+    assert office.server.writes == [*written, "merge_patch resourcegraphdefinitions"]
+    found = office.conditions()
+    assert found["GraphAccepted"] == ("False", "InvalidResourceGraph")
+    assert found["GraphRevisionsResolved"] == ("True", "Resolved")
+    text = next(c["message"] for c in office.status["conditions"] if c["type"] == "GraphAccepted")
+    assert "kind App is served by the CRD apps.kro.run, expected plural apps" in text
+    # Its end is an event that wakes the definition, and then nothing is in the way.
+    office.definitions.crds.event("DELETED", made)
+    office.registry.store(KEY).put(edited | {"status": office.status})
+    await office.reconcile()
+    assert Key(CRDS, "", "appz.kro.run") in office.server.objects
+
+
+async def test_the_plural_that_a_kind_has_anyhow_may_be_written_out() -> None:
+    obj = definition()
+    obj["spec"]["schema"]["plural"] = "apps"
+    office = Office(obj)
+    await office.reconcile()
+    assert Key(CRDS, "", "apps.kro.run") in office.server.objects
+    assert office.status["state"] == "Active"
 
 
 async def test_a_revision_that_is_refused_stops_the_pass() -> None:

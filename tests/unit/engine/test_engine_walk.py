@@ -587,6 +587,38 @@ def test_external_collections_are_judged_item_by_item(graph_of, cluster_of, inst
     assert walked(graph, cluster_of(instance_of(), [live])).state("found") == state
 
 
+@pytest.mark.parametrize(
+    ("value", "selector"),
+    [
+        ({"matchLabels": {"app": "x"}}, "app=x"),
+        ({"matchExpressions": [{"key": "app", "operator": "Exists"}]}, "app"),
+        ({}, ""),
+    ],
+)
+def test_one_expression_may_be_the_whole_selector(graph_of, cluster_of, instance_of, walked, value, selector):
+    graph = graph_of(selected({"selector": "${schema.spec.selector}"}), spec={"selector": "object"})
+    passed = walked(graph, cluster_of(instance_of({"selector": value})))
+    assert [watch.selector for watch in passed.outcome.watches] == [selector]
+
+
+@pytest.mark.parametrize("part", ["matchLabels", "matchExpressions"])
+def test_an_expression_may_be_a_part_of_the_selector(graph_of, cluster_of, instance_of, walked, part):
+    graph = graph_of(
+        selected({"selector": {part: "${schema.spec.selector." + part + "}"}}), spec={"selector": "object"}
+    )
+    values = {"matchLabels": {"app": "x"}, "matchExpressions": [{"key": "app", "operator": "Exists"}]}
+    passed = walked(graph, cluster_of(instance_of({"selector": values})))
+    assert [watch.selector for watch in passed.outcome.watches] == [{"matchLabels": "app=x"}.get(part, "app")]
+
+
+@pytest.mark.parametrize("value", [{"app": "x"}, {"matchLabel": {"app": "x"}}, {"matchLabels": "x"}, None, "app=x", []])
+def test_what_is_no_selector_fails_and_selects_nothing(graph_of, cluster_of, instance_of, walked, value):
+    graph = graph_of(selected({"selector": "${schema.spec.any.selector}"}), spec={"any": "object"})
+    passed = walked(graph, cluster_of(instance_of({"any": {"selector": value}})))
+    assert (passed.state("found"), list(passed.outcome.watches)) == ("ERROR", [])
+    assert passed.message("found").startswith("invalid label selector for found: ")
+
+
 def test_a_selector_that_turns_out_invalid_is_an_error(graph_of, cluster_of, instance_of, walked):
     graph = graph_of(selected({"selector": {"matchLabels": {"app": "${schema.spec.app}"}}}), spec={"app": "string"})
     passed = walked(graph, cluster_of(instance_of({"app": "not a label!"})))

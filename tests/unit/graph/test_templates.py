@@ -10,6 +10,7 @@ from kroasync.graph.templates import (
     NESTED,
     NOT_STANDALONE,
     ExtractionError,
+    UnterminatedError,
     extract,
     quoted,
     read_schemaless,
@@ -35,7 +36,6 @@ from kroasync.model import paths
         (r'${a == "say \"hi\" }"}', [r'a == "say \"hi\" }"'], True),
         ("plain", [], None),
         ("", [], None),
-        ("${incomplete", [], None),
         ('${outer("${inner}")}', ['outer("${inner}")'], True),
         ('${"text with }} inside"}', ['"text with }} inside"'], True),
         ('${"text with { inside"}', ['"text with { inside"'], True),
@@ -46,7 +46,6 @@ from kroasync.model import paths
         ),
         ("${c ? v : {}}", ["c ? v : {}"], True),
         ("${c ? {} : {}}", ["c ? {} : {}"], True),
-        ("${complete} ${complete2} ${incomplete", ["complete", "complete2"], False),
         ("${hello + {pop}out-here}", ["hello + {pop}out-here"], True),
         ("${}", [""], True),
         ('${"${X}"}', ['"${X}"'], True),
@@ -79,6 +78,38 @@ def test_nested_expressions_are_refused(text):
         extract(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "offset"),
+    [
+        ("${incomplete", 0),
+        ("${", 0),
+        ("text ${", 5),
+        ("${complete} ${complete2} ${incomplete", 25),
+        ('${"}"', 0),
+        ("${ {'a': 1}", 0),
+        ("$${a", 1),
+        ("${a.b('x')", 0),
+    ],
+)
+def test_an_expression_without_an_end_is_refused_at_its_place(text, offset):
+    for read in (extract, read_standalone):
+        with pytest.raises(UnterminatedError) as error:
+            read(text)
+        assert error.value.offset == offset
+        assert 'expected a closing }, found only "${' in str(error.value)
+        assert 'to write a literal ${, use ${"${"}' in str(error.value)
+
+
+def test_of_a_long_text_without_an_end_the_beginning_is_shown():
+    with pytest.raises(UnterminatedError) as error:
+        extract("${" + "a" * 1_000)
+    assert '"${' + "a" * 58 + '..."' in str(error.value)
+
+
+def test_a_literal_opening_is_written_as_the_message_says():
+    assert read_string('${"${"}NAME}').cel == '("${") + "NAME}"'
+
+
 @pytest.mark.parametrize("text", ["${hello}${goodbye}", "${hello}-world", "hello-${world}", "plain", " ${a}", "${a}\n"])
 def test_a_condition_is_exactly_one_expression(text):
     with pytest.raises(ExtractionError) as error:
@@ -88,7 +119,7 @@ def test_a_condition_is_exactly_one_expression(text):
 
 def test_many_openings_without_end_finish_with_an_error():
     with pytest.raises(ExtractionError, match="too many"):
-        extract('${"' * 20_000)
+        extract('${"' * 60_000)
 
 
 @pytest.mark.parametrize(

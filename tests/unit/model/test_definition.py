@@ -23,13 +23,14 @@ def manifest(**changes: Any) -> dict[str, Any]:
             "schema": {
                 "apiVersion": "v1alpha1",
                 "kind": "App",
+                "plural": "appses",
                 "spec": {"name": "string"},
                 "status": {"ip": "${svc.status.ip}"},
                 "types": {"T": "string"},
                 "shortNames": ["ap"],
                 "categories": ["all"],
                 "additionalPrinterColumns": [{"name": "N", "type": "string", "jsonPath": ".spec.name"}],
-                "metadata": {"labels": {"l": "1"}, "annotations": {"n": "2"}},
+                "metadata": {"labels": {"l": "1"}, "annotations": {"n": "2"}, "nameValidation": "maxLength=9"},
             },
             "resources": [
                 {
@@ -82,6 +83,7 @@ def test_every_field_of_a_definition_is_read() -> None:
     assert found.categories == ("all",)
     assert found.printer_columns == ({"name": "N", "type": "string", "jsonPath": ".spec.name"},)
     assert (found.metadata_labels, found.metadata_annotations) == ({"l": "1"}, {"n": "2"})
+    assert (found.plural, found.name_validation) == ("appses", "maxLength=9")
     service, config = found.resources
     assert (service.id, service.index, service.external_ref) == ("svc", 0, None)
     assert service.template == {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"}}
@@ -107,6 +109,14 @@ def test_only_the_text_true_allows_breaking_changes() -> None:
         ("spec.schema.kind", "Test-Resource", "spec.schema.kind", "naming convention violation"),
         ("spec.schema.kind", "T" * 64, "spec.schema.kind", "naming convention violation"),
         ("spec.schema.kind", None, "spec.schema.kind", "required field is missing"),
+        ("spec.schema.plural", "Apps", "spec.schema.plural", 'plural "Apps" is not lower-case letters'),
+        ("spec.schema.plural", "1apps", "spec.schema.plural", "a letter first"),
+        ("spec.schema.plural", "apps-", "spec.schema.plural", "is not lower-case letters"),
+        ("spec.schema.plural", "a.b", "spec.schema.plural", "is not lower-case letters"),
+        ("spec.schema.plural", "", "spec.schema.plural", "is not lower-case letters"),
+        ("spec.schema.plural", "a" * 64, "spec.schema.plural", "at most 63"),
+        ("spec.schema.plural", 3, "spec.schema.plural", "expected a string, found a number"),
+        ("spec.schema.metadata.nameValidation", [], "spec.schema.metadata.nameValidation", "expected a string"),
         ("spec.schema.kind", 3, "spec.schema.kind", "expected a string, found a number"),
         ("spec.schema.apiVersion", "1alpha1", "spec.schema.apiVersion", "is not a version"),
         ("spec.schema.apiVersion", "kro.run/v1", "spec.schema.apiVersion", "is not a version"),
@@ -188,6 +198,34 @@ def test_only_the_text_true_allows_breaking_changes() -> None:
             "spec.resources[1].externalRef.metadata.selector.matchExpressions[0].operator",
             "required",
         ),
+        (
+            "spec.resources[1].externalRef.metadata",
+            {"selector": {"matchLabel": {"a": "b"}}},
+            "spec.resources[1].externalRef.metadata.selector.matchLabel",
+            'unknown field "matchLabel" in a label selector: expected matchLabels or matchExpressions',
+        ),
+        (
+            "spec.resources[1].externalRef.metadata",
+            {"selector": {"app": "${schema.spec.name}"}},
+            "spec.resources[1].externalRef.metadata.selector.app",
+            'unknown field "app" in a label selector',
+        ),
+        *(
+            ("spec.resources[1].externalRef.metadata", {"selector": selector}, where, "expected")
+            for selector, where in (
+                ("app=web", "spec.resources[1].externalRef.metadata.selector"),
+                (" ${schema.spec.selector}", "spec.resources[1].externalRef.metadata.selector"),
+                ("", "spec.resources[1].externalRef.metadata.selector"),
+                (["${a}"], "spec.resources[1].externalRef.metadata.selector"),
+                ({"matchLabels": "app"}, "spec.resources[1].externalRef.metadata.selector.matchLabels"),
+                ({"matchExpressions": {}}, "spec.resources[1].externalRef.metadata.selector.matchExpressions"),
+                ({"matchExpressions": ["a"]}, "spec.resources[1].externalRef.metadata.selector.matchExpressions[0]"),
+                (
+                    {"matchExpressions": [{"key": "a", "operator": "In", "values": "b"}]},
+                    "spec.resources[1].externalRef.metadata.selector.matchExpressions[0].values",
+                ),
+            )
+        ),
         ("kind", "ResourceGraphDefintion", "kind", "expected kind ResourceGroup or ResourceGraphDefinition"),
         ("apiVersion", "kro.run/v1", "apiVersion", "expected apiVersion kro.run/v1alpha1"),
     ],
@@ -198,6 +236,29 @@ def test_a_structural_fault_is_reported_at_its_place(path: str, value: Any, wher
     errors = [p for p in problems if p.severity is Severity.ERROR]
     assert where in [p.where for p in errors]
     assert message in next(p.message for p in errors if p.where == where)
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        "${schema.spec.selector}",
+        {"matchLabels": "${schema.spec.labels}"},
+        {"matchExpressions": "${schema.spec.requirements}"},
+        {"matchExpressions": ["${schema.spec.requirement}", {"key": "a", "operator": "In", "values": "${[]}"}]},
+        {"matchLabels": {"app": "${schema.spec.name}-x"}, "matchExpressions": [{"key": "${a}", "operator": "Exists"}]},
+        {},
+    ],
+)
+def test_an_expression_may_stand_for_each_part_of_a_selector(selector: Any) -> None:
+    obj = changed("spec.resources[1].externalRef.metadata", {"selector": selector})
+    _, problems = parse_definition(obj)
+    assert problems == []
+
+
+def test_a_misspelt_selector_has_a_suggestion() -> None:
+    obj = changed("spec.resources[1].externalRef.metadata", {"selector": {"matchLabel": {}}})
+    _, problems = parse_definition(obj)
+    assert [(p.code, p.suggestion) for p in problems] == [("selector-field", "matchLabels")]
 
 
 def test_all_faults_are_reported_at_once() -> None:

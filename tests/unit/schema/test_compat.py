@@ -7,7 +7,10 @@ import pytest
 from kroasync.schema import compat
 from kroasync.schema.compat import CompatibilityError
 
+# ruff: noqa: E501  (a case is one line of its table)
+
 S = {"type": "string"}
+PRESERVE = "x-kubernetes-preserve-unknown-fields"
 
 
 def version(schema: Any, **more: Any) -> dict[str, Any]:
@@ -20,8 +23,8 @@ def version(schema: Any, **more: Any) -> dict[str, Any]:
     }
 
 
-def changes(old: Any, new: Any) -> list[tuple[str, str, bool]]:
-    report = compat.compare_versions(version(old), version(new))
+def changes(old: Any, new: Any, *, conservative: bool = False) -> list[tuple[str, str, bool]]:
+    report = compat.compare_versions(version(old), version(new), conservative=conservative)
     return [(c.path, c.type.value, c.breaking) for c in report.changes]
 
 
@@ -63,7 +66,21 @@ def fields(**properties: Any) -> dict[str, Any]:
             {**S, "enum": ["b", "c"]},
             [("", "ENUM_RESTRICTED", True), ("", "ENUM_EXPANDED", False)],
         ),
-        (S, {**S, "enum": ["a"]}, []),
+        (S, {**S, "enum": ["a"]}, [("", "ENUM_CONSTRAINT_ADDED", True)]),
+        ({**S, "enum": ["a"]}, S, [("", "ENUM_EXPANDED", False)]),
+        (S, {**S, "nullable": True}, [("", "NULLABLE_ADDED", False)]),
+        ({**S, "nullable": True}, {**S, "nullable": False}, [("", "NULLABLE_REMOVED", True)]),
+        (S, {**S, "nullable": False}, []),
+        (fields(), {**fields(), PRESERVE: True}, [("", "PRESERVE_UNKNOWN_FIELDS_ADDED", False)]),
+        ({**fields(), PRESERVE: True}, fields(), [("", "PRESERVE_UNKNOWN_FIELDS_REMOVED", True)]),
+        (
+            fields(a={**fields(), PRESERVE: True}),
+            fields(a=fields(b=S)),
+            [
+                (".properties.a", "PRESERVE_UNKNOWN_FIELDS_REMOVED", True),
+                (".properties.a.properties.b", "PROPERTY_ADDED", False),
+            ],
+        ),
         ({"type": "array", "items": S}, {"type": "array"}, [(".items", "PROPERTY_REMOVED", True)]),
         ({"type": "array"}, {"type": "array", "items": S}, [(".items", "PROPERTY_ADDED", False)]),
         (
@@ -84,6 +101,132 @@ def fields(**properties: Any) -> dict[str, Any]:
 )
 def test_difference_has_its_class(old: Any, new: Any, expected: list[tuple[str, str, bool]]) -> None:
     assert changes(old, new) == expected
+
+
+def object_of(**keywords: Any) -> dict[str, Any]:
+    return {"type": "object", **keywords}
+
+
+def list_of(**keywords: Any) -> dict[str, Any]:
+    return {"type": "array", "items": S, **{f"x-kubernetes-list-{k}": v for k, v in keywords.items()}}
+
+
+RULES = "x-kubernetes-validations"
+MAP_TYPE = "x-kubernetes-map-type"
+VALUES = ".additionalProperties"
+CONSERVATIVE = [
+    (object_of(), object_of(additionalProperties=S), [(VALUES, "ADDITIONAL_PROPERTIES_CHANGED", False)]),
+    (object_of(additionalProperties=False), object_of(additionalProperties=True), [(VALUES, "ADDITIONAL_PROPERTIES_CHANGED", False)]),
+    (object_of(additionalProperties=S), object_of(additionalProperties=True), [(VALUES, "ADDITIONAL_PROPERTIES_CHANGED", False)]),
+    (object_of(additionalProperties=S), object_of(), [(VALUES, "ADDITIONAL_PROPERTIES_CHANGED", True)]),
+    (object_of(additionalProperties=True), object_of(additionalProperties=False), [(VALUES, "ADDITIONAL_PROPERTIES_CHANGED", True)]),
+    (object_of(additionalProperties={}), object_of(additionalProperties=S), [(VALUES, "ADDITIONAL_PROPERTIES_CHANGED", True)]),
+    (
+        object_of(additionalProperties=object_of(additionalProperties=S)),
+        object_of(additionalProperties=object_of(additionalProperties={**S, "maxLength": 3})),
+        [(f"{VALUES}{VALUES}", "MAX_LENGTH_ADDED", True)],
+    ),
+    (S, {**S, "format": "date"}, [("", "FORMAT_CHANGED", True)]),
+    ({**S, "format": "date"}, {**S, "format": "uuid"}, [("", "FORMAT_CHANGED", True)]),
+    ({**S, "format": "date"}, S, [("", "FORMAT_REMOVED", False)]),
+    (list_of(), list_of(type="set"), [("", "TOPOLOGY_CHANGED", True)]),
+    (list_of(type="set"), list_of(), [("", "TOPOLOGY_CHANGED", True)]),
+    (list_of(), list_of(type="atomic"), []),
+    (
+        list_of(**{"type": "map", "map-keys": ["a", "b"]}),
+        list_of(**{"type": "map", "map-keys": ["b", "a"]}),
+        [],
+    ),
+    (
+        list_of(**{"type": "map", "map-keys": ["a"]}),
+        list_of(**{"type": "map", "map-keys": ["a", "b"]}),
+        [("", "TOPOLOGY_CHANGED", True)],
+    ),
+    (object_of(), object_of(**{MAP_TYPE: "atomic"}), [("", "TOPOLOGY_CHANGED", True)]),
+    (S, {**S, RULES: [{"rule": "a"}]}, [("", "VALIDATION_RULES_CHANGED", True)]),
+    ({**S, RULES: [{"rule": "a"}]}, {**S, RULES: [{"rule": "b"}]}, [("", "VALIDATION_RULES_CHANGED", True)]),
+    ({**S, RULES: [{"rule": "a"}, {"rule": "b"}]}, {**S, RULES: [{"rule": "b"}]}, [("", "VALIDATION_RULES_CHANGED", False)]),
+    ({**S, RULES: [{"rule": "a"}, {"rule": "b"}]}, {**S, RULES: [{"rule": "b"}, {"rule": "a"}]}, []),
+    (S, {**S, RULES: []}, []),
+    (list_of(), {**list_of(), "uniqueItems": True}, [("", "UNCLASSIFIED_SCHEMA_CHANGE", True)]),
+    ({**list_of(), "uniqueItems": False}, list_of(), []),
+    (object_of(minProperties=1), object_of(), [("", "UNCLASSIFIED_SCHEMA_CHANGE", True)]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "expected"), CONSERVATIVE)
+def test_the_conservative_comparison_looks_at_everything(
+    old: Any, new: Any, expected: list[tuple[str, str, bool]]
+) -> None:
+    assert changes(old, new) == []
+    assert changes(old, new, conservative=True) == expected
+
+
+def test_the_conservative_comparison_finds_nothing_else_in_what_the_default_knows() -> None:
+    for conservative in (False, True):
+        assert changes(S, {**S, "enum": ["a"]}, conservative=conservative) == [("", "ENUM_CONSTRAINT_ADDED", True)]
+        assert changes(fields(a=S), fields(a=S), conservative=conservative) == []
+
+
+RULE = {RULES: [{"rule": "self.startsWith('a')", "message": "validation failed"}]}
+NAMES = [
+    ({}, {}, []),
+    ({}, {"maxLength": 9}, [("MAX_LENGTH_ADDED", True)]),
+    ({"maxLength": 9}, {"maxLength": 8}, [("MAX_LENGTH_DECREASED", True)]),
+    ({"maxLength": 9}, {"maxLength": 10}, [("MAX_LENGTH_INCREASED", False)]),
+    ({"maxLength": 9, "pattern": "a"}, {}, [("PATTERN_REMOVED", False), ("MAX_LENGTH_REMOVED", False)]),
+    ({"pattern": "a"}, {"pattern": "b"}, [("PATTERN_CHANGED", True)]),
+    ({}, {"enum": ["a"]}, [("ENUM_CONSTRAINT_ADDED", True)]),
+    ({"enum": ["a"]}, {}, [("ENUM_EXPANDED", False)]),
+    ({}, RULE, [("VALIDATION_RULES_CHANGED", True)]),
+    (RULE, {RULES: [{**RULE[RULES][0], "rule": "true"}]}, [("VALIDATION_RULES_CHANGED", True)]),
+    (RULE, {}, [("VALIDATION_RULES_CHANGED", False)]),
+]
+
+
+@pytest.mark.parametrize("conservative", [False, True])
+@pytest.mark.parametrize(("old", "new", "expected"), NAMES)
+def test_the_rules_for_names_are_constraints_in_both_comparisons(
+    old: Any, new: Any, expected: list[tuple[str, bool]], conservative: bool
+) -> None:
+    def root(rules: Any) -> Any:
+        metadata = fields(name={**S, **rules}) if rules else {"type": "object"}
+        return fields(metadata=metadata, spec=fields())
+
+    path = ".properties.metadata.properties.name"
+    assert changes(root(old), root(new), conservative=conservative) == [(path, *change) for change in expected]
+
+
+def test_rules_of_other_fields_are_compared_only_conservatively() -> None:
+    def nested(rules: Any) -> Any:
+        return fields(spec=fields(metadata=fields(name={**S, **rules})))
+
+    assert changes(nested({}), nested(RULE)) == []
+    assert [breaking for *_, breaking in changes(nested({}), nested(RULE), conservative=True)] == [True]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "differ"),
+    [
+        ([], [{"name": "A", "type": "string", "jsonPath": ".a"}], True),
+        (
+            [{"name": "A", "type": "string", "jsonPath": ".a"}],
+            [{"name": "A", "type": "string", "jsonPath": ".b"}],
+            True,
+        ),
+        ([{"name": "A", "type": "string", "jsonPath": ".a"}], None, True),
+        (
+            [{"name": "A", "type": "string", "jsonPath": ".a", "priority": 0}],
+            [{"name": "A", "type": "string", "jsonPath": ".a", "description": ""}],
+            False,
+        ),
+    ],
+)
+def test_printer_columns_are_a_change_that_breaks_nobody(old: Any, new: Any, differ: bool) -> None:
+    versions = (version(S, additionalPrinterColumns=columns) for columns in (old, new))
+    report = compat.compare_versions(*versions)
+    expected = [("ADDITIONAL_PRINTER_COLUMNS_CHANGED", False, "Additional printer columns were changed")]
+    assert [(c.type.value, c.breaking, c.description) for c in report.changes] == (expected if differ else [])
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,46 @@ def test_author_status_wins_for_phase_but_never_for_state_and_conditions() -> No
     assert properties["observedGeneration"] == {"type": "integer"}
 
 
+def test_the_plural_of_the_author_names_the_crd() -> None:
+    found = build(kind="PodInfo", plural="podinfos", group="example.com")
+    assert found["metadata"]["name"] == crd.crd_name(definition(kind="PodInfo", plural="podinfos", group="example.com"))
+    assert found["metadata"]["name"] == "podinfos.example.com"
+    expected = {"kind": "PodInfo", "listKind": "PodInfoList", "plural": "podinfos", "singular": "podinfo"}
+    assert found["spec"]["names"] == expected
+    assert build(kind="PodInfo")["spec"]["names"]["plural"] == "podinfoes"
+
+
+def test_rules_for_names_are_the_only_properties_of_the_metadata() -> None:
+    def metadata(**changes: Any) -> Any:
+        return build(**changes)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["metadata"]
+
+    assert metadata() == {"type": "object"}
+    name = {"type": "string", "minLength": 3, "pattern": "^[a-z]+$"}
+    expected = {"type": "object", "properties": {"name": name}}
+    assert metadata(name_validation='minLength=3 pattern="^[a-z]+$"') == expected
+    assert metadata(name_validation="minLength=x") == {"type": "object"}
+
+
+@pytest.mark.parametrize("gate", [False, True])
+def test_printer_columns_are_updated_whatever_is_compared(gate: bool) -> None:
+    column = {"name": "Name", "type": "string", "jsonPath": ".spec.name"}
+    found = crd.ensure_crd_patch(live(build()), build(printer_columns=(column,)), conservative=gate)
+    assert isinstance(found, crd.Patch)
+    assert found.patch["spec"]["versions"][0]["additionalPrinterColumns"] == [column]
+    assert [change.type.value for change in found.report.changes] == ["ADDITIONAL_PRINTER_COLUMNS_CHANGED"]
+
+
+def test_a_format_breaks_only_conservatively_and_not_against_the_annotation() -> None:
+    existing, desired = (
+        live(build()),
+        build({"type": "object", "properties": {"name": {"type": "string", "format": "date"}}}),
+    )
+    assert isinstance(crd.ensure_crd_patch(existing, desired), crd.Patch)
+    assert isinstance(crd.ensure_crd_patch(existing, desired, conservative=True), crd.Breaking)
+    found = crd.ensure_crd_patch(existing, desired, conservative=True, allow_breaking=True)
+    assert isinstance(found, crd.Patch)
+
+
 def test_instance_resource_follows_the_crd() -> None:
     found = crd.instance_resource(definition(scope="Cluster"))
     assert (str(found), found.namespaced) == ("kro.run/v1alpha1, Resource=networkpolicies", False)

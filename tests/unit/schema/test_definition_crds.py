@@ -90,13 +90,49 @@ def test_the_parser_knows_exactly_the_fields_of_the_crd() -> None:
 
 def test_rules_say_what_the_parser_says() -> None:
     resource = spec_of("resourcegraphdefinitions.kro.run")["properties"]["resources"]["items"]
-    external = resource["properties"]["externalRef"]["properties"]["metadata"]
     assert resource["x-kubernetes-validations"][0]["message"] == (
         "exactly one of template or externalRef must be provided"
     )
-    assert external["x-kubernetes-validations"][0]["message"] == "exactly one of name or selector must be provided"
     schema = spec_of("resourcegraphdefinitions.kro.run")["properties"]["schema"]["properties"]
-    for name in ("kind", "apiVersion", "group", "scope"):
+    for name in ("kind", "plural", "apiVersion", "group", "scope"):
         rule = {"rule": "self == oldSelf", "message": f"{name} is immutable"}
         assert schema[name]["x-kubernetes-validations"] == [rule]
     assert (schema["group"]["default"], schema["scope"]["default"]) == ("kro.run", "Namespaced")
+    assert schema["plural"]["pattern"] == schema["shortNames"]["items"]["pattern"]
+
+
+def test_a_selector_is_open_and_the_parser_checks_it() -> None:
+    resource = spec_of("resourcegraphdefinitions.kro.run")["properties"]["resources"]["items"]
+    metadata = resource["properties"]["externalRef"]["properties"]["metadata"]
+    assert "x-kubernetes-validations" not in metadata
+    selector = metadata["properties"]["selector"]
+    assert (selector.keys(), selector["x-kubernetes-preserve-unknown-fields"]) == (
+        {"description", "x-kubernetes-preserve-unknown-fields"},
+        True,
+    )
+    assert metadata["properties"]["name"]["minLength"] == 1
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_conditions_are_a_map_by_type(name: str) -> None:
+    schema = load(name)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    conditions = schema["properties"]["status"]["properties"]["conditions"]
+    found = (conditions["x-kubernetes-list-type"], conditions["x-kubernetes-list-map-keys"])
+    assert found == ("map", ["type"])
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_field_says_what_it_is(name: str) -> None:
+    """`kubectl explain` prints the descriptions."""
+
+    def silent(schema: dict[str, Any], path: str) -> list[str]:
+        found = [] if schema.get("description") else [path]
+        for key, below in (schema.get("properties") or {}).items():
+            found += silent(below, f"{path}.{key}")
+        items = schema.get("items") or {}
+        return found + [
+            one for key in items.get("properties") or {} for one in silent(items["properties"][key], f"{path}.{key}")
+        ]
+
+    schema = load(name)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    assert [path for part in ("spec", "status") for path in silent(schema["properties"][part], part)] == []
