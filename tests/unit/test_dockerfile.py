@@ -41,13 +41,31 @@ def test_runs_as_a_numeric_user_other_than_root() -> None:
     assert gid > 0
 
 
-def test_is_built_in_a_stage_of_its_own() -> None:
-    stages = instructions("FROM")
-    assert len(stages) == 2
+def test_what_runs_is_put_together_by_stages_of_their_own() -> None:
+    """A file that a later layer removes is still in the image, so the last stage begins with nothing."""
+    assert instructions("FROM") == ["${BASE} AS root", "${BUILDER} AS build", "scratch"]
     last = DOCKERFILE[DOCKERFILE.rindex("\nFROM ") :]
     assert "RUN" not in last
-    assert stages == ["${BASE} AS build", "${BASE}"]
-    assert "BASE=python:${PYTHON}-slim" in instructions("ARG")
+    assert [line for line in instructions("COPY") if line.startswith("--from=")] == [
+        *("--from=root / /", "--from=build /opt/kroasync /opt/kroasync"),
+    ]
+    assert {"BASE=python:${PYTHON}-slim", "BUILDER=python:${PYTHON}"} <= set(instructions("ARG"))
+
+
+def test_nothing_that_installs_or_tests_is_left() -> None:
+    steps = "\n".join(instructions("RUN"))
+    for removed in ("site-packages/pip*", "ensurepip", "-name tests", "*_test.py"):
+        assert removed in steps
+    assert "venv --without-pip /opt/kroasync" in steps
+    assert "strip --strip-unneeded" in steps
+
+
+def test_all_of_python_is_compiled_for_a_root_that_is_read_only() -> None:
+    compiled = [step for step in instructions("RUN") if "compileall" in step]
+    assert len(compiled) == 2, "the standard library, and what is installed"
+    assert all("--invalidation-mode unchecked-hash" in step for step in compiled)
+    (environment,) = [line for line in instructions("ENV") if "PATH=" in line]
+    assert "PYTHONDONTWRITEBYTECODE=1" in environment
 
 
 def test_installs_nothing_that_is_not_locked() -> None:
