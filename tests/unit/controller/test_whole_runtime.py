@@ -139,11 +139,22 @@ def test_every_metric_a_life_touches_is_fed() -> None:
             ("schema_resolver_cache_misses_total", {}),
             ("schema_resolver_api_call_duration_seconds_count", {}),
             ("schema_resolver_cache_size", {}),
-            ("workqueue_adds_total", {"name": "instances"}),
-            ("workqueue_adds_total", {"name": "definitions"}),
-            ("workqueue_queue_duration_seconds_count", {"name": "instances"}),
-            ("workqueue_work_duration_seconds_count", {"name": "definitions"}),
+            ("workqueue_adds_total", {"name": "dynamic-controller-queue"}),
+            ("workqueue_adds_total", {"name": "ResourceGraphDefinition"}),
+            ("workqueue_queue_duration_seconds_count", {"name": "dynamic-controller-queue"}),
+            ("workqueue_work_duration_seconds_count", {"name": "ResourceGraphDefinition"}),
             ("dynamic_controller_watch_count", {}),
+            ("cel_expr_eval_total", {}),
+            ("cel_expr_eval_duration_seconds_count", {}),
+            ("runtime_creation_total", {}),
+            ("runtime_node_ignored_check_total", {}),
+            ("runtime_node_ready_check_total", {}),
+            ("dynamic_controller_handler_attach_total", {"type": "parent"}),
+            ("graph_revision_compile_total", {"result": "success"}),
+            ("graph_revision_compile_duration_seconds_count", {"result": "success"}),
+            ("controller_runtime_reconcile_total", {"controller": "ResourceGraphDefinition", "result": "success"}),
+            ("controller_runtime_reconcile_time_seconds_count", {"controller": "ResourceGraphDefinition"}),
+            ("controller_runtime_max_concurrent_reconciles", {"controller": "ResourceGraphDefinition"}),
         ):
             assert world.value(name, **labels) > 0, name
         assert world.value("dynamic_controller_gvr_count") == 1
@@ -313,7 +324,7 @@ def test_without_a_requeue_interval_the_backoff_grows() -> None:
         assert await world.state() == "ERROR"
         await asyncio.sleep(200)
         assert await world.state() == "ACTIVE"
-        assert world.value("workqueue_retries_total", name="instances") < 15
+        assert world.value("workqueue_retries_total", name="dynamic-controller-queue") < 15
         assert world.value("instance_reconcile_errors_total") > 5
 
     play(story, requeue_s=0.0)
