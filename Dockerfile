@@ -7,29 +7,29 @@ ARG BUILDER=python:${PYTHON}
 FROM ${BASE} AS root
 # Paths are relative, because tests run the steps in another folder.
 WORKDIR /
-RUN rm -rf usr/local/bin/pip* usr/local/bin/idle* usr/local/bin/2to3* usr/local/lib/python3*/site-packages/pip* \
-    usr/local/lib/python3*/ensurepip usr/local/lib/python3*/idlelib usr/local/lib/python3*/lib2to3 \
-    usr/local/lib/python3*/test usr/local/lib/python3*/turtledemo
+RUN rm -rf usr/local/bin/pip* usr/local/bin/idle* usr/local/bin/2to3* usr/local/lib/python3*/site-packages/pip*
+RUN for lib in usr/lib/python3* usr/local/lib/python3*; do \
+    rm -rf $lib/ensurepip $lib/idlelib $lib/lib2to3 $lib/test $lib/turtledemo; done
 # A read-only root cannot keep compiled files, so they are in the image, and valid whatever becomes of the times of files.
-RUN python -m compileall -q --invalidation-mode unchecked-hash usr/
+RUN python -m compileall -q -f --invalidation-mode unchecked-hash usr/
 
 FROM ${BUILDER} AS build
 WORKDIR /src
-ENV PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 COPY requirements ./requirements
 # The environment of the controller has no pip: that of the builder installs into both.
 RUN python -m venv --without-pip /opt/kroasync
 RUN python -m venv builder
-RUN PIP_PYTHON=/opt/kroasync/bin/python builder/bin/pip install --require-hashes --requirement requirements/runtime.txt
+RUN PIP_PYTHON=/opt/kroasync/bin/python builder/bin/pip install --no-compile --require-hashes --requirement requirements/runtime.txt
 RUN builder/bin/pip install --require-hashes --requirement requirements/build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY kroasync ./kroasync
 RUN builder/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist .
-RUN PIP_PYTHON=/opt/kroasync/bin/python builder/bin/pip install --no-deps --no-index dist/*.whl
+RUN PIP_PYTHON=/opt/kroasync/bin/python builder/bin/pip install --no-compile --no-deps --no-index dist/*.whl
 RUN find /opt/kroasync/lib -depth \( -type d -name tests -o -type f -name '*_test.py' \) -exec rm -rf {} +
-# Symbols for debuggers are 25 MB of 36 MB of libraries.
+# Symbols for debuggers are 25 MB of the 36 MB of libraries.
 RUN find /opt/kroasync/lib -name '*.so*' -type f -exec strip --strip-unneeded {} +
-RUN /opt/kroasync/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/kroasync/lib
+RUN /opt/kroasync/bin/python -m compileall -q -f --invalidation-mode unchecked-hash /opt/kroasync/lib
 RUN /opt/kroasync/bin/python -c "import kroasync.app"
 RUN /opt/kroasync/bin/kroasync --version
 

@@ -20,7 +20,7 @@ def definition(
     api_kind: str = "ResourceGraphDefinition",
     **schema: Any,
 ) -> Obj:
-    """A definition of that kind, named like it; `schema` has what it says besides its spec."""
+    """A definition of that kind, with the name of the kind; `schema` has the parts of its schema besides the spec."""
     said = {key: value for key, value in schema.items() if value is not None}
     return {
         "apiVersion": "kro.run/v1alpha1",
@@ -34,7 +34,7 @@ def definition(
 
 
 def config_map(name: str, namespace: str = "", data: Mapping[str, Any] | None = None, **meta: Any) -> Obj:
-    """A ConfigMap, or, without a namespace, the template of one; `meta` goes to its metadata."""
+    """A ConfigMap, or a template of one if it has no namespace; `meta` is added to its metadata."""
     placed = {"namespace": namespace} if namespace else {}
     metadata = {"name": name, **placed, **meta}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": dict(data or {})}
@@ -49,7 +49,7 @@ def crd(
     scope: str = "Namespaced",
     **version: Any,
 ) -> Obj:
-    """A kind with the served version v1; `version` has what it says besides its schema."""
+    """A kind with the served version v1; `version` has the parts of the version besides its schema."""
     plural = plural or f"{kind.lower()}s"
     served = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": dict(schema or {})}}
     return {

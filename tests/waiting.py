@@ -22,7 +22,7 @@ def eventually(
     what: str = "",
     why: Callable[[], str] = lambda: "",
 ) -> T:
-    """What `look` returned when `check` held of it. Raises AssertionError with what was seen last."""
+    """The result of `look` for which `check` is true. Raises AssertionError with the last result."""
     deadline = time.monotonic() + timeout_s
     while True:
         seen = look()
@@ -35,14 +35,14 @@ def eventually(
 
 
 def _shown(seen: Any) -> Any:
-    """Without `managedFields`, for people."""
+    """An object without `managedFields`, for people."""
     if isinstance(seen, dict):
         return {key: _shown(value) for key, value in seen.items() if key != "managedFields"}
     return [_shown(value) for value in seen] if isinstance(seen, list) else seen
 
 
 async def until(look: Callable[[], T], *, timeout_s: float = 30.0) -> T:
-    """What `look` returned when that was true; raises TimeoutError."""
+    """The first true result of `look`; raises TimeoutError."""
     async with asyncio.timeout(timeout_s):
         while not (found := look()):  # noqa: ASYNC110 - what it waits for announces no change
             await asyncio.sleep(POLL_S)
@@ -50,7 +50,7 @@ async def until(look: Callable[[], T], *, timeout_s: float = 30.0) -> T:
 
 
 async def until_answered(ask: Callable[[], Awaitable[T]], *, timeout_s: float = 30.0) -> T:
-    """What `ask` answered when that was true; a NotFoundError counts as not yet."""
+    """The first true answer of `ask`; a NotFoundError counts as not yet."""
     async with asyncio.timeout(timeout_s):
         while True:
             try:

@@ -5,7 +5,7 @@ from typing import Any, Final
 from kroasync.model.definition import Definition
 from kroasync.model.objects import Obj
 from kroasync.schema import name_rules
-from kroasync.schema.structural import PRESERVE
+from kroasync.schema.structural import INT_OR_STRING, PRESERVE
 
 _DIALECT: Final = "http://json-schema.org/draft-07/schema#"
 _KEPT: Final = (
@@ -71,7 +71,7 @@ def document(*, title: str, api_version: str, kinds: list[str], name: Obj, spec:
 def convert(schema: Obj) -> Obj:
     """One schema; unknown fields are errors unless the schema keeps them."""
     found: Obj = {key: schema[key] for key in _KEPT if key in schema}
-    if schema.get("x-kubernetes-int-or-string"):
+    if schema.get(INT_OR_STRING):
         return {**found, "type": ["integer", "string"]}
     for key in ("oneOf", "anyOf", "allOf"):
         if key in schema:

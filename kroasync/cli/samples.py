@@ -5,6 +5,7 @@ from typing import Any, Final
 from kroasync.model.definition import Definition
 from kroasync.model.objects import Obj
 from kroasync.schema import name_rules
+from kroasync.schema.structural import INT_OR_STRING
 
 _MAX_ITEMS: Final = 10
 
@@ -35,7 +36,7 @@ def sample(schema: Obj) -> Any:
         return schema["default"]
     if schema.get("enum"):
         return schema["enum"][0]
-    if schema.get("x-kubernetes-int-or-string"):
+    if schema.get(INT_OR_STRING):
         return 1
     for key in ("oneOf", "anyOf"):
         if schema.get(key) and "type" not in schema:

@@ -18,6 +18,7 @@ from kroasync.model.paths import Path
 from kroasync.model.problems import MAX_PROBLEMS, MAX_SUGGESTED
 from kroasync.model.steps import Steps, drained
 from kroasync.model.suggest import did_you_mean
+from kroasync.schema.structural import INT_OR_STRING as _INT_OR_STRING
 from kroasync.schema.structural import PRESERVE as _PRESERVE
 
 Schema: TypeAlias = Mapping[str, Any]
@@ -38,7 +39,6 @@ CHARS_PER_VALUE: Final = 20
 # What looking for a name that was meant costs, in values.
 _WORK_PER_NAME: Final = 500
 
-_INT_OR_STRING: Final = "x-kubernetes-int-or-string"
 
 # What matters to a scan: a quote, an escaped character, a brace, the start of another expression.
 _TOKEN: Final = re.compile(r'"|\\.|\$\{|\{|\}', re.DOTALL)

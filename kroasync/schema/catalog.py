@@ -12,7 +12,7 @@ from importlib import resources as package_data
 from typing import Any, Final, TypeAlias
 
 from kroasync.model.objects import GVK, Resource
-from kroasync.schema.structural import PRESERVE
+from kroasync.schema.structural import LIST_MAP_KEYS, LIST_TYPE, PRESERVE
 
 Schema: TypeAlias = dict[str, Any]
 """An OpenAPI v3 schema as JSON."""
@@ -30,13 +30,13 @@ OBJECT_META: Final[Schema] = {
         "creationTimestamp": _TIME,
         "deletionGracePeriodSeconds": {"type": "integer", "format": "int64"},
         "deletionTimestamp": _TIME,
-        "finalizers": {"type": "array", "items": _STRING, "x-kubernetes-list-type": "set"},
+        "finalizers": {"type": "array", "items": _STRING, LIST_TYPE: "set"},
         "generateName": _STRING,
         "generation": {"type": "integer", "format": "int64"},
         "labels": _STRINGS,
         "managedFields": {
             "type": "array",
-            "x-kubernetes-list-type": "atomic",
+            LIST_TYPE: "atomic",
             "items": {
                 "type": "object",
                 "properties": {
@@ -54,8 +54,8 @@ OBJECT_META: Final[Schema] = {
         "namespace": _STRING,
         "ownerReferences": {
             "type": "array",
-            "x-kubernetes-list-type": "map",
-            "x-kubernetes-list-map-keys": ["uid"],
+            LIST_TYPE: "map",
+            LIST_MAP_KEYS: ["uid"],
             "items": {
                 "type": "object",
                 "x-kubernetes-map-type": "atomic",

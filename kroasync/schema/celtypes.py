@@ -29,12 +29,12 @@ from kroasync.cel.types import (
     map_of,
     object_type,
 )
+from kroasync.schema.structural import INT_OR_STRING as _INT_OR_STRING
 from kroasync.schema.structural import PRESERVE as _PRESERVE
 
 Schema: TypeAlias = Mapping[str, Any]
 
 PREFIX: Final = "__type_"
-_INT_OR_STRING: Final = "x-kubernetes-int-or-string"
 
 # Escaping of property names (k8s.io/apiserver, pkg/cel/escaping.go).
 _RESERVED: Final = frozenset(

@@ -15,10 +15,9 @@ import re2
 
 from kroasync.model.objects import Obj
 from kroasync.model.paths import nests_deeper
+from kroasync.schema.structural import LIST_MAP_KEYS, LIST_TYPE
 
 VALIDATIONS: Final = "x-kubernetes-validations"
-LIST_TYPE: Final = "x-kubernetes-list-type"
-LIST_MAP_KEYS: Final = "x-kubernetes-list-map-keys"
 IMMUTABLE_RULE: Final = {"rule": "self == oldSelf", "message": "field is immutable"}
 
 MAX_DEFAULT_DEPTH: Final = 100

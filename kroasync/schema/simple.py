@@ -16,7 +16,7 @@ from kroasync.model.problems import MAX_SUGGESTED, Problem, Severity, collect
 from kroasync.model.steps import Steps, drained
 from kroasync.model.suggest import did_you_mean
 from kroasync.schema import defaults, markers
-from kroasync.schema.structural import OPEN
+from kroasync.schema.structural import LIST_MAP_KEYS, LIST_TYPE, OPEN
 
 MAX_WRAPPERS: Final = 16
 """The maximum number of `[]` and `map[string]` around one type."""
@@ -292,12 +292,12 @@ class _SchemaBuilder:
 def _list_faults(schema: Obj) -> Iterator[str]:
     """The violations of the API server's rules for list types (KEP-1523 and KEP-555)."""
     items: Obj = schema.get("items", {})
-    list_type = schema.get(markers.LIST_TYPE)
+    list_type = schema.get(LIST_TYPE)
     if list_type == "set":
-        if items.get("type") == "object" or items.get(markers.LIST_TYPE, "atomic") != "atomic":
+        if items.get("type") == "object" or items.get(LIST_TYPE, "atomic") != "atomic":
             yield "items of a set must be scalars or atomic lists"
     elif list_type == "map":
-        keys = schema.get(markers.LIST_MAP_KEYS, ())
+        keys = schema.get(LIST_MAP_KEYS, ())
         if not keys:
             yield "listType map needs at least one listMapKey"
         properties: Obj = items.get("properties", {})

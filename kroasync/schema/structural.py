@@ -1,7 +1,7 @@
-"""Structural schemas of the API server (OpenAPI v3, KEP-1979): their keywords, and a value against one.
+"""Structural schemas of the API server (OpenAPI v3, KEP-1979): their keywords, and the validation of values.
 
-`Validator` finds what the API server would refuse, without the rules in CEL: these are left to it. Patterns are matched
-with RE2, as there. The callers word what was found: an author's default (`simple`), a user's instance
+`Validator` finds every value that the API server would reject. Only the API server evaluates the CEL rules. Both match
+patterns with RE2. The callers write the messages: about an author's default (`simple`), or a user's instance
 (`instance_checks`).
 """
 
@@ -17,10 +17,13 @@ from kroasync.model.paths import Path
 
 PRESERVE: Final = "x-kubernetes-preserve-unknown-fields"
 """The keyword that lets an object have fields that its schema does not name."""
+INT_OR_STRING: Final = "x-kubernetes-int-or-string"
+LIST_TYPE: Final = "x-kubernetes-list-type"
+LIST_MAP_KEYS: Final = "x-kubernetes-list-map-keys"
 OPEN: Final[Obj] = {"type": "object", PRESERVE: True}
 """Any object."""
 UNKNOWN: Final = "unknown"
-"""What `Misfit.keyword` says of a field that the schema does not name."""
+"""The `Misfit.keyword` of a field that the schema does not have."""
 
 _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "string": (str,),
@@ -30,7 +33,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "array": (list,),
     "object": (dict,),
 }
-# keyword, types it speaks of (text and lists by length), the comparison that must hold
+# The keyword, the types that it applies to (by length for strings and lists), and the comparison that must hold.
 _BOUNDS: Final[tuple[tuple[str, tuple[type, ...], Callable[[Any, Any], bool]], ...]] = (
     ("minimum", (int, float), operator.ge),
     ("maximum", (int, float), operator.le),
@@ -43,29 +46,29 @@ _BOUNDS: Final[tuple[tuple[str, tuple[type, ...], Callable[[Any, Any], bool]], .
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """One way in which a value does not fit its schema."""
+    """One violation of a schema by a value."""
 
     path: Path
-    """The value; the field itself if it is missing or unknown."""
+    """The path of the value, or of the field if it is missing or unknown."""
     keyword: str
-    """The keyword that is not satisfied, or `UNKNOWN`."""
+    """The violated keyword, or `UNKNOWN`."""
     expected: Any
-    """What the keyword says; of an unknown field, the fields that are known."""
+    """The value of the keyword; for an unknown field, the known fields."""
     found: Any
-    """The value, or the length or number of items that is compared."""
+    """The value that is compared, or its length or number of items."""
 
 
 @dataclass(frozen=True, slots=True)
 class Validator:
-    """Validates values as they stand, or (`fills_in`) as they are once defaults have filled in what is null or missing.
+    """Validates values as they are, or, with `fills_in`, after defaults have replaced null or missing values.
 
-    The API server takes an instance the second way. It takes a default the first way: it checks before it fills in.
+    The API server validates an instance after it has applied defaults, but a default before that.
     """
 
     fills_in: bool
 
     def misfits(self, value: Any, schema: Obj, path: Path = ()) -> Iterator[Misfit]:
-        """Everything that the schema does not allow, in the order of the value."""
+        """Every violation of the schema, in the order of the value."""
         if value is None and self.fills_in and (schema.get("nullable") or "default" in schema):
             return
         expected = schema.get("type")
@@ -110,7 +113,7 @@ def _is(value: Any, type_: str) -> bool:
 
 
 def _own_misfits(value: Any, schema: Obj, path: Path) -> Iterator[Misfit]:
-    """What is wrong with the value itself, not with what it contains."""
+    """The violations of the value itself, not of its parts."""
     if "enum" in schema and value not in schema["enum"]:
         yield Misfit(path, "enum", schema["enum"], value)
     for keyword, types, holds in _BOUNDS:
@@ -129,5 +132,5 @@ def _matches(pattern: str, text: str) -> bool:
     try:
         return re2.search(pattern, text) is not None
     except re2.error:
-        # Not a pattern RE2 knows: a fault of the schema, not of the value.
+        # RE2 does not support the pattern: an error of the schema, not of the value.
         return True

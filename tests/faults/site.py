@@ -37,7 +37,8 @@ SYSTEM = "faults-system"
 _NAMED = 5
 _TELL_S = 5.0
 _RETRY_S = 0.2
-# Events are written after the passes. If so many attempts see no write for this time, the last Event is written.
+# Events are written after the passes: the last one is written after a pause of this length without any write. The
+# number limits the attempts to see such a pause.
 _CALM_S, _CALM_WITHIN = 2.0, 15
 
 

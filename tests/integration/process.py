@@ -86,7 +86,7 @@ class ControllerProcess:
         self.process.send_signal(signal.SIGCONT)
 
     def wait_ready(self, timeout_s: float = 60.0) -> None:
-        """Wait until /readyz succeeds; raises AssertionError with the end of the log if the process does not get ready."""
+        """Wait until /readyz succeeds; raises AssertionError with the end of the log if it does not."""
         deadline = time.monotonic() + timeout_s
         while not self.is_ready():
             assert time.monotonic() < deadline, f"the controller is not ready after {timeout_s:g} s\n{self.tail()}"

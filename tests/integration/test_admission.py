@@ -35,7 +35,7 @@ DEFINITIONS = {"apiGroups": ["kro.run"], "resources": ["resourcegraphdefinitions
 
 
 class User(Cluster):
-    """The API server as a ServiceAccount of the lab's namespace sees it."""
+    """The API server with the rights of a ServiceAccount of the lab's namespace."""
 
     def __init__(self, playground: Playground, token: str) -> None:
         super().__init__(playground)
@@ -44,13 +44,13 @@ class User(Cluster):
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Makes users with exactly the rights of a role, in the lab's namespace or everywhere."""
+    """Creates users with exactly the rights of a role, in the lab's namespace or everywhere."""
 
     lab: Lab
     made: list[User]
 
     def editor(self) -> User:
-        """Who has the role `edit` in the lab's namespace."""
+        """A user with the role `edit` in the lab's namespace."""
         return self._bound("editor", {"kind": "ClusterRole", "name": "edit"}, everywhere=False)
 
     def with_rules(self, name: str, rules: Sequence[Obj], *, everywhere: bool = False) -> User:
@@ -88,7 +88,7 @@ def people(lab: Lab) -> Iterator[People]:
 
 
 def refusal(call: Callable[..., Any], *arguments: Any, **options: Any) -> str:
-    """What the API server says to it, if that is a no of RBAC or of a policy; empty if it does it."""
+    """The API server's message if RBAC or a policy refuses the request; empty if the request succeeds."""
     try:
         call(*arguments, **options)
     except RefusedError as error:
@@ -99,7 +99,7 @@ def refusal(call: Callable[..., Any], *arguments: Any, **options: Any) -> str:
 
 
 def by_policy(call: Callable[..., Any], *arguments: Any, **options: Any) -> None:
-    """The admission policy refuses it. Roles are aggregated, and policies heard of, with some delay."""
+    """The admission policy refuses it. Aggregated roles and policies take effect with some delay."""
     eventually(
         lambda: refusal(call, *arguments, **options),
         lambda text: "rbac.protectDefinitions" in text,
@@ -108,7 +108,7 @@ def by_policy(call: Callable[..., Any], *arguments: Any, **options: Any) -> None
 
 
 def group_of(lab: Lab) -> Obj:
-    """The administrator's ResourceGroup in the lab's namespace, in force."""
+    """The administrator's ResourceGroup in the lab's namespace, Active."""
     obj = lab.definition("Team", [config("a", data={"v": "1"})], name="team")
     obj["kind"], obj["metadata"]["namespace"] = "ResourceGroup", lab.namespace
     path = lab.cluster.path_of(lab.cluster.apply(obj))
@@ -161,7 +161,7 @@ def test_edit_in_its_namespace_is_no_way_to_end_or_forge_a_definition(lab: Lab, 
             key: value for key, value in group["metadata"].items() if key != "managedFields"
         }
         assert found["status"] == group["status"]
-    # What is theirs stays theirs.
+    # Users keep their rights to their own fields.
     alice.merge(path, {"metadata": {"labels": {"team": "a"}, "annotations": {"note": "b"}}})
     instance = {"apiVersion": f"{lab.group}/v1alpha1", "kind": "Team", "metadata": {"name": "one"}, "spec": {}}
     alice.apply({**instance, "metadata": {"name": "one", "namespace": lab.namespace}})
@@ -176,13 +176,13 @@ def _made(user: User, obj: Obj) -> Obj | None:
 
 
 def test_what_an_administrator_lets_the_garbage_collector_delete_it_deletes(lab: Lab) -> None:
-    """The policies stand in the way of neither it nor the controller, whose finalizer comes off."""
+    """The policies block neither the deletion nor the controller, which removes its finalizer."""
     group = group_of(lab)
     owner = lab.cluster.create(config_map("owner", lab.namespace))
     path = lab.cluster.path_of(group)
     lab.cluster.merge(path, {"metadata": {"ownerReferences": owned_by(owner)}})
     lab.cluster.delete(lab.cluster.path_of(owner))
-    # It looks every 30 s which kinds there are by now.
+    # It looks for new kinds every 30 s.
     lab.await_gone(path, timeout_s=90)
 
 
@@ -198,7 +198,7 @@ def test_who_may_not_delete_definitions_may_not_have_them_deleted(lab: Lab, peop
         for meta in ({"ownerReferences": owned_by(owner)}, {"finalizers": ["example.com/mine"]}, {"finalizers": None}):
             by_policy(user.merge, path, {"metadata": meta})
         status = {"status": {"lastIssuedRevision": HUGE}}
-        # No right to it at all.
+        # The user has no right to it.
         assert refusal(user.call, "PATCH", f"{path}/status", status, content_type=MERGE)
         user.merge(path, {"metadata": {"annotations": {"kro.run/allow-breaking-changes": "false"}}})
 
@@ -218,7 +218,7 @@ def test_instances_are_deleted_by_who_may_and_their_status_is_the_controllers(la
         for user in (patcher, alice):
             by_policy(user.call, "PATCH", f"{path}/status", {"status": forged}, content_type=MERGE)
     assert lab.read("Guarded")["status"] == before["status"]
-    # Who may delete it may also do that in this way.
+    # A user who may delete it may also delete it in this way.
     alice.merge(path, {"metadata": {"ownerReferences": owned_by(owner)}})
     alice.delete(path)
     lab.await_gone(path)
@@ -226,7 +226,7 @@ def test_instances_are_deleted_by_who_may_and_their_status_is_the_controllers(la
 
 
 def test_a_right_to_revisions_is_no_right_to_definitions(lab: Lab, people: People) -> None:
-    """A forged revision would be served as soon as the definition is not valid."""
+    """The controller would use a forged revision as soon as the definition is not valid."""
     name = lab.definition_name("Recorded")
     lab.define("Recorded", [config("a")])
     (issued,) = (r for r in lab.cluster.list(lab.cluster.path("GraphRevision")) if _is_of(r, name))
@@ -250,7 +250,7 @@ FORGED = [{"lastIssuedRevision": HUGE}, {"lastIssuedRevision": -1, "state": None
 
 @pytest.mark.parametrize("manager", ["kubectl-edit", "kro.run/status"])
 def test_a_forged_status_is_put_back_by_its_event(lab: Lab, manager: str) -> None:
-    """Where no policy is in the way: this one may do everything. To the second of its transitions."""
+    """No policy protects it from this user, who may do everything. Even the time of its transitions is restored."""
     name = lab.definition_name("Forged")
     lab.define("Forged", [config("a", data={"v": "1"})], status={"version": "${a.metadata.resourceVersion}"})
     lab.instance("Forged")
@@ -267,7 +267,7 @@ def test_a_forged_status_is_put_back_by_its_event(lab: Lab, manager: str) -> Non
 
 
 def test_a_forged_number_stops_no_definition(lab: Lab) -> None:
-    """Not even one that is there when the controller starts."""
+    """Not even an instance that exists when the controller starts."""
     name = lab.definition_name("Counted")
     lab.define("Counted", [config("a", data={"v": "1"})])
     path = lab.cluster.path("ResourceGraphDefinition", "", name)

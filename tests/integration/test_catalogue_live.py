@@ -55,7 +55,7 @@ def each(iterator: str, over: str, id_: str = "a") -> Obj:
 
 
 NAMING = "naming convention violation"
-# Resources, further schema fields, and a part of the message of GraphAccepted=False.
+# The resources, more fields of the schema, and a part of the message of GraphAccepted=False.
 INACTIVE: dict[str, tuple[list[Obj], Obj, str]] = {
     **{
         f"id {id_}": ([config(id_, "x")], {}, NAMING)
@@ -127,7 +127,7 @@ ACTIVE: dict[str, tuple[list[Obj], Obj]] = {
 
 
 def test_the_controller_refuses_each_bad_definition_and_each_can_be_deleted(lab: Lab) -> None:
-    """All at once: one bad definition is no reason for another one to wait."""
+    """All at once: an invalid definition does not delay another one."""
     names: dict[str, str] = {}
     for number, (case, (resources, schema, _)) in enumerate(INACTIVE.items()):
         obj = lab.definition(f"Bad{number}", resources, **schema)
@@ -160,5 +160,5 @@ def test_the_controller_accepts_each_good_definition(lab: Lab) -> None:
 
 @pytest.fixture(scope="module")
 def lab_of_catalogue(cluster: Any) -> Lab:
-    """For what is refused before any controller sees it."""
+    """For definitions that the API server refuses before a controller sees them."""
     return Lab(cluster, namespace="default", group="refused.example.com", controller=None)

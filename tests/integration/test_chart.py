@@ -60,7 +60,7 @@ class Chart:
         return [obj for obj in yaml.load_all(done.stdout, UniqueKeys) if obj]
 
     def refused(self, *values: str, release: str = "demo", version: str = KUBERNETES) -> str:
-        """Why these values are refused."""
+        """The message that refuses these values."""
         done = self.call(*self._template(values, "system", release, version))
         assert done.returncode != 0, done.stdout
         return done.stderr
@@ -104,7 +104,7 @@ def kinds(objects: list[dict[str, Any]]) -> set[str]:
 
 
 def controller_rules(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rules of the chart that end up with the controller; the aggregated role has none."""
+    """The rules of the chart that the controller gets; the aggregated role has none."""
     bound = [o["roleRef"]["name"] for o in objects if o["kind"] == "ClusterRoleBinding"]
     return [rule for name in bound for rule in only(objects, "ClusterRole", name).get("rules", [])]
 
@@ -673,7 +673,7 @@ def test_every_value_is_described_and_has_a_schema() -> None:
 
 
 def leaves(values: dict[str, Any], schema: dict[str, Any], prefix: str = "") -> list[str]:
-    """Paths of all values; an object whose keys the user chooses is one value."""
+    """The paths of all values; an object whose keys the user chooses is one value."""
     found = []
     for key, value in values.items():
         below = schema["properties"][key]
@@ -795,7 +795,7 @@ def test_edit_in_one_namespace_is_no_right_to_define(
     namespace: str,
     tmp_path: Path,
 ) -> None:
-    """It is enough for instances; a definition would act with the controller's rights in every namespace."""
+    """This suffices for instances; a definition would act with the controller's rights in every namespace."""
     definition, instance = str(WEB_APPLICATION / "resourcegroup.yaml"), str(WEB_APPLICATION / "instance.yaml")
     here = ("--namespace", namespace)
     playground.kubectl(*here, "create", "serviceaccount", "editor")
@@ -811,7 +811,7 @@ def test_edit_in_one_namespace_is_no_right_to_define(
             playground.kubectl(*as_editor, *arguments)
         return "acts with the controller's rights" in str(error.value)
 
-    # Roles are aggregated, and policies heard of, with some delay.
+    # Aggregated roles and policies take effect with some delay.
     assert eventually(
         lambda: refused("apply", "-f", definition), timeout_s=30, what="the definition is refused by the policy"
     )
@@ -871,7 +871,7 @@ def test_without_rights_the_controller_is_unready_says_why_and_lives(
     forbidden: Callable[[str], list[str]],
     tmp_path: Path,
 ) -> None:
-    """This is also how a rule missing in the chart would show: `forbidden` finds the requests."""
+    """`forbidden` would also find the requests that a missing rule of the chart refuses."""
     playground.kubectl("--namespace", namespace, "create", "serviceaccount", "nobody")
     token = playground.kubectl("--namespace", namespace, "create", "token", "nobody").strip()
     process = controller_process(

@@ -168,7 +168,7 @@ def test_a_kind_that_does_not_exist_yet_is_waited_for(lab: Lab) -> None:
 
 
 def test_definition_and_instance_in_one_kubectl_apply(lab: Lab) -> None:
-    """The kind is not known when kubectl sends the instance: applied again it is, nothing is stuck."""
+    """The kind does not exist when kubectl first sends the instance; a second apply succeeds, and nothing is stuck."""
     definition = lab.definition("Together", [config("a")])
     lab.definitions.append(definition["metadata"]["name"])
     instance = {
@@ -202,7 +202,7 @@ def test_a_crd_of_somebody_else_is_never_touched(lab: Lab) -> None:
     assert condition(obj, "KindReady")["status"] == "False"
     assert condition(obj, "KindReady")["reason"] == "Failed"
     assert (lab.cluster.read(path) or {})["spec"] == before
-    # It goes, and the definition takes its place by itself.
+    # After its deletion, the definition takes over without further action.
     lab.cluster.delete(path)
     lab.await_definition(lab.definition_name("Foreign"))
 
@@ -224,7 +224,7 @@ def test_a_kind_of_another_definition_is_never_taken(lab: Lab) -> None:
 
 
 def test_definitions_of_one_name_do_not_fight_over_a_kind(lab: Lab) -> None:
-    """A ResourceGraphDefinition and a ResourceGroup may share their name; the labels of a CRD say no more of it."""
+    """A ResourceGraphDefinition and a ResourceGroup may share their name; labels of a CRD do not distinguish them."""
     first = lab.define("Twin", [config("a")])
     second = lab.definition("Twin", [config("b")])
     second["kind"], second["metadata"]["namespace"] = "ResourceGroup", lab.namespace
@@ -237,7 +237,7 @@ def test_definitions_of_one_name_do_not_fight_over_a_kind(lab: Lab) -> None:
     version = lab.cluster.call("GET", crd_path(lab, "twins"))["metadata"]["resourceVersion"]
     looks = for_a_while(lambda: lab.cluster.call("GET", crd_path(lab, "twins")), seconds=0.3)
     assert all(crd["metadata"]["resourceVersion"] == version for crd in looks)
-    # The first one goes with its CRD, and the other takes its place.
+    # The first one is deleted with its CRD, and the other one takes over.
     lab.cluster.delete(lab.cluster.path_of(first))
     eventually(lambda: lab.cluster.read(path) or {}, lambda obj: is_true(obj, "Ready"), timeout_s=30)
     lab.instance("Twin")
@@ -312,7 +312,7 @@ def test_an_edited_or_deleted_crd_is_repaired(lab: Lab) -> None:
 
 
 def test_a_definition_deleted_with_its_crd_and_created_again(lab: Lab) -> None:
-    """Another UID: labels of CRD, instances and children follow it, and nothing is created twice."""
+    """The UID changes: the labels of CRD, instances and children follow it, and nothing is created twice."""
     first = lab.define("Reborn", [config("a")])
     lab.instance("Reborn")
     lab.await_state("Reborn")
@@ -329,12 +329,12 @@ def test_a_definition_deleted_with_its_crd_and_created_again(lab: Lab) -> None:
 
 
 def test_a_definition_replaced_while_its_crd_stays(lab: Lab) -> None:
-    """With the same name and another UID it adopts the CRD, and the instances go on as they are."""
+    """With the same name and another UID, it adopts the CRD, and the instances stay unchanged."""
     first = lab.define("Replaced", [config("a")])
     lab.instance("Replaced")
     lab.await_state("Replaced")
     child = lab.child("ConfigMap", "one-a")["metadata"]["uid"]
-    # Ours taken off and held by another finalizer, the controller never sees it going: as if deleted while it was down.
+    # Without our finalizer, and with another one, the controller does not see the deletion, as if it had been down.
     lab.controller.stop()
     try:
         path = lab.cluster.path_of(first)

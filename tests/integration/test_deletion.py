@@ -25,7 +25,7 @@ FREE = {"metadata": {"finalizers": None}}
 
 
 def chain() -> list[Obj]:
-    """Three ConfigMaps of which each reads the one before."""
+    """Three ConfigMaps, each of which reads the previous one."""
     return [
         config("a"),
         config("b", data={"x": "${a.metadata.name}"}),
@@ -53,14 +53,14 @@ def test_a_wave_starts_when_the_one_above_is_gone_and_the_message_names_what_blo
 
 
 def test_deletion_needs_no_definition(lab: Lab) -> None:
-    """The definition goes while instances live; each of them can still be deleted, in order."""
+    """The definition is deleted while instances exist; each of them can still be deleted, in order."""
     definition = lab.define("Orphaned", [*chain(), config("other", metadata={"namespace": "default"})])
     lab.instance("Orphaned", lab.namespace)
     lab.instance("Orphaned", "stays")
     lab.await_state("Orphaned", lab.namespace)
     lab.await_state("Orphaned", "stays")
     crd = lab.cluster.path("CustomResourceDefinition", "", f"orphaneds.{lab.group}")
-    # Nobody else's finalizer: only to see that deletion goes on while the kind is going away.
+    # The finalizer only shows that the deletion continues while the kind is deleted.
     lab.cluster.merge(lab.child_path("ConfigMap", "stays-c"), BLOCK)
     lab.cluster.delete(lab.cluster.path_of(definition))
     lab.await_gone(lab.cluster.path_of(definition))
@@ -73,7 +73,7 @@ def test_deletion_needs_no_definition(lab: Lab) -> None:
 
 
 def test_children_of_nodes_that_were_removed_from_the_graph_go_too(lab: Lab) -> None:
-    """A pass that cannot finish prunes nothing; what is left then is deleted with the instance."""
+    """A pass that cannot finish prunes nothing; the deletion of the instance deletes the rest."""
     lab.define("Leftover", [config("a"), config("b")])
     lab.instance("Leftover")
     lab.await_state("Leftover")
@@ -126,12 +126,12 @@ def test_a_child_on_its_way_out_is_waited_for(lab: Lab) -> None:
     ],
 )
 def test_a_tampered_inventory_blocks_the_deletion_and_says_so(lab: Lab, patch: Obj, text: str) -> None:
-    """Without a trusted inventory children could be left behind for ever."""
+    """Without a trusted inventory, children could remain forever."""
     lab.define("Tampered", [config("a")])
     lab.instance("Tampered")
     obj = lab.await_state("Tampered")
     kept = {field: obj["metadata"][field] for field in ("labels", "annotations")}
-    # A second finalizer holds the object while it is tampered with.
+    # A second finalizer keeps the object while the test changes it.
     lab.edit("Tampered", metadata={"finalizers": ["kro.run/finalizer", "example.com/block"]})
     lab.edit("Tampered", metadata={"annotations": {"kro.run/reconcile": "suspended"}})
     lab.await_status("Tampered", check=lambda s: "ReconciliationSuspended" in str(s))
@@ -184,7 +184,7 @@ def test_external_objects_and_objects_of_others_survive(lab: Lab) -> None:
     lab.define("Reading", [{"id": "ext", "externalRef": theirs}, config("a", data={"x": "${ext.data.x}"})])
     obj = lab.instance("Reading")
     lab.await_state("Reading")
-    # Membership by label alone is no membership.
+    # A label alone does not make an object a member.
     part = {"applyset.kubernetes.io/part-of": applyset_id(obj), "kro.run/instance-id": obj["metadata"]["uid"]}
     labels = {**part, "kro.run/owned": "true", "kro.run/node-id": "a"}
     lab.cluster.merge(lab.child_path("ConfigMap", "ext"), {"metadata": {"labels": labels}})
@@ -196,7 +196,7 @@ def test_external_objects_and_objects_of_others_survive(lab: Lab) -> None:
 def test_1_6_without_leave_to_delete_crds_the_kind_and_its_instances_stay(
     lab: Lab, controller_process: Any, controller_kubeconfig: Path, tmp_path: Path
 ) -> None:
-    """Nobody reconciles them any more, until a definition of that name comes back; they can be deleted all the time."""
+    """Nobody reconciles the instances until a definition of that name exists again; they can be deleted at any time."""
     lab.controller.stop()
     careful = controller_process(kubeconfig=controller_kubeconfig, log=tmp_path / "controller.log")
     careful.start()

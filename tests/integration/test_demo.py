@@ -37,7 +37,7 @@ def demo(name: str, *arguments: str, **environment: str) -> subprocess.Completed
 
 @pytest.fixture
 def name() -> Iterator[str]:
-    """A playground and a folder of logs of the test's own."""
+    """A separate playground and log folder for the test."""
     chosen = f"demo-{os.getpid()}"
     yield chosen
     shutil.rmtree(ROOT / ".demo" / chosen, ignore_errors=True)

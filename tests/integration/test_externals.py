@@ -8,7 +8,7 @@ from tests.integration.cluster import Lab, Obj, condition, config, config_map, e
 
 pytestmark = pytest.mark.integration
 
-# A woken instance follows within one pass; the safety net would take minutes.
+# An instance that the change wakes follows within one pass; the periodic resync would take minutes.
 AT_ONCE_S = 3.0
 
 
@@ -34,7 +34,7 @@ def test_by_name_it_is_waited_for_followed_and_waited_for_again(lab: Lab) -> Non
     lab.await_child("ConfigMap", "one-a", lambda obj: obj["data"] == {"x": "2"}, timeout_s=AT_ONCE_S)
     before = lab.child("ConfigMap", "ext")
     assert "labels" not in before["metadata"]
-    # As its maker and the change above left it: nobody else has fields there.
+    # Only its author and the change above own fields of it.
     assert {m["manager"] for m in before["metadata"]["managedFields"]} == makers
 
     lab.cluster.delete(path)
@@ -142,7 +142,7 @@ def test_a_child_of_one_instance_may_be_read_by_another(lab: Lab) -> None:
 
 
 def test_a_reference_to_a_secret_shows_no_value(lab: Lab) -> None:
-    """Values of Secrets reach the children that ask for them and no condition, log line or Event."""
+    """Values of Secrets reach the children that use them, but no condition, log line or Event."""
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key"}}
     ready = {"readyWhen": ['${string(key.data.word) == "open"}']}
     lab.define(

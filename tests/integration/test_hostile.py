@@ -8,7 +8,7 @@ pytestmark = pytest.mark.integration
 
 
 def test_an_object_with_our_labels_and_a_number_nobody_can_read(lab: Lab) -> None:
-    """Python reads no number of more than 4300 digits."""
+    """Python does not parse numbers of more than 4300 digits."""
     lab.define("Ordered", [config("c", data={"v": "1"})])
     lab.instance("Ordered")
     lab.await_state("Ordered")
@@ -19,7 +19,7 @@ def test_an_object_with_our_labels_and_a_number_nobody_can_read(lab: Lab) -> Non
     lab.cluster.delete(lab.child_path("ConfigMap", "one-c"))
     lab.await_child("ConfigMap", "one-c")
     assert lab.controller.pid == pid
-    # It is read again, first thing, by the next process.
+    # The next process reads it again when it starts.
     lab.controller.kill()
     lab.controller.start()
     lab.controller.wait_ready()
@@ -29,7 +29,7 @@ def test_an_object_with_our_labels_and_a_number_nobody_can_read(lab: Lab) -> Non
 
 @pytest.mark.parametrize("levels", [300, 1500])
 def test_an_instance_nested_more_deeply_than_json_is_read_hides_no_other(lab: Lab, levels: int) -> None:
-    """Neither Python's reader nor the controller's goes as far as the API server: it is written and read by kubectl."""
+    """kubectl writes and reads it, because Python and the controller parse fewer levels than the API server."""
     lab.define("Deep", [config("c", data={"v": "1"})], spec={"values": "object"})
     lab.instance("Deep", "before")
     lab.await_state("Deep", "before")
@@ -42,7 +42,7 @@ def test_an_instance_nested_more_deeply_than_json_is_read_hides_no_other(lab: La
     lab.await_state("Deep", "after")
     shown = ("get", deep, "--output=jsonpath={.status.state} {.status.conditions}")
     told = eventually(lambda: kubectl(*here, *shown), lambda text: len(text) > 10, what="its state is told")
-    # Whatever no expression looks at may be deep; from some point on nothing can look at it.
+    # A field that no expression reads may be deep; beyond a depth, no expression can read it.
     assert told.startswith("ACTIVE") if levels == 300 else "nested more than" in told
     lab.controller.kill()
     lab.controller.start()
@@ -53,7 +53,7 @@ def test_an_instance_nested_more_deeply_than_json_is_read_hides_no_other(lab: La
 
 
 def test_a_list_in_the_status_waits_for_all_its_elements(lab: Lab) -> None:
-    """The API server takes no null among texts; state and conditions must not be lost to that."""
+    """The API server rejects null in a list of strings; the status must not lose state and conditions because of it."""
     status = {"names": ["${c.data.later}", "${c.metadata.name}"], "name": "${c.metadata.name}"}
     lab.define("Listing", [config("c", data={"v": "1"})], status=status)
     lab.instance("Listing")
@@ -66,7 +66,7 @@ def test_a_list_in_the_status_waits_for_all_its_elements(lab: Lab) -> None:
 
 
 def test_pods_of_a_job_go_with_it(lab: Lab) -> None:
-    """Not by the API server's default for Jobs, which leaves them running."""
+    """The API server's default for Jobs would leave the Pods running."""
     template: Obj = {
         "apiVersion": "batch/v1",
         "kind": "Job",

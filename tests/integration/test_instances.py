@@ -30,7 +30,7 @@ pytestmark = pytest.mark.integration
 
 WEB_APPLICATION = Path(__file__).parents[2] / "examples" / "webapplication"
 CONTROLLER = "system:serviceaccount:kroasync-system:kroasync"
-# kro's own labels and annotations; which of them an object has is the point of many tests.
+# kro's labels and annotations; many tests check which of them an object has.
 OWN = ("kro.run/", "internal.kro.run/", "applyset.kubernetes.io/", "app.kubernetes.io/managed-by")
 
 
@@ -39,7 +39,7 @@ def own(found: dict[str, str]) -> dict[str, str]:
 
 
 def seed(kind: str, lab: Lab) -> tuple[Obj, Obj]:
-    """The WebApplication and its instance, as this kind of definition and with a kind of the test's own."""
+    """The WebApplication and its instance, as this kind of definition, with a separate kind for the test."""
     definition = yaml.safe_load((WEB_APPLICATION / "resourcegroup.yaml").read_text())
     instance = yaml.safe_load((WEB_APPLICATION / "instance.yaml").read_text())
     definition["kind"] = kind
@@ -127,7 +127,7 @@ def test_2_2_instance_metadata(lab: Lab) -> None:
 
 
 def test_2_5_child_metadata(lab: Lab) -> None:
-    """Labels and the wave annotation exactly, no owner reference, the template's own beside them."""
+    """Exactly the labels and the wave annotation, next to those of the template, and no owner reference."""
     second = config("b", data={"a": "${a.metadata.name}"}, metadata={"labels": {"own": "1"}, "annotations": {"n": "2"}})
     lab.define("Family", [config("a"), second])
     obj = lab.instance("Family")
@@ -146,7 +146,7 @@ def test_2_5_child_metadata(lab: Lab) -> None:
     }
     first, other = lab.child("ConfigMap", "one-a")["metadata"], lab.child("ConfigMap", "one-b")["metadata"]
     assert first["labels"] == {**common, "kro.run/node-id": "a"}
-    # Ours, beyond what kro writes.
+    # Our own fields, which kro does not write.
     assert first["annotations"].pop("kroasync.io/seal") != other["annotations"].pop("kroasync.io/seal")
     assert first["annotations"] == {"internal.kro.run/apply-order": "1"}
     assert other["labels"] == {**common, "kro.run/node-id": "b", "own": "1"}
@@ -223,7 +223,7 @@ def test_an_edited_instance_changes_its_children_and_the_observed_generation(lab
 
 
 def test_an_edited_definition_reaches_every_instance(lab: Lab) -> None:
-    """A changed value is sent, a dropped field and a dropped node disappear, a new node comes."""
+    """A changed value is applied, a removed field and a removed node are deleted, and a new node is created."""
     lab.define("Carried", [config("a", data={"x": "1", "old": "1"}), config("gone")])
     for name in ("one", "two"):
         lab.instance("Carried", name)
@@ -298,7 +298,7 @@ def test_6_3_readiness_gates_dependents_and_the_condition_names_node_expression_
 
 
 def test_2_10_status_fields_come_and_go_with_their_data(lab: Lab) -> None:
-    """A field is there as long as every expression of it has a value; the others do not wait for it."""
+    """A field exists while all its expressions have a value; other fields do not wait for it."""
     status = {
         "name": "${a.metadata.name}",
         "nested": {"late": "${a.data.?late.orValue('')}", "sum": "${string(size(a.data))}"},
@@ -377,7 +377,7 @@ def test_two_nodes_that_name_one_object_are_an_error_and_nothing_is_pruned(lab: 
 
 
 def test_a_child_of_another_instance_is_never_taken(lab: Lab) -> None:
-    """Single resource and collection item alike; the other instance goes, and the object is free."""
+    """For single resources and collection items; after the other instance is deleted, the object is free."""
     many = config("many", "${name}", forEach=[{"name": "${schema.spec.names}"}])
     spec = {"name": "string", "names": "[]string | default=[]"}
     lab.define("Owning", [config("a", "${schema.spec.name}", {"by": "${schema.metadata.name}"}), many], spec=spec)
@@ -415,7 +415,7 @@ def test_a_member_of_an_applyset_of_another_tool_is_left_alone(lab: Lab) -> None
 
 
 def test_an_object_that_only_carries_copied_labels_is_neither_pruned_nor_deleted(lab: Lab) -> None:
-    """Other operators copy labels of what they read to what they make."""
+    """Other operators copy the labels of the objects that they read to the objects that they create."""
     lab.define(
         "Copied", [config("a"), config("b", includeWhen=["${schema.spec.b}"])], spec={"b": "boolean | default=true"}
     )
@@ -461,7 +461,7 @@ def test_an_object_that_was_there_before_is_adopted_even_if_nothing_of_it_is_tak
 
 
 def test_2_6_the_inventory_is_a_superset_first_and_shrinks_after_a_complete_pass(lab: Lab) -> None:
-    """Recorded before the first child of a kind exists, forgotten when no member can be left."""
+    """A kind is recorded before its first child exists, and removed when no member of it can remain."""
     gate = config("a", data={"n": "1"}, readyWhen=['${a.data.?open.orValue("no") == "yes"}'])
     secret = node(
         "s",
@@ -494,7 +494,7 @@ def test_2_6_the_inventory_is_a_superset_first_and_shrinks_after_a_complete_pass
 
 
 def test_values_arrive_as_their_schemas_say(lab: Lab) -> None:
-    """Secret data are bytes, ports are ints or strings, quantities normalise without a fight."""
+    """Secret data are bytes, ports are ints or strings, and the normalisation of quantities causes no fight."""
     secret = node(
         "secret",
         {
@@ -559,9 +559,9 @@ def test_values_arrive_as_their_schemas_say(lab: Lab) -> None:
 
 
 def assert_settled(lab: Lab, kind: str, children: list[tuple[str, str]]) -> None:
-    """Nothing moves any more, and the controller asks nothing."""
+    """Nothing changes any more, and the controller sends no request."""
     log = Path(lab.cluster.playground.audit_log)
-    # The last Event and the server's own answers may still be under way.
+    # The last Event and the server's own writes may still be in progress.
     eventually(lambda: lab.read(kind)["status"]["synced"])
     for _ in for_a_while(lambda: None, seconds=0.4):
         pass
@@ -582,7 +582,7 @@ def assert_settled(lab: Lab, kind: str, children: list[tuple[str, str]]) -> None
 
 
 def test_nothing_moves_at_rest(lab: Lab) -> None:
-    """No call but watches, no resourceVersion moving; even though the API server defaults and normalises."""
+    """No request except watches, and no new resourceVersion, although the API server adds defaults and normalises."""
     definition = yaml.safe_load((WEB_APPLICATION / "resourcegroup.yaml").read_text())
     resources = definition["spec"]["resources"]
     spec = definition["spec"]["schema"]["spec"]
@@ -696,7 +696,7 @@ def test_instance_data_is_never_scanned_for_expressions(lab: Lab) -> None:
 
 
 def test_a_chain_of_ten_dependents_takes_one_pass(lab: Lab) -> None:
-    """Each node reads the one before it; the status is written once and the state never goes back."""
+    """Each node reads the previous one; the status is written once, and the state never goes back."""
     chain = [config("n0", data={"x": "0"})]
     chain += [config(f"n{i}", data={"x": f"${{n{i - 1}.data.x + '.{i}'}}"}) for i in range(1, 10)]
     lab.define("Chained", chain, status={"x": "${n9.data.x}"})
@@ -757,7 +757,7 @@ def test_an_object_that_moves_is_made_there_and_removed_here(lab: Lab) -> None:
 
 
 def test_what_failed_for_a_reason_outside_is_tried_again(lab: Lab) -> None:
-    """A namespace that does not exist yet: the error says so, and nobody has to touch the instance."""
+    """The namespace does not exist yet: the error says so, and nobody has to change the instance."""
     later = f"{lab.namespace}-later"
     lab.define("Retrying", [config("a", "x", metadata={"namespace": later})])
     lab.instance("Retrying")
@@ -810,7 +810,7 @@ def test_many_quick_edits_end_in_the_last_one(lab: Lab) -> None:
 
 
 def test_an_authors_field_wins_over_ours_of_the_same_name(lab: Lab) -> None:
-    """`phase`, `synced` and `observedGeneration` are additions; `state` and `conditions` belong to the controller."""
+    """`phase`, `synced` and `observedGeneration` are additions; the controller owns `state` and `conditions`."""
     lab.define("Worded", [config("a", data={"x": "mine"})], status={"phase": "${a.data.x}"})
     lab.instance("Worded")
     obj = lab.await_status("Worded", check=lambda status: status.get("state") == "ACTIVE")
@@ -832,7 +832,7 @@ def test_a_definition_may_lose_and_gain_whole_kinds(lab: Lab) -> None:
 
 
 def test_a_definition_may_read_more_of_its_children_later(lab: Lab) -> None:
-    """What nothing read before is not kept in the caches; it is there when something does."""
+    """The caches do not keep a field that no expression reads; when an expression reads it, the field is there."""
     lab.define("Curious", [config("a", data={"x": "1"})])
     lab.instance("Curious")
     lab.await_state("Curious")
@@ -851,7 +851,7 @@ def test_a_definition_may_mend_what_never_became_ready(lab: Lab) -> None:
 
 
 def test_many_instances_come_and_go_without_a_trace(lab: Lab) -> None:
-    """Created, and deleted in whatever state they were in."""
+    """The instances are created, and deleted in any state."""
     lab.define("Crowd", [config("a"), config("b", data={"x": "${a.metadata.uid}"})])
     names = [f"i{n:03}" for n in range(100)]
     for name in names:

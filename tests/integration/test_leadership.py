@@ -18,10 +18,10 @@ pytestmark = pytest.mark.integration
 
 
 class Replica(ControllerProcess):
-    """One of several controllers of which one leads."""
+    """One of several controllers with leader election."""
 
     def told(self, message: str) -> float:
-        """When the log first said so, in seconds of the epoch; 0 if it did not."""
+        """The time of the first such log line, in seconds since the epoch; 0 if there is none."""
         return next((float(line["ts"]) for line in self.lines() if line.get("msg") == message), 0.0)
 
     @property
@@ -38,7 +38,7 @@ def lease(cluster: Cluster, namespace: str) -> Obj:
 def replicas(
     cluster: Cluster, lab: Lab, chart: Any, controller: ControllerProcess, controller_kubeconfig: Path, tmp_path: Path
 ) -> Iterator[Callable[[str], Replica]]:
-    """replicas(name): one more replica, started, in place of the session's controller; all end with the test."""
+    """replicas(name): starts another replica, in place of the session's controller; all end with the test."""
     made: list[Replica] = []
     controller.stop()
 
@@ -66,7 +66,7 @@ def replicas(
 
 
 def test_a_standby_leads_within_two_seconds_of_sigterm(replicas: Callable[[str], Replica], lab: Lab) -> None:
-    """In the middle of work, three times."""
+    """During work, three times."""
     first = replicas("first")
     eventually(lambda: first.leads, what="somebody leads")
     lab.define("Handed", [config("a"), config("b", data={"x": "${a.metadata.uid}"})])

@@ -36,7 +36,7 @@ def outer(lab: Lab) -> Obj:
 
 
 def test_the_outer_instance_follows_the_inner_one(lab: Lab) -> None:
-    """The outer definition comes first and waits for the kind; the state of the child gates what depends on it."""
+    """The outer definition is created first and waits for the kind; dependents wait for the state of the child."""
     lab.submit(outer(lab))
     lab.await_definition(lab.definition_name("Outer"), "Inactive", message="schema not found")
     lab.define_object(inner(lab))
@@ -57,7 +57,7 @@ def test_the_outer_instance_follows_the_inner_one(lab: Lab) -> None:
 
 
 def test_parent_and_child_do_not_fight_over_labels(lab: Lab) -> None:
-    """The inner instance is a member of one ApplySet and the parent of another; nothing moves at rest."""
+    """The inner instance is a member of one ApplySet and the parent of another; at rest, nothing changes."""
     lab.define_object(inner(lab))
     lab.define_object(outer(lab))
     lab.instance("Outer", spec={"x": "1"})
@@ -102,7 +102,7 @@ def test_deletion_goes_from_the_outside_in(lab: Lab) -> None:
 
 
 def test_a_definition_inside_a_definition(lab: Lab) -> None:
-    """An instance brings a whole API, whose instances work, and takes it away again."""
+    """An instance creates a whole API, whose instances work, and deletes the API again."""
     made = {
         "apiVersion": "kro.run/v1alpha1",
         "kind": "ResourceGraphDefinition",

@@ -14,7 +14,7 @@ SEAL = "kroasync.io/seal"
 
 
 def forged(lab: Lab, child: Obj, name: str, namespace: str, **meta: object) -> Obj:
-    """A copy of a child under another name, by somebody who calls themselves like the controller."""
+    """A copy of a child with another name, written by somebody with the controller's field manager."""
     copied = {"labels": child["metadata"]["labels"], "annotations": child["metadata"]["annotations"]}
     obj = config_map(name, namespace, {"v": "x"}, **copied, **meta)
     return lab.cluster.apply(obj, manager="kro.run/applyset")
@@ -73,7 +73,7 @@ OWNED = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "controll
 )
 def test_what_is_somebodys_is_not_taken_over(lab: Lab, meta: Obj, who: str) -> None:
     if "ownerReferences" in meta:
-        # Of one that exists, or the garbage collector takes the object.
+        # The owner must exist, or the garbage collector deletes the object.
         owner = lab.cluster.create(config_map("owner", lab.namespace))
         reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner["metadata"]["uid"]}
         meta, who = {"ownerReferences": [{**reference, "controller": True}]}, 'ConfigMap "owner", its controller'
@@ -143,7 +143,7 @@ def test_a_mistyped_namespace_is_mended_by_mending_it(lab: Lab) -> None:
     lab.await_state("Placed", "gone", state="ERROR", message="metadata.namespace must be a DNS label")
     lab.cluster.delete(lab.path("Placed", "gone"))
     lab.await_gone(lab.path("Placed", "gone"))
-    # Somebody, or an older version, wrote it all the same.
+    # Somebody, or an older version, wrote it nevertheless.
     garbled = {"applyset.kubernetes.io/additional-namespaces": "Bob"}
     lab.edit("Placed", spec={"ns": lab.namespace}, metadata={"annotations": garbled})
     obj = lab.await_state("Placed")

@@ -28,7 +28,7 @@ COMPONENTS = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-schedul
 
 @pytest.fixture
 def namespace(playground: Playground) -> Iterator[str]:
-    """A namespace of the test's own."""
+    """A namespace for one test."""
     name = f"playground-{time.monotonic_ns()}"
     playground.kubectl("create", "namespace", name)
     yield name

@@ -32,7 +32,7 @@ def test_a_crash_while_fifty_instances_come_up_leaves_nothing_undone_or_doubled(
         lab.instance("Crashing", name)
         if name == "i30":
             lab.controller.kill()
-    # In the middle: something is there, and not everything.
+    # During work: some objects exist, but not all.
     survivors = children(lab)
     assert len(survivors) < 150
     lab.controller.start()
@@ -51,7 +51,7 @@ def test_a_crash_while_fifty_instances_come_up_leaves_nothing_undone_or_doubled(
 
 
 def test_a_restart_changes_nothing(lab: Lab) -> None:
-    """No revision, no condition, no resourceVersion moves; SIGTERM ends cleanly with code 0."""
+    """No revision, condition or resourceVersion changes; after SIGTERM, the process ends with code 0."""
     family(lab, "Restarted")
     lab.instance("Restarted")
     lab.await_state("Restarted")
@@ -76,7 +76,7 @@ def test_a_restart_changes_nothing(lab: Lab) -> None:
 
 
 def test_text_of_a_secret_is_healed_pruned_and_not_sent_again_after_a_restart(lab: Lab) -> None:
-    """The API server keeps `stringData` as `data`, and so does what is compared with it."""
+    """The API server stores `stringData` as `data`, and so does the desired state that it is compared with."""
     meta = {"name": "${schema.metadata.name}-s"}
     template = {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "stringData": {"a": "1", "b": "2"}}
     lab.define("Texts", [node("s", template)])
@@ -91,7 +91,7 @@ def test_text_of_a_secret_is_healed_pruned_and_not_sent_again_after_a_restart(la
     offset = log.stat().st_size
     lab.controller.start()
     lab.controller.wait_ready()
-    # The pass over a second instance shows that the queue has come past the first.
+    # The pass over a second instance shows that the queue has handled the first one.
     lab.instance("Texts", "two")
     lab.await_state("Texts", "two")
     sent = [
@@ -144,7 +144,7 @@ def test_sigterm_in_the_middle_of_work_ends_cleanly_and_the_rest_follows(lab: La
 
 
 def test_an_api_server_that_goes_away_for_five_seconds(lab: Lab) -> None:
-    """Readiness says so, nothing ends, and what comes afterwards is served without a restart."""
+    """Readiness reports it, the process continues, and later objects are handled without a restart."""
     family(lab, "Cut")
     lab.instance("Cut")
     lab.await_state("Cut")
@@ -181,7 +181,7 @@ def test_a_frozen_controller_catches_up(lab: Lab) -> None:
 
 
 def test_a_definition_that_lost_a_whole_kind_while_the_controller_was_away(lab: Lab) -> None:
-    """Nothing but the instance's inventory tells that there are Secrets to be pruned."""
+    """Only the instance's inventory shows that there are Secrets to prune."""
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "${schema.metadata.name}-s"}}
     lab.define("Lessened", [config("a"), {"id": "s", "template": secret}])
     lab.instance("Lessened")

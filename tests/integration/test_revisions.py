@@ -112,7 +112,7 @@ def test_revisions_deleted_by_hand_do_not_stop_anything(lab: Lab) -> None:
 
 
 def test_groups_of_one_name_in_two_namespaces_keep_their_revisions_apart(lab: Lab) -> None:
-    """A ResourceGroup is namespaced and its revisions are not; no owner reference can delete them."""
+    """A ResourceGroup is namespaced, but its revisions are not; no owner reference can delete them."""
     other = f"{lab.namespace}-other"
     lab.cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other}})
     made = []

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.integration
 
 WORD = "kanarie7f3a9c21e5d84b06"
 NUMBER = "7390148265"
-# A message about this key ends like a word of the expression that reads it.
+# A message about this key ends with a word of the expression that reads the key.
 COLON = f"{WORD}: data"
 VALUES = {
     "word": WORD,
@@ -38,12 +38,12 @@ VALUES = {
 }
 SOURCE = {"id": "source", "externalRef": {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "source"}}}
 GOES = "string(source.data.word)"
-# Names of the objects that hold the values because their author wants it.
+# The names of the objects that contain the values on purpose.
 HOLDERS = ("source", "-copy", "-plain", "-shared", "-deployment", "-twice", "-secret")
 
 
 def fragments() -> set[str]:
-    """What must not be found: pieces of the values, as they are and in base64 at each of its three alignments."""
+    """The forbidden fragments: pieces of the values, as text, and as base64 at each of its three alignments."""
     word = WORD.removeprefix("kanarie")
     found = {word[at : at + 8] for at in range(len(word) - 7)} | {"kanarie", NUMBER}
     for text in (WORD, NUMBER, COLON):
@@ -80,7 +80,7 @@ def template(api_version: str, kind: str, id_: str, **content: Any) -> Obj:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Misuse:
-    """A definition that stumbles over a value, and what its instance says of it."""
+    """A definition that fails on a value, and the message of its instance."""
 
     kind: str
     resources: list[Obj]
@@ -89,7 +89,7 @@ class Misuse:
 
     @property
     def name(self) -> str:
-        """Of the instance; children are named after it, so that each definition has its own."""
+        """The name of the instance; children use it, so that each definition has its own children."""
         return self.kind.lower()
 
 
@@ -123,7 +123,7 @@ def two_ports(name: str) -> Obj:
 
 
 MISUSES = (
-    # Errors of expressions that quote what they stumble over.
+    # Errors of expressions that quote a value.
     computed("Integer", f"string(int({GOES}))"),
     computed("Double", f"string(double({GOES}))"),
     computed("Boolean", f"string(bool({GOES}))"),
@@ -189,7 +189,7 @@ MISUSES = (
             },
         },
     ),
-    # Objects the API server refuses, quoting what was sent.
+    # Objects that the API server refuses, with a message that quotes them.
     misuse(
         "Label",
         "Invalid in metadata.labels (details",
@@ -254,7 +254,7 @@ MISUSES = (
 def talkative(
     lab: Lab, controller: ControllerProcess, controller_kubeconfig: Path, tmp_path: Path
 ) -> Iterator[ControllerProcess]:
-    """A controller that tells all it can, in the place of the session's."""
+    """A controller with the most verbose log, in place of the session's."""
     controller.stop()
     process = ControllerProcess(
         kubeconfig=controller_kubeconfig,
@@ -280,7 +280,7 @@ def secret(lab: Lab, name: str, values: dict[str, str]) -> Obj:
 
 
 def objects_of(lab: Lab) -> Iterator[tuple[str, Obj]]:
-    """Every object of the cluster that was not made to hold a value, with its path."""
+    """Every object of the cluster that must not contain a value, with its path."""
     call = lab.cluster.call
     versions = ["v1", *(group["preferredVersion"]["groupVersion"] for group in call("GET", "/apis")["groups"])]
     for version in versions:
@@ -300,19 +300,19 @@ def objects_of(lab: Lab) -> Iterator[tuple[str, Obj]]:
 
 
 def leaking_objects(lab: Lab) -> dict[str, list[str]]:
-    """Where in the cluster a fragment is found."""
+    """The places of the cluster that contain a fragment."""
     found = {path: leaks(json.dumps(obj)) for path, obj in objects_of(lab)}
     assert len(found) > 100, "the cluster was not looked at"
     return {path: places for path, places in found.items() if places}
 
 
 def _holds(kind: str, name: str) -> bool:
-    """Whether the object, or one a controller of Kubernetes made from it, holds a value on purpose."""
+    """Whether an object, or the object that it was made from, contains a value on purpose."""
     return kind in ("Secret", "ConfigMap", "Deployment", "ReplicaSet") and any(holder in name for holder in HOLDERS)
 
 
 def untold(lab: Lab) -> dict[str, list[str]]:
-    """The misuses of which the instance does not say yet what it is to say, with what it says."""
+    """The misuses whose instance does not have the expected message yet, with its current message."""
     said = {
         case: [str(c.get("message")) for c in lab.read(case.kind, case.name).get("status", {}).get("conditions", ())]
         for case in MISUSES
@@ -334,7 +334,7 @@ def shown_by_tree(lab: Lab, kind: str, name: str) -> str:
 
 
 def use_well(lab: Lab) -> None:
-    """Values go where they belong: Secrets, a ConfigMap, the environment of a container; drift and fights included."""
+    """Values reach their targets: Secrets, a ConfigMap, the environment of a container; also with drift and fights."""
     resources = [
         SOURCE,
         {
@@ -345,7 +345,7 @@ def use_well(lab: Lab) -> None:
         },
         config("plain", data={"w": "${string(copy.data.b)}", "n": "1"}),
         template("apps/v1", "Deployment", "deployment", spec=DEPLOYMENT),
-        # The API server warns of a name used twice, and quotes it.
+        # The API server warns about a duplicate name, and quotes it.
         template("apps/v1", "Deployment", "twice", spec=two_ports("${string(source.data.port)}")),
         template("apps/v1", "Deployment", "warned", spec=two_ports("openly")),
         config("shared", name="one-shared", data={"w": f"${{{GOES}}}"}),
@@ -355,7 +355,7 @@ def use_well(lab: Lab) -> None:
     lab.instance("Good")
     lab.await_state("Good", timeout_s=60)
     assert lab.child("ConfigMap", "one-plain")["data"] == {"w": f"x-{WORD}", "n": "1"}
-    # Drift is healed, then becomes a fight that is told.
+    # Drift is repaired, then becomes a fight that is reported.
     path = lab.child_path("ConfigMap", "one-plain")
     for turn in range(8):
         lab.cluster.apply(config_map("one-plain", lab.namespace, {"w": f"{WORD}-{turn}"}), manager="rival")
@@ -382,7 +382,7 @@ def test_values_of_secrets_are_found_nowhere(lab: Lab, talkative: ControllerProc
         check=lambda s: any(c["reason"] == "StatusExpressionFailed" for c in s.get("conditions", ())),
     )
     assert "details withheld" in condition(obj, "Error")["message"]
-    # Other values, so that what was remembered of the first is compared, told and forgotten.
+    # Other values, so that the stored values of the first pass are compared, reported and forgotten.
     lab.cluster.merge(lab.child_path("Secret", "source"), {"stringData": {"number": NUMBER[::-1], "word": WORD}})
     lab.await_state("Good", state="ACTIVE", timeout_s=60)
 
@@ -399,7 +399,7 @@ def test_values_of_secrets_are_found_nowhere(lab: Lab, talkative: ControllerProc
         lab.await_gone(lab.path(case.kind, case.name), timeout_s=60)
     log = talkative.log.read_text(encoding="utf-8")
     assert '"level":"debug"' in log
-    # The server warned of this name, which is no secret, as of the other one, which is.
+    # The server warned about this name, which is not secret, as about the other one, which is.
     assert "duplicate port name" in log
     assert "openly" in log
     assert leaks(log) == []

@@ -19,14 +19,14 @@ from tests.integration.cluster import Lab, Obj, config, config_map, eventually
 
 pytestmark = pytest.mark.integration
 
-# More than the controller has workers, and than it sends requests at a time.
+# More than the controller's workers, and than its requests at a time.
 MANY = 48
-# How long the API server waits for a webhook, and the controller for the API server.
+# The timeouts of the API server for a webhook, and of the controller for the API server.
 PATIENCE_S = 30
 
 
 class Webhook:
-    """Allows everything: at once, or from `hold` on not before `release`."""
+    """A webhook that allows everything: at once, or, after `hold`, only after `release`."""
 
     def __init__(self, certificate: Path, key: Path) -> None:
         self.certificate = certificate
@@ -55,12 +55,12 @@ class Webhook:
             request_queue_size = 2 * MANY
 
             def handle_error(self, *_: object) -> None:
-                """The API server gave up, as it may."""
+                """The API server may give up."""
 
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
         self._server = Server(("127.0.0.1", 0), Handler)
-        # The handshake is the handler's, or one that hangs would keep others from being accepted.
+        # The handler does the TLS handshake; otherwise a handshake that hangs would block other connections.
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
@@ -89,7 +89,7 @@ class Webhook:
 
 @pytest.fixture
 def webhook(playground: Playground) -> Iterator[Webhook]:
-    """Reached with the API server's own certificate, which is for this address."""
+    """The configuration of the webhook, which uses the API server's own certificate for this address."""
     found = Webhook(playground.certificate, playground.certificate.with_suffix(".key"))
     yield found
     found.close()
@@ -100,7 +100,7 @@ def test_a_webhook_that_hangs_holds_up_only_those_it_is_for(lab: Lab, webhook: W
     lab.define("Fine", [config("c", data={"v": "1"})])
     lab.cluster.create(_configuration(lab, webhook))
     try:
-        # The API server takes a moment to hear of it.
+        # The API server learns of it after a moment.
         eventually(lambda: _is_asked(lab, webhook), what="the webhook is asked")
         webhook.hold()
         asked, began = webhook.asked, time.monotonic()
@@ -121,7 +121,7 @@ def test_a_webhook_that_hangs_holds_up_only_those_it_is_for(lab: Lab, webhook: W
 
 
 def _configuration(lab: Lab, webhook: Webhook) -> Obj:
-    """For ConfigMaps with a label of the lab's."""
+    """For ConfigMaps with a label of the lab."""
     rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["configmaps"]}
     certificate = base64.b64encode(webhook.certificate.read_bytes()).decode()
     hook = {

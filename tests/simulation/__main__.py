@@ -12,7 +12,7 @@ from collections import Counter
 from tests.simulation.story import Story, shrunk, story_of
 from tests.simulation.world import play
 
-# Looking for garbage takes a seventh of the time when Python chooses when to; these many leave some ten MB.
+# Python's own garbage collection takes a seventh of the time; this many objects between collections take about 10 MB.
 _COLLECTED_AFTER = 20
 _TOLD_EVERY_S = 60.0
 
@@ -27,7 +27,7 @@ def main() -> int:
     parser.add_argument("--no-shrink", action="store_true")
     arguments = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":
-        # Sets of strings are iterated in an order that must be the same in every run of a seed.
+        # The iteration order of sets of strings must be the same in every run of a seed.
         os.execve(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], _environment())
     if arguments.jobs > 1 and arguments.schedules > 1:
         return _spread(arguments)
@@ -54,7 +54,7 @@ def _spread(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     began = told_at = time.perf_counter()
-    # Between two schedules; what was played until then is told.
+    # Stop between two schedules, and report the schedules so far.
     stopped: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
     injected: Counter[str] = Counter()

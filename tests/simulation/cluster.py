@@ -68,7 +68,7 @@ class Cluster:
         return sum(1 for obj in objs if (obj.get("status") or {}).get("state") == "ACTIVE")
 
     async def until(self, done: Callable[[], bool], within_s: float) -> float:
-        """The virtual seconds it took."""
+        """The virtual seconds that it took."""
         began = self.loop.time()
         while not done():
             assert self.loop.time() - began < within_s, "not in time"

@@ -78,7 +78,7 @@ class Spec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a definition is and which kind it generates: a ResourceGroup in `namespace`, cluster-scoped without."""
+    """The place and kind of a definition: a ResourceGroup in `namespace`, or cluster-scoped without a namespace."""
 
     kind: int
     name: int
@@ -102,7 +102,7 @@ def resource_of(kind: int) -> Resource:
 
 
 def definition_key(definition: int) -> Key:
-    """Of the definition that is alone in generating its kind."""
+    """The place of a definition that alone generates its kind."""
     return Place(kind=definition, name=definition).key
 
 
@@ -163,7 +163,7 @@ def random_spec(rng: random.Random) -> Spec:
 
 
 def manifest(definition: int, shape: Shape, place: Place | None = None) -> Obj:
-    """The definition of a shape: a ResourceGraphDefinition, unless its place is in a namespace."""
+    """The definition of a shape: a ResourceGraphDefinition, or a ResourceGroup if its place is in a namespace."""
     place = place or Place(kind=definition, name=definition)
     kind, key = kind_of(place.kind), place.key
     meta = {"name": key.name, **({"namespace": key.namespace} if key.namespace else {})}
@@ -237,7 +237,7 @@ Child = tuple[str, str, str]
 
 
 def expected(kind: int, shape: Shape, instance: int, spec: Spec) -> dict[Child, tuple[str, Obj]]:
-    """Node and telling fields of every child an instance must have."""
+    """The node and the significant fields of every child that an instance must have."""
     prefix, owner = kind_of(kind).lower(), instance_key(kind, instance)
     found: dict[Child, tuple[str, Obj]] = {}
     left_out: set[str] = set()
@@ -266,7 +266,7 @@ def expected(kind: int, shape: Shape, instance: int, spec: Spec) -> dict[Child, 
 
 
 def telling(obj: Mapping[str, Any]) -> Obj:
-    """The fields `expected` speaks of, as an object has them."""
+    """The values of an object's fields that `expected` computes."""
     if obj["kind"] == "ConfigMap":
         return {"fields": obj.get("data", {})}
     fields = {

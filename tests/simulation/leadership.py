@@ -40,15 +40,15 @@ from tests.simulation.seals import SEALED
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 NAME = "controller"
 LEASE_S = 15.0
-# How much faster or slower than the real one a clock may be.
+# How much faster or slower than the real clock a clock may run.
 PACE = 1.1
 OPTIONS = RuntimeOptions(max_delay_s=5.0, stop_after_s=40.0, workers=4, engine=SEALED)
 SHAPE = Shape(nodes=(Node(id="a"), Node(id="b", needs=("a",))))
-# Instances are made, and things happen, between these times.
+# Instances are created, and faults happen, between these times.
 FIRST_S, STORY_S = 4.0, 40.0
 INSTANCES = 2
 CONVERGED_WITHIN_S = 120.0
-# A process that may not write and had to ends at once; one that cannot renew ends when its lead does.
+# A process that must write, but may not, ends at once; a process that cannot renew ends with its lead.
 HANDED_OVER_WITHIN_S = 2.0
 # The deadline of a request.
 REQUEST_S = 30.0
@@ -60,7 +60,7 @@ _METRICS = Metrics()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deed:
-    """What happens to a process `at_s` after the start, for some seconds; the process that leads, or the other."""
+    """A fault of the leader or the other process, `at_s` after the start, for some seconds."""
 
     at_s: float
     kind: str
@@ -90,7 +90,7 @@ def deeds_of(seed: int) -> tuple[Deed, ...]:
 
 
 class RemoteClient(FakeClient):
-    """A client of a process that may be held up, or end: what it sent arrives all the same."""
+    """A client of a process that may be paused, or end: requests that it has sent arrive nevertheless."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -182,7 +182,7 @@ class Replica:
 
 @dataclass(slots=True)
 class Report:
-    """What came of one schedule."""
+    """The result of one schedule."""
 
     violations: list[str] = field(default_factory=list)
     deposed: int = 0
@@ -250,7 +250,7 @@ class Story:
             self.report.hand_overs_s.append(self.loop.time() - self._released_at)
 
     def _ended(self, replica: Replica, task: asyncio.Task[None]) -> None:
-        """A process ends because it was told to, or deposed; then another one is started, as a kubelet does."""
+        """A process ends because it was stopped, or lost the lead; then another one starts, as with a kubelet."""
         if not task.cancelled() and task.exception() is not None:
             failures = list(_leaves(task.exception()))
             if not all(isinstance(failure, LeaseLostError) for failure in failures):
@@ -287,14 +287,14 @@ class Story:
                     self.violated(f"{replica.name} did not stop when asked to")
 
     async def _check_end(self, replica: Replica) -> None:
-        """Whoever lost the lead while held up ends: a renewal is due within the retry period."""
+        """A process that lost the lead while it was paused ends: a renewal is due within the retry period."""
         if self._holder != replica.name and replica.elector.is_leader:
             await asyncio.sleep(15.0)
             if replica.lives and replica.process.paused_at is None and not replica.network.faults:
                 self.violated(f"{replica.name} goes on although it was deposed")
 
     async def _cut(self, replica: Replica, deed: Deed) -> None:
-        """Nothing gets through, in one direction or both; watches fall silent, and break in the end."""
+        """Nothing passes, in one direction or both; watches fall silent, and finally break."""
         now = self.loop.time()
         fault = Fault(kind=deed.cut, begin_s=now, end_s=now + deed.seconds, rate=1.0, methods=METHODS)
         replica.network.faults.append(fault)
@@ -309,7 +309,7 @@ class Story:
     # Users
 
     async def _users(self, began: float) -> None:
-        """Work is asked for just before something happens to a process, and while it is away."""
+        """Request work just before a fault of a process, and during the fault."""
         times = [began + 2.5]
         for deed in self._deeds:
             times += [
@@ -333,9 +333,9 @@ class Story:
                     await self._user.create(key, {"metadata": meta, "spec": spec.manifest()})
                 return
             except NotFoundError:
-                await asyncio.sleep(0.5)  # the CRD is not there yet
+                await asyncio.sleep(0.5)  # the CRD does not exist yet
 
-    # What must hold
+    # Invariants
 
     def _observe(self, write: Write) -> None:
         if write.resource == LEASES:
@@ -367,14 +367,14 @@ class Story:
     # The end
 
     async def _settle(self) -> None:
-        """Without faults one process leads, and what is declared comes to be."""
+        """Without faults, one process leads, and everything that is declared gets created."""
         deadline = self.loop.time() + CONVERGED_WITHIN_S
         while wrong := self._unsettled():
             if self.loop.time() > deadline:
                 self.violated(f"not settled within {CONVERGED_WITHIN_S:g} s: {'; '.join(wrong)}")
                 return
             await asyncio.sleep(1.0)
-        # A request that got no answer while there were faults may still be waited for.
+        # A process may still wait for a request without an answer from the time of the faults.
         await asyncio.sleep(REQUEST_S)
 
     def _unsettled(self) -> list[str]:
@@ -395,7 +395,7 @@ class Story:
         return wrong
 
     async def _end(self) -> None:
-        """The leader is stopped, then the standby that follows it."""
+        """Stop the leader, then the standby that takes over."""
         replicas, self._replicas = sorted(self._replicas, key=lambda r: not r.leads), []
         for replica in replicas:
             replica.stop.set()
@@ -418,7 +418,7 @@ class Story:
 
 
 def play(seed: int, *, fenced: bool = True, deeds: tuple[Deed, ...] | None = None) -> Report:
-    """One schedule from beginning to end; without `fenced` the controller writes without asking whether it may."""
+    """Run one schedule; without `fenced`, the controller writes without checking whether it may."""
 
     async def main() -> Report:
         return await Story(seed, deeds_of(seed) if deeds is None else deeds, fenced=fenced).play()
@@ -435,14 +435,14 @@ def _leaves(error: BaseException | None) -> Any:
 
 
 def main() -> int:
-    """0 if everything held in every schedule."""
+    """0 if every invariant held in every schedule."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.leadership", description=__doc__)
     parser.add_argument("--schedules", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0, help="of the first schedule; the others follow")
     parser.add_argument("--unfenced", action="store_true", help="let the controller write without asking")
     arguments = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":
-        # Sets of strings are iterated in an order that must be the same in every run of a seed.
+        # The iteration order of sets of strings must be the same in every run of a seed.
         command = [sys.executable, "-m", "tests.simulation.leadership", *sys.argv[1:]]
         os.execve(sys.executable, command, {**os.environ, "PYTHONHASHSEED": "0"})
     began = time.perf_counter()

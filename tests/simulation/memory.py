@@ -8,7 +8,7 @@ from kroasync.model.objects import Key
 
 
 def remembered(runtime: Runtime, foreign: Mapping[Key, str]) -> list[str]:
-    """Entries of the controller's structures; `foreign` are objects that carry our labels and are still there."""
+    """The entries of the controller's structures; `foreign` are the remaining objects of others with our labels."""
     parts = runtime.parts
     caches, queues, instances = parts.caches, parts.queues, parts.instances
     children, registry = caches.children, caches.registry

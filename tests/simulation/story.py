@@ -20,7 +20,7 @@ from tests.simulation.family import (
 _ANSWERS = ("409", "410", "422", "429", "500", "500-leader", "503", "504-done")
 _TRANSPORT = ("lost-request", "lost-answer", "slow", "timeout", "timeout-done")
 FAULTS = (*_ANSWERS, *_TRANSPORT)
-# Permission lost for a kind, or for all.
+# The controller loses its permission for one kind, or for all kinds.
 _FORBIDDEN = ("", "/configmaps", "/deployments", "/graphrevisions", "/customresourcedefinitions", "/widgets")
 _METHODS = (
     frozenset({"GET"}),
@@ -67,7 +67,7 @@ _PICKING = frozenset({"edit", "kill", "steal", "copy", "hold", "scale", "fight",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """Something that happens `at_s` after the start. Which fields matter depends on `kind`."""
+    """An event at `at_s` after the start. Its `kind` determines which fields matter."""
 
     at_s: float
     kind: str
@@ -103,7 +103,7 @@ class Step:
 class Story:
     """A schedule. `seed` also feeds latencies and the draws of the faults.
 
-    Definition n is at `places[n]`, by default a cluster-scoped one of kind n. A webhook never lets node `refused` in.
+    Definition n is at `places[n]`, by default a cluster-scoped one of kind n. A webhook always refuses node `refused`.
     """
 
     seed: int
@@ -158,7 +158,7 @@ def story_of(seed: int) -> Story:
 
 
 def _places(rng: random.Random) -> tuple[Place, ...]:
-    """One definition or two, cluster-scoped or not; two may want the same kind, or have the same name."""
+    """One definition or two, cluster-scoped or not; two definitions may have the same kind, or the same name."""
 
     def namespace() -> str:
         return rng.choice(("", "", HOME, OTHER))
@@ -212,7 +212,7 @@ def _special(rng: random.Random, step: Step) -> Step:
     if step.kind == "forbid":
         return replace(step, fault="403", path=rng.choice(_FORBIDDEN), methods=rng.choice(_METHODS))
     if step.kind == "unserve":
-        # A server that does not know the kind yet, or not any more.
+        # A server that does not serve the kind yet, or no longer serves it.
         path = resource_of(step.definition).path()
         return replace(step, fault="404", path=f"{path}?", seconds=min(seconds, 5.0))
     if step.kind == "stale":
@@ -221,7 +221,7 @@ def _special(rng: random.Random, step: Step) -> Step:
 
 
 def shrunk(story: Story, fails: Callable[[Story], bool], *, attempts: int = 400) -> Story:
-    """A shorter story that still fails: steps are left out as long as it does."""
+    """A shorter story that still fails: steps are removed while it fails."""
     size = max(1, len(story.steps) // 2)
     while attempts > 0:
         for start in range(0, len(story.steps), size):

@@ -142,7 +142,7 @@ def test_an_instance_deleted_and_made_again_under_its_name_gets_new_children() -
 
 
 def test_a_deleted_namespace_takes_the_instance_and_all_children_in_it_along() -> None:
-    """Whatever the namespace controller deletes first."""
+    """The result does not depend on the object that the namespace controller deletes first."""
     elsewhere = Shape(nodes=(Node(id="a"), Node(id="b", needs=("a",), elsewhere=True)))
 
     async def main() -> None:
@@ -183,7 +183,7 @@ def test_the_finalizer_of_early_kro_is_taken_off() -> None:
 
 @pytest.mark.parametrize("annotation", ["ConfigMap,Secret", ""])
 def test_an_altered_inventory_stops_the_deletion_and_says_so(annotation: str) -> None:
-    """Children that may be out of sight are not left behind in silence; a person decides."""
+    """Children that the controller may not see are not left behind silently; a person decides."""
 
     async def main() -> None:
         cluster = await served()
@@ -228,7 +228,7 @@ def test_a_foreign_finalizer_on_a_child_is_waited_for_and_named() -> None:
 
 
 def test_a_kind_that_may_not_be_listed_is_named_and_holds_up_only_who_needs_it() -> None:
-    """An external reference without permission: the instance says so, recovers with it, and can be deleted without."""
+    """Without permission for an external object, the instance reports it, and can be deleted; with it, it recovers."""
 
     async def main() -> None:
         cluster = Cluster()
@@ -254,7 +254,7 @@ def test_a_kind_that_may_not_be_listed_is_named_and_holds_up_only_who_needs_it()
 
 
 def test_a_kind_that_is_not_found_for_a_moment_leaves_no_child_behind() -> None:
-    """A 404 at a list says nothing about children as long as discovery names the kind."""
+    """A 404 for a list says nothing about children while discovery has the kind."""
 
     async def main() -> None:
         cluster = await served(options=RuntimeOptions(allow_crd_deletion=False))
@@ -296,7 +296,7 @@ def test_a_deletion_that_may_not_list_a_kind_of_its_inventory_says_so() -> None:
 
 
 def test_a_child_made_without_an_answer_does_not_outlive_its_instance() -> None:
-    """Its watch cannot be opened either: only asking for the object tells that it is there."""
+    """Its watch cannot be opened either: only a GET shows that the object exists."""
 
     async def main() -> None:
         cluster = Cluster()

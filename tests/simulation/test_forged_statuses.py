@@ -67,7 +67,7 @@ FORGED: list[Any] = [
 @pytest.mark.parametrize("key", [INSTANCE, DEFINITION], ids=["instance", "definition"])
 @pytest.mark.parametrize("forged", FORGED)
 def test_a_forged_status_is_put_back_by_its_event_as_it_was(key: Key, forged: Any, manager: str) -> None:
-    """To the second of its transitions, in one write; an hour later nothing else was asked of the server."""
+    """Even the times of transitions are restored, in one write; in the next hour, there are no other requests."""
 
     async def main() -> None:
         cluster = Cluster()
@@ -78,7 +78,7 @@ def test_a_forged_status_is_put_back_by_its_event_as_it_was(key: Key, forged: An
         took_s = await cluster.until(lambda: status(cluster, key) == before, 2)
         assert took_s < 1
         await asyncio.sleep(60)
-        # A definition's pass also reads its CRD.
+        # The pass over a definition also reads its CRD.
         assert cluster.network.requests - requests <= (1 if key == INSTANCE else 2)
         assert status(cluster, key) == before
         await cluster.stop()
@@ -99,7 +99,7 @@ def test_who_keeps_writing_a_status_is_named_and_slowed_down_until_it_stops(key:
         passes.clear()
         await rival.write()
         await asyncio.sleep(HOUR_S)
-        # 1, 2, 4, ... 256 s take 9 writes, the rest of the hour one every 300 s.
+        # 9 writes after 1, 2, 4, ... 256 s, then one every 300 s for the rest of the hour.
         assert 5 + 9 < len(ours) < 5 + 9 + 12
         assert ours[-1] - ours[-2] >= 300
         assert len(passes) < 3 * len(ours)
@@ -117,7 +117,7 @@ def test_who_keeps_writing_a_status_is_named_and_slowed_down_until_it_stops(key:
 
 
 class Rival:
-    """Somebody who answers every status that is written with another one, ten times."""
+    """Somebody who overwrites every status that is written, ten times."""
 
     def __init__(self, cluster: Cluster, key: Key, ours: list[float]) -> None:
         self.cluster, self.key, self.ours = cluster, key, ours
@@ -191,7 +191,7 @@ def numbers(cluster: Cluster) -> list[int]:
 
 @pytest.mark.parametrize("first", [True, False], ids=["first", "next"])
 def test_a_revision_the_server_refuses_is_a_condition_with_its_words(first: bool) -> None:
-    """One write of the status, however often it is tried; what was served before goes on, and a mended one is taken."""
+    """One status write for all retries; the previous revision stays in use, and a fixed definition is accepted."""
 
     async def main() -> None:
         cluster = Cluster()

@@ -28,7 +28,7 @@ def real(cluster: Cluster) -> list[str]:
 
 
 async def forge(cluster: Cluster, instance: int, group_kinds: list[str]) -> None:
-    """Somebody writes an inventory, and keeps the pass from mending it."""
+    """Somebody writes an inventory, and prevents the pass from restoring it."""
     meta = {
         "annotations": {
             ANNOTATION_APPLYSET_GROUP_KINDS: ",".join(group_kinds),
@@ -52,7 +52,7 @@ def test_forged_inventories_cost_a_few_calls_for_all_instances_together() -> Non
                 await forge(cluster, instance, [f"{kind}{round_}" for kind in UNKNOWN + NONSENSE] + kinds)
             await asyncio.sleep(60)
         asked = cluster.network.requests - before
-        # A patch and a status of each instance in each round, and for all together once: groups, kinds, children.
+        # A patch and a status write per instance and round; requests for groups, kinds and children only once.
         groups = {kind.partition(".")[2] for kind in kinds}
         assert asked <= 3 * 3 * INSTANCES + 1 + 4 * len(groups) + len(kinds)
         assert len(list(cluster.runtime.watch_states())) == watches

@@ -28,7 +28,7 @@ DEFINITION = 0
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_two_hundred_schedules_of_two_replicas_hold_every_invariant() -> None:
-    """In a process of its own: a run must not depend on the hash seed of this one."""
+    """Run in another process: a run must not depend on the hash seed of this process."""
     command = [sys.executable, "-m", "tests.simulation.leadership", f"--schedules={SCHEDULES}"]
     ran = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
@@ -78,7 +78,7 @@ def test_a_seed_always_tells_the_same_story() -> None:
     assert (first.writes, first.leaders, first.deposed) == (second.writes, second.leaders, second.deposed)
 
 
-# Single stories
+# Stories
 
 
 def elector(client: FakeClient, name: str, *, skew_s: float = 0.0) -> Elector:
@@ -115,7 +115,7 @@ def test_a_released_lead_passes_on_within_retry_period() -> None:
 
 @pytest.mark.parametrize("skew_s", [0.0, -86400.0, 86400.0])
 def test_a_leader_cut_off_from_the_server_stops_before_another_starts(skew_s: float) -> None:
-    """Whatever the clocks of the two machines say."""
+    """The result does not depend on the clocks of the two machines."""
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -173,7 +173,7 @@ def test_a_standby_watches_but_writes_nothing_until_it_leads() -> None:
         await cluster.make(DEFINITION, 1)
         await asyncio.sleep(100)
         assert (wrote, cluster.active(DEFINITION)) == ([], 1)
-        # All is read and compiled: leading begins with the first instance that waits for somebody.
+        # Everything is read and compiled: the new leader starts with the first waiting instance.
         assert [served.plan is not None for served in runtime.parts.caches.kinds] == [True]
         assert len(runtime.parts.queues.instances) == 2
         lead.set()

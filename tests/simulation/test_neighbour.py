@@ -41,7 +41,7 @@ def test_how_long_a_lease_is_believed(found: Obj, unchanged_s: float, left: floa
 
 
 async def renew(cluster: Cluster, namespace: str, *, every_s: float = 2.0) -> None:
-    """What kro does while it acts; its clock is a year behind."""
+    """The writes of a running kro, whose clock is a year behind."""
     key = Key(LEASES, namespace, KRO_LEASE_NAME)
     meta = {"name": KRO_LEASE_NAME, "namespace": namespace}
     for turn in range(10**6):
@@ -53,7 +53,7 @@ async def renew(cluster: Cluster, namespace: str, *, every_s: float = 2.0) -> No
 
 @asynccontextmanager
 async def beside_kro(namespace: str = KRO) -> AsyncIterator[tuple[Cluster, asyncio.Task[None]]]:
-    """A cluster with a definition that is served, before kro comes."""
+    """A cluster with a served definition, before kro starts."""
     cluster = Cluster()
     await cluster.user.create(Key(NAMESPACES, "", namespace), {"metadata": {"name": namespace}})
     await cluster.define(0)
@@ -107,7 +107,7 @@ def test_a_lease_that_kro_released_or_that_is_deleted_is_of_nobody() -> None:
 
 
 def test_a_lease_in_anybodys_namespace_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
-    """Who may edit a namespace can make one; it is told once."""
+    """An editor of a namespace can create one; the controller reports it once."""
 
     async def story() -> None:
         async with beside_kro("default-2") as (cluster, _kro):

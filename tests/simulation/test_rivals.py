@@ -15,7 +15,7 @@ OF_ANOTHER_KIND = Place(kind=1, name=0, namespace=OTHER)
 
 
 async def two(second: Place, *, options: RuntimeOptions | None = None) -> Cluster:
-    """A cluster with two definitions, the first of which was there before the second."""
+    """A cluster with two definitions; the first one was created before the second one."""
     cluster = Cluster(options=options)
     await cluster.user.create(Key(NAMESPACES, "", OTHER), {"metadata": {"name": OTHER}})
     for place in (FIRST, second):
@@ -68,7 +68,7 @@ def test_who_does_not_have_the_kind_leaves_its_crd_alone_when_it_goes() -> None:
 
 
 def test_a_definition_takes_its_own_revisions_along_and_not_those_of_its_namesake() -> None:
-    """All of them, though the watch that tells of revisions is silent."""
+    """All revisions are deleted, although the watch of revisions is silent."""
 
     async def main() -> None:
         cluster = Cluster()
@@ -95,7 +95,7 @@ def test_a_definition_takes_its_own_revisions_along_and_not_those_of_its_namesak
 
 
 def test_a_definition_deleted_while_its_pass_waited_makes_no_crd() -> None:
-    """The CRD would keep the kind from another definition, for a maker that is gone."""
+    """Otherwise the CRD would keep the kind for a definition that is gone."""
 
     async def main() -> None:
         cluster = Cluster()

@@ -53,7 +53,7 @@ STORIES = {
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_two_thousand_schedules_hold_every_invariant() -> None:
-    """In processes of their own: a run must not depend on the hash seed of this one."""
+    """Run in other processes: a run must not depend on the hash seed of this process."""
     command = [sys.executable, "-m", "tests.simulation", f"--schedules={SCHEDULES}", "--jobs=2"]
     ran = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
@@ -91,14 +91,14 @@ def test_a_failing_story_shrinks_to_the_steps_that_matter() -> None:
 
 
 def test_an_instance_says_what_it_waits_for() -> None:
-    """An external object that never comes is not an error, and is named."""
+    """A missing external object is not an error, and the instance names it."""
     outside = Shape(nodes=(Node(id="a"),), external=True)
     steps = (Step(at_s=0.1, kind="define", shape=outside), Step(at_s=0.2, kind="create", spec=Spec()))
     assert play(Story(seed=3, steps=steps, external_missing=True)).violations == []
 
 
 class Rogue(World):
-    """A world in which somebody with the controller's name does what the controller must not, or does too little."""
+    """A world where somebody with the controller's name makes forbidden writes, or omits writes."""
 
     deed = ""
 
@@ -226,7 +226,7 @@ class Rogue(World):
     ],
 )
 def test_the_checks_see(deed: str, told: str) -> None:
-    """Every invariant is violated once on purpose, and noticed."""
+    """Every invariant is violated once on purpose, and the check notices it."""
     steps = (Step(at_s=0.1, kind="define", shape=SHAPE), Step(at_s=0.2, kind="create", spec=Spec()))
     story = Story(seed=1, steps=steps, deletes_crds=True)
     Rogue.deed = deed
@@ -258,7 +258,7 @@ def test_a_refused_child_is_named_with_what_the_server_says() -> None:
 
 
 def test_an_instance_names_everything_that_keeps_it_from_being_active() -> None:
-    """One child is refused, and an external object that others need is not there."""
+    """One child is refused, and an external object that others need is missing."""
     shape = Shape(nodes=(Node(id="a"), Node(id="b", needs=("a",)), Node(id="c")), external=True)
     steps = (Step(at_s=0.1, kind="define", shape=shape), Step(at_s=0.2, kind="create", spec=Spec()))
     assert play(Story(seed=6, steps=steps, refused="c", external_missing=True)).violations == []

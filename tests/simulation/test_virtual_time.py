@@ -24,7 +24,7 @@ BAD, GOOD = 0, 1
 
 
 def refuse(server: FakeServer, prefix: str, when: Callable[[], bool] = lambda: True) -> list[str]:
-    """Let the server refuse ConfigMaps whose name contains `prefix`; the names that were refused."""
+    """Let the server refuse ConfigMaps whose name contains `prefix`; returns the refused names."""
     refused: list[str] = []
 
     def check(resource: Resource, obj: Obj) -> None:
@@ -60,7 +60,7 @@ def test_a_definition_whose_instances_all_fail_delays_others_by_less_than_a_tent
 
 @pytest.mark.parametrize("kind", ["timeout", "timeout-done"])
 def test_a_definition_whose_requests_hang_delays_others_by_less_than_a_tenth(kind: str) -> None:
-    """As behind a webhook that does not answer: each takes the half minute a request may."""
+    """As behind a webhook that does not answer: each request takes its maximum of half a minute."""
 
     async def bring_up(hanging: int) -> float:
         cluster = Cluster()
@@ -85,7 +85,7 @@ def test_a_definition_whose_requests_hang_delays_others_by_less_than_a_tenth(kin
 
 
 class Reluctant(FakeServer):
-    """Establishes no CRD of a kind that is named `Blocked...`."""
+    """A server that establishes no CRD of a kind with the name `Blocked...`."""
 
     def _establish(self, name: str) -> None:
         if not name.startswith("blocked"):
@@ -93,7 +93,7 @@ class Reluctant(FakeServer):
 
 
 def test_definitions_whose_crds_are_not_established_do_not_hold_up_another() -> None:
-    """As where another CRD has the names; each is waited for two minutes."""
+    """As if another CRD had the names; the controller waits two minutes for each CRD."""
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -120,7 +120,7 @@ def test_definitions_whose_crds_are_not_established_do_not_hold_up_another() -> 
 
 
 class Lagging(FakeServer):
-    """Documents of schemas are some seconds behind the CRDs, as those of a real server are."""
+    """The schema documents are some seconds behind the CRDs, as on a real server."""
 
     def __init__(self, behind_s: float) -> None:
         self._loop = asyncio.get_running_loop()
@@ -142,7 +142,7 @@ class Lagging(FakeServer):
 @pytest.mark.parametrize("after_s", [0.0, 0.02, 0.05, 0.1, 0.3, 3.0])
 @pytest.mark.parametrize("behind_s", [0.0, 6.0])
 def test_a_definition_is_looked_at_again_when_a_kind_it_uses_has_changed(behind_s: float, after_s: float) -> None:
-    """Both come in one `kubectl apply`: a field of one, and its use in the other, at any time of its compiling."""
+    """One `kubectl apply` adds a field to one definition and uses it in another one, at any time of a compilation."""
 
     async def main() -> None:
         cluster = Cluster(server=Lagging(behind_s))
@@ -174,7 +174,7 @@ def test_a_definition_is_looked_at_again_when_a_kind_it_uses_has_changed(behind_
 
 
 class Taken(FakeServer):
-    """Another CRD has the names of every one that is made, until they are changed."""
+    """Another CRD has the names of every new CRD, until the names change."""
 
     def _establish(self, name: str) -> None:
         found = self._table(CRDS).objects.get(("", name))
@@ -205,10 +205,10 @@ def test_a_crd_whose_names_are_taken_is_told_at_once_and_its_definition_can_go()
 
 @pytest.mark.parametrize("pass_s", [0.006, 0.05])
 def test_a_definition_whose_passes_compute_long_delays_others_by_less_than_a_tenth(pass_s: float) -> None:
-    """And is served in the end. Every pass of it holds up the event loop for so long."""
+    """The definition is finally served. Each of its passes blocks the event loop for this time."""
 
     async def bring_up(slow: int) -> float:
-        """Seconds from the first pass over one of 150 ordinary instances until all are ACTIVE."""
+        """The seconds from the first pass over one of 150 ordinary instances until all are ACTIVE."""
         loop = asyncio.get_running_loop()
         assert isinstance(loop, virtual.VirtualLoop)
         began: dict[str, list[float]] = defaultdict(list)
@@ -237,7 +237,7 @@ def test_a_definition_whose_passes_compute_long_delays_others_by_less_than_a_ten
 
 
 def test_a_definition_that_is_compiled_for_long_holds_up_no_instance() -> None:
-    """The event loop turns after each of its resources was read, linked and compiled; this takes no virtual time."""
+    """The event loop turns after each resource is read, linked and compiled; this takes no virtual time."""
     count = 200
 
     async def main() -> None:
@@ -262,7 +262,7 @@ def test_a_definition_that_is_compiled_for_long_holds_up_no_instance() -> None:
 
 
 def test_expressions_are_compiled_with_pauses_between_them() -> None:
-    """Four turns for each large expression of one resource: it is parsed, inspected, checked and compiled."""
+    """Each large expression of a resource takes four turns: parse, inspect, check and compile."""
     count = 14
 
     async def main() -> None:
@@ -315,7 +315,7 @@ def test_a_failure_is_retried_for_ever_and_never_later_than_the_cap() -> None:
 
 
 class Exploding(FakeClient):
-    """Raises what no client should when a name is in the path."""
+    """A server that raises an unexpected error if a name is in the path."""
 
     name = "i0-widget-b"
     armed = True
@@ -461,7 +461,7 @@ def test_a_child_that_is_deleted_again_and_again_is_made_less_and_less_often() -
 
 
 def test_instances_that_came_and_went_leave_nothing_in_memory() -> None:
-    """But the keys of the last children, which are remembered on purpose, some thousands of them."""
+    """Only the keys of the last few thousand children are kept on purpose."""
 
     async def main() -> Counter[str]:
         cluster = Cluster(options=RuntimeOptions(events=False))
@@ -478,7 +478,7 @@ def test_instances_that_came_and_went_leave_nothing_in_memory() -> None:
                 await cluster.user.delete(instance_key(BAD, number))
                 await cluster.until(lambda: not cluster.server.objects(resource_of(BAD)), 10)
             await asyncio.sleep(30)
-            # What the server itself remembers is not what is looked for.
+            # Ignore the memory of the server itself.
             cluster.server.compact()
             gc.collect()
             return Counter(type(obj).__name__ for obj in gc.get_objects() if not isinstance(obj, Key))
@@ -493,7 +493,7 @@ def test_instances_that_came_and_went_leave_nothing_in_memory() -> None:
 
 
 def test_a_deletion_nobody_told_is_noticed() -> None:
-    """Names and versions are compared now and then; at most one list of a kind in eight minutes."""
+    """Names and versions are compared from time to time, with at most one list of a kind in eight minutes."""
 
     async def main() -> None:
         cluster = Cluster()

@@ -50,15 +50,15 @@ from tests.simulation.seals import SEALED
 from tests.simulation.story import Step, Story
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-# Longer than the longest backoff of the runs, shorter than the safety net that would hide a lost wake-up.
+# Longer than the longest backoff of the runs, and shorter than the resync, which would hide a lost wake-up.
 CONVERGED_WITHIN_S = 150.0
-# A child that was fought over is put back once more after a pause of its own.
+# A contested child is restored once more after its own pause.
 FIGHT_FORGOTTEN_S = 320.0
 SILENCE_NOTICED_S = 200.0
-# Longer than the safety net of a pass that waits for an event.
+# Longer than the resync of a pass that waits for an event.
 QUIET_S = 700.0
 REMEMBERED_S = 30.0
-# A request that is never answered, and the pause before what is done about it.
+# The deadline of a request without an answer, and the pause before the retry.
 UNANSWERED_S = 60.0
 OPTIONS = RuntimeOptions(max_delay_s=20.0, stop_after_s=30.0, workers=8, engine=SEALED)
 CHILD_KINDS = (CONFIG_MAPS, DEPLOYMENTS)
@@ -69,13 +69,13 @@ _METRICS = Metrics()
 
 @dataclass(slots=True)
 class Report:
-    """What came of one story."""
+    """The result of one story."""
 
     violations: list[str] = field(default_factory=list)
     requests: int = 0
     injected: dict[str, int] = field(default_factory=dict)
     virtual_s: float = 0.0
-    # Turns of the event loop at the begin of each step, and when all had converged and was deleted.
+    # The turns of the event loop at the start of each step, after convergence, and after the deletion.
     turns: list[int] = field(default_factory=list)
 
     @property
@@ -84,7 +84,7 @@ class Report:
 
 
 class _Errors(logging.Handler):
-    """Collects what the controller logs as a bug."""
+    """Collects the bugs that the controller logs."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -95,7 +95,7 @@ class _Errors(logging.Handler):
         if record.exc_info:
             trace = "\n" + logging.Formatter().formatException(record.exc_info)
         if record.name == "watch-manager" and "injected 403" in record.getMessage():
-            return  # an operator is told which permission is missing
+            return  # the log reports a missing permission to an operator
         self.found.append(f"{record.name}: {record.getMessage()}{trace}")
 
 
@@ -130,7 +130,7 @@ class World:
         self.network = Network(random.Random(f"network {story.seed}"))
         self.user = FakeClient(self.server, actor="user")
         self.options = replace(OPTIONS, allow_crd_deletion=story.deletes_crds)
-        # Definitions there should be, by number; all shapes there ever were, by kind; what is wanted, by kind.
+        # The current definitions by number, all shapes so far by kind, and the desired instances by kind.
         self.defined: dict[int, Shape] = {}
         self.declared: dict[int, Shape] = {}
         self.shapes: dict[int, list[Shape]] = {}
@@ -159,7 +159,7 @@ class World:
     # The story
 
     async def play(self) -> Report:
-        """Everything: the steps, convergence, quiet, deletion, the end."""
+        """Play everything: the steps, convergence, quiet, deletion, the end."""
         await self.user.create(Key(NAMESPACES, "", OTHER), {"metadata": {"name": OTHER}})
         began = self.loop.time()
         self.start()
@@ -200,7 +200,7 @@ class World:
         self._runtime = self.loop.create_task(runtime.run(self._stop), name="runtime")
 
     async def crash(self) -> None:
-        """The process ends where it is; what was under way is not answered."""
+        """The process ends at once; its requests in flight get no answer."""
         task, self._runtime = self._runtime, None
         if task is None:
             return
@@ -213,7 +213,7 @@ class World:
             self._examine(task)
 
     def _crash_here(self) -> None:
-        """The process ends in the middle of a turn of the event loop; another starts when it is gone."""
+        """The process ends during a turn of the event loop; another one starts after it."""
         task = self._runtime
         if task is not None and not task.done():
             task.cancel()
@@ -224,7 +224,7 @@ class World:
             self.violated(f"the runtime ended: {_flat(task.exception())}")
 
     async def stop(self) -> None:
-        """The process is asked to end."""
+        """The process is asked to stop."""
         task, self._runtime = self._runtime, None
         if task is None:
             return
@@ -323,7 +323,7 @@ class World:
                 await self._meddle(step)
 
     async def _meddle(self, step: Step) -> None:
-        """Somebody else does something to a child."""
+        """Somebody else changes or deletes a child."""
         children = self.children()
         if not children:
             return
@@ -347,7 +347,7 @@ class World:
                 await self._try(self.user.apply(key, body, manager="other-tool", force=True))
             case "copy":
                 name = f"copy-{step.pick}-{key.name}"
-                # Anybody may name our field manager, in another namespace, and hold the object with a finalizer.
+                # Everybody may use our field manager, in another namespace, and block the deletion with a finalizer.
                 place = OTHER if step.pick % 2 else HOME
                 copy = Key(CONFIG_MAPS, place, name)
                 meta: Obj = {"name": name, "namespace": place, "labels": dict(labels_of(obj))}
@@ -363,7 +363,7 @@ class World:
             case "hold":
                 self._spawn(self._hold(key, step.seconds))
 
-    # Users, who try until it is done
+    # Users, who retry until they succeed
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self.loop.create_task(work, name="user")
@@ -371,7 +371,7 @@ class World:
         task.add_done_callback(self._users.discard)
 
     def _visit(self, work: Coroutine[Any, Any, None]) -> None:
-        """Somebody who ends by himself, before all settles."""
+        """Somebody who stops before everything settles."""
         self._guests.add(self.loop.create_task(work, name="guest"))
 
     async def _try(self, work: Awaitable[Obj | None]) -> Obj | None:
@@ -420,14 +420,14 @@ class World:
             await asyncio.sleep(0.5)
 
     async def _suspend(self, key: Key, seconds: float) -> None:
-        """Somebody wants an instance to be left alone for a while."""
+        """Somebody suspends an instance for a while."""
         for value in ("disabled", None):
             patch = {"metadata": {"annotations": {ANNOTATION_RECONCILE: value}}}
             await self._try(self.user.merge_patch(key, patch, manager="kubectl-annotate"))
             await asyncio.sleep(seconds)
 
     async def _without_namespace(self, seconds: float) -> None:
-        """The other namespace goes, with all in it, and comes back."""
+        """The other namespace is deleted with everything in it, and created again."""
         key = Key(NAMESPACES, "", OTHER)
         await self._try(self.user.delete(key))
         self.foreign = {copy: uid for copy, uid in self.foreign.items() if copy.namespace != OTHER}
@@ -444,7 +444,7 @@ class World:
             await asyncio.sleep(0.5)
 
     async def _scale(self, key: Key, obj: Obj, step: Step) -> None:
-        """An autoscaler sets the replicas of a Deployment that leaves them to it."""
+        """An autoscaler sets the replicas of a Deployment that does not declare them."""
         if key.resource != DEPLOYMENTS or not self._is_scaled(obj):
             return
         replicas = 2 + step.pick % 5
@@ -457,7 +457,7 @@ class World:
         return all(found is None or found.scaled for found in known)
 
     async def _fight(self, key: Key, obj: Obj, content: Obj, seconds: float) -> None:
-        """Another controller wants a field otherwise, and gives up after a while."""
+        """Another controller sets a field to another value, and gives up after a while."""
         body = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": {"name": key.name}, **content}
         end_s = self.loop.time() + seconds
         while self.loop.time() < end_s:
@@ -491,15 +491,15 @@ class World:
             await self._try(self.user.delete(EXTERNAL))
 
     def _refuse(self, resource: Resource, obj: Obj) -> None:
-        """A webhook that never lets the objects of a node in; what is there may go."""
+        """A webhook that always refuses the objects of a node; existing objects may be deleted."""
         node = labels_of(obj).get(LABEL_NODE_ID)
         if resource in CHILD_KINDS and node == self.story.refused and "deletionTimestamp" not in obj["metadata"]:
             raise StatusError(422, "Invalid", f"{obj['metadata']['name']}: {REFUSAL}")
 
-    # What must hold at every write
+    # Invariants of every write
 
     def children(self) -> list[tuple[Key, Obj]]:
-        """Everything in the cluster that carries our labels and that we made."""
+        """Every object in the cluster with our labels that we created."""
         return [
             (Key(resource, obj["metadata"]["namespace"], obj["metadata"]["name"]), obj)
             for resource in CHILD_KINDS
@@ -556,7 +556,7 @@ class World:
         self.violated(f"{obj['kind']} {obj['metadata']['name']} was created too early: {'; '.join(reasons)}")
 
     def _check_single(self, obj: Obj) -> None:
-        """No second object of a node that in no definition is a collection, moves or changes its name."""
+        """A node that never is a collection, moves or changes its name has at most one object."""
         uid, node = labels_of(obj)[LABEL_INSTANCE_ID], labels_of(obj)[LABEL_NODE_ID]
         kind = self._kind_of(uid)
         known = {shape.node(node) for shape in self.shapes.get(kind, ())} if kind is not None else set()
@@ -600,7 +600,7 @@ class World:
             and other["metadata"]["uid"] != obj["metadata"]["uid"]
             for _, other in self.children()
         ):
-            return  # one of an older name, pruned by a pass that began before the deletion: the newer one is there
+            return  # its older name was pruned by a pass that began before the deletion: the newer one exists
         dependents = self.shapes[kind][0].dependents(node)
         left = [
             key.name
@@ -626,7 +626,7 @@ class World:
     # Phases after the steps
 
     async def _settle(self) -> None:
-        """Faults stop; users have what they want applied; the controller must get there."""
+        """The faults stop, and users apply their desired state; the controller must reach it."""
         self.network.faults.clear()
         if self._runtime is None:
             self.start()
@@ -652,7 +652,7 @@ class World:
         self.server.compact()
 
     def _missing(self, kind: int) -> int | None:
-        """The definition that has to come back for a kind to be served: a CRD waits for the one that made it."""
+        """The definition that must return before a kind is served: a CRD waits for the definition that created it."""
         declared = [d for d in sorted(self.declared) if self.story.place(d).kind == kind]
         crd = self.server.stored(*_place(crd_of(kind)))
         maker = labels_of(crd.obj).get(LABEL_DEFINITION_NAME) if crd else None
@@ -660,7 +660,7 @@ class World:
         return None if not makers or set(makers) & self.defined.keys() else makers[-1]
 
     def _claimants(self, kind: int) -> list[int]:
-        """The definitions that want to generate a kind."""
+        """The definitions of a kind."""
         return [definition for definition in sorted(self.defined) if self.story.place(definition).kind == kind]
 
     async def _until(self, wrong: Callable[[], list[str]], within_s: float, what: str) -> None:
@@ -676,7 +676,7 @@ class World:
             await asyncio.sleep(1.0)
 
     def _unconverged(self) -> list[str]:
-        """Differences between what is declared and what is there."""
+        """The differences between the declared and the actual state."""
         wrong: list[str] = []
         want: dict[Child, tuple[str, Obj]] = {}
         exact = True
@@ -703,14 +703,14 @@ class World:
                 why = _told(declared.obj.get("status") or {}) if declared else "which is not there"
                 wrong.append(f"{key} is not there; its definition is {why}")
                 if not self._users:
-                    # It went with its CRD after it was made: whoever wants it makes it again.
+                    # The instance was deleted with its CRD after its creation: its user creates it again.
                     self._spawn(self._make(kind, instance))
                 continue
             status = stored.obj.get("status") or {}
             if "deletionTimestamp" in stored.obj["metadata"]:
                 wrong.append(f"{key} is still being deleted: {_told(status)}")
                 if not self._users:
-                    # Somebody deleted the CRD under it.
+                    # Somebody deleted its CRD.
                     self._spawn(self._make(kind, instance))
                 continue
             children = expected(kind, shape, instance, spec)
@@ -731,7 +731,7 @@ class World:
         return wrong + self._differences(want, exact=exact)
 
     def _obstacle(self, shape: Shape, children: dict[Child, tuple[str, Obj]]) -> tuple[str, ...] | None:
-        """What keeps an instance from being ACTIVE for ever: the state it must have and what it must say."""
+        """A permanent reason for an instance not to be ACTIVE: the state and the message that it must have."""
         blocked: set[str] = set()
         missing, refused = [], []
         if shape.external and self.story.external_missing:
@@ -746,7 +746,7 @@ class World:
         return ("IN_PROGRESS", *missing) if missing else None
 
     def _owner(self, kind: int) -> int | None:
-        """The definition whose kind it is; one of several that want it has the CRD."""
+        """The definition that owns a kind; if several have the kind, one of them has the CRD."""
         claimants = self._claimants(kind)
         if len(claimants) == 1:
             return claimants[0]
@@ -759,7 +759,7 @@ class World:
         return None
 
     def _outdone(self, definition: int, owner: int | None) -> list[str]:
-        """A definition whose kind another one has must say so."""
+        """A definition whose kind belongs to another one must report it."""
         key = self.story.place(definition).key
         if owner is None:
             return [f"nobody has the kind of {key}"]
@@ -771,7 +771,7 @@ class World:
         return [f"{key} does not say that its kind {text}: {_told(status)}"]
 
     def _unrecorded(self, definition: int) -> list[str]:
-        """The newest revision of a definition must be of its spec."""
+        """The newest revision of a definition must have its spec."""
         key = self.story.place(definition).key
         stored = self.server.stored(*_place(key))
         identity = f"{key.namespace}/{key.name}" if key.namespace else key.name
@@ -824,7 +824,7 @@ class World:
         self.report.violations += [f"after a quiet time: {text}" for text in self._unconverged()]
 
     async def _end(self) -> None:
-        """Everything is deleted: nothing of ours is left, and nothing of others is gone."""
+        """Delete everything: nothing of ours remains, and nothing of others is deleted."""
         self.wanted.clear()
         for kind in sorted(self.shapes):
             for obj in list(self.server.objects(resource_of(kind))):
@@ -872,9 +872,9 @@ class World:
 
 
 def play(story: Story, *, crash_at: int | None = None, quiet_s: float = QUIET_S, world: type[World] = World) -> Report:
-    """Run a story from beginning to end; the same story always gives the same report.
+    """Run a whole story; the same story always gives the same report.
 
-    `crash_at` is the turn of the event loop in which the controller crashes, besides the story's own crashes.
+    `crash_at` is the turn of the event loop in which the controller crashes, in addition to the crashes of the story.
     """
 
     async def main() -> Report:

@@ -112,13 +112,13 @@ ATTACKS: dict[str, Callable[[], Obj]] = {
 }
 
 
-# Calls, of Python's and of C's functions, between two pauses: on an ordinary machine some 50 ms. Unlike seconds they do
-# not depend on what else a machine does.
+# Calls of Python and C functions between two pauses: about 50 ms on an ordinary machine. Unlike seconds, calls do not
+# depend on other work of the machine.
 MOST_CALLS = 400_000
 
 
 def calls_of_steps(steps: Steps[Built | None]) -> list[int]:
-    """How many calls each step makes."""
+    """The number of calls of each step."""
     found: list[int] = []
     count = 0
 
@@ -143,7 +143,7 @@ def calls_of_steps(steps: Steps[Built | None]) -> list[int]:
 
 @pytest.fixture(scope="module")
 def kinds() -> Catalog:
-    # What is loaded at the first use is no part of what a definition costs.
+    # Load everything that the first use loads, because it is not a cost of a definition.
     found = bundled()
     assert build(parsed(holding(NAME)), found).graph is not None
     return found
@@ -163,7 +163,7 @@ def test_no_step_is_long_whatever_a_definition_holds(attack: str, kinds) -> None
 
 
 def test_the_largest_expressions_do_not_hold_the_loop(kinds) -> None:
-    """In seconds, compared with a loop of 50 ms on an ordinary machine; the best of five, as it has other work."""
+    """In seconds, scaled by a loop of 50 ms on an ordinary machine; the best of five runs."""
 
     def calibration() -> float:
         began = time.thread_time()

@@ -11,7 +11,7 @@ from tests.unit.test_dockerfile import ROOT, copied, instructions
 
 
 def test_its_steps_give_a_working_command(tmp_path: Path) -> None:
-    """The RUN lines of the build stage, with a folder in the place of the image."""
+    """The RUN lines of the build stage, with a folder in place of the image."""
     source = tmp_path / "src"
     source.mkdir()
     for sources, target in copied():
@@ -36,7 +36,7 @@ def test_its_steps_give_a_working_command(tmp_path: Path) -> None:
         )
         assert done.returncode == 0, f"{step}\n{done.stdout}\n{done.stderr}"
     assert done.stdout == f"kroasync {kroasync.__version__}\n"
-    # What the package needs at run time came along, not only its modules.
+    # The package contains its data files, not only its modules.
     shutil.rmtree(source)
     definition, instance = (ROOT / "examples" / "webapplication" / f for f in ("resourcegroup.yaml", "instance.yaml"))
     rendered = subprocess.run(

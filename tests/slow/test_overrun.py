@@ -21,7 +21,7 @@ def instance(name: str, size: str) -> Obj:
 
 
 def test_an_evaluation_that_nothing_bounds_holds_up_the_others_once() -> None:
-    """An expression that would take hours, on a controller without budgets: it is told, and the next one is served."""
+    """An expression that takes hours, without budgets: the controller reports it, and serves the next instance."""
     loop = "['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j']"
     whole = "x"
     for level in range(12):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-# Of CPU, subprocesses included: it depends little on what else the machine does. None took more than 3 s.
+# CPU time, including subprocesses: it depends little on other work of the machine. No test took more than 3 s.
 LIMIT_S = 5.0
 
 
@@ -16,7 +16,7 @@ def cpu_s() -> float:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Fails a test that takes longer. Under coverage everything does."""
+    """Fail a test that takes longer, except under coverage, which makes all tests slower."""
     began = cpu_s()
     result = yield
     took_s = cpu_s() - began

@@ -45,7 +45,7 @@ def other(name: str) -> Any:
 
 
 def read_in(module: Path, *holders: str) -> set[str]:
-    """Names of attributes read of these variables (`settings` or `self._settings`) in a module's source."""
+    """The names of the attributes that a module reads from these variables (`settings` or `self._settings`)."""
     tree = ast.parse(module.read_text(encoding="utf-8"))
     found = set()
     for node in ast.walk(tree):
@@ -165,13 +165,13 @@ def test_readiness_lists_every_watch_with_its_age() -> None:
     ],
 )
 def test_when_the_kinds_are_ready(watch: FakeWatch, problem: str | None) -> None:
-    """A watch is late after twice the idle deadline; what may not be watched is told by whose definition needs it."""
+    """A watch is late after twice the idle deadline; the definition that needs a forbidden kind reports the kind."""
     limit_s = 2 * Settings().idle_watch_deadline_s
     assert kinds_problem([("w", watch)], NOW, limit_s) == problem
 
 
 async def test_a_candidate_that_cannot_have_the_lease_is_not_ready() -> None:
-    """And a standby says that it is one, and who leads."""
+    """A standby reports that it is one, and who leads."""
     on = stage(replace(Settings(), leader_elect=True))
     refusing = Breaking(on.server)
     one = Elector(FakeClient(on.server), "default", "lease", "one")
@@ -217,7 +217,7 @@ class BrokenMetric:
 
 @dataclass
 class Stage:
-    """A process at work on a cluster in memory, and its user."""
+    """A running process with a cluster in memory, and its user."""
 
     process: Process
     server: FakeServer
@@ -236,7 +236,7 @@ class Stage:
 
 
 class Breaking(FakeClient):
-    """Raises what no client should, at requests with this method and path."""
+    """A client that raises an unexpected error for requests with this method and path."""
 
     method = ""
     path = ""
@@ -318,7 +318,7 @@ async def test_a_process_that_is_asked_to_stop_ends_well() -> None:
 async def test_a_process_ends_as_deposed_at_the_first_write_after_its_lead(
     warm: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Long before the next renewal. What its passes and its Events had to say is not written."""
+    """Long before the next renewal. The process no longer writes statuses and Events."""
     on = stage(replace(Settings(), leader_elect=True, enable_controller_warmup=warm))
     late_s = 0.0
     elector = Elector(
@@ -341,7 +341,7 @@ async def test_a_process_ends_as_deposed_at_the_first_write_after_its_lead(
 
 
 async def test_an_event_loop_that_does_not_turn_is_not_alive() -> None:
-    """As far as it answers at all: the health server is on the same loop, and a probe has a deadline."""
+    """If it answers at all: the health server uses the same event loop, and a probe has a deadline."""
     now = 0.0
     on = stage(clock=lambda: now)
     running = asyncio.create_task(on.process.control(on.client, None))

@@ -31,7 +31,7 @@ def audit() -> Iterator[ModuleType]:
 
 
 class Installed:
-    """A distribution as importlib.metadata shows one."""
+    """A distribution as in importlib.metadata."""
 
     def __init__(self, name: str, version: str = "1.0", *, requires: tuple[str, ...] = (), **fields: str) -> None:
         self.version, self.requires = version, list(requires)

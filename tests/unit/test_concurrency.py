@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2] / "kroasync"
 
 # A task that outlives its maker, results in one heap, a deadline that swallows a cancellation.
 LOOSE = {"create_task", "ensure_future", "gather", "run_coroutine_threadsafe", "shield", "wait_for"}
-# The two tasks of a lead end together, whichever ends first, and the reason is told.
+# The two tasks of a lead end together, whichever ends first, with a reason.
 EXCUSED = {("kube/lease.py", "asyncio.create_task")}
 
 
@@ -21,7 +21,7 @@ def modules() -> Iterator[tuple[str, ast.Module]]:
 
 
 def loose(tree: ast.Module) -> Iterator[str]:
-    """Calls of what is loose; `create_task` of a task group is not."""
+    """The calls that make loose tasks or deadlines; `create_task` of a task group does not."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module == "asyncio":
             yield from (f"asyncio.{alias.name}" for alias in node.names if alias.name in LOOSE)
@@ -53,7 +53,7 @@ def test_tasks_belong_to_a_group_and_deadlines_to_a_timeout() -> None:
 
 
 def test_one_door_to_the_web_server() -> None:
-    """The contracts on imports see libraries as a whole: of aiohttp, the client is used in `kube`."""
+    """Import contracts cover whole libraries, but `kube` may use aiohttp's client."""
     found = {
         module
         for module, tree in modules()

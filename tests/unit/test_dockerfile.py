@@ -12,12 +12,12 @@ DOCKERFILE = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text(encoding="ut
 
 
 def instructions(name: str) -> list[str]:
-    """The arguments of every instruction of that name, in order."""
+    """The arguments of every instruction with that name, in order."""
     return re.findall(rf"^{name} (.*)$", DOCKERFILE, re.M)
 
 
 def copied() -> list[tuple[list[str], str]]:
-    """Sources and target of what is copied from the checkout."""
+    """The sources and the target of every copy from the checkout."""
     found = [line.split() for line in instructions("COPY") if not line.startswith("--from=")]
     return [(sources, target) for *sources, target in found]
 
@@ -27,7 +27,7 @@ def test_everything_it_copies_exists() -> None:
 
 
 def test_everything_it_copies_is_sent_to_the_builder() -> None:
-    """.dockerignore lets through what it names, and nothing else."""
+    """.dockerignore excludes everything except the paths that it names."""
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     admitted = {line[1:] for line in lines if line.startswith("!")}
     assert lines[0] == "*"

@@ -27,7 +27,7 @@ PAGES = sorted(
 )
 GENERATED = ("cel.md", "problems.md", "settings.md")
 OFFLINE = ("validate", "render", "graph", "generate", "eval")
-# The greeting of getting-started.md is written by the reader.
+# The reader writes the greeting of getting-started.md.
 FILES_OF_THE_READER = ("greeting.yaml", "first.yaml")
 
 
@@ -49,13 +49,13 @@ def links(page: Path) -> list[str]:
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings, as GitHub makes them."""
+    """The anchors that GitHub makes for the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", text_of(page), re.M)
     return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
-    """Page and words of every `kroasync ...` line in a code block, and in a code span with more than the name."""
+    """The page and words of every `kroasync ...` line in a code block, and of every longer code span."""
     for page in PAGES:
         if page.name in GENERATED:
             continue
@@ -235,14 +235,14 @@ def test_no_page_names_a_place_of_one_machine() -> None:
 
 
 def test_the_paths_through_the_code_are_those_of_the_code() -> None:
-    """Every file that the page names is there, and another one imports it."""
+    """Every file that the page names exists, and another file imports it."""
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     section = page.partition("## Two paths through the code")[2].partition("\n## ")[0]
     named = re.findall(r"`(\w+(?:/\w+)+\.py)`", section)
     assert len(named) >= 20
     assert [name for name in named if not (ROOT / "kroasync" / name).is_file()] == []
     for name in named:
-        # What a package's door re-exports is imported from the package.
+        # Names that a package re-exports are imported from the package.
         module = f"kroasync.{name.removesuffix('.py').replace('/', '.')}"
         package = module.rpartition(".")[0]
         users = [
@@ -252,6 +252,24 @@ def test_the_paths_through_the_code_are_those_of_the_code() -> None:
             or f"from {package} import {module.rpartition('.')[2]}" in text
         ]
         assert users, f"nothing imports {name}"
+
+
+def test_the_words_of_the_code_are_where_the_glossary_says() -> None:
+    section = text_of(ROOT / "docs" / "glossary.md").partition("## Words of the code")[2]
+    rows = [row.split(" | ") for row in section.splitlines() if row.startswith("| ")][1:]
+    named = [name for row in rows for name in re.findall(r"`([\w.]+)`", row[2])]
+    assert len(named) >= len(rows) >= 20
+    assert [name for name in named if not is_named(name)] == []
+    words = [row[0].removeprefix("| ") for row in rows]
+    assert words == sorted(words)
+
+
+def is_named(name: str) -> bool:
+    """Whether `kroasync` has a module of this name, or one that defines its last part."""
+    module, _, word = name.rpartition(".")
+    whole, home = (ROOT / "kroasync" / f"{path.replace('.', '/')}.py" for path in (name, module))
+    defined = rf"^(class|def) {word}\b"
+    return whole.is_file() or (home.is_file() and re.search(defined, text_of(home), re.M) is not None)
 
 
 def test_the_changelog_has_a_section_for_what_is_not_released() -> None:

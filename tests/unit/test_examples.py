@@ -44,7 +44,7 @@ def definition_file(folder: str) -> Path:
 
 
 def rendered(folder: str) -> list[dict[str, Any]]:
-    """The objects in order of creation, then the instance with its status."""
+    """The objects in the order of creation, then the instance with its status."""
     done = CliRunner().invoke(
         app,
         [
@@ -79,7 +79,7 @@ def test_becomes_active_in_the_order_of_its_references(folder: str) -> None:
 
 
 def test_the_web_application_is_the_one_of_the_page() -> None:
-    """The instance that the description of instances shows."""
+    """The instance on the page about instances."""
     instance = yaml.safe_load((EXAMPLES / "webapplication" / "instance.yaml").read_text(encoding="utf-8"))
     assert instance["kind"] == "WebApplication"
     assert instance["metadata"] == {"name": "my-app"}

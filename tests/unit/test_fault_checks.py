@@ -67,7 +67,7 @@ def test_a_deletion_that_was_refused_does_not_excuse_a_second_creation() -> None
     ("times", "wrong"),
     [
         ((1, 2, 3), 0),
-        # b is asked for while a is still being answered.
+        # b is requested before the answer for a is complete.
         ((1, 1.05, 3), 1),
         ((3, 2, 1), 2),
     ],
@@ -91,7 +91,7 @@ def test_an_object_that_never_came_or_never_went_is_seen() -> None:
 
 @pytest.mark.parametrize("code", [0, 499, 500, 504])
 def test_a_write_whose_sender_was_killed_may_have_been_the_one(code: int) -> None:
-    """The API server did it, and the next process found it done."""
+    """The API server did the write, and the next process found it."""
     created = [call(1, "one-a", code=code), call(2, "one-b"), call(3, "one-c")]
     assert checks.created_out_of_order(created, [CHAIN]) == []
     assert checks.created_out_of_order([call(2.95, "one-b", code=code), created[0], created[2]], [CHAIN]) != []
@@ -196,7 +196,7 @@ def test_a_rise_is_told_from_noise() -> None:
 
 
 def test_what_moves_in_steps_is_known_less_exactly() -> None:
-    """The same noise, but each value kept for ten samples."""
+    """The same noise, but with ten equal samples for each value."""
     every = samples(0.0, 0.3)
     steps = [(t, every[n - n % 10][1]) for n, (t, _) in enumerate(every)]
     assert checks.slope(steps).error > 2 * checks.slope(every).error

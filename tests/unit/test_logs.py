@@ -16,7 +16,7 @@ JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
 
 @pytest.fixture
 def out() -> Iterator[io.StringIO]:
-    """The stream of a set-up; the root logger is as before at the end."""
+    """The stream of a logging setup; the root logger is restored at the end."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     chatty = {name: logging.getLogger(name).level for name in ("asyncio", "aiohttp")}
@@ -118,7 +118,7 @@ def test_no_way_into_the_log_for_secrets(out: io.StringIO, encoder: str) -> None
 
 
 def test_one_event_is_one_line(out: io.StringIO) -> None:
-    """What an object contains must not forge lines."""
+    """The content of an object must not forge log lines."""
     logs.setup(devel=False, encoder="console", stream=out)
     logging.getLogger("x").info("name %s", "a\n2026 ERROR forged\r", extra={"f": "b\nc"})
     assert out.getvalue().count("\n") == 1

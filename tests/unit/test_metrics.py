@@ -18,7 +18,7 @@ def test_names_are_attributes_and_exact() -> None:
     families = {family.name for family in metrics.registry.collect()}
     assert len(metrics.declared) > 50
     for declared in metrics.declared:
-        # The library keeps a counter's name without its suffix.
+        # The library stores the name of a counter without its suffix.
         assert declared.name in families or declared.name.removesuffix("_total") in families
         assert hasattr(metrics, declared.name) or declared.name == "instance_condition_current_status_seconds"
 
@@ -92,7 +92,7 @@ def test_the_last_deletions_are_told_and_earlier_ones_dropped() -> None:
         metrics.rgd_deletions_total.inc(f"rgd{number}")
         metrics.rgd_deletion_duration_seconds.observe(1.0, f"rgd{number}")
         metrics.forget_definition(f"rgd{number}")
-        # Deleted again and again, so it stays among the last.
+        # Deleted repeatedly, so it stays among the last.
         metrics.forget_definition("rgd0")
     told = [line for line in lines(metrics) if line.startswith("rgd_deletions_total{")]
     assert told[0] == 'rgd_deletions_total{name="rgd0"} 1.0'
@@ -101,7 +101,7 @@ def test_the_last_deletions_are_told_and_earlier_ones_dropped() -> None:
 
 
 def test_no_series_of_a_kind_is_left_when_it_is_forgotten() -> None:
-    """Whatever form of its name a family uses; those of other kinds stay."""
+    """In every form of the kind's name; the series of other kinds stay."""
     metrics = Metrics()
     gone, kept = (Resource("x.org", "v1", kind, plural) for kind, plural in (("App", "apps"), ("Apple", "appless")))
     for kind in (gone, kept):
@@ -185,7 +185,7 @@ def test_every_metric_is_declared_with_its_meaning() -> None:
 
 
 def test_every_metric_is_fed_somewhere() -> None:
-    """A metric nobody feeds is a promise nobody keeps."""
+    """A metric without a value is a broken promise."""
     package = Path(__file__).parents[2] / "kroasync"
     fed = {
         node.attr

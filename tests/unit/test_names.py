@@ -13,7 +13,7 @@ import kroasync
 PACKAGE = Path(kroasync.__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if not path.name.startswith("__"))
 ENDINGS = ("s", "es", "ing", "ings", "ed", "ion", "ions")
-# A subject on two floors: what it is, and what the controller does with it.
+# Subjects with two modules: the data, and the controller's work with it.
 ONE_SUBJECT = {
     frozenset({"model/definition", "controller/definitions"}),
     frozenset({"model/seal", "controller/sealing"}),
@@ -22,7 +22,7 @@ ONE_SUBJECT = {
 
 
 def stems(word: str) -> set[str]:
-    """The words that `word` can be a form of: `serving` of `serv` and `serve`, `statuses` of `status`."""
+    """The words that `word` can be a form of: `serv` and `serve` for `serving`, `status` for `statuses`."""
     cut = {word[: -len(ending)] for ending in ENDINGS if word.endswith(ending)}
     return {word} | {stem + end for stem in cut if len(stem) >= 4 for end in ("", "e", "t")}
 

@@ -19,7 +19,7 @@ from kroasync.model.manifests import load
 
 ROOT = Path(__file__).parents[2]
 PURE = ("cel", "model", "schema", "graph", "engine")
-# Modules of the standard library, and others, that can do no more than compute.
+# Modules of the standard library, and others, that can only compute.
 HARMLESS = frozenset(
     {
         *("abc", "base64", "binascii", "bisect", "collections", "collections.abc", "contextlib", "copy", "dataclasses"),
@@ -54,21 +54,21 @@ HARMLESS = frozenset(
         *("lark", "networkx", "orjson", "re2", "semver", "yaml"),
     }
 )
-# What is not harmless, who may use it, and what for.
+# Modules and builtins that can do harm, with the files that may use them, and the reason.
 EXCUSED = {
-    # The grammar's text, a file of an installed package.
+    # The text of the grammar, a file of an installed package.
     ("cel/parse/parser.py", "os"),
     ("cel/parse/parser.py", "importlib.util"),
     ("cel/parse/parser.py", "open"),
     # The schemas of Kubernetes' kinds, files of this package.
     ("schema/catalog.py", "importlib"),
-    # Time zones of timestamps: zoneinfo itself refuses names that lead out of its folder.
+    # Time zones of timestamps: zoneinfo rejects names that leave its folder.
     ("cel/run/times.py", "zoneinfo"),
-    # Generators of the documentation and of the parser's tables, run by themselves only.
+    # Generators of the documentation and of the parser's tables, which are separate programs.
     ("cel/function_pages.py", "sys"),
     ("cel/parse/tables.py", "sys"),
 }
-# Builtins that run text, or read and write by a name that may be data.
+# Builtins that run text as code, or read and write by a name that may be data.
 DANGEROUS = frozenset(
     {
         *("__import__", "breakpoint", "compile", "delattr", "eval", "exec", "globals", "input", "locals", "memoryview"),
@@ -108,7 +108,7 @@ def test_generators_are_imported_by_nothing() -> None:
 
 
 def test_attributes_by_name_are_of_constants() -> None:
-    """`getattr` with a name that is no literal occurs where the name was compared with a fixed list before."""
+    """`getattr` with a name that is not a literal occurs only after the name was compared with a fixed list."""
     found = []
     for package in PURE:
         for path in sorted((ROOT / "kroasync" / package).rglob("*.py")):
@@ -138,7 +138,7 @@ VALUES: dict[str, Any] = {
     "nothing": None,
 }
 ENV = Env(libraries=ALL_LIBRARIES, variables=dict.fromkeys(VALUES, DYN))
-# Values that are made by functions.
+# Values that functions make.
 MADE = (
     "timestamp('2026-01-01T00:00:00Z')",
     "duration('1s')",
@@ -197,9 +197,9 @@ def test_attacks_are_errors_of_the_expression(text: str, check: bool) -> None:
 
 @pytest.mark.parametrize("value", [*VALUES, *MADE])
 def test_no_attribute_of_python_can_be_read_or_called(value: str) -> None:
-    """For each value every attribute of its Python object, and of common ones, that is no declared function.
+    """For each value, every attribute of its Python object, and of common ones, that is not a declared function.
 
-    Not checked beforehand: what stands in the way is how expressions run.
+    The checker does not run first: the evaluation itself must prevent the access.
     """
     made = ENV.program(value).evaluate(VALUES)
     names = {name for kind in (made, type(made), "", [], {}, b"", 1, 1.5) for name in dir(kind)}
@@ -208,7 +208,7 @@ def test_no_attribute_of_python_can_be_read_or_called(value: str) -> None:
     for name in sorted(names - declared):
         for text in (f"({value}).{name}", f"({value}).{name}()", f"({value}).{name}(text)", f"({value})['{name}']"):
             with contextlib.suppress(CelError):
-                # What is selected from an optional that has no such field is an optional without a value.
+                # A field that an optional does not have is an optional without a value.
                 if ENV.program(text, check=False).evaluate(VALUES) is not NONE:
                     reached.append(text)
     assert reached == []
@@ -288,7 +288,7 @@ def test_text_that_names_files_and_addresses_is_text() -> None:
     assert document.obj == {"a": "file:///etc/passwd", "b": "@/etc/passwd", "c": "$(cat /etc/passwd)"}
 
 
-# The whole of it, watched by the interpreter
+# The whole package under an audit hook
 
 WATCHED = """
     import sys
@@ -332,7 +332,7 @@ WATCHED = """
 def test_the_interpreter_sees_only_the_schemas_being_read_while_expressions_and_templates_run() -> None:
     """Every example of every function, and a definition with its instance, under an audit hook.
 
-    The hook is told of every file, socket, process, import, and of every text that is run as code.
+    The hook sees every file, socket, process and import, and every text that runs as code.
     """
     folder = ROOT / "examples" / "webapplication"
     files = [str(folder / name) for name in ("resourcegroup.yaml", "instance.yaml", "observed.yaml")]

@@ -225,7 +225,7 @@ def test_variables(name: str, text: str, field: str, value: Any) -> None:
 
 
 def test_kros_number_of_workers_only_ever_raises_ours() -> None:
-    """kro's charts pass 1, which is no wish for one pass at a time."""
+    """kro's charts pass 1, which does not mean one pass at a time."""
     name = "--dynamic-controller-concurrent-reconciles"
     assert ok(f"{name}=1").workers == 32
     assert ok(f"{name}=64").workers == 64
@@ -249,7 +249,7 @@ def test_kros_variables_for_such_flags_are_silent() -> None:
 
 
 def test_a_misspelt_variable_is_a_warning() -> None:
-    """Not an error: a Service named kroasync puts variables of its own into every pod."""
+    """Not an error: a Service with the name kroasync adds variables to every pod."""
     environ = {"KROASYNC_WORKER": "3", "KROASYNC_SERVICE_HOST": "10.0.0.1", "KROASYNC_PORT_8078_TCP_PORT": "1"}
     assert parse([], environ) == (
         Settings(),

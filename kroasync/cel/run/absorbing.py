@@ -1,7 +1,8 @@
-"""How `&&`, `||`, `all` and `exists` take errors: an error counts only if nothing decides.
+"""How `&&`, `||`, `all` and `exists` absorb errors: an error counts only if no operand or element decides.
 
-False decides `&&` and `all`, True decides `||` and `exists`. Their code is fast as long as there is no error. From the
-first one on they ask here whether what is left decides; if nothing does, that first error is raised.
+False decides `&&` and `all`, True decides `||` and `exists`. Their code is fast while there is no error. After the
+first error, they ask this module whether a remaining operand or element decides; if none does, the first error is
+raised.
 """
 
 from collections.abc import Callable
@@ -19,7 +20,7 @@ def absorb(error: EvalError, meter: Meter) -> None:
 
 
 def decides(code: Callable[[list[Any]], Any], frame: list[Any], decisive: bool, meter: Meter) -> bool:
-    """Whether an operand or a predicate has the deciding value; an error of it is absorbed."""
+    """Whether an operand or a predicate has the deciding value; absorbs its error."""
     try:
         return code(frame) is decisive
     except EvalError as error:

@@ -20,7 +20,7 @@ from kroasync.cel.syntax import (
 )
 from kroasync.cel.values import UInt
 
-# How tightly a node binds; an operand of a looser one needs parentheses.
+# The precedence of a node; an operand with a lower precedence needs parentheses.
 _CONDITIONAL: Final = 1
 _OR: Final = 2
 _AND: Final = 3
@@ -50,7 +50,7 @@ _LOGIC: Final = MappingProxyType({syntax.AND: (_AND, " && "), syntax.OR: (_OR, "
 _UNARY_SIGNS: Final = MappingProxyType({syntax.NOT: "!", syntax.NEGATE: "-"})
 _CONSTANTS: Final = MappingProxyType({None: "null", True: "true", False: "false"})
 _FIELD_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
-# Words that the grammar does not take for names even after a dot.
+# Words that the grammar does not accept as names, not even after a dot.
 _KEYWORDS: Final = frozenset(("in", "true", "false", "null"))
 
 
@@ -83,7 +83,7 @@ def _ident(node: Ident) -> tuple[int, str]:
 
 def _operand(node: Expr) -> str:
     text = _print(node, _MEMBER)
-    # `1.a` would scan as the start of a double, `-1.a` is clear but easily misread.
+    # The scanner would read `1.a` as the start of a double; `-1.a` is unambiguous, but easy to misread.
     return f"({text})" if isinstance(node, Literal) and isinstance(node.value, int | float) else text
 
 
@@ -111,7 +111,7 @@ def _call(node: Call) -> tuple[int, str]:
     if node.target is None and node.function in _UNARY_SIGNS:
         sign = _UNARY_SIGNS[node.function]
         text = _print(node.args[0], _MEMBER)
-        # Signs would cancel out or become part of a number.
+        # Without parentheses, signs would cancel out or become part of a number.
         inner = node.args[0]
         clash = (
             isinstance(inner, Literal) and isinstance(inner.value, int | float) and not isinstance(inner.value, bool)
@@ -130,7 +130,7 @@ def _call(node: Call) -> tuple[int, str]:
 
 
 def _binary(node: Call) -> tuple[int, str]:
-    """A chain of one strength without recursion into its left side."""
+    """A chain of operators of one precedence, without recursion into its left side."""
     strength, _ = _BINARY[node.function]
     parts: list[str] = []
     left: Expr = node
@@ -190,7 +190,7 @@ _PRINT: Final[Mapping[type, Callable[[Any], tuple[int, str]]]] = MappingProxyTyp
 
 
 def same(left: Expr, right: Expr) -> bool:
-    """True if two trees say the same, whatever their ids and spans."""
+    """True if two trees are equal except for their ids and spans."""
     pairs = [(left, right)]
     while pairs:
         a, b = pairs.pop()
@@ -204,7 +204,7 @@ def same(left: Expr, right: Expr) -> bool:
 
 
 def _label(node: Expr) -> object:
-    """What a node says beside its children."""
+    """The content of a node without its children."""
     match node:
         case Literal():
             return type(node.value), repr(node.value)

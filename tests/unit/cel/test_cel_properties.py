@@ -1,6 +1,6 @@
 """Properties of the language, over generated texts and trees."""
 
-# ruff: noqa: PT017 - whether there will be an error is not known beforehand
+# ruff: noqa: PT017 - the test does not know in advance whether there is an error
 
 import string
 from typing import Any
@@ -100,7 +100,7 @@ def test_any_expression_gives_a_value_issues_or_a_typed_error(text: str) -> None
 @QUICK
 @given(EXPRESSIONS)
 def test_checking_changes_no_answer(text: str) -> None:
-    """What the checker accepts evaluates to the same without it; only overloads of empty lists may differ."""
+    """An accepted expression has the same value without the checker; only overloads of empty lists may differ."""
     try:
         checked = ENV.program(text)
     except CelError:

@@ -57,7 +57,7 @@ DATA = st.fixed_dictionaries(
     optional={"name": texts},
 )
 
-# Templates by the type they make; `{int}` stands for any expression of type int. `@` is a fresh loop variable.
+# Templates by their result type; `{int}` stands for any expression of type int, `@` for a new loop variable.
 PRODUCTIONS: dict[str, list[str]] = {
     "int": [
         "1",

@@ -76,7 +76,7 @@ CASES = [
     ("optional.of(deployment).value().x", ["deployment.x"]),
     ("[deployment.a, deployment.b][0]", ["deployment.a", "deployment.b"]),
     ("{'k': deployment.a}", ["deployment.a"]),
-    # keys as they are in the data
+    # keys of the data, unescaped
     ("typed.my__dash__field", ["typed.my-field"]),
     ("typed.namespace", ["typed.namespace"]),
     ("typed.?my__dash__field", ["typed.my-field"]),

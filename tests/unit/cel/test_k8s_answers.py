@@ -22,7 +22,7 @@ ENV = Env(libraries=ALL_LIBRARIES)
 
 
 def as_json(value: Any) -> Any:
-    """The value in the form the file holds."""
+    """The value in the form of the file."""
     match value:
         case Optional():
             return as_json(value.value) if value.present else None

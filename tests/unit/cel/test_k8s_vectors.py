@@ -36,7 +36,7 @@ ENV = Env(libraries=ALL_LIBRARIES)
 
 
 def as_json(value: Any) -> Any:
-    """The value in the form the vectors hold: opaque values as text, a map JSON cannot hold as Go prints it."""
+    """The value in the form of the vectors: opaque values as text, and maps without a JSON form as Go prints them."""
     match value:
         case None | bool() | int() | float() | str():
             return value
@@ -57,7 +57,8 @@ def name(row: dict[str, Any]) -> str:
     return f"{row['library']}: {row['expr'].strip()}"
 
 
-# In the vectors' environment `runtime` is an unbound variable; here it is a namespace, and the macro needs no variable.
+# In the environment of the vectors, `runtime` is an unbound variable. Here it is a namespace; the macro needs no
+# variable.
 EVALUATED = [row for row in ROWS if "compile_error" not in row and row["library"] != "runtime"]
 REJECTED = [row for row in VECTORS if "compile_error" in row and row["library"] != "comprehensions"]
 

@@ -1,6 +1,6 @@
 """Data seen through its schema: formats, escaped names, null properties, lists that are sets or maps."""
 
-# ruff: noqa: PT017 - whether there will be an error is not known beforehand
+# ruff: noqa: PT017 - the test does not know in advance whether there is an error
 
 from typing import Any
 

@@ -9,13 +9,13 @@ from kroasync.cel.meter import Meter
 from kroasync.cel.types import DOUBLE, DYN, list_of
 from kroasync.engine.allowance import EVALUATION_STEPS
 
-# What docs/operations.md says.
+# The limit in docs/operations.md.
 LIMIT_MB = 128
 TEXT = "a" * 1_400_000
 
 
 def doubled(depth: int) -> str:
-    """`cel.bind`s that share one list; every read of its element lifts, and so copies, it."""
+    """`cel.bind`s that share one list; every read of the list's element lifts, and so copies, the element."""
     body = "[z][0]"
     for _ in range(depth):
         body = f"cel.bind(z, [z][0] + [z][0], {body})"
@@ -75,7 +75,7 @@ def test_text_that_stands_in_a_result_many_times_counts_as_often_as_it_is_writte
 
 
 def test_the_first_term_of_a_sum_is_evaluated_once() -> None:
-    """Each level doubled the time."""
+    """Each level used to double the time."""
     text = "1 + 1 + 1"
     for _ in range(40):
         text = f"[{text}][0] + 1 + 1"

@@ -25,7 +25,7 @@ def references(text: str) -> dict[str, set[str]]:
         ("deployment.?a[?'b']", {"deployment": {"a.b"}}),
         ("has(deployment.a)", {"deployment": {"a"}}),
         ("size(pods)", {"pods": {""}}),
-        # a namespaced function is no reference, a resource of that name is
+        # a namespaced function is not a reference, but a resource with that name is
         ("json.marshal(deployment)", {"deployment": {""}}),
         ("random.seededInt(0, 1, 's') > 0", {}),
         ("random.status.x == 'y' && random.seededString(5, 's') != ''", {"random": {"status.x"}}),

@@ -17,9 +17,9 @@ ROWS = [
     for line in (Path(__file__).parents[2] / "data" / "cel-vectors.jsonl").read_text("utf-8").splitlines()
 ]
 ENV = Env(libraries=ALL_LIBRARIES)
-# kro takes an error with one of these texts for data that is not there yet.
+# For kro, an error with one of these texts means that data is missing yet.
 PENDING = ("no such key", "no such field", "no such attribute", "index out of bounds")
-# The vectors were made without the variable `runtime`, which the macro there needs and here does not.
+# The vectors were made without the variable `runtime`. The macro needs the variable there, but not here.
 WITHOUT_RUNTIME = "no such attribute(s): runtime"
 
 

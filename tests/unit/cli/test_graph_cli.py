@@ -104,7 +104,7 @@ def test_the_svg_has_room_for_a_long_title_in_bold(run):
     result = run("-", "-o", "svg", input=DEFINITION.replace("name: web}", f"name: {name}}}"))
     root = ElementTree.fromstring(result.stdout)
     title = root.find("{http://www.w3.org/2000/svg}text")
-    # DejaVu Sans Bold at 13 px needs 8.7 px for a letter of a text in lower case.
+    # In DejaVu Sans Bold at 13 px, a lower-case letter is 8.7 px wide.
     assert title is not None
     end = float(title.get("x", "nan")) + 8.7 * len(f"{name} (kro.run/v1alpha1 Web)")
     assert end <= float(root.get("width", "nan"))

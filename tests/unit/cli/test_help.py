@@ -11,7 +11,7 @@ from kroasync.cli.main import COMMANDS, app
 
 
 def _paths() -> Iterator[tuple[str, ...]]:
-    """Every command with a page of its own; `run` prints its flags itself."""
+    """Every command with its own page; `run` prints its flags itself."""
     root: Any = typer.main.get_command(app)
     context = root.make_context("kroasync", [], resilient_parsing=True)
     yield ()

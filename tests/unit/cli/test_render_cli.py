@@ -89,7 +89,7 @@ def test_manifests_come_in_the_order_they_would_be_applied_and_what_waits_is_exp
         ("ConfigMap", "shop-config"),
         ("Deployment", "shop"),
     ]
-    # Defaults of the schema and the namespace are filled in as the API server would.
+    # The schema's defaults and the namespace are filled in as by the API server.
     assert objects[1]["spec"]["replicas"] == 2
     assert objects[1]["metadata"]["namespace"] == "default"
     assert 'left out: node "debug": excluded by includeWhen' in result.stderr

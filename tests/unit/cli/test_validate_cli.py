@@ -99,7 +99,7 @@ def test_a_wrong_call_has_status_2(run, tmp_path, args, text):
 @pytest.mark.parametrize(
     ("old", "new", "place", "text"),
     [
-        # An expression in a plain, a quoted and a multi-line string: the character, not only the value.
+        # In a plain, quoted or multi-line string: the position of the character, not only of the value.
         ("${schema.spec.name}", "${schema.spec.nme}", "21:30", "undefined field 'nme'"),
         ("${schema.spec.name}", '"a-${schema.spec.nme}"', "21:33", "undefined field 'nme'"),
         ("string(schema.spec.replicas)", "schema.spec.replicas + 1", "25:24", "found no matching overload"),
@@ -122,12 +122,12 @@ def test_a_problem_has_its_place(run, old, new, place, text):
 
 
 def test_a_definition_that_is_too_large_says_where_it_is_so(run):
-    """The expression with which it is above its budget; and one that is too large alone."""
+    """The expression that exceeds the budget of the definition; and an expression that alone is too large."""
     long = [f"          k{n}: ${{{'+'.join(['schema.spec.name'] * 700)}+'{n}'}}" for n in range(60)]
     result = run("web.yaml", web=GOOD.replace("        data:\n", "\n".join(["        data:", *long, ""])))
     assert result.exit_code == 1
     (found,) = [line for line in result.stderr.splitlines() if "[definition-size]" in line]
-    # 2,802 nodes each: the 18th is too much.
+    # Each one has 2,802 nodes: the 18th exceeds the budget.
     assert found.startswith("web.yaml:40:16: error: spec.resources[0].template.data.k17: the definition is too large: ")
     assert "expected at most 50000 nodes in expressions, found 50" in found
     terms = "+".join(["schema.spec.name"] * 900)

@@ -15,7 +15,7 @@ PAGE = (ROOT / "docs" / "problems.md").read_text()
 ENTRY = re.compile(r"^### ([a-z-]+)\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
 EXAMPLE = re.compile(r"^```yaml (wrong|right)(?: gate=(\w+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ENTRIES = {code: EXAMPLE.findall(body) for code, body in ENTRY.findall(PAGE)}
-# Reported by other commands, or only to who calls the library: they have no example that `validate` could judge.
+# Only other commands or the library report these codes: they have no example for `validate`.
 WITHOUT_EXAMPLE = {"definition-kind", "definition-depth"}
 SOURCES = [path for name in ("model", "schema", "graph") for path in (ROOT / "kroasync" / name).rglob("*.py")]
 CODE = re.compile(r"[a-z]+(-[a-z]+)+")
@@ -23,7 +23,7 @@ NO_CODES = re.compile(r"x-kubernetes-.*|date-time|int-or-string")
 
 
 def codes_in_source():
-    """Constants in the form of a code; nothing else in these modules has that form."""
+    """The constants in the form of a code; nothing else in these modules has that form."""
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and CODE.fullmatch(node.value):

@@ -33,7 +33,7 @@ def config(
     instance: str = OWNER,
     **more: Any,
 ) -> Obj:
-    """A managed ConfigMap as the API server holds it; `more` goes to its metadata."""
+    """A managed ConfigMap as the API server stores it; `more` is added to its metadata."""
     labels = {LABEL_NODE_ID: "config", LABEL_APPLYSET_PART_OF: "set-1"} | (
         {LABEL_INSTANCE_ID: instance} if instance else {}
     )
@@ -54,7 +54,7 @@ def desired(data: dict[str, str], name: str = "a") -> Obj:
 
 
 def app(name: str = "one", *, version: int, uid: str = "i1", generation: int = 1, **more: Any) -> Obj:
-    """An instance; `more` goes to its metadata, but for `spec` and `status`."""
+    """An instance; `more` is added to its metadata, except `spec` and `status`."""
     content: Obj = {key: more.pop(key) for key in ("spec", "status") if key in more}
     meta = {
         "name": name,
@@ -73,16 +73,16 @@ def app_key(name: str = "one") -> Key:
 
 @dataclass
 class StubClient:
-    """Answers from a list per method, in order; an exception in it is raised. What was asked is kept."""
+    """A client that answers from a list per method, in order, and raises its exceptions; it records the requests."""
 
     answers: dict[str, list[Any]] = field(default_factory=dict)
     asked: list[tuple[Any, ...]] = field(default_factory=list)
-    # Of each apply whether it was confidential.
+    # For each apply, whether it was confidential.
     confidential: list[bool] = field(default_factory=list)
-    # Of each apply the version it was bound to.
+    # For each apply, the resourceVersion that it was bound to.
     bound: list[str | None] = field(default_factory=list)
     metrics: Metrics | None = None
-    # Called when a request was made, before it is answered.
+    # Called for each request, before the answer.
     meanwhile: Callable[[], None] = lambda: None
 
     def _answer(self, method: str, *what: Any) -> Any:

@@ -44,7 +44,7 @@ def bench() -> Bench:
 
 @pytest.mark.parametrize("levels", [100, 300, 990, 5000])
 def test_however_deeply_a_child_is_nested_it_is_kept_and_compared(bench: Bench, levels: int) -> None:
-    """What the graph reads of it, too; Python compares no more than about a thousand levels."""
+    """Including the fields that the graph reads; Python compares only about a thousand levels."""
     bench.store.widen(CONFIG_MAPS, [("deep",)])
 
     def deep() -> Any:
@@ -72,7 +72,7 @@ def test_what_is_not_known_has_to_be_created(bench: Bench) -> None:
 
 
 def test_what_was_never_sent_from_here_has_to_be_sent_once(bench: Bench) -> None:
-    """After a restart nothing is known of what was declared before."""
+    """After a restart, the store does not know what was declared before."""
     bench.put(config(version=5, data=ONE))
     assert bench.need(ONE) is Need.UPDATE
 
@@ -305,7 +305,7 @@ def test_an_object_only_labelled_like_ours_is_not_ours(bench: Bench) -> None:
     assert not found.ours
 
 
-# The server as the store sees it: every write gives an event; ours also an answer, which may come at any time.
+# The server for the store: every write causes an event; our own writes also cause an answer, at any time.
 VALUES = st.sampled_from(["1", "2"])
 STEPS = st.lists(
     st.one_of(
@@ -318,7 +318,7 @@ STEPS = st.lists(
 
 
 class Server:
-    """One object on a server, its undelivered events, and the answer that is on its way."""
+    """One object on a server, its undelivered events, and the answer in flight."""
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
@@ -328,7 +328,7 @@ class Server:
         self.lists = 0
         self.events: list[tuple[str, Obj]] = []
         self.answer: tuple[dict[str, str], Obj] | None = None
-        # What we last sent to the object that is there now, and what it was answered.
+        # Our last apply to the current object, and its answer.
         self.sent: tuple[dict[str, str], dict[str, str]] | None = None
 
     def write(self, data: dict[str, str], **status: Any) -> Obj:
@@ -374,7 +374,7 @@ class Server:
             case "compare":
                 self.bench.need({"v": "1"})
             case "relist":
-                # A list is of now: the events it includes are not delivered any more.
+                # A list has the current state: the events before it are not delivered any more.
                 self.events.clear()
                 self.bench.listed([self.live] if self.live is not None else [])
 
@@ -385,7 +385,7 @@ class Server:
             self.answer = None
 
     def need(self, data: dict[str, str]) -> Need | None:
-        """What has to be sent, by the rules."""
+        """Whether the object must be sent, by the rules."""
         if self.live is None:
             return Need.CREATE
         if self.sent is None or self.sent[0] != data:
@@ -405,14 +405,14 @@ def test_any_order_of_events_and_answers_ends_with_the_right_need(steps: list[tu
         server.step("event", "")
     for value in ("1", "2"):
         found, right = bench.need({"v": value}), server.need({"v": value})
-        # A list may overtake an answer: then what was sent is in doubt, and sent once more.
+        # A list may overtake an answer: then the result of the apply is unknown, and it is sent again.
         in_doubt = found is Need.UPDATE and right is not Need.CREATE and ("relist", "") in steps
         assert found is right or in_doubt
     assert (bench.store.find(config_key()) is None) is (server.live is None)
 
 
 class Strangers:
-    """A store whose instances are known by the UIDs of `known`, and what it has room for."""
+    """A store that knows the instances with the UIDs in `known`, and has a limit."""
 
     def __init__(self, room: Room | None = None) -> None:
         self.known = {OWNER}
@@ -424,7 +424,7 @@ class Strangers:
         return obj["metadata"]["labels"].get(LABEL_INSTANCE_ID) in self.known
 
     def held(self) -> int:
-        """Bytes of JSON the store holds."""
+        """The bytes of JSON in the store."""
         full = Room()
         return full.loose - self.room.loose + full.packed - self.room.packed
 
@@ -488,7 +488,7 @@ def test_a_stranger_whose_instance_becomes_known_is_compared_after_the_next_list
 
 
 def test_a_stranger_that_is_applied_is_no_stranger_any_more() -> None:
-    """Its event came before its instance was known; the answer is of the same version."""
+    """The event came before the instance was known; the answer has the same version."""
     bench = Strangers()
     bench.store.widen(CONFIG_MAPS, [("data",)])
     bench.store.put(CONFIG_MAPS, config(version=1, data=ONE, instance="late"))

@@ -14,7 +14,7 @@ WEB, OTHER = Key(GRAPH_DEFINITIONS, "", "web"), Key(GRAPH_DEFINITIONS, "", "othe
 
 
 class Serving:
-    """Stands in for what serves kinds: remembers what it was told."""
+    """Replaces the serving of kinds, and records the calls."""
 
     def __init__(self) -> None:
         self.kinds = [cast(Any, type("Served", (), {"name": "apps.example.com", "resource": APPS}))]

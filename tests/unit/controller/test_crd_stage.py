@@ -49,7 +49,7 @@ def wanted() -> Wanted:
 
 
 def crd(*, uid: str = "d1", established: bool = True, refused: str = "", **meta: Any) -> Obj:
-    """The CRD as the API server holds it once it was written as `wanted` has it."""
+    """The CRD as the API server stores it after a write of `wanted`."""
     one = wanted()
     obj = labelled(one.graph.crd, one.definition, "v1")
     labels = {**obj["metadata"]["labels"], names.LABEL_DEFINITION_ID: uid}
@@ -61,7 +61,7 @@ def crd(*, uid: str = "d1", established: bool = True, refused: str = "", **meta:
 
 
 class Bench:
-    """The stage with definitions in a cache; `answers` are those of the API server, by method."""
+    """The stage with cached definitions; `answers` has the answers of the API server, by method."""
 
     def __init__(self, *definitions: Obj, features: frozenset[str] = frozenset(), **answers: list[Any]) -> None:
         self.stub = StubClient(answers=answers)

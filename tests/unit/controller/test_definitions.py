@@ -56,14 +56,14 @@ UNKNOWN_KIND = {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"
 
 
 class Kinds:
-    """Stands in for the kinds of the cluster: those of Kubernetes."""
+    """Replaces the kinds of the cluster with those of Kubernetes."""
 
     async def load(self, gvks: Any) -> Catalog:
         return bundled()
 
 
 class Served:
-    """Stands in for what serves kinds: remembers what it was asked for."""
+    """Replaces the serving of kinds, and records the calls."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
@@ -87,7 +87,7 @@ class Served:
 
 
 class ApiServer(StubClient):
-    """Takes every write as it is; `refusals` are raised instead, by method and plural."""
+    """A client that accepts every write, or raises one of the `refusals`, by method and plural."""
 
     def __init__(self, **refusals: ApiError) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ class ApiServer(StubClient):
 
 
 class Office:
-    """The controller of definitions, over one of them and an API server."""
+    """The controller of definitions, with one definition and an API server."""
 
     def __init__(self, obj: Obj | None, *, serving: Served | None = None, **refusals: ApiError) -> None:
         self.server = ApiServer(**refusals)

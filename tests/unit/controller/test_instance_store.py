@@ -148,7 +148,7 @@ def test_keys_of_cluster_scoped_kinds_have_no_namespace() -> None:
      ("x", "x", False, False), ("", "1", True, False)],
 )  # fmt: skip
 def test_order_of_versions(version: str, than: str, newer: bool, older: bool) -> None:
-    """Numbers are ordered; of opaque versions a different one is taken for newer."""
+    """Numbers are ordered; an opaque version that differs counts as newer."""
     assert (is_newer(version, than), is_older(version, than)) == (newer, older)
 
 
@@ -168,7 +168,7 @@ FORGED = [
 
 
 def written(version: int, status: Any, manager: str = "kro.run/status") -> Obj:
-    """The instance with a status some manager wrote; the entries of those that wrote before stay."""
+    """The instance with a status of some manager; the entries of earlier managers stay."""
     before = {"manager": "kro.run/status", "subresource": "status", "time": "2026-01-01T00:00:00Z"}
     last = {"manager": manager, "subresource": "status", "time": "2026-01-01T00:00:01Z"}
     spec = {"manager": "kubectl", "time": "2026-01-01T00:00:02Z"}
@@ -177,7 +177,7 @@ def written(version: int, status: Any, manager: str = "kro.run/status") -> Obj:
 
 @pytest.fixture
 def reported(bench: Bench) -> Bench:
-    """One whose status was written, and told by the watch."""
+    """An instance whose status was written and delivered by the watch."""
     bench.store.put(app(version=1))
     bench.store.reporting(app_key(), MINE)
     bench.store.reported(app_key(), written(2, MINE))
@@ -189,7 +189,7 @@ def reported(bench: Bench) -> Bench:
 @pytest.mark.parametrize("status", FORGED)
 @pytest.mark.parametrize("manager", ["kubectl-edit", "kro.run/status"])
 def test_a_status_of_somebody_else_wakes_once_until_it_is_put_back(reported: Bench, status: Any, manager: str) -> None:
-    """Whatever name they go by: anybody may use ours."""
+    """Whatever field manager they use: everybody may use ours."""
     store, named = reported.store, "" if manager == "kro.run/status" else manager
     store.put(written(3, status, manager))
     assert reported.woken == [app_key()]
@@ -246,7 +246,7 @@ def test_a_status_changed_before_the_answer_to_ours_came_is_noticed(reported: Be
 
 
 def test_a_foreign_status_in_the_answer_to_a_patch_of_metadata_wakes(reported: Bench) -> None:
-    """No event will tell of it any more."""
+    """No later event would report it."""
     reported.store.wrote(written(4, {"state": "forged"}, "kubectl"))
     assert reported.woken == [app_key()]
     assert reported.store.meddled(app_key()) == Meddled(MINE, "kubectl")
@@ -292,7 +292,7 @@ def test_a_large_instance_is_compressed_and_answered_whole() -> None:
 
 
 def test_without_room_the_head_of_an_instance_is_kept() -> None:
-    """Its identity, finalizers and inventory, and which generation its status is about."""
+    """The instance's identity, finalizers and inventory, and the generation of its status."""
     notes = {ANNOTATION_APPLYSET_GROUP_KINDS: "ConfigMap", "note": "x"}
     store = InstanceStore(APPS, lambda key: None, lambda key, obj: None, room=Room(loose=0, packed=0))
     status = {"observedGeneration": 1, "state": "ACTIVE"}

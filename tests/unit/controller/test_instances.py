@@ -62,7 +62,7 @@ def graph() -> Graph:
 
 
 class Kinds:
-    """Stands in for what serves and watches kinds: all are watched, but for those that are `unseen`, and why."""
+    """Replaces the serving and the watches: all kinds are watched, except those in `unseen`, which has the reasons."""
 
     def __init__(self) -> None:
         self.kinds = ServedKinds()
@@ -86,7 +86,7 @@ class Kinds:
 
 
 class Calm:
-    """Stands in for the pacing of passes: this one is alone."""
+    """Replaces the pacing: there is only one pass."""
 
     def tired(self, key: Key) -> bool:
         return False
@@ -96,7 +96,7 @@ class Calm:
 
 
 class Bench:
-    """The controller of instances, over the fake API server; nothing is watched, caches are filled by `see`."""
+    """The controller of instances, with the fake API server; there are no watches: `see` fills the caches."""
 
     def __init__(self) -> None:
         clock = asyncio.get_running_loop().time
@@ -128,7 +128,7 @@ class Bench:
         self.stub.kinds.add(self.served)
 
     async def start(self) -> None:
-        """The kind, and one instance of it, are there."""
+        """Create the kind and one instance of it."""
         await self.user.create(Key(CRDS, "", "apps.kro.run"), self.graph.crd)
         await asyncio.sleep(5)
         await self.user.create(APP, {"metadata": {"name": "one", "namespace": "default"}, "spec": {"value": "1"}})
@@ -142,7 +142,7 @@ class Bench:
         )
 
     def see(self) -> None:
-        """What a watch of the instances would tell."""
+        """Deliver what a watch of the instances would deliver."""
         for obj in self.server.objects(APPS):
             self.served.instances.put(obj)
 
@@ -154,7 +154,7 @@ class Bench:
         return next(str(c["message"]) for c in self.status()["conditions"] if c["type"] == type_)
 
     def written(self) -> list[str]:
-        """Kinds of the objects written since this was asked last."""
+        """The kinds of the objects written since the last call."""
         found, self.writes = [plural for _, plural, _ in self.writes], []
         return found
 
@@ -314,7 +314,7 @@ def test_a_doubtful_status_is_read_before_the_next_pass() -> None:
     async def story(bench: Bench) -> None:
         await bench.instances.reconcile(APP)
         bench.written()
-        # No watch has told of the status that is there.
+        # No watch has delivered the stored status.
         bench.observing.doubt(APP)
         assert await bench.instances.reconcile(APP) == AtRest()
         assert (bench.written(), bench.observing.unsure) == ([], set())

@@ -17,7 +17,7 @@ SLOW = 0.05
 
 
 class Bench:
-    """Two keys in work, of groups `slow` and `quick`; computing moves the loop's clock."""
+    """Two keys in work, of the groups `slow` and `quick`; computing moves the loop's clock."""
 
     def __init__(self, *, slots: int = 2) -> None:
         loop = asyncio.get_running_loop()
@@ -139,14 +139,14 @@ def test_a_pass_that_computes_long_waits_without_its_slot_while_others_are_busy(
         await busy
         bench.queue.done(bench.quick)
         await task
-        # As soon as nobody else is busy, long before its share of the time would have come.
+        # As soon as no other pass is busy, long before its share of the time.
         assert resumed[0] - began == pytest.approx(SLOW + 200 * 0.001, abs=0.08)
 
     in_virtual_time(main)
 
 
 def test_a_heavy_pass_is_tired_whenever_it_was_not_given_its_turn() -> None:
-    """An answer it waited for gives it no right to compute."""
+    """An answer that a pass waited for does not allow the pass to compute."""
 
     async def main() -> None:
         bench, tired = Bench(), []

@@ -51,7 +51,7 @@ def owned_by(manager: str) -> ConflictError:
 
 
 def refused_fields(*fields: str) -> InvalidError:
-    """What the API server answers when values of these fields are wrong: it quotes them."""
+    """The API server's answer to wrong values of these fields, which quotes the values."""
     causes = [{"reason": "FieldValueInvalid", "message": f'Invalid value: "{VALUE}"', "field": f} for f in fields]
     return InvalidError(f'Invalid value: "{VALUE}"', status=422, reason="Invalid", details={"causes": causes})
 
@@ -137,7 +137,7 @@ async def test_an_object_of_nobody_is_taken_over_and_told(labels: dict[str, str]
     [
         ([{"manager": MANAGER_CHILDREN}], ()),
         ([{"manager": MANAGER_CHILDREN}, {"manager": "kubectl"}, {"manager": "argo"}], ("argo", "kubectl")),
-        # Its controller was quick.
+        # Its own controller wrote first.
         ([{"manager": MANAGER_CHILDREN}, {"manager": "deployment-controller", "subresource": "status"}], ()),
     ],
 )
@@ -173,7 +173,7 @@ async def test_what_was_there_and_is_somebodys_is_not_touched(first: ConflictErr
 
 
 async def test_forged_labels_do_not_hide_who_has_an_object() -> None:
-    """They are copied, but we never applied it."""
+    """The labels are copied, but we never applied the object."""
     found = config(version=4, managedFields=[{"manager": "helm"}])
     bench = Bench(apply=[TAKEN], get=[labelled(found, {**MINE, **HELM})])
     result = await bench.performer.perform(apply())
@@ -201,7 +201,7 @@ async def test_what_changed_while_it_was_looked_at_is_looked_at_again() -> None:
 
 
 async def made_again(times: int, *, by_us: bool) -> tuple[Bench, Any]:
-    """An object that is made and goes, again and again; and what came of the last attempt."""
+    """An object that is created and deleted repeatedly; returns the result of the last attempt."""
     versions = range(1, times + 1)
     answers = [config(version=2 * v, data={"v": "1"}, uid=f"u{v}") for v in versions]
     bench = Bench(apply=list(answers), delete=[{"kind": "Status"}] * times)
@@ -289,7 +289,7 @@ async def test_the_message_about_a_secret_names_fields_not_values() -> None:
         ),
         (ForbiddenError("no", status=403, reason=f"because of {VALUE}"), f"403 {WITHHELD}"),
         (ServerError(f"webhook failed: {VALUE}", status=500, reason="InternalError"), f"InternalError {WITHHELD}"),
-        # Nothing of the object is in these.
+        # These contain nothing of the object.
         (UnreachableError("no answer"), "no answer"),
         (NotFoundError('namespaces "x" not found', status=404), 'namespaces "x" not found'),
         (
@@ -386,7 +386,7 @@ def test_a_patch_that_adds_the_finalizer_is_bound_to_the_version_seen() -> None:
 
 
 def test_a_patch_of_annotations_alone_is_bound_to_the_object_only() -> None:
-    """Nothing it sets depends on the version, and a conflict would cost a pass."""
+    """No field that it sets depends on the version, and a conflict would cost a pass."""
     action = PatchParent(labels={}, annotations={"c": "d"})
     assert parent_patch(app(version=7), action) == {"metadata": {"uid": "i1", "annotations": {"c": "d"}}}
 

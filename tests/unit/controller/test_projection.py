@@ -92,11 +92,11 @@ def leaves(value: Any, at: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
 
 
 def covers(path: tuple[str, ...], leaf: tuple[str, ...]) -> bool:
-    """The path reads the leaf: it ends above or at it, or goes on below it, or picks items of a list in between."""
+    """Whether the path reads the leaf: it ends above, at or below the leaf, or selects items of a list in between."""
     for step, real in zip(path, leaf, strict=False):
         if real.startswith("["):
             if step != "*":
-                return True  # a constant index: the list is kept whole
+                return True  # a constant index: the whole list is kept
         elif step not in ("*", real):
             return False
     return True
@@ -107,7 +107,7 @@ def test_exactly_the_paths_read_are_kept(obj: dict[str, Any], paths: list[tuple[
     wanted = [("spec", *path) for path in paths]
     found = leaves(Projection(wanted).keep({"spec": obj}).get("spec", {}), ("spec",))
     read = {leaf: value for leaf, value in leaves(obj, ("spec",)).items() if any(covers(p, leaf) for p in wanted)}
-    # Containers emptied by the projection may stay; what counts are values.
+    # Containers that the projection empties may stay; only values count.
     assert {k: v for k, v in found.items() if isinstance(v, int)} == {
         k: v for k, v in read.items() if isinstance(v, int)
     }

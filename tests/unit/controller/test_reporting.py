@@ -25,12 +25,12 @@ KEY = app_key()
 
 
 class Desk:
-    """A Reporting over one cached instance; `answers` are those of the API server, by method."""
+    """A Reporting with one cached instance; `answers` has the answers of the API server, by method."""
 
     def __init__(self, cached: Obj, **answers: list[Any]) -> None:
         self.stub = StubClient(answers=answers)
         client = cast(Client, self.stub)
-        # Nothing of what these hold is read for a report.
+        # A report reads nothing of these.
         nothing = cast(Any, None)
         self.observing = Observing(client, nothing, nothing, nothing, nothing)
         recorder = Recorder(client, reporter="test", instance="test", now=lambda: NOW)
@@ -45,7 +45,7 @@ class Desk:
 
     @property
     def bound_to(self) -> list[str]:
-        """The versions the writes were bound to."""
+        """The versions that the writes were bound to."""
         return [what[2]["metadata"]["resourceVersion"] for what in self.stub.asked if what[0] == "merge_patch"]
 
 

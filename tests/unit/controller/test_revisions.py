@@ -57,7 +57,7 @@ def test_a_revision_of_a_cluster_scoped_definition_is_owned_by_it() -> None:
 
 
 def test_a_revision_of_a_namespaced_definition_has_no_owner() -> None:
-    """A cluster-scoped object cannot be owned by a namespaced one."""
+    """A namespaced object cannot own a cluster-scoped one."""
     group = definition(namespace="team")
     found = new_revision(group, 1, version="v1")
     assert "ownerReferences" not in found["metadata"]
@@ -154,12 +154,12 @@ def test_whoever_took_the_signal_before_looking_is_woken_by_the_next_change() ->
         (None, [], 1, 0),
         (None, [3, 7], 1, 7),
         (7, [3, 7], 7, 7),
-        # Behind, as by a write that was lost.
+        # The status is outdated, as after a lost write.
         (2, [3, 7], 7, 7),
-        # The newest ones were deleted by hand: their numbers are not used again.
+        # The newest revisions were deleted manually: their numbers are not reused.
         (9, [3, 7], 9, 9),
         (4, [], 4, 4),
-        # Forged.
+        # A forged revision.
         (2**63 - 1, [1], 2, 1),
         (2**63 - 2, [1], 2, 1),
         (2**63, [], 1, 0),
@@ -198,7 +198,7 @@ def _holding(revision: Obj, spec: Any) -> Obj:
 
 
 class Deletes(StubClient):
-    """Revisions have nothing that would have to go with them."""
+    """No object has to be deleted with a revision."""
 
     async def delete(self, key: Key, *, uid: str | None = None, propagation: str | None = None) -> Obj:
         assert propagation is None
@@ -206,7 +206,7 @@ class Deletes(StubClient):
 
 
 class Archive:
-    """Revisions of one definition; `answers` are those of the API server, by method."""
+    """The revisions of one definition; `answers` has the answers of the API server, by method."""
 
     def __init__(self, *known: Obj, keep: int = 5, **answers: list[Any]) -> None:
         self.stub = Deletes(answers=answers)

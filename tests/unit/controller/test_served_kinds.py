@@ -25,7 +25,7 @@ from tests.unit.controller.samples import APPS, OWNER, StubClient, app, app_key,
 DEFINITION = Key(GRAPH_DEFINITIONS, "", "d")
 ITEMS = Resource("example.com", "v1", "Item", "items")
 
-# The part of a generated CRD that serving looks at: the schema of `spec`.
+# The part of a generated CRD that serving reads: the schema of `spec`.
 CRD = {"spec": {"versions": [{"schema": {"openAPIV3Schema": {"properties": {"spec": {"type": "object"}}}}}]}}
 
 
@@ -64,7 +64,7 @@ class FakeGraph:
 
 
 class Bench:
-    """Watches and Serving around watches that the test plays."""
+    """Watches and Serving, with watches that the test controls."""
 
     def __init__(self, group: asyncio.TaskGroup) -> None:
         self.made: list[FakeWatch] = []
@@ -122,13 +122,13 @@ def listed(watch: FakeWatch, *objs: Obj) -> None:
 
 
 async def turns() -> None:
-    """Let tasks that were started or cancelled run."""
+    """Let started and cancelled tasks run."""
     for _ in range(3):
         await asyncio.sleep(0)
 
 
 def play(story: Any) -> None:
-    """Run an async story with a Bench; its watch tasks end with it."""
+    """Run an async story with a Bench; the watch tasks of the Bench end with it."""
 
     async def main() -> None:
         async with asyncio.TaskGroup() as group:
@@ -158,7 +158,7 @@ def test_a_kind_is_served_with_its_instances_and_the_kinds_it_manages() -> None:
 
 
 def test_a_new_graph_wakes_those_first_that_wait_for_it() -> None:
-    """After a restart most instances are as they should be."""
+    """After a restart, most instances need no change."""
 
     async def story(bench: Bench) -> None:
         await bench.serve(CONFIG)
@@ -291,7 +291,7 @@ def test_a_kind_the_graph_no_longer_has_is_watched_until_no_inventory_names_it()
         bench.of(APPS)[0].sink.event("ADDED", inventoried("ConfigMap,Secret"))
         await bench.serve(CONFIG)
         await turns()
-        # The instance still has Secrets, which are to be pruned.
+        # The instance still has Secrets, which must be pruned.
         assert bench.watches.children_of(APPS) == {CONFIG_MAPS}
         assert bench.watches.children_of(app_key()) == {SECRETS}
         assert not bench.of(SECRETS)[0].ended
@@ -372,7 +372,7 @@ def test_an_external_watch_keeps_what_is_read_and_is_silent_about_the_rest() -> 
 
 
 def test_a_running_external_watch_lists_again_when_more_is_read() -> None:
-    """Another definition, or a new revision, reads a field that was not kept so far."""
+    """Another definition, or a new revision, reads a field that the cache does not keep yet."""
 
     async def story(bench: Bench) -> None:
         bench.watches.read_externals(CONFIG_MAPS, [("data", "a")])
@@ -412,7 +412,7 @@ def test_a_selector_is_watched_as_such_and_sorted() -> None:
 
 
 def test_a_kind_that_is_not_served_is_no_empty_collection() -> None:
-    """Children made for each of its objects would be deleted."""
+    """Otherwise, the children created for each of its objects would be deleted."""
 
     async def story(bench: Bench) -> None:
         action = external(None, selector="app=x")
@@ -463,7 +463,7 @@ def test_many_narrow_watches_of_a_kind_become_one_wide_watch() -> None:
     play(story)
 
 
-# More than external objects may take, as one object and as many.
+# More than the limit of external objects, as one object and as many objects.
 HUGE = {f"key-{number}": "x" * 100 for number in range(20_000)}
 
 
@@ -524,7 +524,7 @@ def test_an_instance_claims_what_has_its_uid_and_is_in_its_inventory() -> None:
 
 
 def test_children_are_listed_once_all_instances_are_known() -> None:
-    """Or they would be strangers, and be applied again."""
+    """Otherwise, they would count as foreign, and be applied again."""
 
     async def story(bench: Bench) -> None:
         bench.auto, bench.error = False, None

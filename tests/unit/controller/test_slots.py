@@ -14,7 +14,7 @@ LONG_S = 1.0
 
 
 async def held(*names: str) -> tuple[Slots, WorkQueue[Key]]:
-    """Two slots, held by keys of these names, each its own group."""
+    """Two slots, held by keys with these names, each in its own group."""
     queue: WorkQueue[Key] = WorkQueue(
         clock=asyncio.get_running_loop().time, group_of=lambda key: key, lasting_at_once=1
     )
@@ -37,7 +37,7 @@ def test_there_is_no_slot_until_one_is_released_or_has_been_held_for_long() -> N
         began = asyncio.get_running_loop().time()
         await slots.acquire()
         assert asyncio.get_running_loop().time() - began == LONG_S
-        await slots.acquire()  # both were held for as long
+        await slots.acquire()  # both were held for that long
 
     run(main())
 

@@ -12,7 +12,7 @@ from kroasync.model.names import MANAGER_STATUS
 from tests.unit.controller.samples import StubClient, app, app_key
 
 SCALARS = st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from(["", "a"])
-# A merge patch cannot say that a field is null, and a status has no such fields.
+# A merge patch cannot set a field to null, and a status has no such fields.
 SOLID = SCALARS.filter(lambda value: value is not None)
 JSON = st.recursive(
     SOLID, lambda below: st.lists(below, max_size=2) | st.dictionaries(st.sampled_from("abc"), below, max_size=3)

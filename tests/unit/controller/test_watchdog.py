@@ -40,7 +40,7 @@ def busy(seconds: float) -> None:
 def test_what_computes_without_end_is_ended_and_the_loop_goes_on(
     watchdog: Watchdog, loop: Callable[[], asyncio.AbstractEventLoop], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Though it takes every exception for one of its own. The log has its key while it holds the loop."""
+    """The pass ends although it catches every exception. The log has its key while it blocks the loop."""
     overruns: list[float] = []
 
     async def work() -> None:
@@ -63,7 +63,7 @@ def test_what_computes_without_end_is_ended_and_the_loop_goes_on(
 
 
 def test_nothing_is_interrupted_outside_of_what_computes(watchdog: Watchdog) -> None:
-    """Where a connection or a cache might be left half changed. It is told all the same."""
+    """Code outside may be changing a connection or a cache. The overrun is reported nevertheless."""
     overruns: list[float] = []
 
     async def work() -> str:

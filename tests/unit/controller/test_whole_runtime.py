@@ -81,7 +81,7 @@ class World:
         return str((await self.user.get(APP)).get("status", {}).get("state"))
 
     def samples(self) -> dict[str, float]:
-        """Name with labels to value, of every sample."""
+        """The value of every sample, by name with labels."""
         lines = [line for line in self.metrics.render().decode().splitlines() if not line.startswith("#")]
         return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
 
@@ -189,7 +189,7 @@ def test_no_series_is_of_an_instance() -> None:
 
 
 def test_a_kind_that_is_gone_leaves_no_series() -> None:
-    """With its CRD deleted while it has instances, whose last passes come after it."""
+    """Its CRD is deleted while it has instances, whose last passes run afterwards."""
 
     async def story(world: World) -> None:
         await world.define()
@@ -332,7 +332,7 @@ def test_without_a_requeue_interval_the_backoff_grows() -> None:
 
 @pytest.mark.parametrize(("held_s", "took_s"), [(0.2, 0.2), (3.0, 3.0), (60.0, 7.0)])
 def test_stopping_waits_for_writes_that_were_sent_but_not_for_ever(held_s: float, took_s: float) -> None:
-    """And sends no other one after the first second."""
+    """It sends no other request after the first second."""
 
     async def story(world: World) -> None:
         await world.define()
@@ -459,7 +459,7 @@ def test_an_instance_too_big_for_any_status_is_not_tried_again_and_again() -> No
 
 
 def test_without_room_for_anything_all_is_done_as_usual() -> None:
-    """Instances are asked for, children applied again; nothing is written that is there already."""
+    """Instances are read and children applied again, but no existing object is written."""
 
     async def story(world: World) -> None:
         room = world.runtime.parts.caches.room

@@ -53,7 +53,7 @@ def bench() -> Bench:
     return Bench()
 
 
-# The table of `workqueue`: what leads to each state, and the state after each event. `due` is seen when a key is taken.
+# The table of `workqueue`: the way to each state, and the state after each event. `due` counts when a key is taken.
 ROUTES: dict[str, tuple[str, ...]] = {
     "idle": (),
     "delayed": ("add_after",),
@@ -91,7 +91,7 @@ def happen(bench: Bench, event: str) -> None:
 
 
 def state(bench: Bench) -> str:
-    """Of the one key; ends its work to see what is left of it."""
+    """The state of the only key; ends its work to see the rest."""
     prefix = "in work" if bench.queue.in_work else ""
     bench.queue.done("g/a")
     if len(bench.queue):
@@ -199,7 +199,7 @@ def test_the_backoff_of_a_pass_that_is_not_to_blame_has_a_lower_cap(bench: Bench
 
 
 def test_failures_at_the_lower_cap_do_not_add_to_the_backoff_of_the_next_one(bench: Bench) -> None:
-    """An API server that was away for minutes refuses, once it is back, until it has read its roles."""
+    """After minutes of outage, an API server refuses requests until it has read its roles."""
     for _ in range(100):
         bench.queue.retry("g/a", at_most_s=5.0)
     assert bench.queue.retry("g/a") <= 6.4 * 1.1
@@ -207,7 +207,7 @@ def test_failures_at_the_lower_cap_do_not_add_to_the_backoff_of_the_next_one(ben
 
 
 def test_a_key_that_keeps_failing_is_never_dropped(bench: Bench) -> None:
-    """Neither after 20 attempts, as in kro, nor ever."""
+    """The queue never drops a key, not even after 20 attempts, as kro does."""
     bench.queue.add("g/a")
     for _ in range(50):
         assert bench.queue.get_nowait() == "g/a"
@@ -313,13 +313,13 @@ def test_a_group_whose_work_lasts_gets_no_turn_while_it_has_many_of_those(bench:
     assert queue.get_nowait() == "fine/b"
     queue.done("stuck/0")
     assert queue.get_nowait() == f"stuck/{LASTING}"
-    # Neither what is done nor what is not in work lasts.
+    # Neither finished keys nor keys that are not in work are lasting.
     queue.lasts("stuck/0")
     assert queue.get_nowait() == f"stuck/{LASTING + 1}"
 
 
 def test_timers_that_were_overtaken_do_not_pile_up(bench: Bench) -> None:
-    """A quiet key that is due in hours stands before them."""
+    """A quiet key that is due in hours is in front of them."""
     queue = bench.queue
     queue.add_after("g/quiet", 36_000.0)
     for _ in range(20_000):
@@ -358,7 +358,7 @@ def test_heavy_keys_whose_work_lasts_leave_room_for_other_heavy_ones(bench: Benc
 
 
 def work(bench: Bench, *, until: Callable[[], bool], within_s: float = 1000.0) -> dict[str, float]:
-    """One worker that computes for every key: long for those of the group `slow`. Seconds of each group."""
+    """One worker that computes for every key, long for those of the group `slow`; returns the seconds of each group."""
     spent: dict[str, float] = {}
     while not until():
         assert bench.now < within_s
@@ -377,7 +377,7 @@ def work(bench: Bench, *, until: Callable[[], bool], within_s: float = 1000.0) -
 
 
 def test_a_group_that_computes_long_gets_its_share_while_others_are_busy(bench: Bench) -> None:
-    """Two ordinary groups that always have something to do, and two slow keys."""
+    """Two ordinary groups that always have work, and two slow keys."""
     for key in ("slow/a", "slow/b", "x/a", "y/a"):
         bench.queue.add(key)
     spent = work(bench, until=lambda: bench.now > 40)
@@ -432,7 +432,7 @@ def test_a_pass_that_computes_long_waits_for_its_turn_and_gets_it() -> None:
         assert keys == ["slow/a", "x/a", "slow/b"]
         assert not any(queue.is_heavy(key) or queue.is_held(key) for key in ("slow/a", "slow/b", "x/a"))
         queue.charge("slow/a", HEAVY_S, HEAVY_S)
-        # What is known of one pass holds for all of its group.
+        # The duration of one pass counts for its whole group.
         assert queue.is_held("slow/b")
         queue.charge("slow/b", HEAVY_S, HEAVY_S)
         assert not queue.is_held("x/a")

@@ -37,7 +37,7 @@ class Passed:
 
     @property
     def applied(self) -> list[list[str]]:
-        """Node ids of the applies, batch by batch; batches without any left out."""
+        """The node ids of the applies, batch by batch, without empty batches."""
         found = [[a.node for a in batch if isinstance(a, Apply)] for batch in self.batches]
         return [ids for ids in found if ids]
 
@@ -73,7 +73,7 @@ class Cluster:
         return self.world.perform(action)
 
     def settle(self) -> None:
-        """Let the controllers work: each object gets the status its kind's controller computes."""
+        """Let the controllers work: each object gets the status that the controller of its kind computes."""
         for key, obj in list(self.world.objects.values()):
             make = self.status.get(key.resource.kind)
             status = make(obj) if make else None
@@ -120,7 +120,7 @@ def graph_of(catalog: Catalog) -> Callable[..., Graph]:
 
 @pytest.fixture
 def instance_of() -> Callable[..., Obj]:
-    """An instance as the API server has it after its creation."""
+    """An instance as the API server stores it after its creation."""
 
     def make(spec: Obj | None = None, *, namespace: str | None = "team", **meta: Any) -> Obj:
         metadata: Obj = {

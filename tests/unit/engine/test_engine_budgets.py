@@ -110,7 +110,7 @@ def test_joining_two_lists_of_five_hundred_is_within_the_budget(walk_of, config)
 
 
 def test_an_explanation_has_no_budget_of_its_own(walk_of, config):
-    """The operands of a comparison that is false are evaluated once more for the message, and here there is no more."""
+    """The message evaluates the operands of a false comparison again, but here no budget is left."""
     dear = LOOPS.format(200)
     resource = config("a", {"v": "1"}, readyWhen=["${" + dear + " < 0}"])
     assert walk_of(resource).message("a").endswith(" < 0}: 200 < 0 is false")
@@ -139,7 +139,7 @@ def test_an_object_over_the_limit_is_not_sent_and_the_error_has_both_numbers(wal
 
 
 def test_an_object_with_a_number_json_is_not_written_with_is_an_error_of_its_node(walk_of, config):
-    """As only a file of the offline commands can have: the API server has none."""
+    """Only a file for the offline commands can contain such an object, not the API server."""
     meta = {"name": "${schema.metadata.name}-big"}
     template = {"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": meta, "revision": 1}
     passed = walk_of(

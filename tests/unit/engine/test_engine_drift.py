@@ -27,7 +27,7 @@ DEPLOYMENT: Obj = {
 
 
 def answered(obj):
-    """The object with what a server adds."""
+    """The object with the fields that a server adds."""
     live = copy.deepcopy(obj)
     live["metadata"] |= {"uid": "u", "resourceVersion": "7", "generation": 1}
     live["spec"]["strategy"] = {"type": "RollingUpdate"}
@@ -95,7 +95,7 @@ def test_normalised_quantities_are_absorbed_by_the_hash_of_the_answer():
         ({}, {"a": 0}, {}),
         ([1, 2, 3], [1], [1, 2, 3]),
         ({"x": "text"}, {"x": {"y": 1}}, {"x": "text"}),
-        # Paired by name, whatever the order; foreign items by their key alone.
+        # Items are paired by name in any order; foreign items only by their key.
         (
             [{"name": "b", "v": 2, "z": 0}, {"name": "a", "v": 1}, {"name": "c", "v": 9}],
             [{"name": "a", "v": 0}, {"name": "b", "v": 0}],
@@ -103,10 +103,10 @@ def test_normalised_quantities_are_absorbed_by_the_hash_of_the_answer():
         ),
         # Without names, by port.
         ([{"port": 80, "protocol": "TCP"}], [{"port": 80}], [{"port": 80}]),
-        # No usable key: by place while equally long.
+        # Without a usable key, items are paired by position while the lists have the same length.
         ([{"a": 1, "b": 2}], [{"a": 3}], [{"a": 1}]),
         ([{"a": 1, "b": 2}, {"a": 4}], [{"a": 3}], [{"a": 1, "b": 2}, {"a": 4}]),
-        # Not unique: port occurs twice.
+        # port is not unique.
         (
             [{"port": 53, "protocol": "TCP", "x": 1}, {"port": 53, "protocol": "UDP"}],
             [{"port": 53, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}],
@@ -165,7 +165,7 @@ def test_text_of_a_secret_is_compared_as_the_server_keeps_it(declared, data):
     "obj",
     [
         {**SECRET, "data": {"a": "MQ=="}},
-        # The server says what is wrong with these.
+        # The server reports the errors of these.
         {**SECRET, "stringData": {"a": 1}},
         {**SECRET, "stringData": "a"},
         {**SECRET, "data": "a", "stringData": {"a": "1"}},

@@ -29,7 +29,7 @@ def why(text, *, secret=False):
         ("d.n == 1 && d.s == 'y'", '"x" == "y" is false'),
         ("d.n == 1 && (d.s == 'x' && d.n < 0)", "1 < 0 is false"),
         ("d.n == 1 && d.missing.x == 2", "is false"),
-        # Where there is no comparison at the top.
+        # Expressions without a comparison at the top.
         ("has(d.missing)", "is false"),
         ("d.n == 2 || d.n == 3", "is false"),
         ("!(d.n == 1)", "is false"),

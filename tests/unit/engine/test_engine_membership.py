@@ -108,7 +108,7 @@ def test_prune_deletes_what_was_sealed_and_names_the_rest(graph_of, cluster_of, 
 
 
 def recorded(obj, kinds, namespaces, *, vouched=True):
-    """The instance with these annotations, as an older version would have written them."""
+    """The instance with these annotations, as an older version wrote them."""
     id_ = parent_of(obj).applyset_id
     hashed = applyset.inventory_hash(id_, kinds, namespaces) if vouched else "sha256:of-something-else"
     obj["metadata"]["annotations"] |= {
@@ -135,7 +135,7 @@ def test_with_seals_members_are_found_where_garbled_namespaces_hide_them(instanc
 
 
 def test_garbled_kinds_still_block_a_deletion(instance):
-    """Members of the kind that stood there would be left behind."""
+    """Otherwise, members of the kind in that entry would be left behind."""
     assert plan_teardown(recorded(instance, "!", "", vouched=False), [], seal_key=KEY).blocked
 
 

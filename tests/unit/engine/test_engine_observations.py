@@ -4,7 +4,7 @@ import pytest
 
 from kroasync.engine.observations import CHILDREN, INSTANCES, Age, Effect, Origin, Sighting, age
 
-# UIDs; versions are numbers unless a row says otherwise.
+# UIDs. Versions are numbers, except where a row has another form.
 A, B = "a", "b"
 
 
@@ -15,24 +15,24 @@ A, B = "a", "b"
         ((A, "5"), (A, "5"), None, None, Age.SAME),
         ((A, "5"), (A, "6"), None, None, Age.OLDER),
         ((A, "6"), (A, "5"), None, None, Age.NEWER),
-        # Numbers, not texts.
+        # Versions compare as numbers, not as texts.
         ((A, "10"), (A, "9"), None, None, Age.NEWER),
         ((A, "9"), (A, "10"), None, None, Age.OLDER),
-        # Another object of that name.
+        # Another object with the same name.
         ((B, "6"), (A, "5"), None, None, Age.SUCCESSOR),
         ((B, "4"), (A, "5"), None, None, Age.PREDECESSOR),
-        # Versions that say nothing.
+        # Versions without an order.
         ((A, "x"), (A, "y"), None, None, Age.NEWER),
         ((A, "x"), (A, "x"), None, None, Age.SAME),
         ((B, "x"), (A, "y"), None, None, Age.SUCCESSOR),
         ((A, ""), (A, "5"), None, None, Age.NEWER),
-        # After it went: late news of it, itself come back, a new object.
+        # After a deletion: a late observation, the same object again, a new object.
         ((A, "5"), None, (A, "6"), None, Age.PAST),
         ((A, "6"), None, (A, "6"), None, Age.PAST),
         ((A, "7"), None, (A, "6"), None, Age.UNKNOWN),
         ((A, "5"), (B, "7"), (A, "6"), None, Age.PAST),
         ((B, "5"), None, (A, "6"), None, Age.UNKNOWN),
-        # A list of meanwhile lacks it: of the same version or later, of before, and what is known all the same.
+        # A later list lacks the object: observations of the same version or later, of an earlier one, and known ones.
         ((A, "5"), None, None, "5", Age.MISSED),
         ((A, "5"), None, None, "6", Age.MISSED),
         ((A, "5"), None, None, "", Age.MISSED),

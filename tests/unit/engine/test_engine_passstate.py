@@ -23,7 +23,7 @@ def config(node: str, reads: tuple[str, ...] = ()) -> Obj:
 def state(
     graph_of: Callable[..., Graph], cluster_of: Callable[..., Cluster], instance_of: Callable[..., Obj]
 ) -> PassState:
-    """Two nodes, and one that reads both."""
+    """Two nodes, and a node that reads both."""
     cluster = cluster_of(instance_of())
     plan = Plan.of(graph_of(config("one"), config("two"), config("both", reads=("one", "two"))), None)
     return PassState(plan, cluster.world.instance, cluster.world, Allowance())

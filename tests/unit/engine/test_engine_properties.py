@@ -22,7 +22,7 @@ PROPERTY = settings(max_examples=40, deadline=None, suppress_health_check=[Healt
 
 @dataclass(frozen=True)
 class Shape:
-    """A random definition: per node what it needs, whether it waits, is switched, is a collection."""
+    """A random definition: for each node, its dependencies, and whether it waits, has a switch, or is a collection."""
 
     needs: tuple[tuple[int, ...], ...]
     waits: tuple[bool, ...]
@@ -70,7 +70,7 @@ SPEC = {"on": "boolean", "items": "[]string"}
 
 
 class Simulation:
-    """A world whose controllers make chosen objects ready, and that checks every write against the rules."""
+    """A world whose controllers make some objects ready, and which checks every write against the rules."""
 
     def __init__(self, graph, instance, strangers):
         self.graph = graph
@@ -121,7 +121,7 @@ class Simulation:
         return walk.outcome, emitted
 
     def check_apply(self, action, walk):
-        # Everything it needs is there and ready, and the recorded inventory covers it.
+        # All its dependencies exist and are ready, and the recorded inventory has its kind.
         for needed in self.graph.nodes[action.node].dependencies:
             assert self.is_ready(needed), (action.node, needed)
         recorded = self.world.instance["metadata"]["annotations"]
@@ -200,7 +200,7 @@ def test_a_changed_instance_leaves_exactly_what_it_declares_and_its_deletion_not
 
 
 def check_teardown(simulation):
-    """Dependents are gone before what they need; nothing is deleted twice."""
+    """Dependents are gone before their dependencies; nothing is deleted twice."""
     instance = simulation.world.instance
     while True:
         teardown = plan_teardown(instance, simulation.world.members())

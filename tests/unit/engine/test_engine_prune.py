@@ -26,7 +26,7 @@ def respec(cluster, **spec):
 
 @pytest.fixture
 def chain(graph_of, config):
-    """a <- b <- c, all or none of them, beside d."""
+    """a <- b <- c, all or none of them, next to d."""
     return graph_of(
         config("a", includeWhen=["${schema.spec.on}"]),
         config("b", {"x": "${a.metadata.name}"}),
@@ -238,7 +238,7 @@ def test_a_superset_is_recorded_first_and_shrinks_when_all_is_settled(
     assert isinstance(last, PatchParent)
     assert not last.add_finalizer
     assert inventory(cluster) == ("ConfigMap", "")
-    # And it does not flap.
+    # The inventory does not flap.
     assert walked(graph, cluster).actions == []
 
 
@@ -292,7 +292,7 @@ def test_the_inventory_shrinks_after_prune_only_when_the_objects_are_gone(
 
 
 def test_what_cannot_be_listed_stays_recorded(graph_of, cluster_of, instance_of, walked, config):
-    """Its kind and all namespaces: children may be there, to be deleted when they can be seen again."""
+    """The inventory keeps the kind and all namespaces: children are deleted when they are visible again."""
     graph = graph_of(*two_kinds(config), spec={"on": "boolean"})
     cluster = cluster_of(instance_of({"on": True}))
     walked(graph, cluster)

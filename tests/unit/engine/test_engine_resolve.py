@@ -38,9 +38,9 @@ def test_values_replace_whole_fields_and_the_rest_is_the_authors(graph_of, insta
     assert obj["metadata"]["namespace"] == "team"
     assert obj["spec"]["replicas"] == 3
     assert obj["spec"]["selector"] == {"matchLabels": {"app": "shop"}}
-    # Data of an instance is never scanned for expressions again.
+    # Expressions in the data of an instance are never evaluated.
     assert obj["spec"]["template"]["spec"]["containers"] == [{"name": "web", "image": "nginx", "args": ["-a", "${x}"]}]
-    # The template itself is untouched.
+    # The template itself is unchanged.
     assert graph.nodes["deployment"].template["spec"]["replicas"] == "${schema.spec.replicas}"
 
 
@@ -95,7 +95,7 @@ def test_reserved_labels_that_an_expression_brings_along_are_dropped(graph_of, i
     labels = walked(graph, cluster_of(instance)).desired("a")["metadata"]["labels"]
     assert labels["team"] == "x"
     assert "kro.run/forged" not in labels
-    # The patch of the metadata has put it on the instance; on a child it would make that a parent.
+    # The metadata patch has added the label to the instance; on a child, the label would make the child a parent.
     assert "applyset.kubernetes.io/id" not in labels
 
 

@@ -12,7 +12,7 @@ def plan_of(graph_of, *resources, **schema):
 
 
 def secrecy(plan, node):
-    """The node's expressions by text (without the usual name's), and whether each is one that must not be quoted."""
+    """The node's expressions by text (without that of its name), and whether each of them must not be quoted."""
     found = next(n for n in plan.nodes if n.id == node).expressions
     return {e.text: e.secret for e in found if not e.text.startswith("${schema.metadata.name}-")}
 
@@ -112,7 +112,7 @@ def test_a_secret_of_another_group_is_a_kind_like_any_other(graph_of, config):
         ("{'a': 'b'}[string(source.data.pin)]", "evaluation failed (details withheld"),
         ("string(source.data.nope)", "no such key: nope"),
         ("string(source.data['no.pe'])", "no such key: no.pe"),
-        # The missing key is a value that ends like something the author wrote.
+        # The missing key is a value that ends with a text of the author.
         ("{'data': 'b'}[string(source.data.colon)]", "evaluation failed (details withheld"),
     ],
 )

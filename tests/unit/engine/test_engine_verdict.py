@@ -53,7 +53,7 @@ def verdict(found: Outcome, reported: Reported = SAME, *, deferred: tuple[float,
         (outcome(Retry.FRESH, Refusal.CONFLICT), RetryAfter(reason="f0", at_most_s=AWAY_S)),
         (outcome(Retry.BACKOFF, Refusal.INVALID), RetryAfter(reason="f0")),
         (outcome(Retry.BACKOFF, management_error="no rights"), RetryAfter(reason="no rights")),
-        # The server is away; a kind or namespace is not there yet; something else is wrong, too.
+        # The server is down; a kind or namespace does not exist yet; there is also another error.
         (outcome(Retry.BACKOFF, Refusal.UNAVAILABLE), RetryAfter(reason="f0", at_most_s=AWAY_S)),
         (outcome(Retry.BACKOFF, Refusal.MISSING), RetryAfter(reason="f0", at_most_s=3.0)),
         (outcome(Retry.BACKOFF, Refusal.MISSING, Refusal.INVALID), RetryAfter(reason="f0; f1")),

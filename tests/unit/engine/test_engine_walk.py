@@ -85,7 +85,7 @@ def test_metadata_comes_first_in_one_patch(graph, cluster, walked):
 
 def test_dependents_follow_in_the_same_pass_as_soon_as_their_inputs_are_ready(graph, cluster, walked):
     passed = walked(graph, cluster)
-    # The deployment waits, so the service does; nothing else did.
+    # The deployment waits, so only the service waits too.
     assert passed.applied == [["config"], ["deployment"]]
     cluster.status["Deployment"] = available
     cluster.settle()
@@ -512,7 +512,7 @@ def test_an_external_object_is_read_and_never_touched(graph_of, cluster_of, inst
     assert passed.applied == [["a"]]
     (watch,) = passed.outcome.watches
     assert (watch.node, watch.namespace, watch.name, watch.selector) == ("source", "team", "src", None)
-    # The parent's inventory does not speak of it.
+    # The parent's inventory does not contain it.
     assert passed.actions[0].annotations[names.ANNOTATION_APPLYSET_GROUP_KINDS] == "ConfigMap"
 
 

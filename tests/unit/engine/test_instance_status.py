@@ -170,7 +170,7 @@ def test_errors_are_stalled_only_if_no_retry_can_help(
     assert (status["state"], status["phase"]) == ("ERROR", "Failed")
     assert found["ResourcesReady"]["message"] == 'resource error: node "a": apply ConfigMap team/shop-a: no'
     assert found["Error"]["status"] == "True"
-    # b works, a does not.
+    # b succeeds, a does not.
     assert found["Degraded"]["status"] == "True"
     assert ("Stalled" in found, "Reconciling" in found) == (stalled, not stalled)
 
@@ -287,7 +287,7 @@ def test_the_authors_phase_synced_and_observed_generation_win_and_state_does_not
     )
     status = composed(walked(graph, cluster_of(instance_of())))
     assert (status["phase"], status["observedGeneration"], status["state"]) == ("1", 1, "ACTIVE")
-    # Declared by the author, so it is not ours to fill in while it has no value.
+    # The author declared the field, so we do not set it while it has no value.
     assert "synced" not in status
 
 

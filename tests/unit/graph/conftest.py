@@ -14,7 +14,7 @@ DATA = Path(__file__).parents[2] / "data" / "graph"
 
 @pytest.fixture(scope="session")
 def kinds():
-    """The kinds of Kubernetes and those of tests/data/graph/crds.yaml."""
+    """The kinds of Kubernetes and of tests/data/graph/crds.yaml."""
     crds = [document.obj for document in load((DATA / "crds.yaml").read_text())]
     return bundled().with_crds(crds)
 

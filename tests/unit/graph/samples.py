@@ -61,7 +61,7 @@ def times_of(count: int, make: Callable[[int], Obj]) -> list[Obj]:
 
 
 def referring_to_all_before(count: int) -> Obj:
-    """A definition each of whose resources refers to all that are before it."""
+    """A definition where each resource refers to all previous resources."""
 
     def named(end: int) -> str:
         return ",".join(f"r{place}" for place in range(end))

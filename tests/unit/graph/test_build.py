@@ -201,7 +201,7 @@ def test_refused(compile, code, text, resources, schema):
 )
 def test_a_fault_does_not_cause_others(compile, code, resources, schema):
     codes = [p.code for p in compile(resources, **schema).problems]
-    # Wrong iterators are unused as well.
+    # Invalid iterators are also unused.
     assert set(codes) - {"collection-identity"} <= {code}, codes
 
 

@@ -49,7 +49,7 @@ from kroasync.model import paths
         ("${hello + {pop}out-here}", ["hello + {pop}out-here"], True),
         ("${}", [""], True),
         ('${"${X}"}', ['"${X}"'], True),
-        # Single quotes, where a reader that only knows double quotes finds no expression.
+        # Single quotes, where a parser that knows only double quotes finds no expression.
         ("${a == '}' ? 'x' : 'y'}", ["a == '}' ? 'x' : 'y'"], True),
         ("${a.split('\"')}", ["a.split('\"')"], True),
         ("${'{'}", ["'{'"], True),
@@ -157,7 +157,7 @@ def test_a_quoted_text_is_one_line_of_printable_characters(text):
     assert literal.endswith('"')
 
 
-# Texts without an expression, and what may be in one: words, texts with braces in quotes, maps.
+# Texts without an expression, and possible parts of an expression: words, quoted texts with braces, maps.
 _AROUND = st.text(alphabet="ab{}\"'\\ \n", max_size=8)
 _INSIDE = st.lists(
     st.sampled_from(["a", " + ", "b.c[0]", '"}"', "'x'", "{'k': 1}", r'"\"}"', '"${x}"', "\n"]), max_size=5
@@ -250,11 +250,11 @@ def arr(items):
         (obj(f=INTEGER), {"f": "x${a}"}, ["expected integer type for path f, got string"]),
         (obj(f=INT_OR_STRING), {"f": "x${a}"}, []),
         (obj(f=INTEGER), {"f": None}, []),
-        # Untyped fields and values take anything.
+        # Untyped fields and values accept anything.
         ({"type": "object", "additionalProperties": True}, {"a": {"b": 1}}, []),
         (obj(f={}), {"f": {"b": 1}}, []),
         ({"type": "object", "additionalProperties": STRING}, {"a": 1, "b": "x"}, ["expected string type for path a, got integer"]),
-        # Every fault is found, not only the first.
+        # Every error is found, not only the first.
         (obj(f=INTEGER, g=STRING), {"f": "a", "g": 1, "h": 2}, ["expected integer type for path f, got string", "expected string type for path g, got integer", "error getting field schema for path .h: schema not found for field h"]),
     ],
 )  # fmt: skip

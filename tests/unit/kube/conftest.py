@@ -30,7 +30,7 @@ class Seen:
 
 @dataclass
 class Api:
-    """`on` queues answers for a path; the last one is repeated. What has none is answered 404."""
+    """`on` queues answers for a path; the last one is repeated. Other paths are answered with 404."""
 
     url: str = ""
     seen: list[Seen] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Api:
         return await answer(request)
 
     async def sleep(self, seconds: float) -> None:
-        """In place of asyncio.sleep: remembers the delay and only lets the others run."""
+        """Replaces asyncio.sleep: records the delay, and only lets other tasks run."""
         self.slept.append(seconds)
         await asyncio.sleep(0)
 
@@ -79,7 +79,7 @@ class Api:
 
     @staticmethod
     def stream(*chunks: bytes, then: str = "end", hold: asyncio.Event | None = None) -> Answer:
-        """The chunks one by one, then `end`, `cut` the connection, or `hang` until `hold` or the client goes."""
+        """Send the chunks one by one, then `end`, `cut` the connection, or `hang` until `hold` or the client goes."""
 
         async def answer(request: web.Request) -> web.StreamResponse:
             response = web.StreamResponse()

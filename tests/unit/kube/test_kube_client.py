@@ -196,7 +196,7 @@ async def test_list_gives_up_when_snapshots_go_on_expiring(api: Any) -> None:
 
 
 class Shelf:
-    """Answers a list page by page; every item is a node with a text of its size."""
+    """A server that answers a list page by page; every item is a node with a text of its size."""
 
     def __init__(self, sizes: list[int]) -> None:
         self.sizes = sizes
@@ -224,7 +224,7 @@ class Shelf:
     ],
 )
 async def test_a_page_has_no_more_than_some_megabytes(api: Any, sizes: list[int], limits: list[int]) -> None:
-    """As many items as the page before allows; what is too long is asked for again, fewer at a time."""
+    """The previous page determines the number of items; a page that is too long is requested again with fewer items."""
     shelf = Shelf(sizes)
     api.on("GET", "/api/v1/nodes", shelf)
     names, version = await api.client().list(NODES, keep=lambda obj: (obj["metadata"]["name"], len(obj["text"])))
@@ -340,7 +340,7 @@ async def test_an_object_that_cannot_be_kept_is_left_out_of_the_list(api: Any) -
 
 
 async def test_redirects_are_not_followed(api: Any) -> None:
-    """A credential must not travel to wherever an answer points."""
+    """A credential must not be sent to the target of a redirect."""
     api.on("GET", PATH, api.text("", 302, {"Location": "http://127.0.0.1:1/"}))
     with pytest.raises(Exception, match="302"):
         await api.client().get(CM)
@@ -377,7 +377,7 @@ async def test_no_more_requests_at_once_than_allowed(api: Any) -> None:
 
 
 class Tokens:
-    """A credential source that counts how often it was asked."""
+    """A credential source that counts its calls."""
 
     def __init__(self, *values: str | Exception) -> None:
         self.values = list(values)
@@ -522,7 +522,7 @@ async def test_a_base_url_with_a_path_is_kept(api: Any) -> None:
         await connection.close()
 
 
-# The fence
+# Fencing
 
 WRITES = [
     pytest.param(lambda c: c.create(CM, {}), id="create"),
@@ -543,7 +543,7 @@ async def test_who_may_not_write_sends_no_write(api: Any, write: Any) -> None:
 
 @pytest.mark.parametrize("write", WRITES[:-1])
 async def test_permission_is_asked_for_again_when_the_bytes_leave(api: Any, write: Any) -> None:
-    """A connection may have been opened since, or the process stopped for a while."""
+    """Meanwhile, the client may have opened a connection, or the process may have been stopped."""
     answers = iter([True, False])
     client = api.client(may_write=lambda: next(answers))
     with pytest.raises(FencedError):

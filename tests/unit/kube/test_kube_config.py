@@ -54,7 +54,7 @@ def write(path: Path, text: str) -> str:
     return str(path)
 
 
-# A certificate that signs nothing: a trust store has to hold something.
+# A certificate that signs nothing, because a trust store must not be empty.
 CA = """\
 -----BEGIN CERTIFICATE-----
 MIIBezCCASGgAwIBAgIUHJIUZDt3x0ll/OAFC+hUrUTCtF8wCgYIKoZIzj0EAwIw
@@ -80,7 +80,7 @@ POD = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "6443"}
 
 
 async def test_precedence(open_: Connect, tmp_path: Path) -> None:
-    """Flag, $KUBECONFIG, service account, ~/.kube/config; each is taken when those before are not there."""
+    """Flag, $KUBECONFIG, service account, ~/.kube/config; each is used if the previous ones do not exist."""
     flag = write(tmp_path / "flag", kubeconfig("http://flag"))
     environ = {"KUBECONFIG": write(tmp_path / "env", kubeconfig("http://env")), **POD}
     write(tmp_path / ".kube" / "config", kubeconfig("http://home"))

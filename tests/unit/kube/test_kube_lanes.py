@@ -12,12 +12,12 @@ from tests.fakes import virtual
 
 LONG_S = 1.0
 NEVER_S = 1000.0
-# Of eight places two requests that last long are too many for one lane.
+# With eight places, two long requests are too many for one lane.
 PLACES, FEW = 8, 2
 
 
 class Bench:
-    """Requests in lanes; which are being sent, and how many were at most."""
+    """Requests in lanes: those that are being sent, and their maximum number."""
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -47,7 +47,7 @@ class Bench:
         for task in self.tasks:
             task.cancel()
         await asyncio.wait(self.tasks)
-        # Every place is there again.
+        # Every place is free again.
         assert self.under_way == 0
         await asyncio.wait(self.send("end", 0.0, 3 * PLACES))
 
@@ -67,7 +67,7 @@ def test_so_many_are_sent_at_a_time() -> None:
 
 
 def test_a_lane_without_answers_holds_up_others_for_no_longer_than_a_second() -> None:
-    """And has no more under way than it had then, however many want to."""
+    """The lane has no more requests in flight than before, however many wait."""
 
     async def main() -> None:
         bench = Bench()

@@ -14,7 +14,7 @@ from tests.fakes import virtual
 
 
 class Time:
-    """The loop's, plus what a suspended machine slept through."""
+    """The clock of the loop, plus the time while the machine was suspended."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -56,7 +56,7 @@ class Store:
         return self.lease
 
     async def follow(self, sink: Sink) -> None:
-        """In place of a watch."""
+        """Replaces a watch."""
         sink.replace([self.lease] if self.lease else [], "")
         self.sinks.append(sink)
         try:
@@ -70,7 +70,7 @@ class StoreClient:
         self.store = store
         self.fail: Exception | None = None
         self.hang = False
-        # How long the way there, and back, takes.
+        # The latency of the request, and of the answer.
         self.there_s = 0.0
         self.back_s = 0.0
         self.calls = 0
@@ -109,7 +109,7 @@ class StoreClient:
 
 
 class Candidate:
-    """An elector in a task, with what became of it."""
+    """An elector in a task, with its result."""
 
     def __init__(self, time: Time, store: Store, name: str, *, follows: bool = False) -> None:
         self.client = store.client()
@@ -146,7 +146,7 @@ World = tuple[Time, Store, Callable[..., Candidate]]
 
 
 def timeless(test: Callable[[World], Awaitable[None]]) -> Callable[[], None]:
-    """A test that is told in virtual time, with an empty store."""
+    """A test in virtual time, with an empty store."""
 
     async def main() -> None:
         time, store = Time(), Store()
@@ -224,7 +224,7 @@ async def test_a_dead_leader_is_followed_after_the_lease_duration(world: World) 
 
 @timeless
 async def test_clocks_of_others_do_not_matter(world: World) -> None:
-    """A Lease dated in the past is not expired, one dated in the future does expire."""
+    """A Lease with a date in the past has not expired; a Lease with a date in the future does expire."""
     time, store, make = world
     for year in ("1999", "2999"):
         store.save(
@@ -387,7 +387,7 @@ async def test_a_hanging_candidate_tries_again(world: World) -> None:
 
 @timeless
 async def test_who_leads_may_write_until_the_deadline_of_the_last_renewal(world: World) -> None:
-    """From the start of the request: the server may have counted from there."""
+    """The lead counts from the start of the request, because the server may count from there."""
     time, _, make = world
     one = make("one")
     assert not one.elector.may_write()
@@ -403,7 +403,7 @@ async def test_who_leads_may_write_until_the_deadline_of_the_last_renewal(world:
 
 @timeless
 async def test_a_write_refused_ends_the_lead_at_once(world: World) -> None:
-    """A machine that was suspended: its timers have not run out, but its lead has."""
+    """The machine was suspended: its timers have not expired, but its lead has."""
     time, store, make = world
     one = make("one")
     await time.run(0.1)
@@ -434,7 +434,7 @@ async def test_an_answer_that_is_read_too_late_makes_nobody_a_leader(world: Worl
 
 @timeless
 async def test_a_deposed_leader_never_takes_the_lease_back(world: World) -> None:
-    """Even when it finds the lease free again."""
+    """Even if it finds the lease free again."""
     time, store, make = world
     one = make("one")
     await time.run(0.1)
@@ -547,7 +547,7 @@ async def test_a_release_gives_up_when_nobody_answers(world: World) -> None:
 
 @timeless
 async def test_a_lease_won_while_being_stopped_is_released(world: World) -> None:
-    """The request that won was on its way; its answer came to nobody."""
+    """The request that acquired the lease was in flight; nobody received its answer."""
     time, store, make = world
     one = make("one")
     one.client.back_s = 1.0
@@ -562,7 +562,7 @@ async def test_a_lease_won_while_being_stopped_is_released(world: World) -> None
 
 
 class Work:
-    """What a process does: prepares, then acts while it leads."""
+    """The work of a process: it prepares, then acts while it leads."""
 
     def __init__(self, stop: asyncio.Event) -> None:
         self.stop = stop
@@ -641,7 +641,7 @@ async def test_a_lost_lead_ends_the_work_and_leaves_the_lease(world: World) -> N
 
 @timeless
 async def test_after_a_bug_the_lease_runs_out(world: World) -> None:
-    """What was cut off may still arrive."""
+    """A request whose answer was not awaited may still arrive."""
     time, store, _ = world
     _, work, task = process(store, time, "one", warm=True)
     await time.run(1)

@@ -15,7 +15,7 @@ FAIL, GO_ON = "watches fail; retrying without further messages", "watches work a
 
 
 def outage(found: Outage, watches: range, *, begin: int, end: int) -> None:
-    """All of them fail every five seconds, and come back one after the other."""
+    """All watches fail every five seconds, and recover one after the other."""
     for now in range(begin, end, 5):
         for watch in watches:
             found.failed(watch, f"{watch}: no answer", now)

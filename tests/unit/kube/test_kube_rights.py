@@ -11,7 +11,7 @@ REFUSED = error_of(403, b'{"kind":"Status","message":"x.kro.run \\"a\\" is forbi
 
 
 class FakeClient:
-    """Answers reviews: `lacking` are resources the account has no right to; None while the server is away."""
+    """Answers reviews: `lacking` has the resources without permission, or is None while the server is down."""
 
     def __init__(self) -> None:
         self.standing = Standing(lambda: 0.0)
@@ -27,7 +27,7 @@ class FakeClient:
 
 
 class Run:
-    """A run whose pauses end when told."""
+    """A run whose pauses the test ends."""
 
     def __init__(self) -> None:
         self.client = FakeClient()

@@ -21,7 +21,7 @@ PATH = "/apis/kro.run/v1/webapps"
 
 
 class Recorder:
-    """A sink that remembers, and wakes who waits for something to be remembered."""
+    """A sink that records everything, and wakes tasks that wait for a record."""
 
     def __init__(self) -> None:
         self.log: list[tuple[str, Any]] = []
@@ -118,7 +118,7 @@ async def test_lists_then_watches_from_the_lists_version(api: Any) -> None:
 
 
 async def test_the_first_list_comes_in_another_order_at_each_start(api: Any) -> None:
-    """An instance whose pass ends the process is not the first again and again."""
+    """An instance whose pass ends the process is not the first one after every start."""
     found: list[list[str]] = []
 
     class Sink(Recorder):
@@ -154,7 +154,7 @@ async def test_events_carry_their_type(api: Any) -> None:
 
 
 async def test_goes_on_where_the_last_watch_ended(api: Any) -> None:
-    """The server ends every watch after a while; that is no failure and no reason to list."""
+    """The server ends every watch after a while; this is neither a failure nor a reason to list."""
     serve(
         api,
         [api.json(listed())],
@@ -207,7 +207,7 @@ async def test_an_expired_version_lists_again(api: Any, first: str) -> None:
         assert ("replace", ["a", "b"]) in sink.log
         assert watch.relists == 1
     assert queries(api)[-1]["resourceVersion"] == "30"
-    # The first expiry is answered at once.
+    # After the first expiry, the list follows at once.
     assert api.slept == []
 
 
@@ -250,7 +250,7 @@ async def test_nonsense_in_the_stream_lists_again(api: Any, bad: bytes) -> None:
 
 
 async def test_a_silent_server_is_left(api: Any) -> None:
-    """The classic death: the connection is open, and nothing comes any more."""
+    """A common failure: the connection is open, but nothing arrives any more."""
     serve(api, [api.json(listed())], [api.stream(then="hang"), api.stream(line("ADDED", "a", 11), then="hang")])
     sink = Recorder()
     async with running(api, sink, idle_deadline_s=0.03):
@@ -304,7 +304,7 @@ async def test_a_missing_kind_is_empty_and_waited_for(api: Any) -> None:
 
 
 async def test_one_404_is_not_believed(api: Any) -> None:
-    """A replica that lags behind does not know a young CRD; what exists must not count as gone for that."""
+    """A stale replica does not know a new CRD; existing objects must not count as gone because of it."""
     serve(
         api,
         [api.json(listed("a")), api.json(listed("a", version="20"))],
@@ -416,7 +416,7 @@ async def test_a_server_that_goes_on_refusing_is_asked_for_a_list(api: Any) -> N
 
 
 class Picky(Recorder):
-    """Raises for one object, wherever it comes."""
+    """A sink that raises for one object, in lists and events."""
 
     def keep(self, obj: Obj) -> Obj:
         self._look(obj)
@@ -453,7 +453,7 @@ _WRONG = (None, 0, True, "x", [], [None], {}, {"": None})
 
 @pytest.mark.parametrize("wrong", _WRONG, ids=repr)
 async def test_metadata_of_the_wrong_type_reaches_no_sink(api: Any, wrong: Any) -> None:
-    """From a list, from an event; what is wrong is left out, what is right is there."""
+    """In a list or an event: the invalid object is left out, and the valid ones are kept."""
     fields = ("labels", "annotations", "finalizers", "ownerReferences", "managedFields", "uid", "deletionTimestamp")
     odd = {"metadata": {"name": "odd", "resourceVersion": "11", **dict.fromkeys(fields, wrong)}}
     got: list[Obj] = []
@@ -486,7 +486,7 @@ async def test_metadata_of_the_wrong_type_reaches_no_sink(api: Any, wrong: Any) 
 
 
 async def test_an_answer_that_is_no_list_is_not_an_empty_one(api: Any) -> None:
-    """All objects of the kind would be taken for deleted."""
+    """Otherwise, all objects of the kind would count as deleted."""
     failure = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "reason": "Forbidden"}
     serve(
         api,
@@ -500,7 +500,7 @@ async def test_an_answer_that_is_no_list_is_not_an_empty_one(api: Any) -> None:
 
 
 async def test_a_failing_sink_is_a_bug_that_surfaces(api: Any) -> None:
-    """Even with an error the watch itself would survive."""
+    """Even with an error that the watch itself would survive."""
 
     class Sink(Recorder):
         def replace(self, items: list[Obj], version: str) -> None:
@@ -601,7 +601,7 @@ def test_a_line_without_end_is_not_held_for_ever() -> None:
 
 
 class Knowing(Recorder):
-    """A sink that knows the versions of what it was told."""
+    """A sink that knows the versions of its objects."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -640,7 +640,7 @@ BOOKMARK = line("BOOKMARK", version=20)
 async def test_an_event_that_never_comes_is_noticed(
     api: Any, there: Obj, told: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Objects a and b of version 1 were listed; the watch tells nothing."""
+    """The objects a and b were listed with version 1; the watch delivers nothing."""
     watches = [api.stream(line("BOOKMARK", version=11)), api.stream(BOOKMARK, then="hang")]
     serve(api, [api.json(listed("a", "b")), api.json(there)], watches)
     sink, metrics = Knowing(), Metrics()
@@ -653,7 +653,7 @@ async def test_an_event_that_never_comes_is_noticed(
 
 
 async def test_an_event_that_is_only_late_is_waited_for(api: Any) -> None:
-    """What is compared is metadata, and nothing is listed again."""
+    """Only metadata is compared, and nothing is listed again."""
     watches = [
         api.stream(line("BOOKMARK", version=11)),
         api.stream(line("DELETED", "a", 15), line("MODIFIED", "b", 16), line("ADDED", "c", 25), BOOKMARK, then="hang"),
@@ -695,7 +695,7 @@ async def test_watches_of_one_client_tell_an_outage_once(api: Any, caplog: pytes
 
 
 async def test_a_list_from_before_what_was_told_is_not_believed(api: Any) -> None:
-    """A replica of the API server that lags behind would bring back what was deleted."""
+    """A stale replica of the API server would bring back deleted objects."""
     lists = [listed("a", "b"), listed("a", "b", version="11"), listed("b", version="30")]
     watches = [api.stream(line("DELETED", "a", 20), expired()), api.stream(then="hang")]
     serve(api, [api.json(found) for found in lists], watches)

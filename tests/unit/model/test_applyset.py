@@ -21,7 +21,7 @@ def parent_object(**changes: str | None) -> dict[str, object]:
 
 
 def test_id_is_the_digest_of_name_namespace_kind_and_group() -> None:
-    # Independently: printf web.prod.App.kro.run | sha256sum | xxd -r -p | base64 | tr +/ -_ | tr -d =
+    # Computed with: printf web.prod.App.kro.run | sha256sum | xxd -r -p | base64 | tr +/ -_ | tr -d =
     assert PARENT.applyset_id == "applyset-f2sZ9WKsrCwlKJiOmyD4ntIrKAJYrqCMNADoqvS-D0k-v1"
     assert Parent(name="web", namespace="", kind="App", group="kro.run").applyset_id != PARENT.applyset_id
 

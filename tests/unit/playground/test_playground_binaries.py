@@ -40,7 +40,7 @@ esac
 
 @pytest.fixture
 def builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine with that Go, an empty cache, and no ready program; the file has a line for each build."""
+    """A machine with that Go, an empty cache, and no installed program; the file has a line for each build."""
     program = tmp_path / "bin" / "go"
     program.parent.mkdir()
     program.write_text(_GO)
@@ -128,7 +128,7 @@ def test_ready_programs_are_taken_one_by_one(builds: Path, tmp_path: Path, monke
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(assets))
     assert ensure_binary("etcd") == assets / "etcd"
     assert ensure_binary("helm").is_relative_to(cache_folder())
-    assert ensure_binary("kwok").is_relative_to(cache_folder())  # it lacks its stages
+    assert ensure_binary("kwok").is_relative_to(cache_folder())  # its stages are missing
     (assets / "kwok-data").mkdir()
     assert ensure_binary("kwok") == assets / "kwok"
 

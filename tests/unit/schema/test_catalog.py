@@ -22,7 +22,7 @@ def catalog():
 
 
 def shape(schema):
-    """Without what typing does not look at."""
+    """The schema without the parts that typing ignores."""
     if isinstance(schema, dict):
         return {k: shape(v) for k, v in schema.items() if not k.startswith("x-kubernetes-patch") and k != "default"}
     return schema
@@ -101,7 +101,7 @@ def test_a_crd_adds_its_served_versions(catalog):
 
 
 def test_embedded_resources_have_what_the_api_server_adds(catalog):
-    """As in the OpenAPI documents made of a CRD."""
+    """The schema as in the OpenAPI documents of a CRD."""
     crd = json.loads(json.dumps(CRD))
     embedded = {
         "type": "object",

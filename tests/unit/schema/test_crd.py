@@ -31,7 +31,7 @@ def build(spec: Any = SPEC, status: Any = None, **changes: Any) -> dict[str, Any
 
 
 def live(obj: dict[str, Any]) -> dict[str, Any]:
-    """What the API server returns for a CRD it was given."""
+    """The CRD that the API server returns for a CRD."""
     found = copy.deepcopy(obj)
     found["metadata"] |= {"uid": "x", "resourceVersion": "5", "generation": 1}
     found["spec"]["conversion"] = {"strategy": "None"}
