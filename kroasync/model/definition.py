@@ -347,16 +347,9 @@ def _check_external(external: "_Fields") -> None:
         _check_selector(selector)
 
 
-_SELECTOR_FIELDS: Final = ("matchLabels", "matchExpressions")
-
-
 def _check_selector(selector: "_Fields") -> None:
     """What is written out of a label selector; an expression may stand for each of its parts."""
-    for key in selector.obj:
-        if key not in _SELECTOR_FIELDS:
-            message = f"unknown field {_show(key)} in a label selector: expected {' or '.join(_SELECTOR_FIELDS)}"
-            near = did_you_mean(key, _SELECTOR_FIELDS)
-            selector.error(key, "selector-field", message, suggestion=near)
+    selector.refuse_unknown(("matchLabels", "matchExpressions"), "selector-field", "a label selector")
     if not selector.has_expression("matchLabels"):
         selector.texts_by_key("matchLabels")
     if selector.has_expression("matchExpressions"):
@@ -401,6 +394,13 @@ class _Fields:
                 absent = [name for name in known if name not in self.obj]
                 near = did_you_mean(key, absent) if len(self._problems) < MAX_SUGGESTED else None
                 self.warn(key, "unknown-field", f"unknown field {_show(key)}", suggestion=near)
+
+    def refuse_unknown(self, known: tuple[str, ...], code: str, what: str) -> None:
+        for key in self.obj:
+            if key not in known:
+                near = did_you_mean(key, known) if len(self._problems) < MAX_SUGGESTED else None
+                message = f"unknown field {_show(key)} in {what}: expected {' or '.join(known)}"
+                self.error(key, code, message, suggestion=near)
 
     def _value(self, key: str, kind: type, *, required: bool = False) -> Any:
         """The value of a field if it exists (null counts as absent) and has the type."""

@@ -14,11 +14,11 @@ from typing import Any, Final
 from kroasync.model.objects import Obj
 from kroasync.model.paths import nests_deeper
 from kroasync.model.steps import Steps, drained
-from kroasync.schema.markers import LIST_MAP_KEYS, LIST_TYPE, VALIDATIONS
+from kroasync.schema.markers import VALIDATIONS
+from kroasync.schema.structural import LIST_MAP_KEYS, LIST_TYPE, PRESERVE
 
 CONSERVATIVE_GATE: Final = "ConservativeCRDComparison"
 MAX_DEPTH: Final = 500
-_PRESERVE: Final = "x-kubernetes-preserve-unknown-fields"
 _MAP_TYPE: Final = "x-kubernetes-map-type"
 _NAME: Final = ".properties.metadata.properties.name"
 # Schemas, properties and changes looked at in one step.
@@ -410,7 +410,7 @@ def _has_default(schema: Obj) -> bool:
 # keyword, prefix of its change types, its name in descriptions; each lets more through
 _SWITCHES: Final = (
     ("nullable", "NULLABLE", "Nullable"),
-    (_PRESERVE, "PRESERVE_UNKNOWN_FIELDS", "Preservation of unknown fields"),
+    (PRESERVE, "PRESERVE_UNKNOWN_FIELDS", "Preservation of unknown fields"),
 )
 
 
@@ -461,7 +461,7 @@ def _compare_topology(old: Obj, new: Obj, path: str) -> Iterator[SchemaChange]:
 # What the other facets, the walk and the texts look at.
 _CLASSIFIED: Final = frozenset(
     (
-        *("type", "description", "default", "pattern", "enum", "required", "format", "nullable", _PRESERVE),
+        *("type", "description", "default", "pattern", "enum", "required", "format", "nullable", PRESERVE),
         *("properties", "items", "additionalProperties", VALIDATIONS, LIST_TYPE, LIST_MAP_KEYS, _MAP_TYPE),
         *(keyword for keyword, *_ in _BOUNDS),
     )

@@ -16,6 +16,8 @@ ALLOWED: Final = ("minLength", "maxLength", "pattern", "enum", "validation")
 MAX_MARKERS: Final = 16_384
 """Maximum number of characters of the text."""
 
+_SUPPORTED: Final = ", ".join(ALLOWED)
+
 _STRING: Final[Obj] = {"type": "string"}
 
 
@@ -29,11 +31,10 @@ def read(text: str) -> tuple[Obj, tuple[str, ...]]:
 def _read(text: str) -> tuple[Obj, tuple[str, ...]]:
     if len(text) > MAX_MARKERS:
         return _STRING, (f"expected at most {MAX_MARKERS} characters, found {len(text)}",)
-    found, errors = markers.lex(text)
-    if errors and "|" in text:
-        errors[0] += " (expected markers alone, without a type and | before them)"
+    found, unread = markers.lex(text)
+    errors = [f"{error}; a type and markers other than {_SUPPORTED} are not supported" for error in unread]
     errors += [
-        f'marker "{one.key}" is not supported for the name of an instance: expected {", ".join(ALLOWED)}'
+        f'marker "{one.key}" is not supported for the name of an instance: expected {_SUPPORTED}'
         for one in found
         if one.key not in ALLOWED
     ]

@@ -66,6 +66,10 @@ def test_the_api_server_refuses_names_against_the_rules(lab: Lab) -> None:
     lab.instance("Named", "abc")
     lab.await_state("Named", "abc")
 
+    # The CRD is as declared: a pass over a definition that says the same of it writes nothing.
+    lab.define("Named", [config("a"), config("b")], metadata={"nameValidation": rules})
+    assert lab.cluster.call("GET", crd_path(lab, "nameds"))["metadata"]["generation"] == 1
+
     tighter = lab.definition("Named", [config("a")], metadata={"nameValidation": "minLength=4"})
     lab.submit(tighter)
     found = lab.await_definition(tighter["metadata"]["name"], "Inactive", message="MinLength was increased from 3 to 4")

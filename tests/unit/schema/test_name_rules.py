@@ -36,8 +36,11 @@ def test_without_markers_any_string_is_a_name(text: str) -> None:
     ("text", "part"),
     [
         ("string | maxLength=30", "invalid marker key"),
-        ("string | maxLength=30", "without a type"),
+        ("string | maxLength=30", "a type and markers other than minLength, maxLength, pattern, enum, validation"),
+        ("string", "a type and markers other than"),
+        ("required", "not supported"),
         ("longest=30", "invalid marker key"),
+        ("longest=30", "not supported"),
         ("required=true", "not supported"),
         ('default="a"', "not supported"),
         ('description="a"', "not supported"),
