@@ -487,7 +487,6 @@ def test_names_follow_the_release(offline: Chart) -> None:
 
 
 WRONG = [
-    ('config.clientQps="many"', "clientQps"),
     ('config.gracefulShutdownTimeout="5 minutes"', "gracefulShutdownTimeout"),
     ("config.workers=0", "workers"),
     ('config.featureGates={"Nonsense":"perhaps"}', "Nonsense"),

@@ -228,6 +228,12 @@ def test_gates_of_the_program_have_no_such_note(kro_chart: Chart) -> None:
     assert "not known" not in notes
 
 
+@pytest.mark.parametrize("value", ['config.clientQps="100"', 'image.ko="yes"', 'debug.pprof.port="6060"'])
+def test_a_value_without_effect_may_have_any_type(kro_chart: Chart, value: str) -> None:
+    """kro's chart has no schema."""
+    assert f"\n  {value.partition('=')[0]}: " in rendered(kro_chart, value)[1]
+
+
 def test_without_values_of_kro_there_is_no_note_about_them(kro_chart: Chart) -> None:
     _, notes = rendered(kro_chart)
     assert "no effect" not in notes

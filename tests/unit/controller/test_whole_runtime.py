@@ -169,6 +169,8 @@ def test_every_metric_a_life_touches_is_fed() -> None:
         await asyncio.sleep(2)
         assert world.value("rgd_deletions_total", name="app") == 1
         assert world.value("rgd_deletion_duration_seconds_count", name="app") == 1
+        served, left = (world.value(f"dynamic_controller_handler_{n}_total") for n in ("attach", "detach"))
+        assert world.value("dynamic_controller_handler_count_total", type="parent") == served - left
 
     play(story)
 
@@ -389,6 +391,32 @@ def test_an_instance_the_server_refuses_is_counted_as_an_error() -> None:
         assert world.value("runtime_node_eval_errors_total") >= 1
         assert world.value("dynamic_controller_requeue_total", type="rate_limited") >= 1
         assert world.value("dynamic_controller_handler_errors_total") >= 1
+
+    play(story)
+
+
+def test_failed_passes_over_definitions_are_counted_as_controller_runtime_counts_them() -> None:
+    async def story(world: World) -> None:
+        async def broken(method: str, target: str) -> Answer | None:
+            if method != "GET" and "customresourcedefinitions" in target:
+                raise RuntimeError("a bug")
+            return None
+
+        def count(name: str, **labels: str) -> float:
+            return world.value(f"controller_runtime_{name}", controller="ResourceGraphDefinition", **labels)
+
+        world.client.meanwhile = broken
+        await world.define()
+        failures = count("reconcile_panics_total")
+        assert failures >= 1
+        assert count("reconcile_errors_total") == count("reconcile_total", result="error") == failures
+        assert count("reconcile_total", result="success") == 0
+        world.client.meanwhile = None
+        await asyncio.sleep(20)
+        assert count("reconcile_total", result="success") >= 1
+        assert count("reconcile_panics_total") == failures
+        assert count("reconcile_time_seconds_count") == count("reconcile_total")
+        assert count("active_workers") == 0
 
     play(story)
 
