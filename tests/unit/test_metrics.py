@@ -203,6 +203,62 @@ def test_every_metric_is_fed_somewhere() -> None:
         assert [line for line in lines(metrics) if line.startswith(name)]
 
 
+# Every metric of kro: name, type (c, g, h) and labels.
+OF_KRO = """
+cel_expr_eval_total c; cel_expr_eval_duration_seconds h
+runtime_node_eval_total c; runtime_node_eval_errors_total c; runtime_node_eval_duration_seconds h
+runtime_creation_total c; runtime_creation_duration_seconds h
+runtime_node_ignored_check_total c; runtime_node_ignored_total c
+runtime_node_ready_check_total c; runtime_node_not_ready_total c; runtime_collection_size h
+dynamic_controller_reconcile_total c gvr; dynamic_controller_requeue_total c gvr type
+dynamic_controller_reconcile_duration_seconds h gvr; dynamic_controller_gvr_count g; dynamic_controller_queue_length g
+dynamic_controller_handler_count_total g type
+dynamic_controller_handler_attach_total c type; dynamic_controller_handler_detach_total c type
+dynamic_controller_handler_errors_total c gvr; dynamic_controller_reconcile_panics_total c gvr
+dynamic_controller_informer_sync_duration_seconds h gvr; dynamic_controller_informer_events_total c gvr event_type
+dynamic_controller_watch_count g; dynamic_controller_instance_watch_count g parent_gvr
+dynamic_controller_watch_request_count g gvr type
+dynamic_controller_route_total c gvr; dynamic_controller_route_match_total c gvr
+instance_state_transitions_total c gvr from_state to_state
+instance_reconcile_total c gvr; instance_reconcile_duration_seconds h gvr; instance_reconcile_errors_total c gvr
+instance_graph_resolution_success_total c gvr; instance_graph_resolution_pending_total c gvr
+instance_graph_resolution_failures_total c gvr reason
+instance_condition_current_status_seconds g gvr namespace name condition_type condition_status reason
+rgd_graph_build_total c name; rgd_graph_build_errors_total c name; rgd_graph_build_duration_seconds h name
+rgd_state_transitions_total c name from to; rgd_deletions_total c name; rgd_deletion_duration_seconds h name
+rgd_graph_revision_issue_total c reason; rgd_graph_revision_wait_total c reason
+rgd_graph_revision_resolution_total c result; rgd_graph_revision_registry_miss_total c reason
+rgd_graph_revision_gc_deleted_total c; rgd_graph_revision_gc_errors_total c
+graph_revision_compile_total c result; graph_revision_compile_duration_seconds h result
+graph_revision_status_update_errors_total c; graph_revision_activation_deferred_total c
+graph_revision_finalizer_evictions_total c; graph_revision_registry_entries g state
+graph_revision_registry_transitions_total c from to; graph_revision_registry_evictions_total c
+schema_resolver_cache_hits_total c; schema_resolver_cache_misses_total c; schema_resolver_cache_evictions_total c
+schema_resolver_singleflight_deduplicated_total c; schema_resolver_errors_total c; schema_resolver_cache_size g
+schema_resolver_api_call_duration_seconds h
+rest_client_request_duration_seconds h verb; rest_client_rate_limiter_duration_seconds h verb
+rest_client_request_size_bytes h verb; rest_client_response_size_bytes h verb
+rest_client_request_retries_total c code method; rest_client_requests_total c code method host
+leader_election_master_status g name
+controller_runtime_reconcile_total c controller result; controller_runtime_reconcile_errors_total c controller
+controller_runtime_terminal_reconcile_errors_total c controller; controller_runtime_reconcile_panics_total c controller
+controller_runtime_reconcile_timeouts_total c controller; controller_runtime_reconcile_time_seconds h controller
+controller_runtime_max_concurrent_reconciles g controller; controller_runtime_active_workers g controller
+workqueue_depth g name controller priority; workqueue_adds_total c name controller
+workqueue_retries_total c name controller; workqueue_queue_duration_seconds h name controller
+workqueue_work_duration_seconds h name controller; workqueue_unfinished_work_seconds g name controller
+workqueue_longest_running_processor_seconds g name controller
+"""
+
+
+def test_every_metric_of_kro_is_served_with_its_type_and_labels() -> None:
+    served = {one.name: (one.type[0], set(one.labels)) for one in (*Metrics().declared, *CONSTANTS)}
+    rows = [row.split() for row in OF_KRO.replace("\n", ";").split(";") if row.strip()]
+    assert {name: (kind, set(labels)) for name, kind, *labels in rows} == {
+        name: found for name, found in served.items() if not name.startswith("kroasync_")
+    }
+
+
 # What kro serves before anything happens.
 CONTROLLER = 'controller="ResourceGraphDefinition"'
 QUEUE = 'controller="dynamic-controller-queue",name="dynamic-controller-queue"'
