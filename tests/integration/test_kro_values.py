@@ -234,8 +234,9 @@ def test_a_value_without_effect_may_have_any_type(kro_chart: Chart, value: str) 
     assert f"\n  {value.partition('=')[0]}: " in rendered(kro_chart, value)[1]
 
 
-def test_without_values_of_kro_there_is_no_note_about_them(kro_chart: Chart) -> None:
-    _, notes = rendered(kro_chart)
+@pytest.mark.parametrize("values", [(), ("config.featureGates=null",), ("config.clientQps=null",)])
+def test_without_values_of_kro_there_is_no_note_about_them(kro_chart: Chart, values: tuple[str, ...]) -> None:
+    _, notes = rendered(kro_chart, *values)
     assert "no effect" not in notes
     assert "image of kro," not in notes
 
