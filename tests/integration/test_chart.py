@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 import kroasync
 from kroasync import settings
+from kroasync.cli.main import app
 from kroasync.playground import CommandError, Playground
 from tests.waiting import eventually
 
@@ -121,6 +123,22 @@ def test_lint_is_clean(offline: Chart) -> None:
 def test_chart_and_program_have_one_version() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
     assert (chart["version"], chart["appVersion"]) == (kroasync.__version__, kroasync.__version__)
+
+
+def test_artifact_hub_reads_the_crds_and_a_valid_example(tmp_path: Path) -> None:
+    about = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))["annotations"]
+    files = [yaml.safe_load(path.read_text("utf-8")) for path in (CHART / "crds").glob("*.yaml")]
+    listed = {(crd["name"], crd["kind"], crd["version"]) for crd in yaml.safe_load(about["artifacthub.io/crds"])}
+    assert listed == {
+        (crd["metadata"]["name"], crd["spec"]["names"]["kind"], version["name"])
+        for crd in files
+        for version in crd["spec"]["versions"]
+    }
+    (example,) = yaml.safe_load(about["artifacthub.io/crdsExamples"])
+    definition = tmp_path / "definition.yaml"
+    definition.write_text(yaml.safe_dump(example))
+    done = CliRunner().invoke(app, ["validate", str(definition)])
+    assert done.exit_code == 0, done.output
 
 
 def test_default_objects(offline: Chart) -> None:
@@ -386,6 +404,15 @@ def test_strategy_probes_arguments_and_objects_of_the_user(offline: Chart) -> No
     }
     assert settings.parse(container(objects)["args"][1:], {})[0].workers == 7
     only(objects, "ConfigMap", "demo-more")
+
+
+def test_values_can_be_taken_away(offline: Chart) -> None:
+    """A null in the user's values removes the default."""
+    names = ("deployment.startupProbe", "deployment.extraArgs", "deployment.podLabels", "additionalLabels")
+    objects = offline.template(*(f"{name}=null" for name in names))
+    assert "startupProbe" not in container(objects)
+    assert "livenessProbe" in container(objects)
+    assert settings.parse(container(objects)["args"][1:], {})[1] == []
 
 
 def test_crds_belong_to_the_release_when_asked_for_and_stay_by_default(offline: Chart) -> None:

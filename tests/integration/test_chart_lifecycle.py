@@ -1,6 +1,6 @@
 """The chart's release from its first installation to the last: a second one, upgrades, uninstallation, CRDs of its own.
 
-In a control plane of its own, because a cluster has room for one release.
+It has a control plane of its own, because a cluster can have only one release.
 """
 
 from __future__ import annotations

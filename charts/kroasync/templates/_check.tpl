@@ -1,6 +1,6 @@
 {{- /*
-What the schema cannot refuse, because it depends on several values, on the release or on the cluster. Whoever installs
-the chart reads the reason at once, and not in the log of a pod that restarts.
+Values that the schema cannot refuse, because that depends on several values, on the release or on the cluster. Helm
+prints the reason; without these checks, it would be in the log of a pod that restarts.
 */ -}}
 {{- define "kroasync.check" -}}
 {{- $config := .Values.config -}}
@@ -11,7 +11,7 @@ the chart reads the reason at once, and not in the log of a pod that restarts.
 {{- end -}}
 {{- range $path, $labels := dict "additionalLabels" .Values.additionalLabels "deployment.podLabels" $deployment.podLabels "metrics.service.labels" $metrics.service.labels -}}
 {{- range $key := list "app.kubernetes.io/name" "app.kubernetes.io/instance" -}}
-{{- if hasKey $labels $key -}}
+{{- if hasKey ($labels | default dict) $key -}}
 {{- fail (printf "%s: %s is a label of the chart's selectors. Set nameOverride, or choose another key" $path $key) -}}
 {{- end -}}
 {{- end -}}
@@ -113,7 +113,7 @@ the chart reads the reason at once, and not in the log of a pod that restarts.
 {{- range (lookup "rbac.authorization.k8s.io/v1" "ClusterRoleBinding" "" "").items -}}
 {{- $other := dig "annotations" "kroasync.io/release" "" .metadata -}}
 {{- if and $other (ne $other $own) -}}
-{{- fail (printf "release %s of kroasync is in this cluster already, and a cluster has room for one: both would serve the same kinds. Uninstall it, or upgrade it instead. If it is gone, delete what it left: kubectl delete clusterrolebinding %s" $other .metadata.name) -}}
+{{- fail (printf "release %s of kroasync is in this cluster already. Two releases would serve the same kinds, and undo the work of each other. Upgrade that release, or uninstall it. If it does not exist any more, delete the rest of it: kubectl delete clusterrolebinding %s" $other .metadata.name) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -45,7 +45,7 @@ earlier one, so no key occurs twice. Selectors need the last ones.
 {{- $_ := set $labels "app.kubernetes.io/managed-by" $root.Release.Service -}}
 {{- end -}}
 {{- $selector := include "kroasync.selectorLabels" $root | fromYaml -}}
-{{- mergeOverwrite $labels $root.Values.additionalLabels (index . 1) $selector | toYaml -}}
+{{- mergeOverwrite $labels ($root.Values.additionalLabels | default dict) (index . 1 | default dict) $selector | toYaml -}}
 {{- end -}}
 
 {{- /* ${VERSION} is the default of kro's chart, and means the same as none. */ -}}
