@@ -69,7 +69,8 @@ class Converging:
     ) -> Outcome:
         # The API server adds defaults when it reads. A cached instance may lack a default that the schema gained later.
         whole = {**instance, "spec": defaulted(instance.get("spec") or {}, served.spec_schema)}
-        walk = Walk(plan, whole, world, tired=lambda: self.pacing.tired(key))
+        evaluate = self.recording.evaluate
+        walk = Walk(plan, whole, world, tired=lambda: self.pacing.tired(key), evaluate=evaluate)
         while actions := self.watchdog.compute(walk.next_actions):
             walk.feed(await performer.perform_all(actions))
         return walk.outcome

@@ -45,7 +45,7 @@ from kroasync.controller.workqueue import WorkQueue
 from kroasync.engine.plan import Plan
 from kroasync.kube.client import Client
 from kroasync.kube.watch import Watch
-from kroasync.metrics import Metrics
+from kroasync.metrics import DEFINITION_QUEUE, INSTANCE_QUEUE, Metrics
 from kroasync.model.kinds import CRDS, LEASES, REVISIONS
 from kroasync.model.names import KRO_LEASE_NAME
 from kroasync.model.objects import Key, Obj, Resource
@@ -222,13 +222,13 @@ def _queues(given: Given) -> Queues:
             min_delay_s=options.min_delay_s,
             max_delay_s=options.max_delay_s,
             rng=given.rng,
-            waited=lambda seconds: metrics.workqueue_queue_duration_seconds.observe(seconds, name),
-            worked=lambda seconds: metrics.workqueue_work_duration_seconds.observe(seconds, name),
+            waited=lambda seconds: metrics.workqueue_queue_duration_seconds.observe(seconds, name, name),
+            worked=lambda seconds: metrics.workqueue_work_duration_seconds.observe(seconds, name, name),
             **arguments,
         )
 
-    instances = queue("instances", group_of=lambda key: key.resource, lasting_at_once=options.workers)
-    definitions = queue("definitions", group_of=lambda key: key)
+    instances = queue(INSTANCE_QUEUE, group_of=lambda key: key.resource, lasting_at_once=options.workers)
+    definitions = queue(DEFINITION_QUEUE, group_of=lambda key: key)
     slots = Slots(instances, options.workers, long_s=_LONG_S)
     return Queues(
         instances=instances,

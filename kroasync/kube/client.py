@@ -102,6 +102,7 @@ class Client:
     ) -> None:
         self.connection = connection
         self.metrics = metrics
+        self._host = URL(connection.base_url).authority
         self.standing = Standing(time.monotonic)
         self.outage = Outage()
         self.stumbles = Stumbles()
@@ -218,7 +219,8 @@ class Client:
             finally:
                 if self.metrics:
                     seconds = time.perf_counter() - started
-                    self.metrics.request_done(method, status, seconds, len(data or b""), len(content))
+                    sizes = (len(data or b""), len(content))
+                    self.metrics.request_done(method, status, seconds, *sizes, host=self._host)
         if 200 <= status < 300:
             return content
         raise error_of(status, content, response.headers)
