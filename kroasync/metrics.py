@@ -7,14 +7,18 @@ controller knows anyway is not counted: a `Reading` reads it when the metrics ar
 
 import sys
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, repeat
+from operator import mul
 from typing import Final, Generic, TypeAlias, TypeVar
 
 import prometheus_client as prometheus
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from kroasync.model.objects import Resource
 
@@ -23,11 +27,23 @@ SERIES_LIMIT: Final = 2000
 DELETIONS_KEPT: Final = 16
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
+# kro's names of its controllers and queues. Revisions have none here: definitions compile them.
+DEFINITION_QUEUE: Final = "ResourceGraphDefinition"
+REVISION_QUEUE: Final = "graphrevision"
+INSTANCE_QUEUE: Final = "dynamic-controller-queue"
+
 _H120: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 20, 25, 30, 45, 60, 120)
 _REST_SECONDS: Final = tuple(0.001 * 2**n for n in range(16))
 _REST_BYTES: Final = tuple(64.0 * 2**n for n in range(16))
 _API_SECONDS: Final = tuple(0.01 * 2**n for n in range(10))
 _COLLECTION: Final = tuple(float(2**n) for n in range(10))
+# Those of controller-runtime. The second are rounded as it rounds them, because `le` is a text.
+_RECONCILE_SECONDS: Final = (
+    *(0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9),
+    *(1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9, 10, 15, 20, 25, 30, 40, 50, 60),
+)
+_QUEUE_SECONDS: Final = tuple(accumulate(repeat(10.0, 11), mul, initial=1e-8))
+_DEFAULT: Final = prometheus.Histogram.DEFAULT_BUCKETS
 
 _M = TypeVar("_M", bound=MetricWrapperBase)
 
@@ -52,6 +68,10 @@ class _Family(Generic[_M]):
             self._children[values] = child
         return child
 
+    def start(self, *values: str) -> None:
+        """Export a series from now on, even if nothing happens."""
+        self._child(values)
+
     def forget(self, *values: str) -> None:
         """Drop every series whose labels begin with these values."""
         for known in [k for k in self._children if k[: len(values)] == values]:
@@ -73,6 +93,31 @@ class Gauge(_Family[prometheus.Gauge]):
 class Histogram(_Family[prometheus.Histogram]):
     def observe(self, value: float, *labels: str) -> None:
         self._child(labels).observe(value)
+
+
+class Tally(Collector):
+    """A histogram without labels that costs so little that every evaluation can be observed: one thread, no lock."""
+
+    def __init__(self, name: str, text: str, buckets: Sequence[float]) -> None:
+        self._name = name
+        self._text = text
+        self._bounds = tuple(buckets)
+        self._counts = [0] * (len(self._bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def count(self) -> int:
+        return sum(self._counts)
+
+    def collect(self) -> Iterator[Metric]:
+        bounds = [*map(floatToGoString, self._bounds), "+Inf"]
+        buckets = list(zip(bounds, accumulate(self._counts), strict=True))
+        family = HistogramMetricFamily(self._name, self._text)
+        family.add_metric([], buckets, self._sum)
+        yield family
 
 
 _F = TypeVar("_F", Counter, Histogram)
@@ -116,6 +161,85 @@ class Declared:
     type: str
     labels: tuple[str, ...]
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constant:
+    """A metric of kro that is always 0, because kroasync has nothing to count. Dashboards find its series."""
+
+    name: str
+    why: str
+    labels: tuple[str, ...] = ()
+    series: tuple[tuple[str, ...], ...] = ()
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def type(self) -> str:
+        return "histogram" if self.buckets else "counter"
+
+    def register(self, registry: prometheus.CollectorRegistry) -> None:
+        """Export the series, which nobody will ever change."""
+        metric: MetricWrapperBase
+        if self.buckets:
+            metric = prometheus.Histogram(self.name, self.why, self.labels, buckets=self.buckets, registry=registry)
+        else:
+            metric = prometheus.Counter(self.name, self.why, self.labels, registry=registry)
+        for values in self.series:
+            metric.labels(*values)
+
+
+_NO_REGISTRY: Final = "kroasync keeps compiled revisions with their definition"
+CONSTANTS: Final = (
+    Constant(
+        name="runtime_node_eval_duration_seconds",
+        why="only expressions are timed, see cel_expr_eval_duration_seconds",
+        buckets=_DEFAULT,
+    ),
+    Constant(
+        name="runtime_creation_duration_seconds", why="a pass begins without a preparation of its own", buckets=_DEFAULT
+    ),
+    Constant(
+        name="rgd_graph_revision_wait_total",
+        why="a definition does not wait for its revisions",
+        labels=("reason",),
+        series=(("warming_up",), ("compiling",), ("settling",)),
+    ),
+    Constant(
+        name="rgd_graph_revision_registry_miss_total",
+        why=_NO_REGISTRY,
+        labels=("reason",),
+        series=(("latest_not_warmed",), ("runtime_entry_missing",)),
+    ),
+    Constant(
+        name="graph_revision_status_update_errors_total", why="failed writes are failed passes over the definition"
+    ),
+    Constant(name="graph_revision_activation_deferred_total", why="a revision is active once it is compiled"),
+    Constant(name="graph_revision_finalizer_evictions_total", why=_NO_REGISTRY),
+    Constant(
+        name="graph_revision_registry_transitions_total",
+        why=_NO_REGISTRY,
+        labels=("from", "to"),
+        series=(("pending", "active"), ("pending", "failed")),
+    ),
+    Constant(name="graph_revision_registry_evictions_total", why=_NO_REGISTRY),
+    Constant(
+        name="schema_resolver_singleflight_deduplicated_total",
+        why="definitions that need a kind at the same time share its schema",
+    ),
+    Constant(
+        name="rest_client_rate_limiter_duration_seconds",
+        why="there is no rate limiter",
+        labels=("verb",),
+        series=(("GET",), ("POST",), ("PATCH",), ("PUT",), ("DELETE",)),
+        buckets=_REST_SECONDS,
+    ),
+    Constant(
+        name="controller_runtime_terminal_reconcile_errors_total",
+        why="every failure is retried",
+        labels=("controller",),
+        series=((DEFINITION_QUEUE,), (REVISION_QUEUE,)),
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,10 +335,24 @@ class Metrics:
             registry.register(found)
             return found
 
-        default = prometheus.Histogram.DEFAULT_BUCKETS
+        def tally(name: str, text: str) -> Tally:
+            declare(name, "histogram", (), text)
+            found = Tally(name, text, _DEFAULT)
+            registry.register(found)
+            return found
+
+        self.cel_expr_eval_total = reading("cel_expr_eval_total", "Evaluations of expressions", total=True)
+        self.cel_expr_eval_duration_seconds = tally("cel_expr_eval_duration_seconds", "Duration of evaluations")
+        self.runtime_creation_total = counter("runtime_creation_total", "Passes over instances that had a graph")
         self.runtime_node_eval_total = counter("runtime_node_eval_total", "Nodes that passes evaluated")
         self.runtime_node_eval_errors_total = counter(
             "runtime_node_eval_errors_total", "Nodes that were in state ERROR"
+        )
+        self.runtime_node_ignored_check_total = counter(
+            "runtime_node_ignored_check_total", "Nodes whose includeWhen was looked at; a node without it is included"
+        )
+        self.runtime_node_ready_check_total = counter(
+            "runtime_node_ready_check_total", "Nodes whose objects were there, so that their readiness was looked at"
         )
         self.runtime_node_ignored_total = counter("runtime_node_ignored_total", "Nodes that includeWhen left out")
         self.runtime_node_not_ready_total = counter("runtime_node_not_ready_total", "Nodes that were not ready")
@@ -239,6 +377,15 @@ class Metrics:
         )
         self.dynamic_controller_queue_length = reading(
             "dynamic_controller_queue_length", "Instances that wait for a worker"
+        )
+        self.dynamic_controller_handler_count_total = reading(
+            "dynamic_controller_handler_count_total", "Kinds whose instances are watched: parent", "type"
+        )
+        self.dynamic_controller_handler_attach_total = counter(
+            "dynamic_controller_handler_attach_total", "Kinds whose instances began to be watched: parent", "type"
+        )
+        self.dynamic_controller_handler_detach_total = counter(
+            "dynamic_controller_handler_detach_total", "Kinds whose instances are no longer watched: parent", "type"
         )
         self.dynamic_controller_handler_errors_total = counter(
             "dynamic_controller_handler_errors_total", "Passes that failed and are retried with backoff", "gvr"
@@ -291,6 +438,11 @@ class Metrics:
         self.instance_graph_resolution_success_total = counter(
             "instance_graph_resolution_success_total", "Passes whose definition had a usable graph", "gvr"
         )
+        self.instance_graph_resolution_pending_total = counter(
+            "instance_graph_resolution_pending_total",
+            "Always 0: until a definition has a graph, its instances have no passes",
+            "gvr",
+        )
         self.instance_graph_resolution_failures_total = counter(
             "instance_graph_resolution_failures_total",
             "Passes whose definition had no usable graph: not_available, revision_failed, build_failed",
@@ -331,8 +483,16 @@ class Metrics:
         self.rgd_graph_revision_gc_errors_total = counter(
             "rgd_graph_revision_gc_errors_total", "Old revisions that could not be deleted"
         )
+        self.graph_revision_compile_total = counter(
+            "graph_revision_compile_total",
+            "Compilations of definitions and old revisions, by result: success, failed",
+            "result",
+        )
+        self.graph_revision_compile_duration_seconds = histogram(
+            "graph_revision_compile_duration_seconds", "Time to load the schemas of kinds and compile", _H120, "result"
+        )
         self.graph_revision_registry_entries = reading(
-            "graph_revision_registry_entries", "Known revisions: active, deleting", "state"
+            "graph_revision_registry_entries", "Known revisions: active, deleting; pending and failed are 0", "state"
         )
 
         self.schema_resolver_cache_hits_total = counter(
@@ -340,6 +500,9 @@ class Metrics:
         )
         self.schema_resolver_cache_misses_total = counter(
             "schema_resolver_cache_misses_total", "Schemas that were requested from the API server"
+        )
+        self.schema_resolver_cache_evictions_total = counter(
+            "schema_resolver_cache_evictions_total", "Schemas that left the cache, because their kind changed"
         )
         self.schema_resolver_errors_total = counter(
             "schema_resolver_errors_total", "Schemas that the API server does not have"
@@ -350,7 +513,11 @@ class Metrics:
         )
 
         self.rest_client_requests_total = counter(
-            "rest_client_requests_total", "Requests by HTTP status; <error> if there was no answer", "code", "method"
+            "rest_client_requests_total",
+            "Requests by HTTP status; <error> if there was no answer",
+            "code",
+            "method",
+            "host",
         )
         self.rest_client_request_retries_total = counter(
             "rest_client_request_retries_total", "Retries of requests", "code", "method"
@@ -365,18 +532,58 @@ class Metrics:
             "rest_client_response_size_bytes", "Size of responses", _REST_BYTES, "verb"
         )
 
-        self.workqueue_depth = reading(
-            "workqueue_depth", "Keys that wait for a worker; the queues are definitions and instances", "name"
+        self.controller_runtime_reconcile_total = counter(
+            "controller_runtime_reconcile_total",
+            "Passes over definitions, by result: success, error, requeue_after; requeue is 0",
+            "controller",
+            "result",
         )
-        self.workqueue_adds_total = reading("workqueue_adds_total", "Keys that were added", "name", total=True)
+        self.controller_runtime_reconcile_errors_total = counter(
+            "controller_runtime_reconcile_errors_total", "Passes over definitions that failed", "controller"
+        )
+        self.controller_runtime_reconcile_panics_total = counter(
+            "controller_runtime_reconcile_panics_total", "Passes over definitions that a bug ended", "controller"
+        )
+        self.controller_runtime_reconcile_timeouts_total = counter(
+            "controller_runtime_reconcile_timeouts_total",
+            "Passes over definitions that computed for too long without a pause",
+            "controller",
+        )
+        self.controller_runtime_reconcile_time_seconds = histogram(
+            "controller_runtime_reconcile_time_seconds",
+            "Duration of passes over definitions",
+            _RECONCILE_SECONDS,
+            "controller",
+        )
+        self.controller_runtime_max_concurrent_reconciles = reading(
+            "controller_runtime_max_concurrent_reconciles", "Workers for definitions", "controller"
+        )
+        self.controller_runtime_active_workers = reading(
+            "controller_runtime_active_workers", "Definitions in work", "controller"
+        )
+
+        queue = ("name", "controller")
+        self.workqueue_depth = reading(
+            "workqueue_depth",
+            f"Keys that wait for a worker, of definitions ({DEFINITION_QUEUE}) and instances ({INSTANCE_QUEUE})",
+            *queue,
+            "priority",
+        )
+        self.workqueue_adds_total = reading("workqueue_adds_total", "Keys that were added", *queue, total=True)
         self.workqueue_retries_total = reading(
-            "workqueue_retries_total", "Keys that were added with backoff", "name", total=True
+            "workqueue_retries_total", "Keys that were added with backoff", *queue, total=True
         )
         self.workqueue_queue_duration_seconds = histogram(
-            "workqueue_queue_duration_seconds", "Time that a key waits for a worker", default, "name"
+            "workqueue_queue_duration_seconds", "Time that a key waits for a worker", _QUEUE_SECONDS, *queue
         )
         self.workqueue_work_duration_seconds = histogram(
-            "workqueue_work_duration_seconds", "Time that a worker spends on a key", default, "name"
+            "workqueue_work_duration_seconds", "Time that a worker spends on a key", _QUEUE_SECONDS, *queue
+        )
+        self.workqueue_unfinished_work_seconds = reading(
+            "workqueue_unfinished_work_seconds", "Time that the keys in work have taken so far, in all", *queue
+        )
+        self.workqueue_longest_running_processor_seconds = reading(
+            "workqueue_longest_running_processor_seconds", "The longest of these times", *queue
         )
         self.leader_election_master_status = gauge(
             "leader_election_master_status", "1 while this process leads", "name"
@@ -413,10 +620,33 @@ class Metrics:
             "Times that an object was left out because it cannot be read; the log has its name",
             "gvr",
         )
+        for one in CONSTANTS:
+            one.register(registry)
+        self._start()
 
-    def request_done(self, method: str, status: int, seconds: float, request_bytes: int, response_bytes: int) -> None:
-        """One request to the API server; status 0 means no answer."""
-        self.rest_client_requests_total.inc(str(status) if status else "<error>", method)
+    def _start(self) -> None:
+        """Export the series that kro has from the start, because alerts compare with them."""
+        for controller in (DEFINITION_QUEUE, REVISION_QUEUE):
+            for result in ("success", "error", "requeue", "requeue_after"):
+                self.controller_runtime_reconcile_total.start(controller, result)
+            self.controller_runtime_reconcile_errors_total.start(controller)
+            self.controller_runtime_reconcile_panics_total.start(controller)
+            self.controller_runtime_reconcile_timeouts_total.start(controller)
+            self.controller_runtime_reconcile_time_seconds.start(controller)
+        for queue in (DEFINITION_QUEUE, REVISION_QUEUE, INSTANCE_QUEUE):
+            self.workqueue_queue_duration_seconds.start(queue, queue)
+            self.workqueue_work_duration_seconds.start(queue, queue)
+        for result in ("success", "failed"):
+            self.graph_revision_compile_total.start(result)
+            self.graph_revision_compile_duration_seconds.start(result)
+        self.dynamic_controller_handler_attach_total.start("parent")
+        self.dynamic_controller_handler_detach_total.start("parent")
+
+    def request_done(
+        self, method: str, status: int, seconds: float, request_bytes: int, response_bytes: int, *, host: str = ""
+    ) -> None:
+        """One request to the API server at `host`; status 0 means no answer."""
+        self.rest_client_requests_total.inc(str(status) if status else "<error>", method, host)
         self.rest_client_request_duration_seconds.observe(seconds, method)
         self.rest_client_request_size_bytes.observe(request_bytes, method)
         self.rest_client_response_size_bytes.observe(response_bytes, method)
@@ -462,7 +692,7 @@ def markdown() -> str:
         "",
         "The controller serves these metrics under `/metrics` (`--metrics-bind-address`) in Prometheus' text",
         "format, together with the usual `process_*` and `python_info`. Metrics that kro has, too, mean the same.",
-        "Metrics of kro that are not listed count mechanisms that kroasync does not have.",
+        "The [last table](#always-0) lists the metrics of kro that count something that kroasync does not have.",
         "",
         "Labels name kinds, definitions and HTTP verbs and codes, never instances. The exception is",
         f"`{CONDITION_AGE.name}`, which is off by default. A family has at most",
@@ -476,6 +706,20 @@ def markdown() -> str:
     for metric in Metrics().declared:
         labels = ", ".join(f"`{label}`" for label in metric.labels)
         lines.append(f"| `{metric.name}` | {metric.type} | {labels} | {metric.text} |")
+    lines += [
+        "",
+        "## Always 0",
+        "",
+        "There is nothing to count here. The series exist, so that dashboards and alerts made for kro find them.",
+        f"Those with the controller or queue `{REVISION_QUEUE}` are always 0, too, because definitions compile their",
+        "revisions.",
+        "",
+        "| Name | Type | Labels | Why |",
+        "|---|---|---|---|",
+    ]
+    for one in CONSTANTS:
+        labels = ", ".join(f"`{label}`" for label in one.labels)
+        lines.append(f"| `{one.name}` | {one.type} | {labels} | {one.why} |")
     return "\n".join([*lines, ""])
 
 

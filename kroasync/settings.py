@@ -27,8 +27,9 @@ FEATURE_GATES: Final[Mapping[str, str]] = {
     "DeletionPolicy": "the annotation kro.run/deletion-policy in templates",
     "GraphKind": "no effect: kroasync has no controller for the kind Graph",
 }
+_NO_GRAPHS: Final = "kroasync has no controller for the kind Graph"
 # Gates that are accepted so that the arguments of a kro deployment work; why they have no effect.
-_INERT_GATES: Final[Mapping[str, str]] = {"GraphKind": "kroasync has no controller for the kind Graph"}
+_INERT_GATES: Final[Mapping[str, str]] = {"GraphKind": _NO_GRAPHS}
 TIME_ENCODINGS: Final = ("rfc3339", "rfc3339nano", "iso8601", "epoch", "millis", "nano")
 _META_GATES: Final = ("AllAlpha", "AllBeta")
 
@@ -448,6 +449,20 @@ _OTHERS: Final = (
         name="dynamic-controller-default-queue-max-retries",
         kind=_INT,
         inert="kroasync retries forever, with at most the max-delay between two retries",
+    ),
+    _Flag(name="graph-concurrent-reconciles", kind=_INT, inert=_NO_GRAPHS),
+    _Flag(name="controller-namespace", kind=_STRING, inert=_NO_GRAPHS),
+    _Flag(name="controller-service-account", kind=_STRING, inert=_NO_GRAPHS),
+    _Flag(
+        name="apply-concurrency",
+        kind=_INT,
+        inert="the objects of a collection are applied at the same time, as far as --request-concurrency allows",
+    ),
+    _Flag(
+        name="cel-cost-limit",
+        kind=_INT,
+        inert="every evaluation has a limit, which --max-evaluation-steps sets in steps of kroasync",
+        check=_at_least(0),
     ),
 )
 

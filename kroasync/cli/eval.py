@@ -74,7 +74,7 @@ def _load(source: str) -> dict[str, Any]:
 
     (text,) = read_texts([source])
     documents = load(text.text, text.source)
-    problems = [problem for document in documents for problem in document.problems]
+    problems = [problem for document in documents for problem in document.problems + document.surprises]
     if has_errors(problems):
         raise usage_error("; ".join(str(problem) for problem in problems))
     for problem in problems:

@@ -32,7 +32,7 @@ class _Chosen(NamedTuple):
 
 
 Files = Annotated[
-    list[str], typer.Argument(metavar="FILE...", help='Manifests with the definition; "-" reads standard input.')
+    list[str], typer.Argument(metavar="FILE", help='Manifests with the definition; "-" reads standard input.')
 ]
 Output = Annotated[GenerateFormat, typer.Option("-o", "--output", "--format", help="Format of the output.")]
 
@@ -72,9 +72,7 @@ def instance_command(
 def schema_command(
     files: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[FILE...]", help="Manifests with the definition; none: print the schema of definitions."
-        ),
+        typer.Argument(metavar="FILE", help="Manifests with the definition; none: print the schema of definitions."),
     ] = None,
     output: Output = GenerateFormat.JSON,
     name: NameOption = None,

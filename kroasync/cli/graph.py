@@ -17,7 +17,7 @@ class GraphFormat(StrEnum):
 
 def graph_command(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help='Manifests with the definition; "-" reads standard input.')
+        list[str], typer.Argument(metavar="FILE", help='Manifests with the definition; "-" reads standard input.')
     ],
     output: Annotated[GraphFormat, typer.Option("-o", "--output", help="Format of the drawing.")] = GraphFormat.TEXT,
     name: NameOption = None,

@@ -82,7 +82,18 @@ def read_kinds(folders: Sequence[Path] | None) -> "list[Document]":
     """The CRDs and definitions below the folders, which make kinds known."""
     from kroasync.cli.kinds_cache import load_kinds
 
-    return load_kinds(read_texts((), folders or ()))
+    return [document for kinds in load_kinds(read_texts((), folders or ())) for document in kinds.documents]
+
+
+def without_crds(texts: Sequence[Text]) -> "tuple[list[Text], list[Document]]":
+    """The texts but for those with nothing but CRDs, and those CRDs, of which there may be hundreds."""
+    from kroasync.cli.kinds_cache import load_kinds
+
+    candidates = [text for text in texts if "CustomResourceDefinition" in text.text]
+    set_aside = [one for one in zip(candidates, load_kinds(candidates), strict=True) if one[1].only_crds]
+    sources = {text.source for text, _ in set_aside}
+    crds = [document for _, kinds in set_aside for document in kinds.documents]
+    return [text for text in texts if text.source not in sources], crds
 
 
 def analysed(

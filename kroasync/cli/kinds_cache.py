@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ from kroasync.model.problems import has_errors
 from kroasync.schema.crd import CRD_KIND
 
 # Changes with the form of an entry, and with what a text is read as.
-_FORM: Final = 1
+_FORM: Final = 2
 # Entries that are not used any more are deleted after a month. One use a day is noted.
 _KEPT_S: Final = 30 * 86_400.0
 _NOTED_S: Final = 86_400.0
@@ -39,12 +40,22 @@ def cache_folder() -> Path | None:
         return None
 
 
-def load_kinds(texts: Iterable[Text]) -> list[Document]:
-    """The CRDs and definitions of some texts, and whatever cannot be read."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindsOfText:
+    """What makes kinds known in one text: CRDs, definitions, and whatever cannot be read."""
+
+    documents: list[Document]
+    # Whether the text has nothing but CRDs.
+    only_crds: bool
+
+
+def load_kinds(texts: Iterable[Text]) -> list[KindsOfText]:
+    """The CRDs and definitions of some texts."""
     folder = cache_folder()
-    documents: list[Document] = []
+    found = []
     is_changed = False
     for text in texts:
+<<<<<<< HEAD
         kept = None if folder is None or text.fault is not None else _read(folder / _name(text.text))
         if kept is not None:
             documents += [Document(obj=obj, positions=Positions(), source=text.source, line=at) for at, obj in kept]
@@ -54,9 +65,25 @@ def load_kinds(texts: Iterable[Text]) -> list[Document]:
         if folder is not None and not any(_has_faults(one) for one in found):
             _write(folder / _name(text.text), [(one.line, one.obj) for one in found])
             is_changed = True
+=======
+        kept = None if folder is None else _read(folder / _name(text.text), text.source)
+        if kept is None:
+            kept = _parsed(text)
+            if folder is not None and not any(map(_has_faults, kept.documents)):
+                _write(folder / _name(text.text), kept)
+                is_changed = True
+        found.append(kept)
+>>>>>>> h/int
     if folder is not None and is_changed:
         _delete_old(folder)
-    return documents
+    return found
+
+
+def _parsed(text: Text) -> KindsOfText:
+    documents = load_objects([text])
+    kinds = [one for one in documents if _has_faults(one) or makes_kinds(one.obj)]
+    only_crds = bool(documents) and all(one.obj.get("kind") == CRD_KIND for one in documents)
+    return KindsOfText(documents=kinds, only_crds=only_crds)
 
 
 def _has_faults(document: Document) -> bool:
@@ -74,21 +101,23 @@ def _name(text: str) -> str:
     return hashlib.sha256(f"{_FORM} {__version__}\n".encode() + content).hexdigest()
 
 
-def _read(entry: Path) -> list[tuple[int, dict[str, Any]]] | None:
+def _read(entry: Path, source: str) -> KindsOfText | None:
     try:
         digest, _, content = entry.read_bytes().partition(b"\n")
         if digest != _digest(content):
             return None
         if time.time() - entry.stat().st_mtime > _NOTED_S:
             os.utime(entry)
-        return [(line, obj) for line, obj in orjson.loads(content)]
-    except (OSError, ValueError):
+    except OSError:
         return None
+    only_crds, found = orjson.loads(content)
+    documents = [Document(obj=obj, positions=Positions(), source=source, line=line) for line, obj in found]
+    return KindsOfText(documents=documents, only_crds=only_crds)
 
 
-def _write(entry: Path, found: list[tuple[int, dict[str, Any]]]) -> None:
+def _write(entry: Path, kinds: KindsOfText) -> None:
     try:
-        content = orjson.dumps(found)
+        content = orjson.dumps((kinds.only_crds, [(one.line, one.obj) for one in kinds.documents]))
         entry.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=entry.parent, prefix=".", delete=False) as file:
             file.write(_digest(content) + b"\n" + content)

@@ -142,7 +142,7 @@ async def _graph(client: Client, kinds: ClusterKinds, instance: Obj) -> tuple[Gr
             if uid not in ("", definition.uid) and not is_value_of(name, definition.name):
                 continue
             known = await kinds.load(needed_kinds(definition))
-            built = build(definition, known, features=frozenset({"CELOmitFunction"}))
+            built = build(definition, known, features=frozenset({"CELOmitFunction", "DeletionPolicy"}))
             if built.graph is not None:
                 return built.graph, ""
             return None, f"the definition {definition.name} is refused; see its conditions"

@@ -13,19 +13,19 @@ import orjson
 from kroasync.cli.inputs import usage_error
 from kroasync.engine.actions import Apply
 from kroasync.engine.instance_status import compose
-from kroasync.engine.offline import OfflineWorld
-from kroasync.engine.outcome import NodeState, Outcome
+from kroasync.engine.offline import OfflineWorld, defaulted
+from kroasync.engine.orphans import is_orphaned
+from kroasync.engine.outcome import ChangeKind, NodeState, Outcome
 from kroasync.engine.plan import Plan
 from kroasync.engine.walk import Walk
 from kroasync.graph.analysis import Analysis
 from kroasync.graph.nodes import Graph
-from kroasync.model import timestamps
+from kroasync.model import names, timestamps
 from kroasync.model.manifests import Document, Text, dump_all, load_objects
 from kroasync.model.objects import GVK, Obj, Resource, metadata, name_of
 from kroasync.model.problems import Problem, has_errors
 from kroasync.schema.catalog import bundled
 from kroasync.schema.crd import CRD_KIND
-from kroasync.schema.filling import defaulted
 
 # Instead of the UID that the API server would assign.
 _UID: Final = "00000000-0000-0000-0000-000000000000"
@@ -38,7 +38,8 @@ class Rendered:
     manifests: tuple[Obj, ...]
     # The instance with updated metadata and the status that it would get.
     instance: Obj
-    # Nodes that are left out, wait or failed, each with the reason, in topological order.
+    # Nodes that are left out, wait or failed, each with the reason, in topological order; then the objects that are
+    # released instead of being deleted.
     remarks: tuple[str, ...]
     has_errors: bool
 
@@ -98,15 +99,15 @@ def render(graph: Graph, instance: Obj, observed: Sequence[Obj], others: Iterabl
     plan = Plan.of(graph)
     world = OfflineWorld(instance, observed, _kinds(graph, others).get, resend=True)
     walk = Walk(plan, instance, world)
-    manifests: list[Obj] = []
+    applies: list[Apply] = []
     while actions := walk.next_actions():
-        manifests += [action.obj for action in actions if isinstance(action, Apply)]
+        applies += [action for action in actions if isinstance(action, Apply)]
         walk.feed([world.perform(action) for action in actions])
     outcome = walk.outcome
     return Rendered(
-        manifests=tuple(manifests),
+        manifests=tuple(action.obj for action in applies),
         instance={**outcome.instance, "status": _status(plan, outcome)},
-        remarks=tuple(_remarks(outcome)),
+        remarks=(*_remarks(outcome), *_kept(applies, outcome)),
         has_errors=bool(outcome.failures) or outcome.management_error is not None,
     )
 
@@ -138,6 +139,17 @@ def _remarks(outcome: Outcome) -> Iterator[str]:
         yield f"error: {failure.message}"
     if outcome.management_error is not None:
         yield f"error: {outcome.management_error}"
+
+
+def _kept(applies: Sequence[Apply], outcome: Outcome) -> Iterator[str]:
+    """The objects that this pass released, and those that will be released instead of being deleted."""
+    policy = f"{names.ANNOTATION_DELETION_POLICY}: {names.POLICY_ORPHANED}"
+    for change in outcome.changes:
+        if change.kind is ChangeKind.RELEASED:
+            yield f'released: node "{change.node}": {change.key} stays ({policy})'
+    for action in applies:
+        if is_orphaned(action.obj):
+            yield f'kept: node "{action.node}": {action.key} is released where it would be deleted ({policy})'
 
 
 def as_yaml(manifests: Sequence[Obj]) -> str:

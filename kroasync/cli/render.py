@@ -21,7 +21,7 @@ def render_command(
     files: Annotated[
         list[str],
         typer.Argument(
-            metavar="DEFINITION... INSTANCE",
+            metavar="FILE",
             help="Files with definitions. The last one has the instance, and may be the only one. "
             '"-" reads standard input.',
         ),

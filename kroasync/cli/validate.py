@@ -18,6 +18,7 @@ from kroasync.cli.inputs import (
     read_kinds,
     read_texts,
     usage_error,
+    without_crds,
 )
 
 
@@ -30,7 +31,7 @@ class ValidateFormat(StrEnum):
 
 def validate_command(
     files: Annotated[
-        list[str] | None, typer.Argument(metavar="FILE...", help='Manifests; "-" reads standard input.')
+        list[str] | None, typer.Argument(metavar="FILE", help='Manifests; "-" reads standard input.')
     ] = None,
     folders: Annotated[
         list[Path] | None,
@@ -59,7 +60,13 @@ def validate_command(
     if not files and not folders:
         raise usage_error("nothing to validate: name a file, - for standard input, or a folder with -R")
     texts = read_texts(files or (), folders or ())
-    found = analyse(texts, read_kinds(crds), features=frozenset(features or ()), missing_kinds=missing_kinds.severity)
+    others, known = without_crds(texts)
+    found = analyse(
+        others,
+        known + read_kinds(crds),
+        features=frozenset(features or ()),
+        missing_kinds=missing_kinds.severity,
+    )
     if strict:
         found.problems = as_errors(found.problems)
     if output is ValidateFormat.TEXT:

@@ -22,6 +22,7 @@ from kroasync.engine.actions import Need, Observed
 from kroasync.engine.drift import Applied, fingerprint, is_in_effect, need, stored
 from kroasync.engine.labels import node_of
 from kroasync.engine.observations import CHILDREN, Age, Effect, Origin, Sighting, age, sighting_of
+from kroasync.engine.orphans import is_orphaned
 from kroasync.model.names import (
     ANNOTATION_APPLY_ORDER,
     LABEL_APPLYSET_PART_OF,
@@ -66,6 +67,7 @@ class Child:
     seal: str
     apply_order: int
     deleting: bool
+    orphaned: bool
     ours: bool
     # Some instance says that it is its child.
     claimed: bool
@@ -92,6 +94,7 @@ class Child:
             part_of=self.part_of,
             seal=self.seal,
             apply_order=self.apply_order,
+            orphaned=self.orphaned,
         )
 
     def _identity(self) -> Obj:
@@ -101,10 +104,20 @@ class Child:
 
 
 class ChildStore:
-    """Managed objects of every kind. `wake(instance uid)` is called when something an instance cares about changed."""
+    """Managed objects of every kind. `wake(instance uid)` is called when something an instance cares about changed,
+    `released(key)` when an object changed owner or is gone.
+    """
 
-    def __init__(self, wake: Wake, *, claims: Claims, room: Room | None = None) -> None:
+    def __init__(
+        self,
+        wake: Wake,
+        *,
+        claims: Claims,
+        room: Room | None = None,
+        released: Callable[[Key], None] = lambda _key: None,
+    ) -> None:
         self._wake = wake
+        self._released = released
         self._claims = claims
         self._room = room or Room()
         self._children: dict[Key, Child] = {}
@@ -123,9 +136,6 @@ class ChildStore:
         # By instance UID: objects that may have been created although no answer came, and no event did either.
         self._unanswered: dict[str, set[Key]] = {}
         self._listed: dict[Resource, str] = {}
-        # By instance UID: the children of others that the instance declares. Then by those, the instances.
-        self._wants: dict[str, frozenset[Key]] = {}
-        self._wanted_by: dict[Key, set[str]] = {}
 
     def __len__(self) -> int:
         return len(self._children)
@@ -213,21 +223,6 @@ class ChildStore:
     def settle(self, instance_uid: str) -> None:
         """The unanswered objects of an instance were asked for, or nobody needs to know any more."""
         self._unanswered.pop(instance_uid, None)
-        self.want(instance_uid, ())
-
-    def want(self, instance_uid: str, keys: Iterable[Key]) -> None:
-        """The instance declares these objects, which were children of others when it looked: wake it when one goes."""
-        wanted, before = frozenset(keys), self._wants.pop(instance_uid, frozenset())
-        for key in before - wanted:
-            self._wanted_by[key].discard(instance_uid)
-            if not self._wanted_by[key]:
-                del self._wanted_by[key]
-        for key in wanted:
-            self._wanted_by.setdefault(key, set()).add(instance_uid)
-        if wanted:
-            self._wants[instance_uid] = wanted
-        if any(key not in self._children for key in wanted):
-            self._wake(instance_uid)  # it went since it was seen
 
     def see(self, resource: Resource, obj: Obj) -> Child:
         """What is to be kept of an object, by what is known now; for `replace`."""
@@ -293,10 +288,9 @@ class ChildStore:
 
     def _lose(self, child: Child) -> bool:
         self._drop(child.key)
-        concerned = [*([child.instance] if child.instance else ()), *sorted(self._wanted_by.get(child.key, ()))]
-        for uid in concerned:
-            self._wake(uid)
-        return bool(concerned)
+        if child.instance:
+            self._wake(child.instance)
+        return bool(child.instance)
 
     def _note_gone(self, key: Key, last: Sighting) -> None:
         self._gone[key] = last
@@ -372,6 +366,7 @@ class ChildStore:
             # Anybody may write it: Python refuses to read very long numbers.
             apply_order=int(order) if order.isdecimal() and len(order) <= _ORDER_DIGITS else 0,
             deleting="deletionTimestamp" in obj["metadata"],
+            orphaned=is_orphaned(obj),
             ours=any(entry.get("manager") == MANAGER_CHILDREN for entry in metadata(obj).get("managedFields") or ()),
             claimed=claimed,
             kept=self._room.hold(projection.keep(obj)) if claimed else None,
@@ -397,6 +392,8 @@ class ChildStore:
         self._by_resource.setdefault(key.resource, set()).add(key)
         if child.instance:
             self._by_instance.setdefault(child.instance, {})[key] = None
+        if known is not None and (known.part_of, known.uid) != (child.part_of, child.uid):
+            self._released(key)
         return child
 
     def _drop(self, key: Key) -> None:
@@ -405,6 +402,7 @@ class ChildStore:
         self._by_resource[key.resource].discard(key)
         self._strangers[key.resource] -= not child.claimed
         self._unindex(child)
+        self._released(key)
 
     def _unindex(self, child: Child) -> None:
         keys = self._by_instance.get(child.instance)

@@ -104,6 +104,8 @@ class ClusterKinds:
         return True
 
     def _forget(self, gvk: GVK) -> None:
+        if self._client.metrics and gvk in self._schemas:
+            self._client.metrics.schema_resolver_cache_evictions_total.inc()
         for known in (self._schemas, self._resources, self._from_crd):
             known.pop(gvk, None)
 

@@ -40,9 +40,12 @@ class Compilation:
         # A large definition takes seconds.
         steps = building(definition, kinds, limits=self.options.limits, features=self.options.features)
         built = await in_turns(steps, lambda: asyncio.sleep(0), self.watchdog.compute)
-        metrics = self.metrics
+        took_s = (self.now() - started).total_seconds()
+        metrics, result = self.metrics, "failed" if built.graph is None else "success"
         metrics.rgd_graph_build_total.inc(definition.name)
-        metrics.rgd_graph_build_duration_seconds.observe((self.now() - started).total_seconds(), definition.name)
+        metrics.rgd_graph_build_duration_seconds.observe(took_s, definition.name)
+        metrics.graph_revision_compile_total.inc(result)
+        metrics.graph_revision_compile_duration_seconds.observe(took_s, result)
         if built.graph is None:
             metrics.rgd_graph_build_errors_total.inc(definition.name)
         return built

@@ -17,12 +17,12 @@ from kroasync.controller.serving import Serving
 from kroasync.controller.watchdog import Watchdog
 from kroasync.controller.watches import Watches
 from kroasync.engine.instance_status import StatusRefusal, composing
+from kroasync.engine.offline import defaulted
 from kroasync.engine.outcome import Outcome, Retry
 from kroasync.engine.plan import Plan
 from kroasync.engine.verdict import Reported, Summary, Verdict, Written, of_outcome, of_pass, summed_up
 from kroasync.engine.walk import Walk
 from kroasync.model.objects import Key, Obj
-from kroasync.schema.filling import defaulted
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,11 @@ class Converging:
             self.observing.doubt(key)
             return of_outcome(outcome, summary=Summary(sent=performer.sent), requeue_s=self.options.requeue_s)
         self.watches.keep_externals(key, outcome.watches)
+        self.watches.await_releases(key, outcome.not_adopted)
         status, reported = await self._reported(key, served, instance, plan, outcome)
-        # Of the others no watch tells.
-        self.observing.children.want(world.uid, outcome.not_adopted.keys() - performer.existed.keys())
         self.recording.hashes(key, instance)
         self.recording.adoptions(key, instance, outcome, performer)
+        self.recording.releases(key, instance, performer)
         self.recording.changes(outcome, before=instance.get("status") or {}, status=status)
         self.recording.nodes(served.graph, outcome)
         if not reported.is_lost:
@@ -69,7 +69,8 @@ class Converging:
     ) -> Outcome:
         # The API server adds defaults when it reads. A cached instance may lack a default that the schema gained later.
         whole = {**instance, "spec": defaulted(instance.get("spec") or {}, served.spec_schema)}
-        walk = Walk(plan, whole, world, tired=lambda: self.pacing.tired(key))
+        evaluate = self.recording.evaluate
+        walk = Walk(plan, whole, world, tired=lambda: self.pacing.tired(key), evaluate=evaluate)
         while actions := self.watchdog.compute(walk.next_actions):
             walk.feed(await performer.perform_all(actions))
         return walk.outcome

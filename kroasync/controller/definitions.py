@@ -32,11 +32,16 @@ from kroasync.controller.stages import Proceed, Stage, StageCondition, Stop
 from kroasync.controller.status_writes import report, wait_s
 from kroasync.controller.withdrawal import Withdrawal
 from kroasync.engine.labels import hash_text
-from kroasync.engine.verdict import AtRest, RetryAfter, Summary, Verdict, no_later
+from kroasync.engine.verdict import AWAY_S, AtRest, RetryAfter, Summary, Verdict, no_later
 from kroasync.graph.build import needed_kinds
 from kroasync.graph.nodes import Graph
 from kroasync.graph.problem_report import condition_message
-from kroasync.kube.api_errors import ApiError, NotFoundError
+from kroasync.kube.api_errors import (
+    ApiError,
+    ConflictError,
+    FencedError,
+    NotFoundError,
+)
 from kroasync.kube.client import Client
 from kroasync.metrics import Metrics
 from kroasync.model import names, timestamps
@@ -81,13 +86,19 @@ class Definitions:
             await self._gone(key)
             return AtRest()
         if is_deleting(obj):
-            return await self.withdrawal.withdraw(key, obj)
+            try:
+                return await self.withdrawal.withdraw(key, obj)
+            except ApiError as error:
+                return await _Pass(self, key, obj).unmanaged(error, "deletion blocked", "DeletionBlocked")
         if self.registry.is_unsure(key):
             self.registry.store(key).fetched(await self.client.get(key))
             self.registry.of(key).unsure = False
             obj = self.registry.get(key) or obj
         if names.FINALIZER not in finalizers_of(obj):
-            obj = await set_finalizers(self.client, key, obj, [*finalizers_of(obj), names.FINALIZER])
+            try:
+                obj = await set_finalizers(self.client, key, obj, [*finalizers_of(obj), names.FINALIZER])
+            except ApiError as error:
+                return await _Pass(self, key, obj).unmanaged(error, "cannot set the finalizer", "FinalizerRefused")
             self.registry.store(key).wrote(obj)
         return await _Pass(self, key, obj).run()
 
@@ -133,13 +144,27 @@ class _Pass:
         self.issued: int = max(last_issued(told, live, self.subject.generation), self.known.issued)
         self.verdict: Verdict = AtRest()
         self.changes: Counter[str] = Counter()
+        # The condition that the current stage decides.
+        self.deciding = "GraphAccepted"
 
     async def run(self) -> Verdict:
         try:
             await self._stages()
         except ApiError as error:
-            self.verdict = RetryAfter(reason=error.message)
-            log.warning("definition not reconciled", extra={"definition": str(self.key), "error": error.message})
+            self._interrupted(failed(StageCondition(self.deciding, FALSE, "Failed", error.message), error), error)
+        return await self._concluded()
+
+    async def unmanaged(self, error: ApiError, what: str, reason: str) -> Verdict:
+        """End a pass whose definition could not be managed: the finalizer is refused, or a part of the deletion is."""
+        finding = StageCondition("ControllerReady", FALSE, reason, f"{what}: {error.message}")
+        self._interrupted(failed(finding, error), error)
+        return await self._concluded()
+
+    def _interrupted(self, stage: Stop, error: ApiError) -> None:
+        log.warning("definition not reconciled", extra={"definition": str(self.key), "error": error.message})
+        self._goes_on(stage)
+
+    async def _concluded(self) -> Verdict:
         state = await self._report()
         return replace(self.verdict, summary=Summary(outcome=state, changes=dict(self.changes)))
 
@@ -180,15 +205,19 @@ class _Pass:
         graph = built.graph
         definition = replace(definition, known_hash=graph.hash)
         self.order, self.resources = list(graph.order), resources_of(graph)
+        self.deciding = "GraphRevisionsResolved"
         if not await self._issue(definition):
             return
+        self.deciding = "ControllerReady"
         self._goes_on(Proceed(findings=(ACCEPTED,)))
         self.known.crd = name
         wanted = Wanted(definition=definition, graph=graph, schema=built.spec_schema, key=self.key, obj=self.obj)
         if not self._goes_on(await self.owner.crd_stage.ensure(wanted)):
             return
         self._goes_on(await self._serve(graph))
-        await self.owner.revisions.collect(self.key)
+        kept = await self.owner.revisions.collect(self.key)
+        if kept:
+            self._goes_on(Proceed(findings=(resolved(self.owner.revisions.of(self.key)[-1], kept=kept),)))
 
     async def _refused(self, problems: Sequence[Problem], *, waiting: tuple[GVK, ...] = ()) -> bool:
         """Report that the spec is refused; whether there is an older revision."""
@@ -335,7 +364,7 @@ def recorded(issued: Issued) -> Stage:
         invalid = StageCondition("GraphAccepted", FALSE, "InvalidResourceGraph", text)
         return Stop(findings=(invalid,), verdict=RetryAfter(reason=text))
     if issued.revision is None:
-        text = "waiting for terminating graph revisions to settle"
+        text = "waiting for terminating graph revisions to settle" + (f": {issued.stuck}" if issued.stuck else "")
         waits = StageCondition("GraphRevisionsResolved", UNKNOWN, "WaitingForGraphRevisionSettlement", text)
         return Proceed(findings=(waits,))
     return Proceed(findings=(resolved(issued.revision),))
@@ -343,6 +372,25 @@ def recorded(issued: Issued) -> Stage:
 
 def not_issued(error: str) -> str:
     return f"the API server refuses the graph revision: {error}"
+
+
+def resolved(revision: Obj, *, kept: str = "") -> StageCondition:
+    """The condition that names the revision in force. `kept` says why old revisions could not be deleted."""
+    text = f"revision {number_of(revision)} compiled and active"
+    text += f"; old revisions are not deleted: {kept}" if kept else ""
+    return StageCondition("GraphRevisionsResolved", TRUE, "Resolved", text)
+
+
+def failed(finding: StageCondition, error: ApiError) -> Stop:
+    """The stage that an error of the API server ended, with this finding.
+
+    There is no finding after a conflict, because the pass saw a stale object, nor while the API server is away.
+    """
+    is_silent = isinstance(error, ConflictError | FencedError) or error.is_outage
+    verdict = RetryAfter(reason=finding.message)
+    if error.is_outage:
+        verdict = replace(verdict, at_most_s=AWAY_S)
+    return Stop(findings=() if is_silent else (finding,), verdict=verdict)
 
 
 def unbuilt(problems: Sequence[Problem]) -> Unresolved:
@@ -354,13 +402,6 @@ def failed_revision(revision: Obj) -> Unresolved:
     """The last revision there is cannot be compiled any more."""
     text = f"graph not resolved: latest issued revision {number_of(revision)} failed"
     return Unresolved(text, REVISION_FAILED)
-
-
-def resolved(revision: Obj) -> StageCondition:
-    """The condition that names the revision in force."""
-    return StageCondition(
-        "GraphRevisionsResolved", TRUE, "Resolved", f"revision {number_of(revision)} compiled and active"
-    )
 
 
 def resources_of(graph: Graph) -> list[Obj]:

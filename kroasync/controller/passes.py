@@ -25,7 +25,7 @@ from kroasync.controller.workqueue import WorkQueue
 from kroasync.engine.verdict import AWAY_S, WAITING_S, AtRest, RetryAfter, Verdict
 from kroasync.kube.api_errors import ApiError, ServerError, UnreachableError
 from kroasync.kube.lanes import LANE
-from kroasync.metrics import gvr_path
+from kroasync.metrics import DEFINITION_QUEUE, gvr_path
 from kroasync.model.objects import Key, Obj
 
 log = logging.getLogger("kroasync.runtime")
@@ -90,7 +90,7 @@ class Passes(ABC):
         except Exception:
             failed = True
             log.exception("pass raised", extra={"key": str(key)})
-            self._parts.given.metrics.dynamic_controller_reconcile_panics_total.inc(_path_label(key))
+            self._panicked(key)
             verdict = RetryAfter(reason="unexpected error", at_most_s=None)
         finally:
             self._slots.done(key)
@@ -132,6 +132,10 @@ class Passes(ABC):
             case RetryAfter(delay_s=float() as delay_s):
                 self.queue.forget(key)
                 self.queue.add_after(key, delay_s)
+
+    def _panicked(self, key: Key) -> None:
+        """Count a pass that a bug ended."""
+        self._parts.given.metrics.dynamic_controller_reconcile_panics_total.inc(_path_label(key))
 
     def _count(self, key: Key, verdict: Verdict, took_s: float, *, failed: bool) -> None:
         metrics, path = self._parts.given.metrics, _path_label(key)
@@ -202,6 +206,22 @@ class DefinitionPasses(Passes):
 
     def _find(self, key: Key) -> Obj | None:
         return self._parts.caches.registry.get(key)
+
+    def _overran(self, key: Key, computed_s: float) -> None:
+        super()._overran(key, computed_s)
+        self._parts.given.metrics.controller_runtime_reconcile_timeouts_total.inc(DEFINITION_QUEUE)
+
+    def _panicked(self, key: Key) -> None:
+        super()._panicked(key)
+        self._parts.given.metrics.controller_runtime_reconcile_panics_total.inc(DEFINITION_QUEUE)
+
+    def _count(self, key: Key, verdict: Verdict, took_s: float, *, failed: bool) -> None:
+        super()._count(key, verdict, took_s, failed=failed)
+        metrics, done = self._parts.given.metrics, "success" if isinstance(verdict, AtRest) else "requeue_after"
+        metrics.controller_runtime_reconcile_total.inc(DEFINITION_QUEUE, "error" if failed else done)
+        metrics.controller_runtime_reconcile_time_seconds.observe(took_s, DEFINITION_QUEUE)
+        if failed:
+            metrics.controller_runtime_reconcile_errors_total.inc(DEFINITION_QUEUE)
 
 
 def _path_label(key: Key) -> str:

@@ -1,6 +1,8 @@
 """Perform the actions of the engine: a pass writes children and metadata only here.
 
-Every action has a result; a refusal is a result, too. A delete carries the UID of the object that the engine saw.
+Every action has a result; a refusal is a result, too. A delete carries UID and version of the object that the engine
+saw, for a policy that the cache has not seen must not be overlooked. A release reads the object first, and changes only
+the version that it read.
 
 The first apply of an unknown object can only create it: the apply carries a resourceVersion that no object has. If an
 object exists already, the API server answers with a conflict, and the performer reads the object. If nobody owns the
@@ -25,11 +27,14 @@ from kroasync.engine.actions import (
     Pause,
     Refusal,
     Refused,
+    Release,
     Result,
     WatchExternal,
 )
 from kroasync.engine.adoption import claimed_by
 from kroasync.engine.drift import stored
+from kroasync.engine.mending import Mending, disowning_patch, key_patch, may_have_leftovers, mending
+from kroasync.engine.orphans import released, still_goes
 from kroasync.kube.api_errors import (
     AlreadyExistsError,
     ApiError,
@@ -43,6 +48,8 @@ from kroasync.kube.api_errors import (
     UnreachableError,
 )
 from kroasync.kube.client import Client
+from kroasync.kube.outage import Stumbles
+from kroasync.model.kinds import SECRETS
 from kroasync.model.names import (
     FINALIZER,
     LABEL_APPLYSET_PART_OF,
@@ -71,12 +78,15 @@ class Performer:
     taken_over: dict[Key, tuple[str, ...]] = field(default_factory=dict)
     # The identities of adopted objects and of objects whose adoption was refused.
     existed: dict[Key, Obj] = field(default_factory=dict)
+    # The identities of released objects.
+    released: dict[Key, Obj] = field(default_factory=dict)
     # Children that somebody else keeps changing or deleting: how many seconds to wait before each is restored, and the
     # children that became contested in this pass.
     deferred: dict[Key, float] = field(default_factory=dict)
     contested: dict[Key, str] = field(default_factory=dict)
     # How many requests were sent, not counting watches.
     sent: int = 0
+    stumbles: Stumbles = field(default_factory=Stumbles)
 
     async def perform_all(self, actions: Sequence[Action]) -> list[Result]:
         """Perform a batch concurrently; returns one result for each action, in the same order."""
@@ -90,9 +100,11 @@ class Performer:
         try:
             match action:
                 case Apply():
-                    return await self._apply(action)
+                    return self._passed(action.key, await self._apply(action))
                 case Delete():
-                    return await self._delete(action)
+                    return self._passed(action.key, await self._delete(action))
+                case Release():
+                    return self._passed(action.key, await self._release(action))
                 case PatchParent():
                     return await self._patch_parent(action)
                 case WatchExternal():
@@ -102,7 +114,24 @@ class Performer:
                     await self.pause(self.instance)
                     return Done(action=action)
         except ApiError as error:
-            return Refused(action=action, refusal=refusal_of(error), message=_told(action, error))
+            return self._failed(action, error)
+
+    def _passed(self, key: Key, result: Result) -> Result:
+        self.stumbles.passed(key)
+        return result
+
+    def _failed(self, action: Action, error: ApiError) -> Refused:
+        """The result of an action that the API server did not perform."""
+        refusal, message = refusal_of(error), _told(action, error)
+        if isinstance(error, NotFoundError) and not error.is_of_object and isinstance(action, Apply | Delete | Release):
+            message = unserved(action.key)
+        subject = action.key if isinstance(action, Apply | Delete | Release) else self.instance
+        if refusal is not Refusal.UNAVAILABLE:
+            self.stumbles.passed(subject)
+        elif self.stumbles.failed(subject, error):
+            refusal = Refusal.FAULT
+            message += " (the API server fails at this object again and again, and takes other writes)"
+        return Refused(action=action, refusal=refusal, message=message)
 
     async def _apply(self, action: Apply) -> Result:
         subject, others = self._others(action)
@@ -112,7 +141,7 @@ class Performer:
         before, lists = self.children.version(action.key), self.children.lists(action.key.resource)
         taken_from: tuple[str, ...] = ()
         if action.force:
-            answer = await self._send(action, force=True)
+            answer = await self._forced(action)
         else:
             try:
                 answer = await self._send(action, force=False, version=_OF_NO_OBJECT)
@@ -124,6 +153,9 @@ class Performer:
                     return refused
                 before = version_of(found)
                 answer, taken_from = await self._take_over(action, found, conflict.managers)
+                if LABEL_APPLYSET_PART_OF not in labels_of(found):
+                    # It was nobody's, even if all its fields are ours: an instance released it.
+                    taken_from = taken_from or tuple(sorted(_managers(found)))
         self.children.applied(action.key, action.obj, answer, lists=lists)
         if subject is not None and version_of(answer) != before and self.fights.healed(subject):
             self.contested[action.key] = others
@@ -162,6 +194,41 @@ class Performer:
                 managers = conflict.managers
         return await self._send(action, force=True, version=version), managers
 
+    async def _forced(self, action: Apply) -> Obj:
+        """Apply to a child; before that, set back the keys that somebody edited in its lists (`engine.mending`)."""
+        live = self.children.unread(action.key)
+        if live is not None:
+            await self._mend(action, live, mending(live, stored(action.obj), MANAGER_CHILDREN))
+        try:
+            answer = await self._send(action, force=True)
+        except InvalidError as error:
+            if not error.is_about_elements:
+                raise
+            self.sent += 1
+            live = await self.client.get(action.key)
+            found = mending(live, stored(action.obj), MANAGER_CHILDREN, twice=error.fields_twice)
+            if not found.edits:
+                raise _explained(error, found.obstacle) from None
+            await self._mend(action, live, found)
+            return await self._send(action, force=True)
+        if not may_have_leftovers(answer, MANAGER_CHILDREN):
+            return answer
+        return await self._mend(action, answer, mending(answer, stored(action.obj), MANAGER_CHILDREN))
+
+    async def _mend(self, action: Apply, live: Obj, found: Mending) -> Obj:
+        """Carry out the repairs of a child; returns the child as the API server has it."""
+        if not found.edits:
+            return live
+        repaired = await self._patch(action, key_patch(live, found.edits))
+        disowning = disowning_patch(live, repaired, MANAGER_CHILDREN)
+        return await self._patch(action, disowning) if disowning else repaired
+
+    async def _patch(self, action: Apply, operations: list[Obj]) -> Obj:
+        self.sent += 1
+        return await self.client.json_patch(
+            action.key, operations, manager=MANAGER_CHILDREN, confidential=bool(action.secrets)
+        )
+
     async def _send(self, action: Apply, *, force: bool, version: str = "") -> Obj:
         """Apply; if a version is given, only to the object of that version."""
         self.sent += 1
@@ -195,13 +262,11 @@ class Performer:
 
     async def _delete(self, action: Delete) -> Result:
         try:
-            self.sent += 1
-            # Explicit, because the API server's default for Jobs orphans their Pods.
-            answer = await self.client.delete(action.key, uid=action.uid, propagation="Background")
+            answer = await self._deleted(action)
         except NotFoundError as error:
             if not error.is_of_object:
                 # The kind is not served now. That does not tell whether the object exists.
-                return Refused(action=action, refusal=Refusal.UNAVAILABLE, message=error.message)
+                return Refused(action=action, refusal=Refusal.UNAVAILABLE, message=unserved(action.key))
             answer = None
         self.fights.settled(self._lasting(action.key))
         if answer is None or answer.get("kind") == "Status" or uid_of(answer) != action.uid:
@@ -209,6 +274,51 @@ class Performer:
         else:
             self.children.put(action.key.resource, answer)
         return Done(action=action)
+
+    async def _deleted(self, action: Delete) -> Obj | None:
+        """Delete the object in the version that the decision is about, or in a later one that does not change it."""
+        decided = self.children.find(action.key)
+        try:
+            return await self._send_delete(action, self.children.version(action.key))
+        except ConflictError:
+            self.sent += 1
+            live = await self.client.get(action.key)
+            self._correct(action.key, action.uid, live)
+            if decided is None or not still_goes(decided, live):
+                raise
+            return await self._send_delete(action, version_of(live))
+
+    async def _send_delete(self, action: Delete, version: str | None) -> Obj | None:
+        self.sent += 1
+        # Explicit, because the API server's default for Jobs orphans their Pods.
+        return await self.client.delete(action.key, uid=action.uid, version=version, propagation="Background")
+
+    async def _release(self, action: Release) -> Result:
+        self.sent += 1
+        try:
+            live = await self.client.get(action.key)
+        except NotFoundError as error:
+            if not error.is_of_object:
+                return Refused(action=action, refusal=Refusal.UNAVAILABLE, message=unserved(action.key))
+            self.children.gone(action.key, action.uid)
+            return Refused(action=action, refusal=Refusal.MISSING, message=error.message)
+        patch = released(live, action)
+        if patch is None:
+            self._correct(action.key, action.uid, live)
+            return Refused(action=action, refusal=Refusal.CONFLICT, message="the object changed meanwhile")
+        self.sent += 1
+        answer = await self.client.merge_patch(action.key, patch, manager=MANAGER_CHILDREN)
+        self.fights.settled(self._lasting(action.key))
+        self.children.gone(action.key, action.uid, version=version_of(answer))
+        self.released[action.key] = _identity(answer)
+        return Done(action=action, obj=answer)
+
+    def _correct(self, key: Key, uid: str, live: Obj) -> None:
+        """Correct the cache, which showed another state of the object with this UID."""
+        if LABEL_INSTANCE_ID in labels_of(live):
+            self.children.put(key.resource, live)
+        else:
+            self.children.gone(key, uid, version=version_of(live))
 
     async def _patch_parent(self, action: PatchParent) -> Result:
         known = self.instances.get(self.instance)
@@ -235,7 +345,16 @@ class Performers:
 
     def of(self, instance: Key, instances: InstanceStore) -> Performer:
         """The performer for one pass over this instance."""
-        return Performer(self.client, self.children, instances, instance, self.watch_external, self.pause, self.fights)
+        return Performer(
+            self.client,
+            self.children,
+            instances,
+            instance,
+            self.watch_external,
+            self.pause,
+            self.fights,
+            stumbles=self.client.stumbles,
+        )
 
 
 def parent_patch(instance: Obj, action: PatchParent) -> Obj:
@@ -250,6 +369,11 @@ def parent_patch(instance: Obj, action: PatchParent) -> Obj:
         meta["resourceVersion"] = version_of(instance)
         meta["finalizers"] = [*metadata(instance).get("finalizers", ()), FINALIZER]
     return {"metadata": meta}
+
+
+def unserved(key: Key) -> str:
+    """The message about a kind that the API server does not serve: its own answer is "404 page not found"."""
+    return f"kind {key.resource.kind} ({key.resource.api_version}) is not served: its CRD or aggregated API is gone"
 
 
 def _other_managers(answer: Obj) -> tuple[str, ...]:
@@ -270,6 +394,8 @@ def _identity(obj: Obj) -> Obj:
 
 def _told(action: Action, error: ApiError) -> str:
     """The server's message; for an object with values of Secrets, only the parts that cannot quote them."""
+    if isinstance(action, Release) and action.key.resource == SECRETS and error.quotes_body:
+        return f"{error.known_reason} (details withheld: the object is a Secret)"
     if not isinstance(action, Apply) or not action.secrets or not error.quotes_body:
         return error.message
     fields = _unique(sorted(quotable_field(field, action.secrets) for field in error.fields))
@@ -288,6 +414,12 @@ def quotable_field(field: str, secrets: Sequence[tuple[str | int, ...]]) -> str:
         if shown.startswith((f"{begin}.", f"{begin}[")):
             shown = begin
     return dot + shown
+
+
+def _explained(error: InvalidError, obstacle: str) -> InvalidError:
+    """The error with a text about who must act."""
+    text = f"{error.message}; {obstacle}" if obstacle else error.message
+    return type(error)(text, status=error.status, reason=error.reason, details=error.details)
 
 
 def _unique(texts: Iterable[str]) -> list[str]:

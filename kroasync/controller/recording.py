@@ -4,16 +4,19 @@ Events report transitions. All changes of one pass with the same reason share on
 is reported once (`told`). Nothing here fails or delays a pass.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
+from kroasync.cel import Meter
 from kroasync.controller.events import Recorder
 from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.perform import Performer
 from kroasync.controller.served_kinds import NOT_AVAILABLE, Unresolved
 from kroasync.controller.told import Told
 from kroasync.engine.actions import Observed
+from kroasync.engine.allowance import Evaluable
 from kroasync.engine.labels import hash_text
 from kroasync.engine.membership import stranger_text
 from kroasync.engine.outcome import ChangeKind, NodeState, Outcome
@@ -23,10 +26,12 @@ from kroasync.metrics import ConditionAge, Metrics
 from kroasync.model import timestamps
 from kroasync.model.conditions import conditions_of
 from kroasync.model.names import (
+    ANNOTATION_DELETION_POLICY,
     ANNOTATION_INSTANCE_GROUP,
     ANNOTATION_INSTANCE_NAME,
     LABEL_INSTANCE_GROUP,
     LABEL_INSTANCE_NAME,
+    POLICY_ORPHANED,
 )
 from kroasync.model.objects import Key, Obj, metadata
 
@@ -38,6 +43,7 @@ _CHANGE_REASONS: Final = (
     (ChangeKind.HEALED, "Healed"),
     (ChangeKind.DELETED, "Deleted"),
 )
+_READINESS_LOOKED_AT: Final = frozenset((NodeState.SYNCED, NodeState.WAITING_FOR_READINESS))
 # A note lists this many names and counts the rest.
 LISTED: Final = 10
 
@@ -59,6 +65,15 @@ class Recording:
 
     def resolved(self, key: Key) -> None:
         self.metrics.instance_graph_resolution_success_total.inc(str(key.resource))
+        self.metrics.runtime_creation_total.inc()
+
+    def evaluate(self, program: Evaluable, variables: Mapping[str, Any], meter: Meter) -> Any:
+        """The value of an expression, timed; raises EvalError."""
+        began = time.perf_counter()
+        try:
+            return program.evaluate(variables, budget=meter)
+        finally:
+            self.metrics.cel_expr_eval_duration_seconds.observe(time.perf_counter() - began)
 
     def unresolved(self, key: Key, why: Unresolved | None) -> None:
         reason = why.reason if why is not None else NOT_AVAILABLE
@@ -68,6 +83,8 @@ class Recording:
         """Count the states of the nodes in a pass."""
         metrics, states = self.metrics, [report.state for report in outcome.nodes.values()]
         metrics.runtime_node_eval_total.inc(by=len(states))
+        metrics.runtime_node_ignored_check_total.inc(by=len(states))
+        metrics.runtime_node_ready_check_total.inc(by=sum(state in _READINESS_LOOKED_AT for state in states))
         for state, counter in (
             (NodeState.ERROR, metrics.runtime_node_eval_errors_total),
             (NodeState.SKIPPED, metrics.runtime_node_ignored_total),
@@ -166,6 +183,15 @@ class Recording:
                 note = f"declared by {key}, but not changed: {text}"
                 recorder.record(found, reason="AdoptionRefused", note=note, action="Adopt", warning=True)
 
+    def releases(self, key: Key, instance: Obj, performer: Performer) -> None:
+        """Record objects that stay without the instance, on the instance and on the objects."""
+        for child, found in performer.released.items():
+            policy = f"{ANNOTATION_DELETION_POLICY}: {POLICY_ORPHANED}"
+            note = f"released {child}, which stays ({policy})"
+            self.recorder.record(instance, reason="Released", note=note, action="Delete")
+            note = f"released by {key} instead of being deleted ({policy})"
+            self.recorder.record(found, reason="Released", note=note, action="Delete")
+
     def deletes(self, instance: Obj, plan: Teardown, deleted: Sequence[str]) -> None:
         """Record one step of a deletion."""
         if plan.blocked:
@@ -173,9 +199,10 @@ class Recording:
         elif deleted:
             self.recorder.record(instance, reason="Deleting", note=f"deleting {_listed(deleted)}", action="Delete")
 
-    def deleted(self, instance: Obj, deleted: Sequence[str]) -> None:
-        """Record the end of a deletion."""
-        note = f"deleted {_listed(deleted)}; all resources are gone" if deleted else "all resources are gone"
+    def deleted(self, instance: Obj, deleted: Sequence[str], *, kept: int) -> None:
+        """Record the end of a deletion. `kept` counts the objects that it released."""
+        end = "all resources are gone, or released" if kept else "all resources are gone"
+        note = f"deleted {_listed(deleted)}; {end}" if deleted else end
         self.recorder.record(instance, reason="Deleted", note=note, action="Delete")
 
 

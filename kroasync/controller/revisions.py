@@ -16,7 +16,14 @@ from kroasync.controller.finalizers import set_finalizers
 from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.status_writes import write_status
 from kroasync.engine.labels import label_value
-from kroasync.kube.api_errors import AlreadyExistsError, ApiError, ForbiddenError, InvalidError, NotFoundError
+from kroasync.kube.api_errors import (
+    AlreadyExistsError,
+    ApiError,
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+)
 from kroasync.kube.client import Client
 from kroasync.metrics import Metrics
 from kroasync.model import names
@@ -54,6 +61,8 @@ class RevisionStore:
     def __init__(self, gone: Callable[[str], None]) -> None:
         self._gone = gone
         self._by_name: dict[str, Obj] = {}
+        # By definition: why a revision that is being deleted cannot be released.
+        self._stuck: dict[str, str] = {}
         # The next change sets this Event and replaces it. A waiter must take it before it reads the store.
         self.changed = asyncio.Event()
 
@@ -82,6 +91,18 @@ class RevisionStore:
     def versions(self) -> dict[tuple[str, str], str]:
         """The version of every revision, by namespace (none) and name."""
         return {("", name): version_of(obj) for name, obj in self._by_name.items()}
+
+    def stuck(self, identity: str, why: str) -> None:
+        """A revision cannot be released. Its definition, which may wait for that, reports the reason."""
+        if self._stuck.get(identity) != why:
+            self._stuck[identity] = why
+            self._gone(identity)
+
+    def why_stuck(self, identity: str) -> str:
+        """Why a revision of the definition cannot be released; empty if none is stuck."""
+        if identity in self._stuck and not self.terminating(identity):
+            del self._stuck[identity]
+        return self._stuck.get(identity, "")
 
     def of(self, identity: str) -> list[Obj]:
         """The live revisions of a definition, oldest first."""
@@ -115,6 +136,8 @@ class Issued:
     is_new: bool = False
     # Why the API server refuses the revision; otherwise empty.
     refused: str = ""
+    # Why the API server refuses to release the revision that is being deleted; otherwise empty.
+    stuck: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +177,7 @@ class Revisions:
                 return Issued(number=last, refused=error.message)
             self.store.event("ADDED", newest)
             if is_deleting(newest):
-                return Issued(number=last)
+                return Issued(number=last, stuck=self.store.why_stuck(identity))
             if snapshot_of(newest).get("name") == identity and records(newest, definition):
                 break
             # The cache was stale: the found revision records an older spec, or belongs to another definition.
@@ -177,9 +200,9 @@ class Revisions:
         if answer is not None:
             self.store.event("MODIFIED", answer)
 
-    async def collect(self, definition: Key) -> None:
-        """Delete all but the newest revisions. An error is logged and ignored."""
-        keep = self.options.max_revisions
+    async def collect(self, definition: Key) -> str:
+        """Delete all but the newest revisions; returns why the API server refuses that, or an empty text."""
+        keep, refused = self.options.max_revisions, ""
         for revision in self.of(definition)[:-keep] if keep > 0 else ():
             try:
                 await self.client.delete(_key_of(revision))
@@ -187,6 +210,8 @@ class Revisions:
             except ApiError as error:
                 self.metrics.rgd_graph_revision_gc_errors_total.inc()
                 log.info("revision not deleted", extra={"revision": name_of(revision), "error": error.message})
+                refused = error.message
+        return refused
 
     async def delete_all(self, definition: Key) -> None:
         """Delete the revisions of a definition that is being deleted. They are listed: the cache may be stale."""
@@ -199,12 +224,24 @@ class Revisions:
                     await self.client.delete(_key_of(revision))
 
     async def release(self) -> None:
-        """Remove our finalizer from revisions that are being deleted."""
+        """Remove our finalizer from revisions that are being deleted.
+
+        A refusal holds up no other revision; the last one is raised in the end.
+        """
+        refusal: ApiError | None = None
         for identity in self.store.identities():
             for revision in self.store.terminating(identity):
                 others = [f for f in finalizers_of(revision) if f != names.FINALIZER]
-                with suppress(NotFoundError):
+                try:
                     await set_finalizers(self.client, _key_of(revision), revision, others)
+                except NotFoundError:
+                    continue
+                except ApiError as error:
+                    refusal = error
+                    if not (isinstance(error, ConflictError) or error.is_outage):
+                        self.store.stuck(identity, error.message)
+        if refusal is not None:
+            raise refusal
 
 
 def _key_of(revision: Obj) -> Key:

@@ -127,6 +127,7 @@ class Serving:
         self.kinds.remove(resource)
         self._late.discard(resource)
         self.watches.release(resource)
+        self._metrics.dynamic_controller_handler_detach_total.inc("parent")
         self._metrics.forget_kind(resource)
 
     def hold_inventory(self, instance: Key, resources: list[Resource]) -> list[Watch]:
@@ -146,6 +147,8 @@ class Serving:
             watch = self.watches.start(name, resource, sink, owner=resource, known=instances.versions)
             served = Served(resource, instances, watch, dropped=sink.dropped)
             self.kinds.add(served)
+            self._metrics.dynamic_controller_handler_attach_total.inc("parent")
+            self._metrics.instance_graph_resolution_pending_total.start(str(resource))
         return served
 
     def _gone(self, key: Key, obj: Obj) -> None:

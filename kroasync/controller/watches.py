@@ -11,7 +11,7 @@ Therefore a sink compares each list with its objects, and wakes instances for ea
 """
 
 import asyncio
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from contextvars import Context
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 from kroasync.controller.child_store import Child, ChildStore
 from kroasync.controller.instance_store import Instance, InstanceStore, head_of
 from kroasync.controller.projection import Projection
+from kroasync.controller.releases import ClaimSink, Releases
 from kroasync.controller.room import Held, Room
 from kroasync.engine.actions import WatchExternal
 from kroasync.kube.api_errors import NotFoundError, TooBigError, UnreachableError
@@ -211,7 +212,9 @@ class Watches:
         wake: Callable[[Key], None],
         make: Callable[..., Watch],
         metrics: Metrics,
+        releases: Releases | None = None,
     ) -> None:
+        self.releases = releases if releases is not None else Releases(wake)
         self._group = group
         self._client = client
         self._children = children
@@ -349,6 +352,42 @@ class Watches:
             sink.take(obj)
             sink.lent[holder] = sink.projection.keep(obj)
 
+    def await_releases(self, holder: Key, objects: Collection[Key]) -> None:
+        """Wake the instance when one of these objects of somebody else changes owner or goes, and for no others.
+
+        A child of another instance is watched already. Each other object gets a narrow watch, or a share of one of its
+        kind.
+        """
+        if not objects and not self.releases.waits(holder):
+            return
+        self.releases.keep(holder, objects)
+        used = {("claims", self._narrow("claims", key)) for key in objects if not self._is_child(key)}
+        for watch_id in used:
+            self._hold_claims(watch_id, holder)
+        for watch_id in [i for i, r in self._running.items() if i[0] == "claims" and holder in r.owners]:
+            if watch_id not in used:
+                self._leave(watch_id, holder)
+
+    def _is_child(self, key: Key) -> bool:
+        found = self._children.find(key)
+        return found is not None and found.ours and bool(found.part_of)
+
+    def _hold_claims(self, watch_id: _Id, holder: Key) -> None:
+        target: Target = watch_id[1]
+        running = self._running.get(watch_id)
+        is_new = running is None or holder not in running.owners
+        sink = ClaimSink(target.resource, self.releases, self._counter(target.resource))
+        arguments = {
+            "namespace": target.namespace,
+            "field_selector": f"metadata.name={target.name}" if target.name else "",
+            "known": sink.versions,
+        }
+        name = f"watch claims {target.resource.plural} {target.namespace or '*'}/{target.name or '*'}"
+        watch = self._hold(watch_id, holder, name, target.resource, sink, arguments)
+        if is_new and watch.synced.is_set():
+            # The object may have changed between the refusal and now.
+            self._wake(holder)
+
     def keep_externals(self, holder: Key, used: Iterable[WatchExternal]) -> None:
         """Leave the external watches an instance no longer uses."""
         keep = {self._external_id(action) for action in used}
@@ -362,6 +401,8 @@ class Watches:
 
     def release(self, owner: Hashable) -> None:
         """Leave all watches of an owner."""
+        if isinstance(owner, Key):
+            self.releases.keep(owner, ())
         for watch_id in [i for i, running in self._running.items() if owner in running.owners]:
             sink = self._running[watch_id].sink
             if isinstance(sink, ExternalSink) and isinstance(owner, Key):
@@ -397,12 +438,15 @@ class Watches:
     def _target(self, action: WatchExternal) -> Target:
         if action.name is None:
             return Target(action.resource, action.namespace, "", action.selector or "")
-        narrow = Target(action.resource, action.namespace, action.name)
-        whole = Target(action.resource)
-        if ("external", narrow) in self._running:
+        return self._narrow("external", Key(action.resource, action.namespace, action.name))
+
+    def _narrow(self, purpose: str, key: Key) -> Target:
+        """The watch of one object, or of its whole kind if that has many."""
+        narrow, whole = Target(key.resource, key.namespace, key.name), Target(key.resource)
+        if (purpose, narrow) in self._running:
             return narrow
-        count = sum(1 for i in self._running if _is_external(i) and i[1].resource == action.resource)
-        return whole if ("external", whole) in self._running or count >= _NARROW_WATCHES else narrow
+        count = sum(1 for i in self._running if i[0] == purpose and i[1].resource == key.resource)
+        return whole if (purpose, whole) in self._running or count >= _NARROW_WATCHES else narrow
 
     def _hold(
         self,

@@ -31,6 +31,7 @@ from kroasync.controller.pacing import Pacing
 from kroasync.controller.perform import Performers
 from kroasync.controller.recording import Recording
 from kroasync.controller.registry import Registry, key_of_identity
+from kroasync.controller.releases import Releases
 from kroasync.controller.reporting import Reporting
 from kroasync.controller.revisions import Revisions, RevisionStore
 from kroasync.controller.room import Room
@@ -44,7 +45,7 @@ from kroasync.controller.workqueue import WorkQueue
 from kroasync.engine.plan import Plan
 from kroasync.kube.client import Client
 from kroasync.kube.watch import Watch
-from kroasync.metrics import Metrics
+from kroasync.metrics import DEFINITION_QUEUE, INSTANCE_QUEUE, Metrics
 from kroasync.model.kinds import CRDS, LEASES, REVISIONS
 from kroasync.model.names import KRO_LEASE_NAME
 from kroasync.model.objects import Key, Obj, Resource
@@ -131,9 +132,16 @@ def wire(given: Given) -> Parts:
     queues = _queues(given)
     watchdog = Watchdog(clock=given.clock, cpu=given.cpu)
     kinds, room, wake = ServedKinds(), Room(), queues.instances.add
-    children = ChildStore(wake_by_uid(kinds, wake), claims=claims_of(kinds), room=room)
+    releases = Releases(wake)
+    children = ChildStore(wake_by_uid(kinds, wake), claims=claims_of(kinds), room=room, released=releases.released)
     watches = Watches(
-        group=group, client=client, children=children, wake=wake, make=_watch_maker(given), metrics=metrics
+        group=group,
+        client=client,
+        children=children,
+        wake=wake,
+        make=_watch_maker(given),
+        metrics=metrics,
+        releases=releases,
     )
     serving = Serving(
         kinds=kinds,
@@ -214,13 +222,13 @@ def _queues(given: Given) -> Queues:
             min_delay_s=options.min_delay_s,
             max_delay_s=options.max_delay_s,
             rng=given.rng,
-            waited=lambda seconds: metrics.workqueue_queue_duration_seconds.observe(seconds, name),
-            worked=lambda seconds: metrics.workqueue_work_duration_seconds.observe(seconds, name),
+            waited=lambda seconds: metrics.workqueue_queue_duration_seconds.observe(seconds, name, name),
+            worked=lambda seconds: metrics.workqueue_work_duration_seconds.observe(seconds, name, name),
             **arguments,
         )
 
-    instances = queue("instances", group_of=lambda key: key.resource, lasting_at_once=options.workers)
-    definitions = queue("definitions", group_of=lambda key: key)
+    instances = queue(INSTANCE_QUEUE, group_of=lambda key: key.resource, lasting_at_once=options.workers)
+    definitions = queue(DEFINITION_QUEUE, group_of=lambda key: key)
     slots = Slots(instances, options.workers, long_s=_LONG_S)
     return Queues(
         instances=instances,

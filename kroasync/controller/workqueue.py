@@ -100,6 +100,11 @@ class WorkQueue(Generic[K]):
     def delayed(self) -> int:
         return len(self._due)
 
+    def work_ages(self) -> list[float]:
+        """For how many seconds each key has been in work."""
+        now = self._clock()
+        return [now - since for since in self._in_work.values()]
+
     def add(self, key: K) -> None:
         """Run the key as soon as its turn comes. This cancels its delay, unless the key rests."""
         if key in self._in_work:

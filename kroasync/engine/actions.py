@@ -47,6 +47,17 @@ class Delete:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """Let one child go without deleting it (`engine.orphans`), if it still is a member and its policy says so."""
+
+    node: str
+    key: Key
+    uid: str
+    # The ApplySet that the child leaves.
+    part_of: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PatchParent:
     """Bring the instance's own metadata up to date, by one merge patch: finalizer, labels, inventory."""
 
@@ -73,7 +84,7 @@ class Pause:
     """Let other passes run: this pass has computed for a while."""
 
 
-Action: TypeAlias = Apply | Delete | PatchParent | WatchExternal | Pause
+Action: TypeAlias = Apply | Delete | Release | PatchParent | WatchExternal | Pause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +108,7 @@ class Refusal(Enum):
     INVALID = "invalid"  # the API server rejects the object
     FORBIDDEN = "forbidden"
     TOO_BIG = "too big"  # for the API server or its store
+    FAULT = "fault"  # the API server fails at this object alone, again and again
     MISSING = "missing"  # kind, namespace or object does not exist
     UNAVAILABLE = "unavailable"  # timeouts, 429, 5xx: nothing wrong with the request
 
@@ -133,6 +145,8 @@ class Observed:
     # The annotation that proves that we applied the object, as found; see `engine.membership`.
     seal: str = ""
     apply_order: int = 0
+    # Its deletion policy: it is released where other children are deleted.
+    orphaned: bool = False
 
 
 class World(Protocol):

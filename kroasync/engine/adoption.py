@@ -6,7 +6,7 @@ caller checks the membership of another ApplySet.
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 from kroasync.engine.labels import is_value_of
 from kroasync.model import names
@@ -26,6 +26,8 @@ _TOOLS_BY_ANNOTATION: Final = {
     "objectset.rio.cattle.io/id": "Rancher object set",
 }
 _HELM: Final = "Helm"
+# Pairs of names and values: controllers, labels, annotations.
+Marks: TypeAlias = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]
 # Labels by which an instance is the same one, and the annotations that have what is too long for a label.
 _SAME_INSTANCE: Final = {
     names.LABEL_INSTANCE_NAME: names.ANNOTATION_INSTANCE_NAME,
@@ -43,6 +45,19 @@ def claimed_by(live: Obj, declared: Obj) -> str | None:
         or _tool_of(labels, annotations_of(live))
         or _instance_of(labels, ours, annotations_of(declared))
     )
+
+
+def marks_of(live: Obj) -> Marks:
+    """Everything by which somebody can claim an object: if it stays the same, so does the answer of `claimed_by`."""
+    labels, annotations = labels_of(live), annotations_of(live)
+    owners = tuple(
+        (str(owner.get("kind")), str(owner.get("uid")))
+        for owner in metadata(live).get("ownerReferences") or ()
+        if owner.get("controller")
+    )
+    claiming = (names.LABEL_APPLYSET_PART_OF, names.LABEL_MANAGED_BY, names.LABEL_INSTANCE_ID, *_TOOLS_BY_LABEL)
+    by_label = tuple((key, labels[key]) for key in claiming if key in labels)
+    return owners, by_label, tuple((key, annotations[key]) for key in _TOOLS_BY_ANNOTATION if key in annotations)
 
 
 def _controller_of(live: Obj, instance_uid: str) -> str | None:

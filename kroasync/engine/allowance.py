@@ -6,7 +6,7 @@ tired.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 from kroasync.cel import BudgetError, Meter, to_json
 
@@ -27,15 +27,25 @@ class Evaluable(Protocol):
         """The value; raises EvalError."""
 
 
+Evaluate: TypeAlias = Callable[[Evaluable, Mapping[str, Any], Meter], Any]
+
+
+def untimed(program: Evaluable, variables: Mapping[str, Any], meter: Meter) -> Any:
+    """The value of an expression; raises EvalError."""
+    return program.evaluate(variables, budget=meter)
+
+
 def never() -> bool:
     """Say that the pass is not tired: nobody else waits."""
     return False
 
 
 class Allowance:
-    """The steps that a pass has left. `tired` returns True if the pass has computed long enough without a pause."""
+    """The steps that a pass has left. `tired` returns True if the pass has computed long enough without a pause;
+    `evaluate` evaluates one expression.
+    """
 
-    __slots__ = ("_evaluation", "_left", "_meter", "_whole", "taken", "tired")
+    __slots__ = ("_evaluate", "_evaluation", "_left", "_meter", "_whole", "taken", "tired")
 
     def __init__(
         self,
@@ -43,7 +53,9 @@ class Allowance:
         evaluation: int = EVALUATION_STEPS,
         whole: int = PASS_STEPS,
         tired: Callable[[], bool] = never,
+        evaluate: Evaluate = untimed,
     ) -> None:
+        self._evaluate = evaluate
         self._evaluation = evaluation
         self._whole = whole
         self._left = whole
@@ -56,7 +68,7 @@ class Allowance:
         """The value of an expression; raises EvalError, or BudgetError if the evaluation takes too many steps."""
         given = self._give()
         try:
-            return program.evaluate(variables, budget=self._meter)
+            return self._evaluate(program, variables, self._meter)
         except BudgetError:
             raise self._overspent(given) from None
         finally:

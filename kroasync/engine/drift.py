@@ -15,7 +15,7 @@ others may change them. This comparison runs for every event of a child. After a
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -39,6 +39,8 @@ MERGE_KEYS: Final = (
     "conditionType",
     "host",
 )
+# Merge keys that the API server sets if they are not declared.
+KEY_DEFAULTS: Final[Mapping[str, Any]] = {"protocol": "TCP"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,10 +225,19 @@ def _project_list(live: list[Any], desired: list[Any]) -> list[Any]:
     for key in MERGE_KEYS:
         wanted, found = _by(desired, key), _by(live, key)
         if wanted is not None and found is not None:
-            return [project(item, wanted[value]) if value in wanted else {key: value} for value, item in found.items()]
+            return [_paired(item, wanted[value]) if value in wanted else {key: value} for value, item in found.items()]
     if len(live) == len(desired):
-        return [project(a, b) for a, b in zip(live, desired, strict=True)]
+        return [_paired(a, b) for a, b in zip(live, desired, strict=True)]
     return live
+
+
+def _paired(item: Obj, wanted: Obj) -> Obj:
+    """The declared part of an element; with an undeclared part of its merge key that is no longer the default."""
+    found: Obj = project(item, wanted)
+    for name, default in KEY_DEFAULTS.items():
+        if name not in wanted and item.get(name, default) != default:
+            found[name] = item[name]
+    return found
 
 
 def _all_objects(items: list[Any]) -> bool:

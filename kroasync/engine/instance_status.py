@@ -74,6 +74,7 @@ MAX_MESSAGE: Final = 2048
 _OWN_BYTES: Final = 65_536
 _CONDITION_BYTES: Final = 262_144
 _AS_EXPECTED: Final = "AsExpected"
+_SUSPENDED: Final = "ReconciliationSuspended"
 
 
 # Why the API server refused a status with the author's fields: a reason and a message.
@@ -116,7 +117,9 @@ def composing(plan: Plan, outcome: Outcome, *, now: str, refused: StatusRefusal 
     generation = Subject.of(instance).generation
     state = "ACTIVE" if CONDITIONS.is_ready(built_in, generation) else verdict.state
     conditions = built_in
-    if plan.conditions:
+    if plan.conditions and outcome.suspended:
+        conditions, state = _suspended_conditions(instance, built_in), "IN_PROGRESS"
+    elif plan.conditions:
         conditions, degraded = yield from author_conditions(plan, outcome, built_in, now=now)
         state = "ERROR" if degraded or left_out else state
     own = {"phase": PHASES[state], "synced": outcome.synced, "observedGeneration": generation}
@@ -226,6 +229,7 @@ def _verdict(outcome: Outcome) -> _Verdict:
         reason, text = "ResourceDeleting", deleting.message
     elif waiting:
         reason, text = "NotReady", f"awaiting resource readiness: {waiting_text(outcome)}"
+        text += f"; {retiring_text(outcome.retiring)}" if outcome.retiring else ""
     else:
         reason, text = "ResourceDeleting", retiring_text(outcome.retiring)
     return _Verdict(
@@ -240,9 +244,29 @@ def _suspended(outcome: Outcome) -> _Verdict:
     text = f"reconciliation suspended via {names.ANNOTATION_RECONCILE} annotation"
     return _Verdict(
         state=before if before in PHASES else "IN_PROGRESS",
-        conditions=(_MANAGED, _RESOLVED, (RESOURCES_READY, FALSE, "ReconciliationSuspended", text)),
+        conditions=(_MANAGED, _RESOLVED, (RESOURCES_READY, FALSE, _SUSPENDED, text)),
         keeps_fields=True,
     )
+
+
+def _suspended_conditions(instance: Obj, built_in: Conditions) -> Conditions:
+    """The author's conditions as they are, except Ready: nobody knows whether they still hold.
+
+    The author's conditions replace ours, so nothing else would show that the instance is suspended. With the pass that
+    follows, the author's conditions replace ours again.
+    """
+    shown = [c for c in built_in if c["type"] in (RESOURCES_READY, READY)]
+    before = conditions_of(instance)
+    kept = {c["type"]: c for c in before}
+    ours = [_stamp_kept(c, kept.get(c["type"])) for c in shown]
+    return [c for c in before if find(ours, c["type"]) is None] + ours
+
+
+def _stamp_kept(condition: Obj, before: Obj | None) -> Obj:
+    """The condition with the transition time of the stored one, if the status is the same."""
+    if before is None or before.get("status") != condition["status"] or "lastTransitionTime" not in before:
+        return condition
+    return {**condition, "lastTransitionTime": before["lastTransitionTime"]}
 
 
 def _failed(outcome: Outcome) -> _Verdict:
@@ -509,7 +533,7 @@ def author_conditions(
             else:
                 degraded = True
     repeated = {type_ for type_, count in Counter(condition.type for condition in made).items() if count > 1}
-    wire = {c["type"]: c for c in conditions_of(outcome.instance)}
+    wire = {c["type"]: c for c in conditions_of(outcome.instance) if c.get("reason") != _SUSPENDED}
     generation = Subject.of(outcome.instance).generation
     every = [_stamped(c, wire.get(c.type), generation, now) for c in made if c.type not in repeated]
     conditions = _first(every, _CONDITION_BYTES)

@@ -120,6 +120,17 @@ def inherited(labels: Mapping[str, str], unpropagated: Iterable[str]) -> dict[st
     return {k: v for k, v in labels.items() if identifies(k) and not is_listed(k, listed)}
 
 
+def for_pods(labels: Mapping[str, str]) -> dict[str, str]:
+    """The inherited labels that Pods may have, too: a selector of a Service, a policy or a controller could mean a key
+    without a prefix, and a copy would put the Pod behind it.
+    """
+    return {key: value for key, value in labels.items() if "/" in key}
+
+
+def is_pod(resource: Resource) -> bool:
+    return (resource.group, resource.kind) == ("", "Pod")
+
+
 def inherits(resource: Resource) -> bool:
     """Whether objects of the kind inherit labels."""
     if not resource.group:

@@ -17,11 +17,13 @@ from kroasync.engine.actions import (
     PatchParent,
     Refusal,
     Refused,
+    Release,
     Result,
     WatchExternal,
 )
 from kroasync.engine.drift import fingerprint, project
 from kroasync.engine.labels import node_of
+from kroasync.engine.orphans import is_orphaned, released
 from kroasync.engine.resolve import identity
 from kroasync.engine.selectors import matches
 from kroasync.model import names
@@ -38,6 +40,9 @@ from kroasync.model.objects import (
     namespace_of,
     uid_of,
 )
+
+# What the server fills in belongs to the world that render and the controller start from.
+from kroasync.schema.filling import defaulted as defaulted
 
 
 class OfflineWorld:
@@ -111,6 +116,8 @@ class OfflineWorld:
             return Done(action=action, obj=self._apply(action))
         if isinstance(action, Delete):
             return self._delete(action)
+        if isinstance(action, Release):
+            return self._release(action)
         if isinstance(action, PatchParent):
             self.instance = patched(self.instance, action)
             return Done(action=action, obj=self.instance)
@@ -133,6 +140,19 @@ class OfflineWorld:
         del self.objects[identity(action.key)]
         return Done(action=action)
 
+    def _release(self, action: Release) -> Result:
+        obj = self.get(action.key)
+        if obj is None:
+            return Refused(action=action, refusal=Refusal.MISSING, message="not found")
+        patch = released(obj, action)
+        if patch is None:
+            return Refused(action=action, refusal=Refusal.CONFLICT, message="the object changed")
+        meta = dict(metadata(obj))
+        for field, gone in (("labels", patch["metadata"]["labels"]), ("annotations", patch["metadata"]["annotations"])):
+            meta[field] = {key: value for key, value in meta.get(field, {}).items() if key not in gone}
+        self.put(action.key, {**obj, "metadata": meta})
+        return Done(action=action)
+
 
 def observed(key: Key, obj: Obj) -> Observed:
     """The object as a cache would show it."""
@@ -147,6 +167,7 @@ def observed(key: Key, obj: Obj) -> Observed:
         part_of=labels.get(names.LABEL_APPLYSET_PART_OF, ""),
         seal=annotations_of(obj).get(names.ANNOTATION_SEAL, ""),
         apply_order=int(order) if order.isascii() and order.isdigit() else 0,
+        orphaned=is_orphaned(obj),
     )
 
 

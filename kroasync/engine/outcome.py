@@ -37,6 +37,7 @@ class ChangeKind(StrEnum):
     UPDATED = "updated"
     HEALED = "healed"
     DELETED = "deleted"
+    RELEASED = "released"
 
 
 class Retry(Enum):

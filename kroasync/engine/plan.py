@@ -71,6 +71,8 @@ class NodePlan:
     labels: Mapping[str, str]
     # The annotations that all objects of the node share.
     annotations: Mapping[str, str]
+    # The annotations that the template may set although their prefix is reserved.
+    exempt_annotations: frozenset[str]
     # The places of the template whose values come from Secrets or fill a Secret.
     secrets: tuple[Path, ...]
 
@@ -121,7 +123,8 @@ class Plan:
             graph=graph,
             options=options,
             nodes=tuple(
-                _plan_node(graph.nodes[id_], positions[id_], tuple(dependents[id_]), taint) for id_ in graph.order
+                _plan_node(graph, graph.nodes[id_], positions[id_], tuple(dependents[id_]), taint)
+                for id_ in graph.order
             ),
             positions=positions,
             rivals=_rivals(graph),
@@ -143,7 +146,7 @@ class Plan:
         )
 
 
-def _plan_node(node: Node, position: int, dependents: tuple[int, ...], taint: Taint) -> NodePlan:
+def _plan_node(graph: Graph, node: Node, position: int, dependents: tuple[int, ...], taint: Taint) -> NodePlan:
     def compiled(expression: Expression, place: str, *, secret: bool = False) -> Compiled:
         secret = secret or taint.reaches(expression, node)
         return Compiled.of(expression, secret=secret, place=place)
@@ -189,6 +192,7 @@ def _plan_node(node: Node, position: int, dependents: tuple[int, ...], taint: Ta
             names.ANNOTATION_APPLY_ORDER: str(node.apply_order),
             names.ANNOTATION_NODE_PATH: node.id,
         },
+        exempt_annotations=graph.exempt_annotations,
         secrets=taint.fields(node),
     )
 

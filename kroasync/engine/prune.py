@@ -1,4 +1,5 @@
 """The last phase of a pass: delete children that no node declares any more, then shrink the inventory.
+Children whose policy is Orphaned are released instead (`engine.orphans`).
 
 The deletes go in waves of reverse order, which is stored on the children. A wave starts when those before it are gone.
 A pass prunes nothing while a node is unresolved: the objects that the node declares are not known.
@@ -6,7 +7,8 @@ A pass prunes nothing while a node is unresolved: the objects that the node decl
 
 from math import inf
 
-from kroasync.engine.actions import Action, Delete, Done, Observed, Refusal, Refused, Result
+from kroasync.engine.actions import Action, Delete, Done, Observed, Refusal, Release, Result
+from kroasync.engine.orphans import removal
 from kroasync.engine.outcome import Change, ChangeKind, Failure, NodeState
 from kroasync.engine.parent import patch, place
 from kroasync.engine.passstate import Batches, PassState
@@ -31,14 +33,10 @@ def prune(state: PassState) -> Batches[None]:
         # What says no order goes first: nothing is known of what reads it, or of what it reads.
         waves.setdefault(member.apply_order or inf, []).append(member)
     for wave in sorted(waves, reverse=True):
-        deletes: list[Action] = [
-            Delete(node=member.node, key=member.key, uid=member.uid) for member in waves[wave] if not member.deleting
-        ]
+        deletes: list[Action] = [action for member in waves[wave] if (action := removal(member)) is not None]
         results = (yield deletes) if deletes else ()
         failed = [result for result in results if not _deleted(state, result)]
-        # A refusal that is no failure is about a UID that is gone.
-        gone = {r.action.key for r in results if isinstance(r, Refused) and isinstance(r.action, Delete)}
-        state.found.retiring = [m for m in waves[wave] if m.key not in gone and _is_going(state, m)]
+        state.found.retiring = [m for m in waves[wave] if _is_going(state, m)]
         if failed or state.found.retiring:
             return
 
@@ -46,7 +44,7 @@ def prune(state: PassState) -> Batches[None]:
 def _is_going(state: PassState, member: Observed) -> bool:
     """Whether the member is still there after its deletion: what had nothing to wait for is gone without a trace."""
     found = state.world.find(member.key)
-    return found is not None and found.uid == member.uid and found.deleting
+    return found is not None and (found.uid, found.part_of, found.deleting) == (member.uid, member.part_of, True)
 
 
 def _undeclared(state: PassState) -> list[Observed]:
@@ -56,14 +54,18 @@ def _undeclared(state: PassState) -> list[Observed]:
 
 
 def _deleted(state: PassState, result: Result) -> bool:
-    """Record the result of a delete; False if the later waves must wait."""
+    """Record the result of a delete or release; False if the later waves must wait."""
     action, found = result.action, state.found
-    assert isinstance(action, Delete)
+    assert isinstance(action, Delete | Release)
     if isinstance(result, Done):
-        found.changes.append(Change(kind=ChangeKind.DELETED, node=action.node, key=action.key))
+        kind = ChangeKind.RELEASED if isinstance(action, Release) else ChangeKind.DELETED
+        found.changes.append(Change(kind=kind, node=action.node, key=action.key))
     elif result.refusal is Refusal.CONFLICT:
         text = f"prune encountered UID conflicts; retrying: {action.key}: {result.message}"
         found.failures.append(Failure(message=text, retryable=True, refusal=result.refusal))
+        # Another object has the name, or what decides about this one changed.
+        known = state.world.find(action.key)
+        return known is None or known.uid != action.uid
     elif result.refusal is not Refusal.MISSING:
         text = f"prune {action.key}: {result.message}"
         found.failures.append(Failure(message=text, retryable=True, refusal=result.refusal))

@@ -46,7 +46,7 @@ def _include(plan: NodePlan, expression: Compiled, scope: Scope) -> bool:
     except CelError as error:
         text = f'node "{plan.id}": includeWhen "{expression.text}": {expression.failure_text(error)}'
         if isinstance(error, PendingError) and expression.references:
-            raise PendingData(f"{text} (data pending)", expression=expression.text) from None
+            raise PendingData(f"{text} ({expression.pending_text(error)})", expression=expression.text) from None
         raise NodeFailure(text, expression=expression.text) from None
     if holds is None:
         raise NodeFailure(

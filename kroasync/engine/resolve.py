@@ -5,15 +5,16 @@ instance is never scanned for expressions again.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kroasync.cel import OMIT, CelError, PendingError
-from kroasync.engine.labels import inherited, inherits, is_hashed, label_value
+from kroasync.engine.labels import for_pods, inherited, inherits, is_hashed, is_pod, label_value
 from kroasync.engine.plan import NodePlan, Plan
 from kroasync.engine.scope import Compiled, NodeFailure, PendingData, Scope, without_omitted
 from kroasync.model import names
 from kroasync.model.applyset import Parent, is_namespace
+from kroasync.model.definition import ALL, NONE
 from kroasync.model.objects import Key, Obj, labels_of, metadata, name_of, namespace_of, uid_of
 from kroasync.model.paths import nests_deeper
 from kroasync.model.seal import seal
@@ -54,7 +55,9 @@ class Ownership:
     labels: Mapping[str, str]
     # What labels have a hash of.
     annotations: Mapping[str, str]
+    # The labels of the instance for its children, and for Pods among them.
     inherited: Mapping[str, str]
+    inherited_by_pods: Mapping[str, str] = field(default_factory=dict)
     # The UID of the instance.
     uid: str = ""
     seal_key: bytes = b""
@@ -69,6 +72,8 @@ class Ownership:
             group=resource.group,
         )
         applyset_id, uid = parent.applyset_id, uid_of(instance)
+        policy = plan.graph.definition.label_propagation
+        passed_on = {} if policy == NONE else inherited(labels_of(instance), plan.options.unpropagated_labels)
         full = {names.ANNOTATION_INSTANCE_NAME: parent.name, names.ANNOTATION_INSTANCE_GROUP: parent.group}
         labels = {
             **plan.child_labels,
@@ -84,7 +89,8 @@ class Ownership:
             uid=uid,
             labels=labels,
             annotations={key: text for key, text in full.items() if is_hashed(text)},
-            inherited=inherited(labels_of(instance), plan.options.unpropagated_labels),
+            inherited=passed_on,
+            inherited_by_pods=passed_on if policy == ALL else for_pods(passed_on),
             seal_key=plan.options.seal_key,
         )
 
@@ -134,7 +140,7 @@ def failure_of(node: str, expression: Compiled, error: CelError) -> PendingData 
     """The engine's error for a failed evaluation."""
     text = f'node "{node}": failed to evaluate expression: {expression.failure_text(error)}'
     if isinstance(error, PendingError):
-        return PendingData(f"{text} (data pending)", expression=expression.text)
+        return PendingData(f"{text} ({expression.pending_text(error)})", expression=expression.text)
     return NodeFailure(text, expression=expression.text)
 
 
@@ -143,12 +149,15 @@ def desired(
 ) -> Desired:
     """The object to apply, with its identity; raises NodeFailure if it has none."""
     key = key_of(plan, obj, ownership.parent.namespace)
-    inherited_ = ownership.inherited if inherits(plan.node.resource) else {}
-    labels = {**inherited_, **_allowed(plan.id, obj, "labels"), **ownership.labels, **plan.labels}
+    labels = {**_inherited(ownership, plan), **_allowed(plan, obj, "labels"), **ownership.labels, **plan.labels}
     if index is not None:
         labels[names.LABEL_COLLECTION_INDEX] = str(index)
         labels[names.LABEL_COLLECTION_SIZE] = str(size)
-    annotations = {**_allowed(plan.id, obj, "annotations"), **plan.annotations, **ownership.annotations}
+    annotations = {
+        **_allowed(plan, obj, "annotations", plan.exempt_annotations),
+        **plan.annotations,
+        **ownership.annotations,
+    }
     if ownership.seal_key:
         annotations[names.ANNOTATION_SEAL] = seal(ownership.seal_key, ownership.uid, key)
     meta = {**obj["metadata"], "name": key.name, "labels": labels, "annotations": annotations}
@@ -157,6 +166,13 @@ def desired(
     else:
         meta.pop("namespace", None)
     return Desired(key=key, obj={**obj, "metadata": meta}, index=index)
+
+
+def _inherited(ownership: Ownership, plan: NodePlan) -> Mapping[str, str]:
+    resource = plan.node.resource
+    if not inherits(resource):
+        return {}
+    return ownership.inherited_by_pods if is_pod(resource) else ownership.inherited
 
 
 def key_of(plan: NodePlan, obj: Obj, default_namespace: str) -> Key:
@@ -209,14 +225,14 @@ def _shown(plan: NodePlan, text: str) -> str:
     return ascii(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...").replace("'", '"')
 
 
-def _allowed(node: str, obj: Obj, field: str) -> dict[str, Any]:
+def _allowed(plan: NodePlan, obj: Obj, field: str, exempt: frozenset[str] = frozenset()) -> dict[str, Any]:
     # An optional without a value leaves null, which is no valid label value. An expression may also add reserved keys.
     found = obj["metadata"].get(field)
     if found is None:
         return {}
     if not isinstance(found, dict):
-        raise NodeFailure(f'node "{node}": metadata.{field} must be a map, got {_kind(found)}')
-    return {k: v for k, v in found.items() if v is not None and not k.startswith(_RESERVED)}
+        raise NodeFailure(f'node "{plan.id}": metadata.{field} must be a map, got {_kind(found)}')
+    return {k: v for k, v in found.items() if v is not None and (k in exempt or not k.startswith(_RESERVED))}
 
 
 def _kind(value: Any) -> str:

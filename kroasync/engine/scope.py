@@ -18,6 +18,8 @@ from kroasync.graph.nodes import Expression
 REMEMBERED_STEPS: Final = 1_000_000
 # Results that need almost no memory.
 _SMALL: Final = frozenset((bool, int, float, type(None)))
+# The parts of an expression that read what only somebody who edits the instance can supply.
+_INSTANCE: Final = ("schema.spec.", "schema.spec[", "schema.metadata.")
 _WITHHELD: Final = "evaluation failed{} (details withheld: values of a Secret are involved)"
 
 
@@ -85,6 +87,14 @@ class Compiled:
         if self.secret and not self._is_quotable(error):
             message = _WITHHELD.format(self._failing(error))
         return f"{self.shown}: {message}"
+
+    def pending_text(self, error: PendingError) -> str:
+        """What the data waits for. If only the instance can supply it, the text says so: no event will."""
+        start, end = error.span or (0, 0)
+        part = self.key[start:end]
+        if not part.startswith(_INSTANCE) and (self.references or self.is_iteration):
+            return "data pending"
+        return f"{part or self.key} has no value: the instance does not set it, and it has no default"
 
     def _is_quotable(self, error: CelError) -> bool:
         """Whether the error may be quoted. A missing key may itself be a value, unless the author wrote it."""

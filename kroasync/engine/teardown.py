@@ -2,15 +2,16 @@
 
 The wave with the highest apply order is deleted first. The next wave follows when all its objects are gone. Only
 members are deleted (`engine.membership`). Objects with copied labels are not deleted, and the deletion does not wait
-for them.
+for them. A member whose policy is Orphaned is released in its wave instead (`engine.orphans`).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from kroasync.engine.actions import Delete, Observed, Refusal, Refused, Result
+from kroasync.engine.actions import Delete, Observed, Refusal, Refused, Release, Result
 from kroasync.engine.membership import Membership, repair_text
+from kroasync.engine.orphans import removal
 from kroasync.engine.outcome import Retry
 from kroasync.model import applyset, names
 from kroasync.model.applyset import InventoryError, Parent
@@ -25,7 +26,8 @@ class Teardown:
     """The next step in the deletion of an instance."""
 
     message: str
-    deletes: tuple[Delete, ...] = ()
+    # The members of the current wave to delete or release.
+    deletes: tuple[Delete | Release, ...] = ()
     # The members of the current wave that are already being deleted.
     waiting_for: tuple[Observed, ...] = ()
     # The finalizers to remove from the instance, if no members are left.
@@ -66,10 +68,10 @@ def plan_teardown(instance: Obj, labelled: Sequence[Observed], *, seal_key: byte
         )
     top = max(_order(m) for m in left)
     wave = sorted((m for m in left if _order(m) == top), key=lambda m: m.key)
-    going = tuple(m for m in wave if m.deleting)
+    going = tuple(m for m in wave if m.deleting and not m.orphaned)
     return Teardown(
         message=_progress(top, going),
-        deletes=tuple(Delete(node=m.node, key=m.key, uid=m.uid) for m in wave if not m.deleting),
+        deletes=tuple(action for m in wave if (action := removal(m)) is not None),
         waiting_for=going,
         strangers=strangers,
         repair=repair,
@@ -106,9 +108,14 @@ def after(teardown: Teardown, results: Sequence[Result]) -> Teardown:
     if failed is None:
         text = "deletion blocked: deletion encountered UID conflicts; retrying"
         return replace(teardown, message=text, retry=Retry.BACKOFF)
-    key = failed.action.key if isinstance(failed.action, Delete) else None
-    text = f"deletion blocked: delete {key}: {failed.message}"
+    text = f"deletion blocked: {_named(failed)}: {failed.message}"
     return replace(teardown, message=text, blocked=True, retry=Retry.BACKOFF)
+
+
+def _named(refused: Refused) -> str:
+    action = refused.action
+    assert isinstance(action, Delete | Release)
+    return f"{'release' if isinstance(action, Release) else 'delete'} {action.key}"
 
 
 def own_finalizers(instance: Obj) -> tuple[str, ...]:

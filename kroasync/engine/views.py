@@ -5,7 +5,7 @@ definition, the view shows the labels of the children.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kroasync.engine.actions import (
     Action,
@@ -17,6 +17,7 @@ from kroasync.engine.actions import (
     Pause,
     Refusal,
     Refused,
+    Release,
     Result,
     WatchExternal,
 )
@@ -99,7 +100,7 @@ def unchanged(action: Action, instance: Obj) -> Result:
             return Done(action=action)
         case Apply():
             return Refused(action=action, refusal=Refusal.MISSING, message="does not exist yet")
-        case Delete() | Pause():
+        case Delete() | Release() | Pause():
             return Done(action=action, changed=False)
 
 
@@ -140,21 +141,17 @@ def nodes_of(graph: Graph, outcome: Outcome, world: LiveWorld, instance: Obj) ->
                 objects=tuple(_object(key, world.get(key)) for key in report.objects),
             )
         )
-    # Nobody declares these any more: nothing of the graph shows them.
+    # Nothing declares these any more, so their nodes do not show them, or are no longer in the graph.
     text = retiring_text(outcome.retiring)
-    return (
-        *found,
-        *(
-            NodeView(
-                id=node or "?",
-                state=NodeState.DELETING.value,
-                waits_for=text,
-                since=since,
-                objects=tuple(_object(key, world.get(key)) for key in keys),
-            )
-            for node, keys in retiring.items()
-        ),
-    )
+    views = {view.id: view for view in found}
+    for node, keys in retiring.items():
+        view = views.get(node) or NodeView(id=node or "?", state=NodeState.SKIPPED.value, since=since)
+        objects = (*view.objects, *(_object(key, world.get(key)) for key in keys))
+        is_settled = view.state in (NodeState.SKIPPED, NodeState.SYNCED)
+        waits_for = text if is_settled else view.waits_for
+        state = NodeState.DELETING.value if is_settled else view.state
+        views[view.id] = replace(view, state=state, waits_for=waits_for, since=since, objects=objects)
+    return tuple(views.values())
 
 
 def _by_node(members: Iterable[tuple[str, Key]]) -> dict[str, list[Key]]:

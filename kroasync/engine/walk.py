@@ -21,7 +21,7 @@ prunes nothing while any node is unresolved. It writes nothing once two nodes ar
 from collections.abc import Callable, Iterable, Sequence
 
 from kroasync.engine.actions import Action, Refusal, Result, World
-from kroasync.engine.allowance import Allowance, never
+from kroasync.engine.allowance import Allowance, Evaluate, never, untimed
 from kroasync.engine.convergence import converge
 from kroasync.engine.management import manage
 from kroasync.engine.outcome import NodeState, Outcome, Retry
@@ -46,11 +46,14 @@ class Walk:
         *,
         options: Options | None = None,
         tired: Callable[[], bool] = never,
+        evaluate: Evaluate = untimed,
     ) -> None:
-        """`tired` returns True if the pass has computed for so long that it should pause."""
+        """`tired` returns True if the pass has computed for so long that it should pause. `evaluate` may observe the
+        evaluations of the pass.
+        """
         self.plan = graph if isinstance(graph, Plan) else Plan.of(graph, options)
         given = self.plan.options
-        allowance = Allowance(evaluation=given.evaluation_steps, whole=given.pass_steps, tired=tired)
+        allowance = Allowance(evaluation=given.evaluation_steps, whole=given.pass_steps, tired=tired, evaluate=evaluate)
         self._state = PassState(self.plan, instance, world, allowance)
         self._batch: list[Action] = []
         self._results: Sequence[Result] | None = None

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 from kroasync.graph.build import Built, build, needed_kinds
 from kroasync.graph.problem_report import without_place
-from kroasync.graph.unknown_kinds import Use, grouped, is_meant_as_definition, misplaced, use_of
+from kroasync.graph.unknown_kinds import Use, grouped, is_meant_as_definition, misplaced, order_of, use_of
 from kroasync.model import paths
 from kroasync.model.definition import Definition, is_definition, parse_definition
 from kroasync.model.manifests import Document, Text, load_objects
@@ -69,8 +69,10 @@ def analyse(
     knows; None: such kinds are not reported.
     """
     analysis = Analysis()
-    texts, others = list(texts), list(others)
+    texts = list(texts)
     lines = {one.source: one.text.splitlines() for one in texts}
+    # What is read as input makes its kinds known anyway.
+    others = [one for one in others if one.source not in lines]
     documents = load_objects(texts)
     for document in documents:
         analysis.problems += _of_the_text(document, is_checked=is_definition(document.obj))
@@ -88,11 +90,7 @@ def analyse(
             continue
         document = analysis.definitions[place].document
         analysis.definitions[place] = CheckedDefinition(document=document, definition=definition, built=built)
-        for problem in built.problems:
-            located = _located(document, replace(problem, message=_short(problem, built, definition)))
-            offset = built.offsets.get(problem)
-            if offset is not None:
-                located = _inside(located, document, problem, offset, lines[document.source])
+        for problem, located in _problems(analysis.definitions[place], lines[document.source]):
             use = use_of(problem, located, definition)
             if use is None:
                 analysis.problems.append(located)
@@ -101,15 +99,28 @@ def analyse(
     if missing_kinds is not None:
         analysis.problems += grouped(uses, catalog, missing_kinds)
     _check_others(documents, generated, catalog, analysis)
-    analysis.problems.sort(key=lambda problem: (problem.source or "", problem.line or 0, problem.column or 0))
+    analysis.problems.sort(key=order_of)
     return analysis
 
 
 def _of_the_text(document: Document, *, is_checked: bool) -> Iterable[Problem]:
     """The problems of an object's text. What may surprise in an object that is not checked is nobody's concern."""
-    if is_checked or not document.obj:
+    if is_checked:
+        return document.problems + document.surprises
+    if not document.obj:
         return document.problems
     return [problem for problem in document.problems if problem.severity is Severity.ERROR]
+
+
+def _problems(checked: CheckedDefinition, lines: Sequence[str]) -> Iterator[tuple[Problem, Problem]]:
+    """The problems of a build, each also with its place in the file and its short message."""
+    built, definition = checked.built, checked.definition
+    if built is None or definition is None:
+        return
+    for problem in built.problems:
+        located = _located(checked.document, replace(problem, message=_short(problem, built, definition)))
+        offset = built.offsets.get(problem)
+        yield problem, located if offset is None else _inside(located, checked.document, problem, offset, lines)
 
 
 def _short(problem: Problem, built: Built, definition: Definition) -> str:
@@ -265,7 +276,8 @@ def _check_others(
             continue
         definition, built = generated[gvk]
         analysis.instances.append(document)
-        analysis.problems += [problem for problem in document.problems if problem.severity is Severity.WARNING]
+        warnings = [problem for problem in document.problems if problem.severity is Severity.WARNING]
+        analysis.problems += [*warnings, *document.surprises]
         found = [*check_metadata(obj)]
         if built.known_spec is not None:
             found += check_instance(obj, definition, built.known_spec)

@@ -18,6 +18,8 @@ MAX_EXPRESSION_NODES: Final = 3_000
 """The maximum number of nodes of one expression."""
 MAX_EXPRESSION_TYPES: Final = 100_000
 """The maximum number of types, including parts of types, that the check of one expression visits."""
+MAX_RESULT_TYPES: Final = 20_000
+"""The maximum number of types that the comparison of one result with its field looks at."""
 MAX_TYPES: Final = 1_500_000
 """The maximum number of types that the check of all expressions visits."""
 MAX_REFERENCES: Final = 20_000

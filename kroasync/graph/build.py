@@ -48,7 +48,9 @@ class Built:
     """The generated CRD, even without a graph, if the spec has a schema."""
     spec_schema: Obj | None = None
     known_spec: Obj | None = None
-    """The schema of the spec as far as it is known: a field with an error takes every value. None: the build ended before."""
+    """The schema of the spec as far as it is known: a field with an error takes every value. None if the build ended
+    before it was read.
+    """
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Node id -> the ids that it needs, from the expressions that parse; in declaration order."""
     offsets: Mapping[Problem, int] = field(default_factory=dict)
@@ -102,10 +104,13 @@ def _building(
     for text in name_rules.read(definition.name_validation)[1]:
         report.add("name-validation", f"failed to build the schema of metadata.name: {text}", name_rules.PATH)
     entries: list[Entry] = []
+    exempt = checks.exempt_annotations(features)
     for spec in definition.resources:
         # Dimensions beyond the limit have been reported. If there are many, the last ones are not checked.
         spec = replace(spec, for_each=spec.for_each[: max(limits.max_dimensions, _MOST_DIMENSIONS)])
-        reading = reading_entry(spec, kinds, cluster_instance=not definition.namespaced, report=report, budget=budget)
+        reading = reading_entry(
+            spec, kinds, cluster_instance=not definition.namespaced, exempt=exempt, report=report, budget=budget
+        )
         entries.append((yield from reading))
         yield
     declared = Declarations(
@@ -146,6 +151,7 @@ def _building(
             conditions=conditions,
             crd=crd,
             reads=(yield from _reads(order, declared)),
+            exempt_annotations=exempt,
         )
     return Built(
         graph=graph,

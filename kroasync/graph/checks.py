@@ -4,15 +4,17 @@ Each function reports all violations. Texts and rules are those of kro, for comp
 """
 
 import re
+from collections.abc import Collection
 from typing import Any, Final
 
 from kroasync.graph.budget import Budget
 from kroasync.graph.nodes import NodeType
 from kroasync.graph.problem_report import Report, names
 from kroasync.model.definition import Definition, ResourceSpec
-from kroasync.model.names import RESERVED_PREFIXES
+from kroasync.model.names import ANNOTATION_DELETION_POLICY, POLICY_DELETE, POLICY_ORPHANED, RESERVED_PREFIXES
 from kroasync.model.objects import GVK, Obj, Resource
 from kroasync.model.paths import Path
+from kroasync.model.problems import Severity
 from kroasync.model.steps import Steps
 
 _KRO_WORDS: Final = """
@@ -27,6 +29,8 @@ _CEL_WORDS: Final = """
 """
 RESERVED: Final = frozenset((_KRO_WORDS + _CEL_WORDS).split())
 """Words that are no id and no iterator: kro's own, and those CEL reserves."""
+
+_POLICY_GATE: Final = "DeletionPolicy"
 
 # A DNS-1035 label has at most 63 characters.
 _MAX_KIND: Final = 63
@@ -207,11 +211,19 @@ def check_namespace(spec: ResourceSpec, obj: Obj, resource: Resource, cluster_in
         report.add("namespace-scope", f'resource "{spec.id}" {text}', path)
 
 
-def check_reserved_keys(spec: ResourceSpec, obj: Obj, report: Report) -> None:
-    """Check that no literal label or annotation has a prefix of the controller."""
+def exempt_annotations(features: Collection[str]) -> frozenset[str]:
+    """The annotations that templates may set in spite of their prefix."""
+    return frozenset({ANNOTATION_DELETION_POLICY} if _POLICY_GATE in features else ())
+
+
+def check_reserved_keys(spec: ResourceSpec, obj: Obj, exempt: Collection[str], report: Report) -> None:
+    """Check that no literal label or annotation has a prefix of the controller, except the exempt annotations."""
     for field, one in (("labels", "label"), ("annotations", "annotation")):
         found: Any = obj["metadata"].get(field)
         for key in found if isinstance(found, dict) else ():
+            if field == "annotations" and key in exempt:
+                _check_policy(spec, found[key], report)
+                continue
             for prefix in RESERVED_PREFIXES:
                 if key.startswith(prefix):
                     text = (
@@ -220,6 +232,18 @@ def check_reserved_keys(spec: ResourceSpec, obj: Obj, report: Report) -> None:
                     )
                     path = resource_path(spec, object_place(spec), "metadata", field, key)
                     report.add("reserved-prefix", text, path)
+
+
+def _check_policy(spec: ResourceSpec, policy: Any, report: Report) -> None:
+    """Warn of a literal policy that is misspelt: it means Delete."""
+    if isinstance(policy, str) and policy not in (POLICY_DELETE, POLICY_ORPHANED) and "${" not in policy:
+        report.add(
+            "deletion-policy",
+            f'invalid {ANNOTATION_DELETION_POLICY} for resource "{spec.id}": expected {POLICY_DELETE} or '
+            f'{POLICY_ORPHANED}, got "{policy}", which means {POLICY_DELETE}',
+            resource_path(spec, object_place(spec), "metadata", "annotations", ANNOTATION_DELETION_POLICY),
+            severity=Severity.WARNING,
+        )
 
 
 def check_identity(spec: ResourceSpec, resource: Resource, used: dict[str, set[str]], report: Report) -> None:

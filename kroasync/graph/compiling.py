@@ -1,10 +1,11 @@
 """Compiles a resource to a Node of the graph: its expressions become programs of the right types."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from kroasync.cel.types import DYN, ERROR, Type
 from kroasync.graph import checks, fieldtypes
-from kroasync.graph.budget import MAX_EXPRESSION_TYPES, MAX_TYPES
+from kroasync.graph.budget import MAX_RESULT_TYPES, MAX_TYPES
 from kroasync.graph.declarations import Declarations
 from kroasync.graph.expressions import CheckedProgram, Parsed
 from kroasync.graph.field_results import compare
@@ -18,6 +19,9 @@ from kroasync.model.paths import Path
 from kroasync.model.problems import Severity
 from kroasync.model.steps import Steps
 from kroasync.model.suggest import did_you_mean
+
+# The cost of a suggestion, in types.
+_WORK_PER_NAME: Final = 500
 
 
 def compiling(linked: Linked, declared: Declarations, *, apply_order: int) -> Steps[Node | None]:
@@ -96,13 +100,12 @@ def _checking_result(
     entry: Entry, field: FieldSource, compiled: CheckedProgram, expected: Type, path: Path, declared: Declarations
 ) -> Steps[None]:
     """Compare a result with its field: what kro refuses is an error, what only the API server will refuse a warning."""
-    comparison = compare(compiled.checked, expected, declared.types, max_work=MAX_EXPRESSION_TYPES)
+    comparison = compare(compiled.checked, expected, declared.types, max_work=MAX_RESULT_TYPES)
     declared.budget.spend("steps of type-checking", comparison.work, MAX_TYPES, path)
     if declared.budget.pause_after(comparison.work):
         yield
-    text, where = field.source.text, paths.build(field.path)
-    place = f'resource "{entry.id}" at path "{where}": expression "{text}"'
     for mismatch in comparison.mismatches:
+        place = f'resource "{entry.id}" at path "{paths.build(field.path)}": expression "{field.source.text}"'
         if comparison.refusal is not None:
             cause = mismatch.cause if mismatch.is_part else comparison.refusal
             code = "type-mismatch"
@@ -112,7 +115,11 @@ def _checking_result(
         else:
             code = "result-type" if mismatch.key is None else "result-key"
             message = f"the API server will refuse the result in {place}: {mismatch.cause}"
-        near = did_you_mean(mismatch.key, mismatch.known) if mismatch.key and declared.report.suggests else None
+        near = None
+        if mismatch.key and declared.report.suggests:
+            near = did_you_mean(mismatch.key, mismatch.known)
+            if declared.budget.pause_after(_WORK_PER_NAME):
+                yield
         declared.report.add(
             code,
             message,

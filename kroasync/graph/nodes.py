@@ -110,6 +110,8 @@ class Graph:
     # For each node id, the field paths of its objects that expressions of the graph read ("*" is any index or
     # key); an empty path means the whole object. A cache must keep these fields.
     reads: Mapping[str, frozenset[tuple[str, ...]]] = field(default_factory=dict)
+    # The annotations that templates may set although their prefix is reserved.
+    exempt_annotations: frozenset[str] = frozenset()
 
     def dependents(self, node_id: str) -> tuple[str, ...]:
         """Ids of the nodes that need this one, in topological order."""

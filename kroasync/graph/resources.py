@@ -5,7 +5,7 @@ An invalid object, or one of a kind that the cluster does not have, still has ex
 schema.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -79,9 +79,12 @@ class Entry:
 
 
 def reading_entry(
-    spec: ResourceSpec, kinds: Kinds, *, cluster_instance: bool, report: Report, budget: Budget
+    spec: ResourceSpec, kinds: Kinds, *, cluster_instance: bool, exempt: Collection[str], report: Report, budget: Budget
 ) -> Steps[Entry]:
-    """Read everything of one entry that does not depend on other entries."""
+    """Read everything of one entry that does not depend on other entries.
+
+    The annotations in `exempt` may be set in spite of their prefix.
+    """
     with report.step(f'failed to build resource "{spec.id}": '):
         checks.check_combination(spec, report)
         obj = checks.declared_object(spec) or {}
@@ -91,7 +94,7 @@ def reading_entry(
             checks.check_object(spec, obj, report)
         if gvk is not None:
             resource, schema = _look_up(spec, gvk, kinds, report)
-            checks.check_reserved_keys(spec, obj, report)
+            checks.check_reserved_keys(spec, obj, exempt, report)
         if resource is not None:
             checks.check_namespace(spec, obj, resource, cluster_instance, report)
         fields = yield from _reading_fields(spec, obj, gvk, schema, report, budget)

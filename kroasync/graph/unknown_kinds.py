@@ -37,10 +37,15 @@ def use_of(problem: Problem, located: Problem, definition: Definition) -> Use | 
     return None if kind is None else Use(kind=kind, definition=definition.name, problem=located)
 
 
+def order_of(problem: Problem) -> tuple[str, int, int]:
+    """The order of problems in the input."""
+    return problem.source or "", problem.line or 0, problem.column or 0
+
+
 def grouped(uses: Iterable[Use], catalog: Catalog, severity: Severity) -> list[Problem]:
     """One problem for each kind, at its first use."""
     by_kind: dict[GVK, list[Use]] = {}
-    for use in uses:
+    for use in sorted(uses, key=lambda use: order_of(use.problem)):
         by_kind.setdefault(use.kind, []).append(use)
     return [
         replace(

@@ -82,6 +82,13 @@ class ApiError(Exception):
         return bool(self.details.get("name"))
 
     @property
+    def is_outage(self) -> bool:
+        """Whether the error says that the API server serves nobody now. A 500 that it explains is no outage: it failed
+        at this request, and may answer others.
+        """
+        return False
+
+    @property
     def quotes_body(self) -> bool:
         """Whether the message may quote the object that was sent.
 
@@ -123,6 +130,17 @@ class GoneError(ApiError):
 class InvalidError(ApiError):
     """The server can never accept the request or the object as it is."""
 
+    @property
+    def is_about_elements(self) -> bool:
+        """Whether elements of a list may be at fault: a value that occurs twice, or an element that lacks a field."""
+        return any(c.get("reason") in ("FieldValueDuplicate", "FieldValueRequired") for c in self.causes)
+
+    @property
+    def fields_twice(self) -> frozenset[str]:
+        """The names of the fields whose values occur twice in a list where each may occur once."""
+        paths = (str(c.get("field") or "") for c in self.causes if c.get("reason") == "FieldValueDuplicate")
+        return frozenset(path.rpartition(".")[2].partition("[")[0] for path in paths) - {""}
+
 
 class TooBigError(InvalidError):
     """The request, or the resulting object, is larger than the API server or its store accepts."""
@@ -139,9 +157,17 @@ class AnswerTooLongError(ApiError):
 class ThrottledError(ApiError):
     """The server is overloaded and asks for a later retry."""
 
+    @property
+    def is_outage(self) -> bool:
+        return True
+
 
 class ServerError(ApiError):
     """The server failed, or a proxy answered instead of it."""
+
+    @property
+    def is_outage(self) -> bool:
+        return self.status != 500 or not self.reason
 
 
 class UnreachableError(ApiError):
@@ -153,6 +179,10 @@ class UnreachableError(ApiError):
     def __init__(self, message: str, *, reason: str = "Unreachable", maybe_done: bool = False) -> None:
         super().__init__(message, reason=reason)
         self.maybe_done = maybe_done
+
+    @property
+    def is_outage(self) -> bool:
+        return True
 
 
 class FencedError(ApiError):

@@ -43,7 +43,7 @@ from kroasync.kube.api_errors import (
 from kroasync.kube.config import ConfigError, Connection
 from kroasync.kube.decoding import decoded, tidy
 from kroasync.kube.lanes import Lanes
-from kroasync.kube.outage import Outage
+from kroasync.kube.outage import Outage, Stumbles
 from kroasync.kube.standing import Standing
 from kroasync.metrics import Metrics
 from kroasync.model.objects import Key, Obj, Resource, metadata, name_of, namespace_of, version_of
@@ -54,6 +54,7 @@ JSON: Final = "application/json"
 # A list with only the metadata of each object, if the server supports it; whole objects work, too.
 METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
+JSON_PATCH: Final = "application/json-patch+json"
 # JSON is YAML, so an apply needs no YAML writer.
 APPLY_PATCH: Final = "application/apply-patch+yaml"
 
@@ -101,8 +102,10 @@ class Client:
     ) -> None:
         self.connection = connection
         self.metrics = metrics
+        self._host = URL(connection.base_url).authority
         self.standing = Standing(time.monotonic)
         self.outage = Outage()
+        self.stumbles = Stumbles()
         # Only one watch at a time compares its cache with the server.
         self.comparing = asyncio.Lock()
         self._may_write = may_write
@@ -156,6 +159,8 @@ class Client:
                 async with self._lanes.place():
                     content = await self._send(method, url, sent, data, content_type, timeout_s, most_bytes)
                 self.standing.answered(None)
+                if method != "GET":
+                    self.stumbles.wrote()
                 return content
             except UnauthorizedError as error:
                 self.standing.answered(error)
@@ -214,7 +219,8 @@ class Client:
             finally:
                 if self.metrics:
                     seconds = time.perf_counter() - started
-                    self.metrics.request_done(method, status, seconds, len(data or b""), len(content))
+                    sizes = (len(data or b""), len(content))
+                    self.metrics.request_done(method, status, seconds, *sizes, host=self._host)
         if 200 <= status < 300:
             return content
         raise error_of(status, content, response.headers)
@@ -430,18 +436,37 @@ class Client:
             content_type=MERGE_PATCH,
         )
 
+    async def json_patch(self, key: Key, operations: Sequence[Obj], *, manager: str, confidential: bool = False) -> Obj:
+        """A JSON patch (RFC 6902); replacing `metadata.resourceVersion` makes it conditional."""
+        token = _confidential.set(confidential)
+        try:
+            return await self.request(
+                "PATCH",
+                path_of(key),
+                query={"fieldManager": manager},
+                body=operations,
+                content_type=JSON_PATCH,
+            )
+        finally:
+            _confidential.reset(token)
+
     async def put(self, key: Key, obj: Obj, *, manager: str) -> Obj:
         """Replace the object; raises ConflictError if its resourceVersion is not the current one."""
         return await self.request("PUT", path_of(key), query={"fieldManager": manager}, body=obj)
 
-    async def delete(self, key: Key, *, uid: str | None = None, propagation: str | None = None) -> Obj | None:
+    async def delete(
+        self, key: Key, *, uid: str | None = None, version: str | None = None, propagation: str | None = None
+    ) -> Obj | None:
         """Delete an object; None if the object is gone, otherwise the object, which waits for its finalizers.
 
-        Raises NotFoundError if the object does not exist, and ConflictError if its UID is not `uid`.
+        Raises NotFoundError if the object does not exist, and ConflictError if its UID or version is another one.
         """
         options: Obj = {"apiVersion": "v1", "kind": "DeleteOptions"}
-        if uid:
-            options["preconditions"] = {"uid": uid}
+        bound = {"uid": uid} if uid else {}
+        if version:
+            bound["resourceVersion"] = version
+        if bound:
+            options["preconditions"] = bound
         if propagation:
             options["propagationPolicy"] = propagation
         answer = await self.request("DELETE", path_of(key), body=options)

@@ -1,12 +1,20 @@
-"""Reports failing watches together: if the API server is down, all of them fail every few seconds.
+"""Tells an API server that is away from one that fails at a single watch or at a single object.
+
+`Outage` reports failing watches together: if the API server is down, all of them fail every few seconds.
 
 One line of the log reports that watches fail, and one that they work again. A single watch that fails forever, for
 example of an aggregated API whose server is gone, does not suppress these lines for all others.
+
+`Stumbles` counts the failed writes of each object. A server that answers 500 to one object again and again, while it
+takes other writes, is not away: something is wrong with that object.
 """
 
 import logging
+from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Final
+
+from kroasync.kube.api_errors import ApiError, ServerError
 
 log = logging.getLogger("watch-manager")
 
@@ -14,6 +22,11 @@ log = logging.getLogger("watch-manager")
 _SAME_S: Final = 60.0
 # The share of the failed watches that may still fail when the outage is over.
 _LEFT: Final = 0.1
+# This many failures in a row show that a server fails at one object; retries take about three seconds for them.
+_STUMBLES: Final = 5
+_STUMBLES_KEPT: Final = 1024
+# A webhook that the API server cannot reach, which is away for all objects of a kind.
+_BY_WEBHOOK: Final = "failed calling webhook"
 
 
 class Outage:
@@ -47,3 +60,30 @@ class Outage:
             self._is_told = False
         if not self._is_told:
             self._known = min(self._known, count)
+
+
+class Stumbles:
+    """The failed writes of each object, and how many writes succeeded since the first of them."""
+
+    def __init__(self) -> None:
+        self._written = 0
+        # By object: the number of failures in a row, and `_written` at the first.
+        self._failed: OrderedDict[Hashable, tuple[int, int]] = OrderedDict()
+
+    def wrote(self) -> None:
+        """The API server accepted a write of any object."""
+        self._written += 1
+
+    def passed(self, subject: Hashable) -> None:
+        """The API server accepted or refused the object: it does not fail at it."""
+        self._failed.pop(subject, None)
+
+    def failed(self, subject: Hashable, error: ApiError) -> bool:
+        """Note a failed write of an object; True if the server fails at this object alone."""
+        if not isinstance(error, ServerError) or error.is_outage or _BY_WEBHOOK in error.message:
+            return False
+        count, since = self._failed.pop(subject, (0, self._written))
+        self._failed[subject] = (count + 1, since)
+        if len(self._failed) > _STUMBLES_KEPT:
+            self._failed.popitem(last=False)
+        return count + 1 >= _STUMBLES and self._written > since

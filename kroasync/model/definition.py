@@ -21,6 +21,11 @@ KINDS: Final = (names.RESOURCE_GROUP, names.RESOURCE_GRAPH_DEFINITION)
 NAMESPACED: Final = "Namespaced"
 CLUSTER: Final = "Cluster"
 SCOPES: Final = (NAMESPACED, CLUSTER)
+# Which children get the labels of their instance.
+ALL: Final = "All"
+EXCEPT_PODS: Final = "ExceptPods"
+NONE: Final = "None"
+PROPAGATIONS: Final = (ALL, EXCEPT_PODS, NONE)
 
 MAX_DEPTH: Final = 200
 MAX_VALUES: Final = 60_000
@@ -83,6 +88,8 @@ class Definition:
     name_validation: str = ""
     """`schema.metadata.nameValidation`: SimpleSchema markers as written."""
     resources: tuple[ResourceSpec, ...] = ()
+    label_propagation: str = EXCEPT_PODS
+    """Which children get the labels of their instance; see `engine.labels`."""
     source_spec: Obj = field(default_factory=dict)
     """The whole `spec` in the current form: a revision stores and hashes it."""
     known_hash: str = ""
@@ -129,16 +136,29 @@ def parse_definition(obj: Obj) -> tuple[Definition | None, list[Problem]]:
     if spec is None:
         return None, problems
     ignored = ("defaultServiceAccounts",) if obj["kind"] == names.RESOURCE_GROUP else ()
-    spec.warn_unknown(("schema", "resources"), ignored=ignored)
+    spec.warn_unknown(("schema", "resources", "labelPropagation"), ignored=ignored)
     schema = spec.fields("schema", required=True)
     head = _schema(schema) if schema else {}
     resources = _resources(spec)
+    propagation = _propagation(spec)
     if has_errors(problems):
         return None, problems
     source = {"schema": {k: v for k, v in spec.obj["schema"].items() if k not in _IGNORED_SCHEMA_FIELDS}}
     if spec.obj.get("resources") is not None:
         source["resources"] = spec.obj["resources"]
-    return Definition(**meta, **head, resources=resources, source_spec=source), problems
+    if spec.obj.get("labelPropagation") is not None:
+        source["labelPropagation"] = spec.obj["labelPropagation"]
+    made = Definition(**meta, **head, resources=resources, label_propagation=propagation, source_spec=source)
+    return made, problems
+
+
+def _propagation(spec: "_Fields") -> str:
+    found = spec.text("labelPropagation")
+    if found is not None and found not in PROPAGATIONS:
+        message = f"expected {', '.join(PROPAGATIONS[:-1])} or {PROPAGATIONS[-1]}, found {_show(found)}"
+        suggestion = did_you_mean(found, PROPAGATIONS)
+        spec.error("labelPropagation", "definition-label-propagation", message, suggestion=suggestion)
+    return found or EXCEPT_PODS
 
 
 def _check_type_meta(obj: Obj, problems: list[Problem]) -> None:
@@ -503,7 +523,9 @@ def hashing(definition_spec: Mapping[str, Any]) -> Steps[str]:
         schema["metadata"] = _present(schema["metadata"])
     resources = [_canonical_resource(r) for r in definition_spec.get("resources") or ()]
     resources.sort(key=lambda r: (str(r.get("id")), _canonical(r)))
-    text = _canonical(_present({"schema": _present(schema), "resources": resources}))
+    propagation = definition_spec.get("labelPropagation")
+    told = None if propagation == EXCEPT_PODS else propagation
+    text = _canonical(_present({"schema": _present(schema), "resources": resources, "labelPropagation": told}))
     yield
     value = yield from _fnv1a(text, 64)
     return f"{value:016x}"

@@ -159,6 +159,8 @@ class Document:
     source: str
     line: int = 1
     problems: tuple[Problem, ...] = ()
+    surprises: tuple[Problem, ...] = ()
+    """Warnings of scalars that are not what they look like; they matter only where the object is checked."""
 
     def locate(self, problem: Problem) -> Problem:
         """The problem with the file, line and column of its path in this document."""
@@ -184,19 +186,9 @@ def load(text: str, source: str = "<text>") -> list[Document]:
     documents: list[Document] = []
     for part in _parts(_join_surrogates(text)):
         documents += part.read(source)
-    if any(map(_is_to_be_rendered, documents)) and (found := _TEMPLATE.search(text)):
+    if any(map(_may_be_template, documents)) and (found := _TEMPLATE.search(text)):
         return [_helm_template(text, source, found.start())]
     return documents
-
-
-def _is_to_be_rendered(document: Document) -> bool:
-    """Whether an object is no manifest until Helm has rendered it, if it has actions of Helm: it is not YAML, or its
-    kind or name has an action, which no kind and no name can have.
-    """
-    obj = document.obj
-    meta = obj.get("metadata")
-    found = obj.get("kind"), meta.get("name") if isinstance(meta, dict) else None
-    return has_errors(document.problems) or any(isinstance(text, str) and _TEMPLATE.search(text) for text in found)
 
 
 def load_objects(texts: Iterable[Text]) -> list[Document]:
@@ -221,7 +213,7 @@ def opened(document: Document) -> list[Document]:
         place = ("items", index)
         positions = document.positions.below(place)
         line, column = positions.nearest(()) or (document.line, 1)
-        own = [problem for problem in others if problem.path[:2] == place]
+        own, surprises = _below(others, place), _below(document.surprises, place)
         others = [problem for problem in others if problem.path[:2] != place]
         if not isinstance(item, dict):
             message = f"expected an object, found {_JSON_NAMES[type(item)]}"
@@ -231,11 +223,25 @@ def opened(document: Document) -> list[Document]:
         # kubectl infers what an item of a typed list leaves out.
         if kind != "List" and not (item.get("kind") and item.get("apiVersion")):
             item = {**item, "apiVersion": document.obj.get("apiVersion"), "kind": kind.removesuffix("List")}
-        problems = tuple(replace(problem, path=problem.path[2:]) for problem in own)
-        one = Document(obj=item, positions=positions, source=document.source, line=line, problems=problems)
+        source = document.source
+        one = Document(obj=item, positions=positions, source=source, line=line, problems=own, surprises=surprises)
         found += opened(one)
     # What is wrong with the list itself belongs to no item.
-    return [*found, replace(document, obj={}, problems=tuple(others))] if others else found
+    return [*found, replace(document, obj={}, problems=tuple(others), surprises=())] if others else found
+
+
+def _below(problems: Iterable[Problem], place: Path) -> tuple[Problem, ...]:
+    """The problems below a place, with the paths from there on."""
+    length = len(place)
+    return tuple(replace(one, path=one.path[length:]) for one in problems if one.path[:length] == place)
+
+
+def _may_be_template(document: Document) -> bool:
+    """Whether an object cannot be read, or has a name that no object can have."""
+    metadata = document.obj.get("metadata")
+    names_of_object = metadata if isinstance(metadata, dict) else {}
+    shown = (document.obj.get("kind"), *(names_of_object.get(key) for key in ("name", "namespace", "generateName")))
+    return has_errors(document.problems) or any("{{" in text for text in shown if isinstance(text, str))
 
 
 def _helm_template(text: str, source: str, offset: int) -> Document:
@@ -490,6 +496,7 @@ def _document(root: _Node, written: int, problems: list[Problem], source: str) -
         source=source,
         line=root.line,
         problems=tuple(replace(problem, source=source) for problem in found[:_MAX_PROBLEMS] + builder.warnings),
+        surprises=tuple(replace(problem, source=source) for problem in builder.surprises),
     )
 
 
@@ -514,6 +521,7 @@ class _DocumentBuilder:
     def __init__(self, budget: int) -> None:
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
+        self.surprises: list[Problem] = []
         self._budget = budget
         self._path: list[str | int] = []
 
@@ -610,7 +618,8 @@ class _DocumentBuilder:
         if node.tag in (None, "!"):
             value = resolve_plain(node.text) if node.plain else node.text
             if node.plain and (read := surprise(node.text)):
-                self.warn(node, "yaml-ambiguous", f"unquoted {node.text[:40]} is read as {read}: quote text")
+                message = f"unquoted {node.text[:40]} is read as {read}: quote text"
+                self._note(self.surprises, node, "yaml-ambiguous", message, Severity.WARNING)
         elif node.tag in _STRING_TAGS:
             value = node.text
         else:

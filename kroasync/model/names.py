@@ -20,6 +20,8 @@ LEGACY_FINALIZER_SUFFIX: Final = ".kro.run/finalizer"
 
 # Templates must not set labels or annotations with these prefixes.
 RESERVED_PREFIXES: Final = ("kro.run/", "internal.kro.run/")
+# The prefix of names that only kroasync has.
+OWN_PREFIX: Final = "kroasync.io/"
 
 LABEL_OWNED: Final = "kro.run/owned"
 LABEL_KRO_VERSION: Final = "kro.run/kro-version"
@@ -48,6 +50,12 @@ ANNOTATION_INSTANCE_GROUP: Final = "internal.kro.run/instance-group"
 ANNOTATION_SEAL: Final = "kroasync.io/seal"
 ANNOTATION_INVENTORY_HASH: Final = "internal.kro.run/applyset-inventory-hash"
 ANNOTATION_ALLOW_BREAKING: Final = "kro.run/allow-breaking-changes"
+# On a child: what happens when its instance no longer wants it. Behind its gate, templates may set it.
+ANNOTATION_DELETION_POLICY: Final = "kro.run/deletion-policy"
+POLICY_DELETE: Final = "Delete"
+POLICY_ORPHANED: Final = "Orphaned"
+# On an instance, by kro: what it wrote into objects of others.
+ANNOTATION_PATCH_CONTRIBUTIONS: Final = "internal.kro.run/patch-contributions"
 ANNOTATION_RECONCILE: Final = "kro.run/reconcile"
 RECONCILE_SUSPENDED: Final = ("suspended", "disabled")
 
@@ -79,4 +87,23 @@ UNPROPAGATED_LABELS: Final = (
     "kustomize.toolkit.fluxcd.io/",
     "helm.toolkit.fluxcd.io/",
     "helm.sh/",
+    # Rancher and Fleet: objects of a set that are not in it are deleted.
+    "objectset.rio.cattle.io/",
+    "fleet.cattle.io/",
+    # kapp: objects of an app that it does not declare are deleted.
+    "kapp.k14s.io/",
+    # Velero: objects of a restore are deleted or restored with it.
+    "velero.io/",
+    # Cluster API and Crossplane: objects of a cluster or a composite resource are moved, or deleted with it.
+    "cluster.x-k8s.io/",
+    "clusterctl.cluster.x-k8s.io/",
+    "topology.cluster.x-k8s.io/",
+    "addons.cluster.x-k8s.io/",
+    "crossplane.io/",
+    # Kubernetes itself: the controllers of Pods find their own by these labels.
+    "pod-template-hash",
+    "controller-revision-hash",
+    "pod-template-generation",
+    "controller-uid",
+    "job-name",
 )

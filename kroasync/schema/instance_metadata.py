@@ -23,11 +23,13 @@ def check_metadata(obj: Obj) -> Iterator[Problem]:
     if not isinstance(metadata, dict):
         return
     yield from _name(metadata, "name", "", _SUBDOMAIN, _MAX_NAME, "lowercase RFC 1123 subdomain")
-    yield from _name(metadata, "generateName", _RANDOM, _SUBDOMAIN, _MAX_NAME, "beginning of a lowercase RFC 1123 name")
+    yield from _name(
+        metadata, "generateName", _RANDOM, _SUBDOMAIN, _MAX_NAME, "lowercase beginning of an RFC 1123 subdomain"
+    )
     yield from _name(metadata, "namespace", "", _DNS_LABEL, _MAX_LABEL, "lowercase RFC 1123 label")
     for key, value in _texts(metadata, "labels"):
         if isinstance(value, str) and value and not _is(value, _LABEL_TEXT, _MAX_LABEL):
-            yield _fault("labels", f"expected a label value of at most {_MAX_LABEL} characters, found {value}", key)
+            yield _fault("labels", f"expected at most {_MAX_LABEL} letters, digits, -, _ and ., found {value}", key)
         yield from _wrong_key("labels", key)
     for key, _ in _texts(metadata, "annotations"):
         yield from _wrong_key("annotations", key)
@@ -57,7 +59,7 @@ def _texts(metadata: Obj, field: str) -> Iterator[tuple[str, Any]]:
 def _wrong_key(field: str, key: str) -> Iterator[Problem]:
     prefix, slash, name = key.rpartition("/")
     if not _is(name, _LABEL_TEXT, _MAX_LABEL) or (slash and not _is(prefix, _SUBDOMAIN, _MAX_NAME)):
-        yield _fault(field, f"expected a key like example.com/name, found {key}", key)
+        yield _fault(field, f"expected a key like example.com/name, found {key!r}", key)
 
 
 def _is(text: str, form: re.Pattern[str], most: int) -> bool:

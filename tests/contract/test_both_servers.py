@@ -163,6 +163,7 @@ async def test_writes_bound_to_a_version_or_uid_are_refused_for_another(server: 
             force=True,
         ),
         lambda: server.delete(key, uid="other"),
+        lambda: server.delete(key, uid=created["metadata"]["uid"], version=version_of(created)),
     ]
     for attempt in attempts:
         with pytest.raises(ConflictError) as caught:
@@ -171,7 +172,9 @@ async def test_writes_bound_to_a_version_or_uid_are_refused_for_another(server: 
         assert caught.value.managers == ()
     with pytest.raises(InvalidError, match="immutable"):
         await server.merge_patch(key, {"metadata": {"uid": "other"}, "data": {"a": "3"}}, manager="m")
-    assert (await server.get(key))["data"] == {"a": "2"}
+    current = await server.get(key)
+    assert current["data"] == {"a": "2"}
+    assert await server.delete(key, uid=current["metadata"]["uid"], version=version_of(current)) is None
 
 
 async def test_an_apply_bound_to_a_version_no_object_has_creates_one_or_changes_nothing(server: Client) -> None:
@@ -281,7 +284,7 @@ async def test_a_finalizer_keeps_an_object_and_no_new_one_may_join(server: Clien
     key, obj = configmap()
     obj["metadata"]["finalizers"] = ["kro.run/finalizer"]
     created = await server.create(key, obj)
-    waiting = await server.delete(key, uid=created["metadata"]["uid"])
+    waiting = await server.delete(key, uid=created["metadata"]["uid"], version=version_of(created))
     assert waiting is not None
     assert waiting["metadata"]["deletionTimestamp"]
     assert int(version_of(waiting)) > int(version_of(created))

@@ -37,8 +37,9 @@ CHILDREN = (
 class Chart:
     """The chart through helm, without a cluster."""
 
-    def __init__(self, helm: Path, folder: Path) -> None:
+    def __init__(self, helm: Path, folder: Path, chart: Path = CHART) -> None:
         self._helm = helm
+        self._chart = chart
         self._environment = {"HOME": str(folder), "PATH": ""}
 
     def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -68,7 +69,7 @@ class Chart:
 
     def _template(self, values: Sequence[str], namespace: str, release: str, version: str) -> list[str]:
         chosen = [part for value in (f'image.repository="{IMAGE}"', *values) for part in ("--set-json", value)]
-        return ["template", release, str(CHART), "--namespace", namespace, "--kube-version", version, *chosen]
+        return ["template", release, str(self._chart), "--namespace", namespace, "--kube-version", version, *chosen]
 
 
 class UniqueKeys(yaml.SafeLoader):
@@ -513,13 +514,15 @@ def test_names_follow_the_release(offline: Chart) -> None:
 
 
 WRONG = [
-    ("config.clientQps=5", "clientQps"),
     ('config.gracefulShutdownTimeout="5 minutes"', "gracefulShutdownTimeout"),
     ("config.workers=0", "workers"),
-    ('config.featureGates={"Nonsense":true}', "Nonsense"),
+    ('config.featureGates={"Nonsense":"perhaps"}', "Nonsense"),
     ('config.metricsBindAddress="8078"', "metricsBindAddress"),
     ('config.healthProbeBindAddress=":0"', "healthProbeBindAddress"),
-    ('config.healthProbeBindAddress="0"', "healthProbeBindAddress"),
+    ("config.healthProbeBindAddress=8079", "healthProbeBindAddress"),
+    ("config.logLevel=0", "logLevel"),
+    ("config.instance.requeueInterval=3", "requeueInterval"),
+    ('image.tag="$VERSION"', "tag"),
     ('config.logLevel="loud"', "logLevel"),
     ('rbac.mode="none"', "mode"),
     ('rbac.kinds=[{"apiGroups":["apps"]}]', "resources"),
@@ -582,7 +585,6 @@ def test_the_schema_refuses(offline: Chart, value: str, named: str) -> None:
         (('config.leaderElectionRenewDeadline="0.25m"',), "leaderElectionRenewDeadline (0.25m)"),
         (('config.leaderElectionRetryPeriod="8400ms"',), "must be longer than 1.2 times"),
         (('config.dynamicControllerRateLimiterMinDelay="1h"',), "dynamicControllerRateLimiterMinDelay (1h) must not"),
-        (('config.gracefulShutdownTimeout="1m15s"',), "terminationGracePeriodSeconds (75) must be longer than"),
         (('additionalLabels={"app.kubernetes.io/name":"x"}',), "additionalLabels: app.kubernetes.io/name"),
         (('deployment.podLabels={"app.kubernetes.io/instance":"x"}',), "deployment.podLabels: app.kubernetes.io/inst"),
         (('deployment.extraEnv=[{"name":"POD_NAMESPACE","value":"x"}]',), "the chart sets POD_NAMESPACE"),

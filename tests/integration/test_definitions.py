@@ -362,3 +362,13 @@ def test_a_status_only_change_of_a_definition_issues_nothing(lab: Lab) -> None:
     version = (lab.cluster.read(path) or {})["metadata"]["resourceVersion"]
     looks = for_a_while(lambda: lab.cluster.read(path) or {}, seconds=0.5)
     assert all(obj["metadata"]["resourceVersion"] == version for obj in looks)
+
+
+def test_a_definition_name_above_63_characters_works(lab: Lab) -> None:
+    name = f"a-definition-with-quite-a-long-name-that-is-a-valid-subdomain-all-the-same.{lab.group}"
+    assert len(name) > 63
+    lab.define("LongNamed", [config("a")], name=name)
+    lab.instance("LongNamed")
+    lab.await_state("LongNamed")
+    lab.cluster.delete(lab.path("LongNamed"))
+    lab.await_gone(lab.path("LongNamed"))

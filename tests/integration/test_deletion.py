@@ -220,3 +220,25 @@ def test_1_6_without_leave_to_delete_crds_the_kind_and_its_instances_stay(
         careful.stop()
         lab.controller.start()
         lab.controller.wait_ready()
+
+
+def test_a_pruned_child_that_hangs_in_its_deletion_is_named_and_waited_for(lab: Lab) -> None:
+    deep, held = ["${schema.spec.deep}"], {"finalizers": ["example.com/block"]}
+    lab.define(
+        "Pruned",
+        [
+            config("base"),
+            config("mid", data={"b": "${base.metadata.uid}"}, includeWhen=deep),
+            config("top", data={"m": "${mid.metadata.uid}"}, includeWhen=deep, metadata=held),
+        ],
+        spec={"deep": "boolean | default=true"},
+    )
+    lab.instance("Pruned")
+    lab.await_state("Pruned")
+    lab.edit("Pruned", spec={"deep": False})
+    obj = lab.await_state("Pruned", state="IN_PROGRESS", message="example.com/block")
+    assert "one-top" in condition(obj, "Ready")["message"]
+    assert all(set(found) == {"one-base", "one-mid", "one-top"} for found in for_a_while(lab.configs, seconds=0.3))
+    lab.cluster.merge(lab.child_path("ConfigMap", "one-top"), FREE)
+    lab.await_state("Pruned")
+    assert set(lab.configs()) == {"one-base"}

@@ -32,6 +32,19 @@ from tests.unit.graph.samples import (
     times_of,
 )
 
+
+def literal(entries: list[str]) -> str:
+    return f"${{{{{', '.join(entries)}}}}}"
+
+
+def unknown_key(number: int) -> str:
+    return f"'{'n' * 50}{number}': 1"
+
+
+def container_literals(count: int) -> str:
+    return "'spec': {'containers': [" + ", ".join(["{'env': [{'name': 1}]}"] * count) + "]}"
+
+
 ATTACKS: dict[str, Callable[[], Obj]] = {
     "14 expressions of 46 kB": lambda: holding(*times(14, lambda i: chain(NAME, "+", 46_000, f"+'{i}'"))),
     "equal expressions": lambda: holding(*[chain(NAME, "+", 11_000)] * 90),
@@ -72,6 +85,14 @@ ATTACKS: dict[str, Callable[[], Obj]] = {
     "values": lambda: thing([config({"k": [[]] * 400_000})]),
     "deep values": lambda: thing([config(json_nested(180, [1] * 50_000))]),
     "unknown fields": lambda: thing([deployment("d", **fields(40_000, "a"))]),
+    "unknown keys of literals": lambda: thing([deployment("d", template=literal(times(700, unknown_key)))]),
+    "values of literals": lambda: thing(
+        times_of(20, lambda i: deployment(f"d{i}", template=literal([container_literals(300)])))
+    ),
+    "maps for objects": lambda: thing(
+        times_of(1_000, lambda i: deployment(f"d{i}", template="${schema.spec.m}")),
+        spec={"m": "map[string]map[string]string"},
+    ),
     "conditions": lambda: thing([config({}, readyWhen=["a"] * 50_000)]),
     "dimensions": lambda: thing([config({}, forEach=[{f"x{n}": "${[1]}"} for n in range(8_000)])]),
     "resources": lambda: thing(times_of(2_000, lambda i: config({"k": "${schema.spec.name}"}, f"r{i}"))),

@@ -3,7 +3,9 @@
 import ast
 from pathlib import Path
 
-from kroasync.metrics import DELETIONS_KEPT, SERIES_LIMIT, ConditionAge, Metrics, gvr_path, markdown
+import pytest
+
+from kroasync.metrics import CONSTANTS, DELETIONS_KEPT, SERIES_LIMIT, ConditionAge, Metrics, gvr_path, markdown
 from kroasync.model.objects import Resource
 
 
@@ -42,16 +44,19 @@ def test_no_creation_dates() -> None:
 
 def test_a_reading_is_taken_when_rendered() -> None:
     metrics = Metrics()
-    depth: dict[tuple[str, ...], float] = {("instances",): 1.0}
+    depth: dict[tuple[str, ...], float] = {("a", "a", ""): 1.0}
     metrics.workqueue_depth.read_from(lambda: depth)
-    depth = {("instances",): 7.0, ("definitions",): 2.0}
+    depth = {("a", "a", ""): 7.0, ("b", "b", "0"): 2.0}
     found = [line for line in lines(metrics) if line.startswith("workqueue_depth")]
-    assert found == ['workqueue_depth{name="instances"} 7.0', 'workqueue_depth{name="definitions"} 2.0']
+    assert found == [
+        'workqueue_depth{controller="a",name="a",priority=""} 7.0',
+        'workqueue_depth{controller="b",name="b",priority="0"} 2.0',
+    ]
 
 
 def test_readings_are_bounded() -> None:
     metrics = Metrics()
-    metrics.workqueue_depth.read_from(lambda: {(f"q{n}",): 1.0 for n in range(SERIES_LIMIT + 50)})
+    metrics.workqueue_depth.read_from(lambda: {(f"q{n}", "c", "0"): 1.0 for n in range(SERIES_LIMIT + 50)})
     assert len([line for line in lines(metrics) if line.startswith("workqueue_depth")]) == SERIES_LIMIT
 
 
@@ -157,9 +162,9 @@ def test_two_sets_of_metrics_do_not_meet() -> None:
 def test_readings_are_gauges_or_totals_without_a_source_until_they_get_one() -> None:
     metrics = Metrics()
     assert not [line for line in lines(metrics) if line.startswith("workqueue_adds")]
-    metrics.workqueue_adds_total.read_from(lambda: {("instances",): 3})
+    metrics.workqueue_adds_total.read_from(lambda: {("a", "a"): 3})
     metrics.dynamic_controller_gvr_count.read_from(lambda: {(): 2})
-    assert 'workqueue_adds_total{name="instances"} 3.0' in lines(metrics)
+    assert 'workqueue_adds_total{controller="a",name="a"} 3.0' in lines(metrics)
     assert "dynamic_controller_gvr_count 2.0" in lines(metrics)
 
 
@@ -193,9 +198,142 @@ def test_every_metric_is_fed_somewhere() -> None:
     by_metrics = {name for name in vars(metrics) if name.startswith("rest_client_") and "retries" not in name}
     own = {name for name in vars(metrics) if name not in ("registry", "declared") and name[0] != "_"}
     assert own - by_metrics - fed == set()
-    metrics.request_done("GET", 200, 0.1, 1, 1)
+    metrics.request_done("GET", 200, 0.1, 1, 1, host="api.example:443")
     for name in by_metrics:
         assert [line for line in lines(metrics) if line.startswith(name)]
+
+
+# Every metric of kro: name, type (c, g, h) and labels.
+OF_KRO = """
+cel_expr_eval_total c; cel_expr_eval_duration_seconds h
+runtime_node_eval_total c; runtime_node_eval_errors_total c; runtime_node_eval_duration_seconds h
+runtime_creation_total c; runtime_creation_duration_seconds h
+runtime_node_ignored_check_total c; runtime_node_ignored_total c
+runtime_node_ready_check_total c; runtime_node_not_ready_total c; runtime_collection_size h
+dynamic_controller_reconcile_total c gvr; dynamic_controller_requeue_total c gvr type
+dynamic_controller_reconcile_duration_seconds h gvr; dynamic_controller_gvr_count g; dynamic_controller_queue_length g
+dynamic_controller_handler_count_total g type
+dynamic_controller_handler_attach_total c type; dynamic_controller_handler_detach_total c type
+dynamic_controller_handler_errors_total c gvr; dynamic_controller_reconcile_panics_total c gvr
+dynamic_controller_informer_sync_duration_seconds h gvr; dynamic_controller_informer_events_total c gvr event_type
+dynamic_controller_watch_count g; dynamic_controller_instance_watch_count g parent_gvr
+dynamic_controller_watch_request_count g gvr type
+dynamic_controller_route_total c gvr; dynamic_controller_route_match_total c gvr
+instance_state_transitions_total c gvr from_state to_state
+instance_reconcile_total c gvr; instance_reconcile_duration_seconds h gvr; instance_reconcile_errors_total c gvr
+instance_graph_resolution_success_total c gvr; instance_graph_resolution_pending_total c gvr
+instance_graph_resolution_failures_total c gvr reason
+instance_condition_current_status_seconds g gvr namespace name condition_type condition_status reason
+rgd_graph_build_total c name; rgd_graph_build_errors_total c name; rgd_graph_build_duration_seconds h name
+rgd_state_transitions_total c name from to; rgd_deletions_total c name; rgd_deletion_duration_seconds h name
+rgd_graph_revision_issue_total c reason; rgd_graph_revision_wait_total c reason
+rgd_graph_revision_resolution_total c result; rgd_graph_revision_registry_miss_total c reason
+rgd_graph_revision_gc_deleted_total c; rgd_graph_revision_gc_errors_total c
+graph_revision_compile_total c result; graph_revision_compile_duration_seconds h result
+graph_revision_status_update_errors_total c; graph_revision_activation_deferred_total c
+graph_revision_finalizer_evictions_total c; graph_revision_registry_entries g state
+graph_revision_registry_transitions_total c from to; graph_revision_registry_evictions_total c
+schema_resolver_cache_hits_total c; schema_resolver_cache_misses_total c; schema_resolver_cache_evictions_total c
+schema_resolver_singleflight_deduplicated_total c; schema_resolver_errors_total c; schema_resolver_cache_size g
+schema_resolver_api_call_duration_seconds h
+rest_client_request_duration_seconds h verb; rest_client_rate_limiter_duration_seconds h verb
+rest_client_request_size_bytes h verb; rest_client_response_size_bytes h verb
+rest_client_request_retries_total c code method; rest_client_requests_total c code method host
+leader_election_master_status g name
+controller_runtime_reconcile_total c controller result; controller_runtime_reconcile_errors_total c controller
+controller_runtime_terminal_reconcile_errors_total c controller; controller_runtime_reconcile_panics_total c controller
+controller_runtime_reconcile_timeouts_total c controller; controller_runtime_reconcile_time_seconds h controller
+controller_runtime_max_concurrent_reconciles g controller; controller_runtime_active_workers g controller
+workqueue_depth g name controller priority; workqueue_adds_total c name controller
+workqueue_retries_total c name controller; workqueue_queue_duration_seconds h name controller
+workqueue_work_duration_seconds h name controller; workqueue_unfinished_work_seconds g name controller
+workqueue_longest_running_processor_seconds g name controller
+"""
+
+
+def test_every_metric_of_kro_is_served_with_its_type_and_labels() -> None:
+    served = {one.name: (one.type[0], set(one.labels)) for one in (*Metrics().declared, *CONSTANTS)}
+    rows = [row.split() for row in OF_KRO.replace("\n", ";").split(";") if row.strip()]
+    assert {name: (kind, set(labels)) for name, kind, *labels in rows} == {
+        name: found for name, found in served.items() if not name.startswith("kroasync_")
+    }
+
+
+# What kro serves before anything happens.
+CONTROLLER = 'controller="ResourceGraphDefinition"'
+QUEUE = 'controller="dynamic-controller-queue",name="dynamic-controller-queue"'
+AT_THE_START = (
+    *(
+        f'controller_runtime_reconcile_total{{controller="{c}",result="{result}"}} 0.0'
+        for c in ("ResourceGraphDefinition", "graphrevision")
+        for result in ("success", "error", "requeue", "requeue_after")
+    ),
+    *(
+        f"controller_runtime_{name}_total{{{CONTROLLER}}} 0.0"
+        for name in (*("reconcile_errors", "terminal_reconcile_errors", "reconcile_panics", "reconcile_timeouts"),)
+    ),
+    f'controller_runtime_reconcile_time_seconds_bucket{{{CONTROLLER},le="0.005"}} 0.0',
+    f'controller_runtime_reconcile_time_seconds_bucket{{{CONTROLLER},le="60.0"}} 0.0',
+    f'workqueue_queue_duration_seconds_bucket{{{QUEUE[:37]},le="1e-08",{QUEUE[38:]}}} 0.0',
+    f'workqueue_work_duration_seconds_bucket{{{QUEUE[:37]},le="9.999999999999999e-06",{QUEUE[38:]}}} 0.0',
+    'rgd_graph_revision_wait_total{reason="warming_up"} 0.0',
+    'rgd_graph_revision_registry_miss_total{reason="latest_not_warmed"} 0.0',
+    'graph_revision_registry_transitions_total{from="pending",to="active"} 0.0',
+    'graph_revision_compile_total{result="failed"} 0.0',
+    'rest_client_rate_limiter_duration_seconds_count{verb="GET"} 0.0',
+    'dynamic_controller_handler_attach_total{type="parent"} 0.0',
+    *(
+        f"{name} 0.0"
+        for name in (
+            *(
+                "runtime_node_eval_duration_seconds_count",
+                "runtime_creation_total",
+                "cel_expr_eval_duration_seconds_sum",
+            ),
+            *("runtime_creation_duration_seconds_count", "graph_revision_status_update_errors_total"),
+            *("graph_revision_activation_deferred_total", "graph_revision_finalizer_evictions_total"),
+            *("graph_revision_registry_evictions_total", "schema_resolver_cache_evictions_total"),
+            "schema_resolver_singleflight_deduplicated_total",
+        )
+    ),
+)
+
+
+@pytest.mark.parametrize("line", AT_THE_START)
+def test_a_series_of_kro_is_there_from_the_start(line: str) -> None:
+    assert line in lines(Metrics())
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "some"),
+    [
+        ("controller_runtime_reconcile_time_seconds", 41, {"0.15", "0.9", "1.25", "4.5", "10.0", "40.0", "60.0"}),
+        ("workqueue_queue_duration_seconds", 13, {"1e-08", "1e-07", "0.001", "1.0", "1000.0"}),
+        ("cel_expr_eval_duration_seconds", 15, {"0.005", "0.75", "10.0"}),
+    ],
+)
+def test_buckets_are_those_of_kro(name: str, count: int, some: set[str]) -> None:
+    found = [line for line in lines(Metrics()) if line.startswith(f"{name}_bucket")]
+    bounds = {line.partition('le="')[2].partition('"')[0] for line in found}
+    assert len(bounds) == count
+    assert some < bounds | {"+Inf"}
+
+
+def test_evaluations_are_tallied() -> None:
+    metrics = Metrics()
+    for seconds in (0.0001, 0.005, 0.006, 100.0):
+        metrics.cel_expr_eval_duration_seconds.observe(seconds)
+    found = lines(metrics)
+    for bound, count in (("0.005", 2), ("0.01", 3), ("10.0", 3), ("+Inf", 4)):
+        assert f'cel_expr_eval_duration_seconds_bucket{{le="{bound}"}} {count}.0' in found
+    assert "cel_expr_eval_duration_seconds_count 4.0" in found
+    assert "cel_expr_eval_duration_seconds_sum 100.0111" in found
+
+
+def test_no_metric_is_both_counted_and_always_0() -> None:
+    metrics = Metrics()
+    assert {one.name for one in CONSTANTS} & {declared.name for declared in metrics.declared} == set()
+    assert all(len(one.why) > 8 for one in CONSTANTS)
 
 
 def test_documentation_is_generated_from_the_declarations() -> None:

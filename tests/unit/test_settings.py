@@ -18,6 +18,7 @@ dynamic-controller-rate-limiter-max-delay dynamic-controller-rate-limiter-rate-l
 dynamic-controller-rate-limiter-burst-limit instance-requeue-interval
 dynamic-controller-default-resync-period dynamic-controller-default-queue-max-retries client-qps client-burst
 rgd-max-collection-size rgd-max-collection-dimension-size rgd-max-graph-revisions rgd-progress-requeue-delay
+graph-concurrent-reconciles apply-concurrency cel-cost-limit controller-namespace controller-service-account
 feature-gates kubeconfig zap-devel zap-encoder zap-log-level zap-stacktrace-level zap-time-encoding
 """.split()  # noqa: SIM905
 
@@ -158,6 +159,7 @@ def test_what_is_no_duration(text: str) -> None:
         ),
         (["--leader-elect=maybe"], '--leader-elect: invalid value "maybe": expected true or false'),
         (["--client-qps", "fast"], '--client-qps: invalid value "fast": expected a number'),
+        (["--cel-cost-limit=-1"], '--cel-cost-limit: invalid value "-1": must be at least 0'),
         (["extra"], 'unexpected argument "extra"'),
         (["---workers=1"], 'unexpected argument "---workers=1"'),
         (["-"], 'unexpected argument "-"'),

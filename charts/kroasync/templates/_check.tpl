@@ -45,16 +45,17 @@ prints the reason; without these checks, it would be in the log of a pod that re
 
 {{- define "kroasync.checkAddresses" -}}
 {{- $loopback := "^(localhost|127\\.[0-9.]+|\\[::1\\]):" -}}
-{{- $health := .Values.config.healthProbeBindAddress -}}
-{{- $metrics := .Values.config.metricsBindAddress -}}
+{{- $health := toString .Values.config.healthProbeBindAddress -}}
+{{- $metrics := toString .Values.config.metricsBindAddress -}}
 {{- if regexMatch $loopback $health -}}
 {{- fail (printf "config.healthProbeBindAddress: the kubelet probes the address of the pod, and %s is only reachable inside it. Use :%s" $health (include "kroasync.healthPort" .)) -}}
 {{- end -}}
 {{- if and (regexMatch $loopback $metrics) (or .Values.metrics.service.create .Values.metrics.podMonitor.enabled) -}}
 {{- fail (printf "config.metricsBindAddress: Prometheus asks the address of the pod, and %s is only reachable inside it. Use :%s" $metrics (include "kroasync.metricsPort" .)) -}}
 {{- end -}}
-{{- if eq (include "kroasync.healthPort" .) (include "kroasync.metricsPort" .) -}}
-{{- fail (printf "config.healthProbeBindAddress and config.metricsBindAddress have the same port, %s. Choose two" (include "kroasync.healthPort" .)) -}}
+{{- $port := include "kroasync.healthPort" . -}}
+{{- if and $port (eq $port (include "kroasync.metricsPort" .)) -}}
+{{- fail (printf "config.healthProbeBindAddress and config.metricsBindAddress have the same port, %s. Choose two" $port) -}}
 {{- end -}}
 {{- end -}}
 
@@ -62,7 +63,7 @@ prints the reason; without these checks, it would be in the log of a pod that re
 {{- define "kroasync.seconds" -}}
 {{- $units := dict "ns" 1e-9 "us" 1e-6 "µs" 1e-6 "ms" 1e-3 "s" 1.0 "m" 60.0 "h" 3600.0 -}}
 {{- $seconds := 0.0 -}}
-{{- range regexFindAll "[0-9.]+[a-zµ]+" . -1 -}}
+{{- range regexFindAll "[0-9.]+[a-zµ]+" (toString .) -1 -}}
 {{- $seconds = addf $seconds (mulf (regexFind "^[0-9.]+" . | float64) (get $units (regexFind "[a-zµ]+$" .))) -}}
 {{- end -}}
 {{- $seconds -}}
@@ -84,10 +85,6 @@ prints the reason; without these checks, it would be in the log of a pod that re
 {{- $high := include "kroasync.seconds" $config.dynamicControllerRateLimiterMaxDelay | float64 -}}
 {{- if gt $low $high -}}
 {{- fail (printf "config.dynamicControllerRateLimiterMinDelay (%s) must not be longer than config.dynamicControllerRateLimiterMaxDelay (%s)" $config.dynamicControllerRateLimiterMinDelay $config.dynamicControllerRateLimiterMaxDelay) -}}
-{{- end -}}
-{{- $grace := .Values.deployment.terminationGracePeriodSeconds | float64 -}}
-{{- if le $grace (include "kroasync.seconds" $config.gracefulShutdownTimeout | float64) -}}
-{{- fail (printf "deployment.terminationGracePeriodSeconds (%v) must be longer than config.gracefulShutdownTimeout (%s): the kubelet would kill the controller before it releases the Lease" .Values.deployment.terminationGracePeriodSeconds $config.gracefulShutdownTimeout) -}}
 {{- end -}}
 {{- end -}}
 

@@ -35,7 +35,7 @@ earlier one, so no key occurs twice. Selectors need the last ones.
 {{- define "kroasync.labelsWith" -}}
 {{- $root := index . 0 -}}
 {{- $labels := dict "app.kubernetes.io/component" "controller" "app.kubernetes.io/part-of" "kroasync" -}}
-{{- $version := $root.Values.image.tag | default $root.Chart.AppVersion -}}
+{{- $version := include "kroasync.tag" $root -}}
 {{- $_ := set $labels "app.kubernetes.io/version" (regexReplaceAll "^[^0-9A-Za-z]+|[^0-9A-Za-z]+$" (trunc 63 $version) "") -}}
 {{- if $root.Values.metadata.includeHelmChart -}}
 {{- $chart := printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" -}}
@@ -48,20 +48,35 @@ earlier one, so no key occurs twice. Selectors need the last ones.
 {{- mergeOverwrite $labels ($root.Values.additionalLabels | default dict) (index . 1 | default dict) $selector | toYaml -}}
 {{- end -}}
 
+{{- /* ${VERSION} is the default of kro's chart, and means the same as none. */ -}}
+{{- define "kroasync.tag" -}}
+{{- .Values.image.tag | default .Chart.AppVersion | replace "${VERSION}" .Chart.AppVersion -}}
+{{- end -}}
+
 {{- define "kroasync.image" -}}
-{{- $image := printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- $image := printf "%s:%s" .Values.image.repository (include "kroasync.tag" .) -}}
 {{- with .Values.image.digest }}{{ $image = printf "%s@%s" $image . }}{{ end -}}
 {{- $image -}}
 {{- end -}}
 
+{{- /* Empty when there are no probes. */ -}}
 {{- define "kroasync.healthPort" -}}
-{{- regexFind "[0-9]+$" .Values.config.healthProbeBindAddress -}}
+{{- include "kroasync.port" .Values.config.healthProbeBindAddress -}}
 {{- end -}}
 
 {{- /* Empty when metrics are not served. */ -}}
 {{- define "kroasync.metricsPort" -}}
-{{- $port := regexFind "[0-9]+$" .Values.config.metricsBindAddress -}}
+{{- include "kroasync.port" .Values.config.metricsBindAddress -}}
+{{- end -}}
+
+{{- /* The port of an address; empty for 0. */ -}}
+{{- define "kroasync.port" -}}
+{{- $port := toString . | regexFind "[0-9]+$" -}}
 {{- if ne $port "0" -}}{{ $port }}{{- end -}}
+{{- end -}}
+
+{{- define "kroasync.workers" -}}
+{{- max (int .workers) (int .dynamicControllerConcurrentReconciles) -}}
 {{- end -}}
 
 {{- define "kroasync.leaseNamespace" -}}
@@ -90,7 +105,7 @@ run
 --enable-controller-warmup={{ .enableControllerWarmup }}
 {{- end }}
 --graceful-shutdown-timeout={{ .gracefulShutdownTimeout }}
---workers={{ int .workers }}
+--workers={{ include "kroasync.workers" . }}
 --request-concurrency={{ int .requestConcurrency }}
 --resource-graph-definition-concurrent-reconciles={{ int .resourceGraphDefinitionConcurrentReconciles }}
 --rgd-progress-requeue-delay={{ .resourceGraphDefinitionProgressRequeueDelay }}

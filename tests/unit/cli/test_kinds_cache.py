@@ -25,7 +25,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def loaded(text: Text = TEXT) -> list[tuple[object, str, int]]:
-    return [(document.obj, document.source, document.line) for document in load_kinds([text])]
+    (kinds,) = load_kinds([text])
+    assert not kinds.only_crds
+    return [(document.obj, document.source, document.line) for document in kinds.documents]
 
 
 EXPECTED = [(CRD, "crds/a.yaml", 1), (DEFINITION, "crds/a.yaml", 5)]
@@ -42,7 +44,7 @@ def test_what_is_kept_is_what_was_read(folder: Path) -> None:
 def test_an_entry_is_used_instead_of_the_text(folder: Path) -> None:
     loaded()
     (entry,) = folder.iterdir()
-    content = orjson.dumps([(7, {"kind": "CustomResourceDefinition"})])
+    content = orjson.dumps((False, [(7, {"kind": "CustomResourceDefinition"})]))
     entry.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
     assert loaded() == [({"kind": "CustomResourceDefinition"}, "crds/a.yaml", 7)]
 
@@ -70,9 +72,9 @@ def test_another_text_has_another_entry(folder: Path) -> None:
     ["a: [", "kind: CustomResourceDefinition\nkind: CustomResourceDefinition", "a: \udcff", "kind: {{ .Values.kind }}"],
 )
 def test_a_text_with_problems_is_not_kept(folder: Path, text: str) -> None:
-    problems = [document.problems for document in load_kinds([Text("a", text)])]
+    problems = [document.problems for document in load_kinds([Text("a", text)])[0].documents]
     assert problems[0]
-    assert [document.problems for document in load_kinds([Text("a", text)])] == problems
+    assert [document.problems for document in load_kinds([Text("a", text)])[0].documents] == problems
     assert not folder.exists()
 
 
@@ -87,7 +89,7 @@ def test_many_at_once_share_the_folder(folder: Path) -> None:
     texts = [Text(f"{n}.yaml", f"{TEXT.text}\n---\n{{kind: CustomResourceDefinition, n: {n}}}") for n in range(20)]
 
     def load(_: int) -> list[object]:
-        return [document.obj for document in load_kinds(texts)]
+        return [document.obj for kinds in load_kinds(texts) for document in kinds.documents]
 
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(load, range(16)))
@@ -105,9 +107,25 @@ def test_entries_that_nobody_uses_are_deleted(folder: Path) -> None:
         os.utime(path, (0, 0))
     assert loaded() == EXPECTED  # a use is noted
     assert entry.stat().st_mtime > 0
-    loaded(Text("b", "kind: CustomResourceDefinition"))
+    load_kinds([Text("b", "kind: CustomResourceDefinition")])
     assert entry.exists()
     assert not left.exists()
     os.utime(entry, (0, 0))
-    loaded(Text("c", "kind: CustomResourceDefinition\nn: 1"))
+    load_kinds([Text("c", "kind: CustomResourceDefinition\nn: 1")])
     assert not entry.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "only_crds"),
+    [
+        ("kind: CustomResourceDefinition\n---\nkind: CustomResourceDefinition", True),
+        ("kind: List\nitems: [{kind: CustomResourceDefinition}]", True),
+        ("kind: CustomResourceDefinition\n---\nkind: Other", False),
+        ("kind: CustomResourceDefinition\n---\na: [", False),
+        (TEXT.text, False),
+        ("", False),
+    ],
+)
+def test_a_text_with_nothing_but_crds_is_known_as_such(text: str, only_crds: bool) -> None:
+    for _ in range(2):
+        assert [kinds.only_crds for kinds in load_kinds([Text("a", text)])] == [only_crds]

@@ -347,8 +347,8 @@ def test_crds_takes_folders_of_definitions(kroasync):
     assert places(result) == ["b.yaml:4:14 error instance-type"]
     assert result.stdout == "0 definitions and 1 instance: 1 error\n"
     # A definition that is named twice, once as an input, is checked.
-    result = kroasync("validate", "-R", "others", "--crds", "others")
-    assert [one.split()[-1] for one in places(result)] == ["unknown-field"]
+    result = kroasync("validate", "-R", "others", "--crds", "others", others__broken="a: [")
+    assert [one.split()[-1] for one in places(result)] == ["yaml-syntax", "unknown-field"]
 
 
 def test_commands_take_several_files(kroasync):

@@ -206,3 +206,17 @@ def test_no_kubernetes_client_is_loaded():
         "sys.exit('kubernetes_asyncio' in sys.modules or 'aiohttp' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_objects_that_are_released_instead_of_deleted_are_named(run):
+    policy = "annotations: {kro.run/deletion-policy: Orphaned}"
+    definition = DEFINITION.replace(
+        'name: "${schema.metadata.name}-config"', f'name: "${{schema.metadata.name}}-config", {policy}'
+    )
+    definition = definition.replace("metadata: {name: debug}", f"metadata: {{name: debug, {policy}}}")
+    assert "reserved-prefix" in run(definition=definition).stderr
+    result = run("--feature", "DeletionPolicy", definition=definition)
+    assert result.exit_code == 0, result.stderr
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("kept: ")]
+    assert 'node "config": ConfigMap default/shop-config' in line
+    assert "kro.run/deletion-policy: Orphaned" in line

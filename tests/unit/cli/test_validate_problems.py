@@ -19,7 +19,8 @@ ENTRIES = {code: EXAMPLE.findall(body) for code, body in ENTRY.findall(PAGE)}
 WITHOUT_EXAMPLE = {"definition-kind", "definition-depth"}
 SOURCES = [path for name in ("model", "schema", "graph") for path in (ROOT / "kroasync" / name).rglob("*.py")]
 CODE = re.compile(r"[a-z]+(-[a-z]+)+")
-NO_CODES = re.compile(r"x-kubernetes-.*|date-time|int-or-string")
+# Words of schemas, and labels that children do not inherit.
+NO_CODES = re.compile(r"x-kubernetes-.*|date-time|int-or-string|pod-template-.*|controller-.*|job-name")
 
 
 def codes_in_source():

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from kroasync.kube.outage import Stumbles
 from kroasync.metrics import Metrics
 from kroasync.model.names import (
     LABEL_APPLYSET_PART_OF,
@@ -79,9 +80,10 @@ class StubClient:
     asked: list[tuple[Any, ...]] = field(default_factory=list)
     # For each apply, whether it was confidential.
     confidential: list[bool] = field(default_factory=list)
-    # For each apply, the resourceVersion that it was bound to.
+    # For each apply and delete, the resourceVersion that it was bound to.
     bound: list[str | None] = field(default_factory=list)
     metrics: Metrics | None = None
+    stumbles: Stumbles = field(default_factory=Stumbles)
     # Called for each request, before the answer.
     meanwhile: Callable[[], None] = lambda: None
 
@@ -101,12 +103,19 @@ class StubClient:
     async def get(self, key: Key) -> Obj:
         return self._answer("get", key)
 
-    async def delete(self, key: Key, *, uid: str | None = None, propagation: str | None = None) -> Obj:
+    async def delete(
+        self, key: Key, *, uid: str | None = None, version: str | None = None, propagation: str | None = None
+    ) -> Obj:
         assert propagation == "Background"
+        self.bound.append(version)
         return self._answer("delete", key, uid)
 
     async def create(self, key: Key, obj: Obj, *, manager: str = "") -> Obj:
         return self._answer("create", key, obj)
+
+    async def json_patch(self, key: Key, operations: Any, *, manager: str, confidential: bool = False) -> Obj:
+        self.confidential.append(confidential)
+        return self._answer("json_patch", key, operations, manager)
 
     async def merge_patch(self, key: Key, body: Obj, *, manager: str, subresource: str = "") -> Obj:
         return self._answer("merge_patch", key, body, manager, subresource)

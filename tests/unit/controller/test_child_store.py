@@ -42,32 +42,6 @@ def bench() -> Bench:
     return Bench()
 
 
-def test_who_wants_a_child_of_somebody_else_is_woken_when_it_goes(bench: Bench) -> None:
-    bench.put(config(version=5))
-    bench.store.want("loser", [config_key()])
-    assert "loser" not in bench.woken
-    bench.put(config(version=6, data=TWO))
-    assert "loser" not in bench.woken
-    bench.store.remove(CONFIG_MAPS, config(version=7, data=TWO))
-    assert bench.woken.count("loser") == 1
-    assert OWNER in bench.woken
-
-
-def test_who_wants_a_child_that_has_gone_meanwhile_is_woken_at_once(bench: Bench) -> None:
-    bench.store.want("loser", [config_key()])
-    assert bench.woken == ["loser"]
-
-
-def test_who_does_not_want_it_any_more_is_not_woken(bench: Bench) -> None:
-    bench.put(config(version=5))
-    for forget in (lambda: bench.store.want("loser", ()), lambda: bench.store.settle("loser")):
-        bench.store.want("loser", [config_key()])
-        forget()
-    bench.store.remove(CONFIG_MAPS, config(version=7))
-    assert "loser" not in bench.woken
-    assert not bench.store._wanted_by
-
-
 @pytest.mark.parametrize("levels", [100, 300, 990, 5000])
 def test_however_deeply_a_child_is_nested_it_is_kept_and_compared(bench: Bench, levels: int) -> None:
     """Including the fields that the graph reads; Python compares only about a thousand levels."""
@@ -556,3 +530,16 @@ def test_a_namespace_full_of_claimed_children_takes_no_more_than_the_room() -> N
     for number in range(200):
         bench.store.remove(CONFIG_MAPS, config(f"c{number}", version=1000 + number, uid=f"u{number}"))
     assert (bench.room.loose, bench.room.packed) == (400_000, 50_000)
+
+
+def test_the_deletion_policy_is_kept_whatever_the_graphs_read(bench: Bench) -> None:
+    policy = {"kro.run/deletion-policy": "Orphaned"}
+    bench.put(config(version=5, annotations=policy))
+    (member,) = bench.store.members(OWNER)
+    assert member.orphaned
+    assert "annotations" not in member.obj["metadata"]
+    bench.woken.clear()
+    bench.put(config(version=6, annotations={"kro.run/deletion-policy": "Delete"}))
+    (member,) = bench.store.members(OWNER)
+    assert not member.orphaned
+    assert bench.woken == [OWNER]

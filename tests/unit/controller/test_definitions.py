@@ -25,14 +25,22 @@ from kroasync.controller.served_kinds import Unresolved
 from kroasync.controller.stages import Proceed, StageCondition, Stop
 from kroasync.controller.watchdog import Watchdog
 from kroasync.controller.withdrawal import Withdrawal
+from kroasync.engine.labels import label_value
 from kroasync.engine.verdict import AtRest, RetryAfter, Verdict
 from kroasync.graph.nodes import Graph
-from kroasync.kube.api_errors import ApiError, ForbiddenError, NotFoundError, ServerError
+from kroasync.kube.api_errors import (
+    ApiError,
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    ServerError,
+    ThrottledError,
+)
 from kroasync.kube.client import Client
 from kroasync.metrics import Metrics
 from kroasync.model import names
 from kroasync.model.kinds import CRDS, GRAPH_DEFINITIONS
-from kroasync.model.objects import Key, Obj, Resource
+from kroasync.model.objects import Key, Obj, Resource, labels_of
 from kroasync.schema.catalog import Catalog, bundled
 from tests.unit.controller.samples import NOW, StubClient
 
@@ -98,13 +106,15 @@ class ApiServer(StubClient):
     def __init__(self, **refusals: ApiError) -> None:
         super().__init__()
         self.refusals = refusals
+        self.refused_once: dict[str, ApiError] = {}
         self.objects: dict[Key, Obj] = {}
         self.version = 10
 
     def _answer(self, method: str, *what: Any) -> Any:
         key = what[0]
         self.asked.append((method, *what))
-        error = self.refusals.get(f"{method}_{key.resource.plural}")
+        call = f"{method}_{key.resource.plural}"
+        error = self.refusals.get(call) or self.refused_once.pop(call, None)
         if error is not None:
             raise error
         if method == "create":
@@ -117,7 +127,9 @@ class ApiServer(StubClient):
             self.put(key, self.objects[key] | patch | {"metadata": meta})
         return self.objects.pop(key) if method == "delete" else self.objects[key]
 
-    async def delete(self, key: Key, *, uid: str | None = None, propagation: str | None = None) -> Obj:
+    async def delete(
+        self, key: Key, *, uid: str | None = None, version: str | None = None, propagation: str | None = None
+    ) -> Obj:
         return self._answer("delete", key, uid)
 
     def put(self, key: Key, obj: Obj) -> None:
@@ -168,6 +180,9 @@ class Office:
     @property
     def status(self) -> Obj:
         return self.server.objects[KEY]["status"]
+
+    def message(self, type_: str) -> str:
+        return next(str(c.get("message", "")) for c in self.status["conditions"] if c["type"] == type_)
 
     def conditions(self) -> dict[str, tuple[str, str]]:
         return {c["type"]: (c["status"], c.get("reason", "")) for c in self.status["conditions"]}
@@ -312,6 +327,74 @@ async def test_a_crd_that_is_refused_stops_the_pass() -> None:
     assert office.serving.graphs == []
 
 
+def oops() -> ServerError:
+    """A webhook that does not answer, for example."""
+    return ServerError("oops", status=500, reason="InternalError")
+
+
+@pytest.mark.parametrize("error", [ForbiddenError("no", status=403), oops()])
+async def test_a_refused_finalizer_is_a_condition(error: ApiError) -> None:
+    office = Office(definition(finalizers=[]))
+    office.server.refused_once["merge_patch_resourcegraphdefinitions"] = error
+    text = f"cannot set the finalizer: {error.message}"
+    assert await office.reconcile() == RetryAfter(reason=text)
+    assert office.conditions()["ControllerReady"] == ("False", "FinalizerRefused")
+    assert office.message("ControllerReady") == office.message("Ready") == text
+
+
+@pytest.mark.parametrize("refused", ["delete_customresourcedefinitions", "merge_patch_resourcegraphdefinitions"])
+async def test_a_deletion_that_is_refused_is_a_condition(refused: str) -> None:
+    office = Office(definition())
+    await office.reconcile()
+    deleting = office.server.objects[KEY]
+    deleting["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    office.registry.store(KEY).put(deleting)
+    office.server.refused_once[refused] = ForbiddenError("not you", status=403)
+    assert await office.reconcile() == RetryAfter(reason="deletion blocked: not you")
+    assert office.conditions()["ControllerReady"] == ("False", "DeletionBlocked")
+    assert office.message("ControllerReady") == "deletion blocked: not you"
+
+
+@pytest.mark.parametrize("error", [oops(), ForbiddenError("no", status=403), NotFoundError("no", status=404)])
+async def test_whatever_stops_a_revision_is_a_condition(error: ApiError) -> None:
+    office = Office(definition(), merge_patch_graphrevisions=error)
+    assert await office.reconcile() == RetryAfter(reason=error.message)
+    assert office.conditions()["GraphRevisionsResolved"] == ("False", "Failed")
+    assert office.message("GraphRevisionsResolved") == error.message
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConflictError("changed", status=409),
+        ServerError("bad gateway", status=502),
+        ServerError("no Status", status=500),
+        ThrottledError("later", status=429),
+    ],
+)
+async def test_an_api_server_that_is_away_is_no_condition(error: ApiError) -> None:
+    office = Office(definition(), merge_patch_graphrevisions=error)
+    await office.reconcile()
+    assert office.conditions()["GraphRevisionsResolved"] == ("Unknown", "AwaitingReconciliation")
+
+
+async def test_a_definition_name_above_63_characters_works() -> None:
+    """Labels have a digest of it."""
+    name = "a-definition-with-quite-a-long-name-that-is-a-valid-subdomain-all-the-same.example.com"
+    key = Key(GRAPH_DEFINITIONS, "", name)
+    office = Office(None)
+    obj = definition(name=name)
+    office.registry.store(key).put(obj)
+    office.server.objects[key] = obj
+    assert await office.definitions.reconcile(key) == AtRest()
+    assert office.server.objects[key]["status"]["state"] == "Active"
+    made = [what[1] for method, *what in office.server.asked if method == "create"]
+    labels = {labels_of(obj)[names.LABEL_DEFINITION_NAME] for obj in made}
+    assert [obj["kind"] for obj in made] == ["GraphRevision", "CustomResourceDefinition"]
+    assert labels == {label_value(name)}
+    assert all(len(label) <= 63 for label in labels)
+
+
 async def test_watches_that_do_not_start_are_told_and_tried_again() -> None:
     office = Office(definition(), serving=Served(error=TimeoutError()))
     assert await office.reconcile() == RetryAfter(reason="watches not synced")
@@ -373,6 +456,8 @@ def test_a_definition_is_refused_for_good_or_until_its_kind_appears() -> None:
 
 
 def test_a_revision_on_its_way_out_does_not_stop_a_pass() -> None:
+    [stuck] = recorded(Issued(number=3, stuck="not you")).findings
+    assert stuck.message == "waiting for terminating graph revisions to settle: not you"
     stage = recorded(Issued(number=3))
     assert isinstance(stage, Proceed)
     [found] = stage.findings

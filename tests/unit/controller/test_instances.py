@@ -27,7 +27,7 @@ from kroasync.metrics import Metrics
 from kroasync.model import names
 from kroasync.model.definition import parse_definition
 from kroasync.model.kinds import CRDS, EVENTS
-from kroasync.model.objects import Key, Obj, Resource
+from kroasync.model.objects import Key, Obj, Resource, key_of, labels_of, uid_of
 from kroasync.schema.catalog import bundled
 from tests.fakes import virtual
 from tests.fakes.client import FakeClient
@@ -74,6 +74,9 @@ class Kinds:
 
     def hold_inventory(self, instance: Key, resources: list[Resource]) -> list[Any]:
         return []
+
+    def await_releases(self, *args: Any) -> None:
+        pass
 
     def keep_externals(self, instance: Key, watches: Any) -> None:
         pass
@@ -295,6 +298,26 @@ def test_what_an_instance_left_that_went_in_spite_of_the_finalizer_is_deleted() 
         bench.served.instances.remove(gone)
         assert await bench.instances.reconcile(APP) == AtRest()
         assert (bench.server.objects(CONFIG_MAPS), bench.served.dropped) == ([], {})
+
+    play(story)
+
+
+def test_what_such_an_instance_left_is_kept_if_its_policy_says_so() -> None:
+    async def story(bench: Bench) -> None:
+        await bench.instances.reconcile(APP)
+        [child] = bench.server.objects(CONFIG_MAPS)
+        patch = {"metadata": {"annotations": {names.ANNOTATION_DELETION_POLICY: names.POLICY_ORPHANED}}}
+        await bench.user.merge_patch(key_of(CONFIG_MAPS, child), patch, manager="kubectl-annotate")
+        bench.children.put(CONFIG_MAPS, await bench.user.get(key_of(CONFIG_MAPS, child)))
+        bench.see()
+        [gone] = bench.server.objects(APPS)
+        bench.served.dropped[APP] = gone
+        bench.served.instances.remove(gone)
+        assert await bench.instances.reconcile(APP) == AtRest()
+        [kept] = bench.server.objects(CONFIG_MAPS)
+        assert uid_of(kept) == uid_of(child)
+        assert labels_of(kept).keys() & {names.LABEL_APPLYSET_PART_OF, names.LABEL_INSTANCE_ID} == set()
+        assert bench.served.dropped == {}
 
     play(story)
 

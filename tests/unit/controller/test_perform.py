@@ -19,6 +19,7 @@ from kroasync.engine.actions import (
     Pause,
     Refusal,
     Refused,
+    Release,
     WatchExternal,
 )
 from kroasync.kube.api_errors import (
@@ -33,9 +34,17 @@ from kroasync.kube.api_errors import (
     TooBigError,
     UnauthorizedError,
     UnreachableError,
+    error_of,
 )
 from kroasync.model.kinds import SECRETS
-from kroasync.model.names import FINALIZER, LABEL_APPLYSET_PART_OF, MANAGER_CHILDREN, MANAGER_PARENT
+from kroasync.model.names import (
+    ANNOTATION_DELETION_POLICY,
+    FINALIZER,
+    LABEL_APPLYSET_PART_OF,
+    MANAGER_CHILDREN,
+    MANAGER_PARENT,
+    POLICY_ORPHANED,
+)
 from kroasync.model.objects import Key, Obj, uid_of
 from tests.samples import CONFIG_MAPS
 from tests.unit.controller.samples import APPS, StubClient, app, app_key, config, config_key, desired
@@ -248,6 +257,86 @@ async def test_taking_over_what_is_already_so_is_no_change() -> None:
     assert not result.changed
 
 
+def listed(version: int, *names: str) -> Obj:
+    """A live object with a keyed list whose elements somebody wrote."""
+    elements = {f'k:{{"name":"{name}"}}': {".": {}, "f:name": {}, "f:value": {}} for name in names}
+    entry = {"manager": "person", "operation": "Update", "fieldsV1": {"f:items": elements}}
+    live = labelled(config(version=version, managedFields=[entry]), MINE)
+    return {**live, "items": [{"name": name, "value": "x"} for name in names]}
+
+
+def with_items() -> Apply:
+    action = apply(force=True)
+    return replace(action, obj={**action.obj, "items": [{"name": "web", "value": "x"}]}, need=Need.HEAL)
+
+
+async def test_an_edited_key_is_set_back_before_the_apply() -> None:
+    bench = Bench(json_patch=[listed(6, "web")], apply=[config(version=8)])
+    bench.children.put(CONFIG_MAPS, listed(5, "web2"))
+    assert isinstance(await bench.performer.perform(with_items()), Done)
+    assert bench.asked() == ["json_patch", "apply"]
+    (_, _, operations, manager) = bench.client.asked[0]
+    assert manager == MANAGER_CHILDREN
+    assert operations == [
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": "5"},
+        {"op": "add", "path": "/items/0/name", "value": "web"},
+    ]
+    assert bench.performer.sent == 2
+
+
+async def test_what_a_repair_made_ours_is_disowned() -> None:
+    mended = listed(6, "web")
+    mended["metadata"]["managedFields"].append({"manager": MANAGER_CHILDREN, "operation": "Update", "fieldsV1": {}})
+    bench = Bench(json_patch=[mended, listed(7, "web")], apply=[config(version=8)])
+    bench.children.put(CONFIG_MAPS, listed(5, "web2"))
+    assert isinstance(await bench.performer.perform(with_items()), Done)
+    assert bench.asked() == ["json_patch", "json_patch", "apply"]
+    [version, owners] = bench.client.asked[1][2]
+    assert (version["value"], [entry["manager"] for entry in owners["value"]]) == ("6", ["person"])
+
+
+async def test_what_an_apply_leaves_behind_is_removed() -> None:
+    answer = listed(6, "web", "old")
+    answer["metadata"]["managedFields"][0]["fieldsV1"]["f:items"]['k:{"name":"old"}'] = {"f:value": {}}
+    bench = Bench(apply=[answer], json_patch=[listed(7, "web")])
+    result = await bench.performer.perform(replace(with_items(), need=Need.UPDATE))
+    assert isinstance(result, Done)
+    assert result.obj == listed(7, "web")
+    assert bench.client.asked[1][2][1:] == [{"op": "remove", "path": "/items/1"}]
+
+
+def refused_twice(field: str) -> InvalidError:
+    causes = [{"reason": "FieldValueDuplicate", "message": 'Duplicate value: "x"', "field": field}]
+    return InvalidError("twice", status=422, reason="Invalid", details={"causes": causes})
+
+
+async def test_an_element_in_the_way_is_removed_after_the_refusal() -> None:
+    live = listed(5, "web", "other")
+    bench = Bench(apply=[refused_twice("items[1].value"), config(version=8)], get=[live], json_patch=[live, live])
+    assert isinstance(await bench.performer.perform(with_items()), Done)
+    assert bench.asked() == ["apply", "get", "json_patch", "apply"]
+    assert bench.client.asked[2][2][1:] == [{"op": "remove", "path": "/items/1"}]
+
+
+async def test_an_element_in_the_way_that_somebody_applies_is_told() -> None:
+    live = listed(5, "web", "other")
+    live["metadata"]["managedFields"][0]["operation"] = "Apply"
+    bench = Bench(apply=[refused_twice("items[1].value")], get=[live])
+    result = await bench.performer.perform(with_items())
+    assert isinstance(result, Refused)
+    assert result.refusal is Refusal.INVALID
+    assert result.message == (
+        'twice; items has another element with the same value, which manager "person" applies: remove it there'
+    )
+
+
+async def test_a_value_that_is_declared_twice_is_only_refused() -> None:
+    bench = Bench(apply=[refused_twice("items[1].value")], get=[listed(5, "web")])
+    result = await bench.performer.perform(with_items())
+    assert isinstance(result, Refused)
+    assert result.message == "twice"
+
+
 async def test_a_conflict_despite_force_is_a_refusal() -> None:
     bench = Bench(apply=[owned_by("x")])
     result = await bench.performer.perform(apply(force=True))
@@ -291,7 +380,7 @@ async def test_the_message_about_a_secret_names_fields_not_values() -> None:
         (ServerError(f"webhook failed: {VALUE}", status=500, reason="InternalError"), f"InternalError {WITHHELD}"),
         # These contain nothing of the object.
         (UnreachableError("no answer"), "no answer"),
-        (NotFoundError('namespaces "x" not found', status=404), 'namespaces "x" not found'),
+        (NotFoundError('namespaces "x" not found', status=404, details={"name": "x"}), 'namespaces "x" not found'),
         (
             ForbiddenError('secrets "x" is forbidden: User "me" cannot patch resource', status=403, reason="Forbidden"),
             'secrets "x" is forbidden: User "me" cannot patch resource',
@@ -341,15 +430,65 @@ async def test_a_kind_that_is_not_served_does_not_tell_that_the_object_is_gone()
     bench = Bench(delete=[NotFoundError(message, status=404)])
     bench.children.put(CONFIG_MAPS, config(version=5))
     result = await bench.performer.perform(DELETE)
-    assert result == Refused(action=DELETE, refusal=Refusal.UNAVAILABLE, message=message)
+    text = "kind ConfigMap (v1) is not served: its CRD or aggregated API is gone"
+    assert result == Refused(action=DELETE, refusal=Refusal.UNAVAILABLE, message=text)
     assert bench.children.find(config_key()) is not None
 
 
-async def test_a_refused_delete_keeps_the_object() -> None:
-    bench = Bench(delete=[ConflictError("uid mismatch", status=409)])
+async def test_an_apply_of_a_kind_that_is_gone_names_the_kind() -> None:
+    bench = Bench(apply=[error_of(404, b"404 page not found\n", {})])
+    result = await bench.performer.perform(apply(force=True))
+    assert isinstance(result, Refused)
+    assert result.refusal is Refusal.MISSING
+    assert result.message == "kind ConfigMap (v1) is not served: its CRD or aggregated API is gone"
+
+
+async def test_an_apply_into_a_namespace_that_is_missing_names_the_namespace() -> None:
+    message = 'namespaces "x" not found'
+    error = NotFoundError(message, status=404, reason="NotFound", details={"name": "x", "kind": "namespaces"})
+    result = await Bench(apply=[error]).performer.perform(apply(force=True))
+    assert isinstance(result, Refused)
+    assert result.message == message
+
+
+CHANGED = ConflictError("the object has been modified", status=409)
+
+
+async def test_a_delete_is_bound_to_the_version_that_was_seen() -> None:
+    """If only something else changed since, the same pass deletes the object."""
+    bench = Bench(delete=[CHANGED, GONE], get=[config(version=6, data={"v": "2"})])
+    bench.children.put(CONFIG_MAPS, config(version=5))
+    assert await bench.performer.perform(DELETE) == Done(action=DELETE)
+    assert bench.client.bound == ["5", "6"]
+    assert bench.children.find(config_key()) is None
+    assert bench.performer.sent == 3
+
+
+@pytest.mark.parametrize(
+    ("found", "left"),
+    [
+        pytest.param(config(version=6, annotations={ANNOTATION_DELETION_POLICY: POLICY_ORPHANED}), 1, id="kept"),
+        pytest.param(config(version=6, labels={LABEL_APPLYSET_PART_OF: "set-2"}), 0, id="nobody's, or another's"),
+        pytest.param(config(version=6, uid="u2"), 1, id="another object"),
+    ],
+)
+async def test_a_delete_is_decided_again_if_what_decides_it_changed(found: Obj, left: int) -> None:
+    """The policy was set a moment ago, and the watch has not reported it yet."""
+    bench = Bench(delete=[CHANGED], get=[found])
     bench.children.put(CONFIG_MAPS, config(version=5))
     result = await bench.performer.perform(DELETE)
-    assert result == Refused(action=DELETE, refusal=Refusal.CONFLICT, message="uid mismatch")
+    assert result == Refused(action=DELETE, refusal=Refusal.CONFLICT, message=CHANGED.message)
+    assert bench.asked() == ["delete", "get"]
+    seen = bench.children.members("instance-1")
+    assert [member.key for member in seen] == [config_key()] * left
+    assert not any(member.uid == "u1" and not member.orphaned for member in seen)
+
+
+async def test_a_refused_delete_keeps_the_object() -> None:
+    bench = Bench(delete=[CHANGED, CHANGED], get=[config(version=6)])
+    bench.children.put(CONFIG_MAPS, config(version=5))
+    result = await bench.performer.perform(DELETE)
+    assert result == Refused(action=DELETE, refusal=Refusal.CONFLICT, message=CHANGED.message)
     assert bench.children.find(config_key()) is not None
 
 
@@ -423,6 +562,19 @@ def test_what_an_error_means_to_the_engine(error: type[ApiError], refusal: Refus
     assert refusal_of(error("x")) is refusal
 
 
+async def test_an_object_at_which_alone_the_server_fails_is_refused() -> None:
+    error = ServerError("Internal error occurred: oops", status=500, reason="InternalError")
+    bench = Bench(apply=[*[error] * 6, config(version=9), error])
+    told = []
+    for _ in range(8):
+        result = await bench.performer.perform(apply(force=True))
+        told.append((result.refusal, result.message) if isinstance(result, Refused) else None)
+        bench.performer.stumbles.wrote()
+    alone = f"{error.message} (the API server fails at this object again and again, and takes other writes)"
+    away = (Refusal.UNAVAILABLE, error.message)
+    assert told == [away] * 4 + [(Refusal.FAULT, alone)] * 2 + [None, away]
+
+
 async def test_a_pause_is_left_to_who_shares_out_the_time() -> None:
     bench = Bench()
     action = Pause()
@@ -434,3 +586,99 @@ async def test_what_is_too_big_is_told_apart_from_what_is_invalid() -> None:
     error = TooBigError("etcdserver: request is too large", status=500, reason="InternalError")
     assert refusal_of(error) is Refusal.TOO_BIG
     assert refusal_of(InvalidError("no", status=422)) is Refusal.INVALID
+
+
+ORPHANED: dict[str, Any] = {"annotations": {ANNOTATION_DELETION_POLICY: POLICY_ORPHANED, "note": "x"}}
+RELEASE = Release(node="config", key=config_key(), uid="u1", part_of="set-1")
+
+
+def labels_and_note(version: int) -> Obj:
+    """The object as it is left."""
+    meta = {"name": "a", "namespace": "default", "uid": "u1", "resourceVersion": str(version)}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {**meta, "annotations": {"note": "x"}}, "data": {}}
+
+
+async def test_a_release_is_bound_to_what_was_read_and_leaves_the_cache() -> None:
+    bench = Bench(get=[config(version=6, **ORPHANED)], merge_patch=[labels_and_note(7)])
+    bench.children.put(CONFIG_MAPS, config(version=5, **ORPHANED))
+    assert isinstance(await bench.performer.perform(RELEASE), Done)
+    (_, (_, key, patch, manager, _)) = bench.client.asked
+    assert (key, manager) == (config_key(), MANAGER_CHILDREN)
+    assert (patch["metadata"]["uid"], patch["metadata"]["resourceVersion"]) == ("u1", "6")
+    assert patch["metadata"]["annotations"] == {ANNOTATION_DELETION_POLICY: None}
+    assert bench.children.members("instance-1") == []
+    assert list(bench.performer.released) == [config_key()]
+    assert bench.performer.sent == 2
+    # A late event of the time before brings nothing back, and a later adoption counts.
+    bench.children.put(CONFIG_MAPS, config(version=6, **ORPHANED))
+    assert bench.children.members("instance-1") == []
+    bench.children.put(CONFIG_MAPS, config(version=8, instance="instance-2"))
+    assert len(bench.children.members("instance-2")) == 1
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        pytest.param(config(version=6), id="the policy is another"),
+        pytest.param(config(version=6, instance="instance-2", labels={LABEL_APPLYSET_PART_OF: "set-2"}), id="adopted"),
+        pytest.param(config(version=6, uid="u2", **ORPHANED), id="another object"),
+        pytest.param(labels_and_note(6), id="released already"),
+    ],
+)
+async def test_what_is_not_the_object_any_more_is_not_released(found: Obj) -> None:
+    bench = Bench(get=[found])
+    bench.children.put(CONFIG_MAPS, config(version=5, **ORPHANED))
+    result = await bench.performer.perform(RELEASE)
+    assert isinstance(result, Refused)
+    assert result.refusal is Refusal.CONFLICT
+    assert bench.asked() == ["get"]
+    # The next decision sees what is there.
+    seen = bench.children.members("instance-1")
+    assert not any(member.orphaned and member.uid == "u1" for member in seen)
+
+
+async def test_a_release_that_loses_a_race_is_a_conflict() -> None:
+    bench = Bench(get=[config(version=6, **ORPHANED)], merge_patch=[TAKEN])
+    result = await bench.performer.perform(RELEASE)
+    assert isinstance(result, Refused)
+    assert result.refusal is Refusal.CONFLICT
+    assert bench.performer.released == {}
+
+
+async def test_an_object_that_is_gone_needs_no_release() -> None:
+    missing = NotFoundError("gone", status=404, reason="NotFound", details={"name": "a"})
+    bench = Bench(get=[missing])
+    bench.children.put(CONFIG_MAPS, config(version=5, **ORPHANED))
+    result = await bench.performer.perform(RELEASE)
+    assert isinstance(result, Refused)
+    assert result.refusal is Refusal.MISSING
+    assert bench.children.members("instance-1") == []
+
+
+async def test_of_a_kind_that_is_not_served_nothing_is_known() -> None:
+    bench = Bench(get=[NotFoundError("404 page not found", status=404)])
+    bench.children.put(CONFIG_MAPS, config(version=5, **ORPHANED))
+    result = await bench.performer.perform(RELEASE)
+    assert isinstance(result, Refused)
+    assert result.refusal is Refusal.UNAVAILABLE
+    assert len(bench.children.members("instance-1")) == 1
+
+
+async def test_a_refused_release_of_a_secret_quotes_nothing() -> None:
+    key = Key(SECRETS, "default", "a")
+    secret = {**config(version=6, **ORPHANED), "kind": "Secret"}
+    bench = Bench(get=[secret], merge_patch=[refused_fields("data.password")])
+    result = await bench.performer.perform(replace(RELEASE, key=key))
+    assert isinstance(result, Refused)
+    assert VALUE not in result.message
+
+
+async def test_a_released_object_is_adopted_and_told_so() -> None:
+    """All its fields still are those of our manager."""
+    entries = [{"manager": MANAGER_CHILDREN}]
+    found = {**labels_and_note(7), "metadata": {**labels_and_note(7)["metadata"], "managedFields": entries}}
+    bench = Bench(apply=[TAKEN, config(version=8, data={"v": "1"})], get=[found])
+    result = await bench.performer.perform(apply())
+    assert isinstance(result, Done)
+    assert result.adopted
+    assert bench.performer.taken_over == {config_key(): (MANAGER_CHILDREN,)}

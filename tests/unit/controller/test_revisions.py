@@ -20,7 +20,7 @@ from kroasync.controller.revisions import (
     records,
     verified_status,
 )
-from kroasync.kube.api_errors import AlreadyExistsError, InvalidError, ServerError
+from kroasync.kube.api_errors import AlreadyExistsError, ForbiddenError, InvalidError, ServerError
 from kroasync.kube.client import Client
 from kroasync.metrics import Metrics
 from kroasync.model import names
@@ -200,7 +200,9 @@ def _holding(revision: Obj, spec: Any) -> Obj:
 class Deletes(StubClient):
     """No object has to be deleted with a revision."""
 
-    async def delete(self, key: Key, *, uid: str | None = None, propagation: str | None = None) -> Obj:
+    async def delete(
+        self, key: Key, *, uid: str | None = None, version: str | None = None, propagation: str | None = None
+    ) -> Obj:
         assert propagation is None
         return self._answer("delete", key)
 
@@ -210,7 +212,8 @@ class Archive:
 
     def __init__(self, *known: Obj, keep: int = 5, **answers: list[Any]) -> None:
         self.stub = Deletes(answers=answers)
-        self.store = RevisionStore(lambda identity: None)
+        self.woken: list[str] = []
+        self.store = RevisionStore(self.woken.append)
         self.store.replace(list(known))
         options = RuntimeOptions(version="v1", max_revisions=keep)
         self.revisions = Revisions(cast(Client, self.stub), self.store, Metrics(), options)
@@ -267,7 +270,7 @@ async def test_the_newest_revisions_are_kept(keep: int, deleted: list[str]) -> N
 
 async def test_a_revision_that_cannot_be_deleted_holds_up_nothing() -> None:
     archive = Archive(revision(1), revision(2), revision(3), keep=1, delete=[ServerError("oops"), {}])
-    await archive.revisions.collect(Key(GRAPH_DEFINITIONS, "", "web"))
+    assert await archive.revisions.collect(Key(GRAPH_DEFINITIONS, "", "web")) == "oops"
     assert len(archive.stub.asked) == 2
 
 
@@ -277,3 +280,19 @@ async def test_revisions_in_deletion_lose_our_finalizer_only() -> None:
     await archive.revisions.release()
     [(_, key, body, *_)] = archive.stub.asked
     assert (key.name, body["metadata"]) == ("web-r1", {"resourceVersion": "7", "finalizers": ["other"]})
+
+
+async def test_a_revision_that_cannot_be_released_holds_up_no_other_and_is_told() -> None:
+    going = [revision(n, deletionTimestamp="x", resourceVersion="7", finalizers=[names.FINALIZER]) for n in (1, 2)]
+    refusal = ForbiddenError("not you", status=403)
+    archive = Archive(*going, merge_patch=[refusal, {}, refusal, refusal])
+    identity = going[0]["spec"]["snapshot"]["name"]
+    for _ in range(2):
+        with pytest.raises(ForbiddenError):
+            await archive.revisions.release()
+    assert [key.name for _, key, *_ in archive.stub.asked] == ["web-r1", "web-r2"] * 2
+    assert archive.store.why_stuck(identity) == "not you"
+    assert archive.woken == [identity]
+    for one in going:
+        archive.store.event("DELETED", one)
+    assert archive.store.why_stuck(identity) == ""

@@ -161,11 +161,22 @@ def test_every_metric_a_life_touches_is_fed() -> None:
             ("schema_resolver_cache_misses_total", {}),
             ("schema_resolver_api_call_duration_seconds_count", {}),
             ("schema_resolver_cache_size", {}),
-            ("workqueue_adds_total", {"name": "instances"}),
-            ("workqueue_adds_total", {"name": "definitions"}),
-            ("workqueue_queue_duration_seconds_count", {"name": "instances"}),
-            ("workqueue_work_duration_seconds_count", {"name": "definitions"}),
+            ("workqueue_adds_total", {"name": "dynamic-controller-queue"}),
+            ("workqueue_adds_total", {"name": "ResourceGraphDefinition"}),
+            ("workqueue_queue_duration_seconds_count", {"name": "dynamic-controller-queue"}),
+            ("workqueue_work_duration_seconds_count", {"name": "ResourceGraphDefinition"}),
             ("dynamic_controller_watch_count", {}),
+            ("cel_expr_eval_total", {}),
+            ("cel_expr_eval_duration_seconds_count", {}),
+            ("runtime_creation_total", {}),
+            ("runtime_node_ignored_check_total", {}),
+            ("runtime_node_ready_check_total", {}),
+            ("dynamic_controller_handler_attach_total", {"type": "parent"}),
+            ("graph_revision_compile_total", {"result": "success"}),
+            ("graph_revision_compile_duration_seconds_count", {"result": "success"}),
+            ("controller_runtime_reconcile_total", {"controller": "ResourceGraphDefinition", "result": "success"}),
+            ("controller_runtime_reconcile_time_seconds_count", {"controller": "ResourceGraphDefinition"}),
+            ("controller_runtime_max_concurrent_reconciles", {"controller": "ResourceGraphDefinition"}),
         ):
             assert world.value(name, **labels) > 0, name
         assert world.value("dynamic_controller_gvr_count") == 1
@@ -180,6 +191,8 @@ def test_every_metric_a_life_touches_is_fed() -> None:
         await asyncio.sleep(2)
         assert world.value("rgd_deletions_total", name="app") == 1
         assert world.value("rgd_deletion_duration_seconds_count", name="app") == 1
+        served, left = (world.value(f"dynamic_controller_handler_{n}_total") for n in ("attach", "detach"))
+        assert world.value("dynamic_controller_handler_count_total", type="parent") == served - left
 
     play(story)
 
@@ -429,7 +442,7 @@ def test_without_a_requeue_interval_the_backoff_grows() -> None:
         assert await world.state() == "ERROR"
         await asyncio.sleep(200)
         assert await world.state() == "ACTIVE"
-        assert world.value("workqueue_retries_total", name="instances") < 15
+        assert world.value("workqueue_retries_total", name="dynamic-controller-queue") < 15
         assert world.value("instance_reconcile_errors_total") > 5
 
     play(story, requeue_s=0.0)
@@ -494,6 +507,32 @@ def test_an_instance_the_server_refuses_is_counted_as_an_error() -> None:
         assert world.value("runtime_node_eval_errors_total") >= 1
         assert world.value("dynamic_controller_requeue_total", type="rate_limited") >= 1
         assert world.value("dynamic_controller_handler_errors_total") >= 1
+
+    play(story)
+
+
+def test_failed_passes_over_definitions_are_counted_as_controller_runtime_counts_them() -> None:
+    async def story(world: World) -> None:
+        async def broken(method: str, target: str) -> Answer | None:
+            if method != "GET" and "customresourcedefinitions" in target:
+                raise RuntimeError("a bug")
+            return None
+
+        def count(name: str, **labels: str) -> float:
+            return world.value(f"controller_runtime_{name}", controller="ResourceGraphDefinition", **labels)
+
+        world.client.meanwhile = broken
+        await world.define()
+        failures = count("reconcile_panics_total")
+        assert failures >= 1
+        assert count("reconcile_errors_total") == count("reconcile_total", result="error") == failures
+        assert count("reconcile_total", result="success") == 0
+        world.client.meanwhile = None
+        await asyncio.sleep(20)
+        assert count("reconcile_total", result="success") >= 1
+        assert count("reconcile_panics_total") == failures
+        assert count("reconcile_time_seconds_count") == count("reconcile_total")
+        assert count("active_workers") == 0
 
     play(story)
 

@@ -288,9 +288,12 @@ def test_times_and_counts_for_the_metrics(bench: Bench) -> None:
     queue.add("g/a")
     bench.now = 3.0
     assert queue.get_nowait() == "g/a"
+    assert queue.work_ages() == [0.0]
     bench.now = 10.0
+    assert queue.work_ages() == [7.0]
     queue.done("g/a")
     queue.retry("g/a")
+    assert queue.work_ages() == []
     assert (bench.waited, bench.worked) == ([3.0], [7.0])
     assert (queue.adds, queue.retries) == (1, 1)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kroasync.engine.actions import Action, Apply, Delete, Done, PatchParent, Refusal, Refused, Result
+from kroasync.engine.actions import Action, Apply, Delete, Done, PatchParent, Refusal, Refused, Release, Result
 from kroasync.engine.offline import OfflineWorld
 from kroasync.engine.outcome import Outcome
 from kroasync.engine.plan import Options, Plan
@@ -64,9 +64,12 @@ class Cluster:
     status: dict[str, Callable[[Obj], Obj | None]] = field(default_factory=dict)
     refusals: dict[str, tuple[Refusal, str]] = field(default_factory=dict)
     unwatched: bool = False
+    # What somebody else does to the world just before each action.
+    meanwhile: Callable[[Action], None] = lambda action: None
 
     def perform(self, action: Action) -> Result:
-        name = action.key.name if isinstance(action, Apply | Delete) else type(action).__name__
+        self.meanwhile(action)
+        name = action.key.name if isinstance(action, Apply | Delete | Release) else type(action).__name__
         if name in self.refusals:
             refusal, message = self.refusals[name]
             return Refused(action=action, refusal=refusal, message=message)
@@ -105,13 +108,16 @@ def graph_of(catalog: Catalog) -> Callable[..., Graph]:
         api_kind: str = "ResourceGraphDefinition",
         scope: str = "Namespaced",
         name: str = "webapps",
+        features: Iterable[str] = (),
+        definition_fields: Obj | None = None,
     ) -> Graph:
         scoped = {"scope": scope} if api_kind == "ResourceGraphDefinition" else {}
         obj = definition("WebApp", resources, name=name, spec=spec, api_kind=api_kind, status=status, **scoped)
         obj["metadata"]["uid"] = "definition-uid"
+        obj["spec"] |= definition_fields or {}
         parsed, problems = parse_definition(obj)
         assert parsed is not None, problems
-        built = build(parsed, catalog, features=frozenset(("CELOmitFunction",)))
+        built = build(parsed, catalog, features=frozenset(("CELOmitFunction", *features)))
         assert built.graph is not None, [str(p) for p in built.problems]
         return built.graph
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kroasync.engine.labels import identifies, inherits
+from kroasync.engine.labels import for_pods, identifies, inherited, inherits
 from kroasync.model import names
 from kroasync.model.objects import Resource
 
@@ -104,3 +104,41 @@ def test_a_writer_of_instances_gives_a_namespace_no_label_and_other_children_onl
     assert (child["team"], child["example.com/team"]) == ("x", "y")
     assert child[names.LABEL_OWNED] == "true"
     assert not (set(CONFIGURING) - {names.LABEL_OWNED}) & child.keys()
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        pytest.param("objectset.rio.cattle.io/hash", id="Rancher prunes what is not in the set"),
+        pytest.param("fleet.cattle.io/bundle-name", id="Fleet counts it as part of the bundle"),
+        pytest.param("kapp.k14s.io/app", id="kapp deletes what the app does not declare"),
+        pytest.param("kapp.k14s.io/association", id="kapp counts it as part of the app"),
+        pytest.param("velero.io/backup-name", id="Velero counts it as restored from the backup"),
+        pytest.param("velero.io/restore-name", id="Velero deletes it with the restore"),
+        pytest.param("velero.io/exclude-from-backup", id="Velero does not back it up"),
+        pytest.param("cluster.x-k8s.io/cluster-name", id="Cluster API counts it as part of the cluster"),
+        pytest.param("clusterctl.cluster.x-k8s.io/move", id="clusterctl moves it to another cluster"),
+        pytest.param("topology.cluster.x-k8s.io/owned", id="Cluster API deletes it with the topology"),
+        pytest.param("addons.cluster.x-k8s.io/x", id="Cluster API applies it as an addon"),
+        pytest.param("crossplane.io/composite", id="Crossplane counts it as composed"),
+        pytest.param("crossplane.io/claim-name", id="Crossplane lists it under the claim"),
+        pytest.param("pod-template-hash", id="a ReplicaSet adopts it"),
+        pytest.param("controller-revision-hash", id="a StatefulSet or DaemonSet counts it as a revision"),
+        pytest.param("pod-template-generation", id="a DaemonSet counts it as its Pod"),
+        pytest.param("controller-uid", id="a Job counts it as its Pod"),
+        pytest.param("job-name", id="kubectl logs job/x shows it"),
+        pytest.param("argocd.argoproj.io/instance", id="Argo CD prunes it"),
+        pytest.param("kustomize.toolkit.fluxcd.io/name", id="Flux prunes it"),
+        pytest.param("app.kubernetes.io/instance", id="Argo CD prunes it, by default"),
+        pytest.param("app.kubernetes.io/managed-by", id="Helm adopts it"),
+        pytest.param("applyset.kubernetes.io/part-of", id="kubectl apply --prune deletes it"),
+    ],
+)
+def test_labels_by_which_tools_claim_objects_are_not_inherited(key: str) -> None:
+    """By the list itself, whatever else is known of the domain."""
+    assert any(key.startswith(e) if e.endswith("/") else key == e for e in names.UNPROPAGATED_LABELS)
+    assert inherited({key: "x", "team": "red"}, names.UNPROPAGATED_LABELS) == {"team": "red"}
+
+
+def test_pods_inherit_only_keys_with_a_prefix() -> None:
+    assert for_pods({"app": "shop", "tier": "web", "example.com/team": "red"}) == {"example.com/team": "red"}

@@ -3,8 +3,7 @@
 import pytest
 
 from kroasync.engine.actions import Apply, Delete, Done, Need, Refusal, WatchExternal
-from kroasync.engine.offline import OfflineWorld, overlaid
-from kroasync.schema.filling import defaulted
+from kroasync.engine.offline import OfflineWorld, defaulted, overlaid
 from tests.samples import config_map
 
 

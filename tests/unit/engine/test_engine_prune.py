@@ -5,7 +5,7 @@ import pytest
 from kroasync.engine.actions import Apply, Delete, PatchParent, Refusal
 from kroasync.engine.instance_status import compose
 from kroasync.engine.offline import OfflineWorld
-from kroasync.engine.outcome import Retry
+from kroasync.engine.outcome import ChangeKind, Retry
 from kroasync.engine.resolve import identity
 from kroasync.engine.views import nodes_of
 from kroasync.model import names
@@ -123,9 +123,32 @@ def test_what_hangs_is_shown_among_the_nodes(chain, cluster_of, instance_of, wal
     respec(cluster, on=False)
     hanging(cluster, key_of("ConfigMap", "shop-c"))
     passed = walked(chain, cluster)
-    *_, last = nodes_of(chain, passed.outcome, cluster.world, cluster.world.instance)
-    assert (last.id, last.state, [o.name for o in last.objects]) == ("c", "DELETING", ["shop-c"])
-    assert "example.com/hold" in last.waits_for
+    nodes = {node.id: node for node in nodes_of(chain, passed.outcome, cluster.world, cluster.world.instance)}
+    assert [*nodes] == ["a", "b", "c", "d"]
+    held = nodes["c"]
+    assert (held.state, [o.name for o in held.objects]) == ("DELETING", ["shop-c"])
+    assert "example.com/hold" in held.waits_for
+    assert (nodes["b"].state, nodes["d"].state) == ("SKIPPED", "SYNCED")
+
+
+def test_what_hangs_is_named_beside_what_is_not_ready(graph_of, cluster_of, instance_of, walked, config, key_of):
+    graph = graph_of(
+        config("a", includeWhen=["${schema.spec.on}"]),
+        config("slow", readyWhen=["${slow.data.?ready.hasValue()}"]),
+        spec={"on": "boolean"},
+    )
+    cluster = cluster_of(instance_of({"on": True}))
+    walked(graph, cluster)
+    respec(cluster, on=False)
+    hanging(cluster, key_of("ConfigMap", "shop-a"))
+    passed = walked(graph, cluster)
+    ready = next(
+        c
+        for c in compose(passed.plan, passed.outcome, now="2026-01-02T03:04:05Z")["conditions"]
+        if c["type"] == "Ready"
+    )
+    assert 'node "slow" not ready' in ready["message"]
+    assert "waiting for the deletion of ConfigMap team/shop-a (finalizers: example.com/hold)" in ready["message"]
 
 
 def compose_state(passed):
@@ -181,11 +204,23 @@ def test_a_leaf_that_is_merely_not_ready_does_not_block_pruning(graph_of, cluste
     assert passed.deleted == [["shop-a"]]
 
 
-def test_a_uid_conflict_lets_the_waves_go_on_and_is_retried(chain, cluster_of, instance_of, walked):
+def replacing(cluster, key, uid):
+    """Somebody replaces the object just before its deletion, or deletes it (no UID)."""
+
+    def meanwhile(action):
+        if isinstance(action, Delete) and action.key == key:
+            _, obj = cluster.world.objects.pop(identity(key))
+            if uid:
+                cluster.world.put(key, {**obj, "metadata": {**obj["metadata"], "uid": uid}})
+
+    return meanwhile
+
+
+def test_a_uid_conflict_lets_the_waves_go_on_and_is_retried(chain, cluster_of, instance_of, walked, key_of):
     cluster = cluster_of(instance_of({"on": True}))
     walked(chain, cluster)
     respec(cluster, on=False)
-    cluster.refusals["shop-c"] = (Refusal.CONFLICT, "the UID is another one")
+    cluster.meanwhile = replacing(cluster, key_of("ConfigMap", "shop-c"), "another")
     passed = walked(chain, cluster)
     assert passed.deleted == [["shop-c"], ["shop-b"], ["shop-a"]]
     assert passed.outcome.failures[0].message.startswith("prune encountered UID conflicts; retrying")
@@ -202,11 +237,22 @@ def test_a_refused_delete_stops_the_waves_below(chain, cluster_of, instance_of, 
     assert passed.outcome.failures[0].message == "prune ConfigMap team/shop-c: not for you"
 
 
-def test_what_vanished_meanwhile_counts_as_deleted(chain, cluster_of, instance_of, walked):
+def test_a_conflict_about_an_object_that_is_still_there_stops_the_waves_below(chain, cluster_of, instance_of, walked):
+    """Its policy was changed meanwhile, for example: it is decided again."""
     cluster = cluster_of(instance_of({"on": True}))
     walked(chain, cluster)
     respec(cluster, on=False)
-    cluster.refusals["shop-c"] = (Refusal.MISSING, "not found")
+    cluster.refusals["shop-c"] = (Refusal.CONFLICT, "the object has been modified")
+    passed = walked(chain, cluster)
+    assert passed.deleted == [["shop-c"]]
+    assert passed.outcome.retry is Retry.BACKOFF
+
+
+def test_what_vanished_meanwhile_counts_as_deleted(chain, cluster_of, instance_of, walked, key_of):
+    cluster = cluster_of(instance_of({"on": True}))
+    walked(chain, cluster)
+    respec(cluster, on=False)
+    cluster.meanwhile = replacing(cluster, key_of("ConfigMap", "shop-c"), "")
     passed = walked(chain, cluster)
     assert passed.deleted == [["shop-c"], ["shop-b"], ["shop-a"]]
     assert passed.outcome.failures == ()
@@ -416,3 +462,60 @@ def test_a_malformed_inventory_stops_the_pass(graph_of, cluster_of, instance_of,
     assert passed.actions == []
     assert passed.outcome.failures[0].message.startswith("project failed: invalid applyset.kubernetes.io/")
     assert not passed.outcome.synced
+
+
+POLICY = {"annotations": {names.ANNOTATION_DELETION_POLICY: '${schema.spec.keep ? "Orphaned" : "Delete"}'}}
+
+
+@pytest.fixture
+def keeping(graph_of, config):
+    """Two excludable nodes and a collection; `keep` is their deletion policy."""
+    return graph_of(
+        config("a", includeWhen=["${schema.spec.on}"], metadata=POLICY),
+        config("plain", includeWhen=["${schema.spec.on}"]),
+        config(
+            "many", {"x": "y"}, "${schema.metadata.name}-${n}", forEach=[{"n": "${schema.spec.items}"}], metadata=POLICY
+        ),
+        spec={"on": "boolean", "keep": "boolean", "items": "[]string"},
+        features=("DeletionPolicy",),
+    )
+
+
+def test_orphans_are_released_where_others_are_deleted(keeping, cluster_of, instance_of, walked, key_of):
+    cluster = cluster_of(instance_of({"on": True, "keep": True, "items": ["x", "y"]}))
+    walked(keeping, cluster)
+    respec(cluster, on=False, items=["x"])
+    passed = walked(keeping, cluster)
+    assert passed.deleted == [["shop-plain"]]
+    released = {c.key.name for c in passed.outcome.changes if c.kind is ChangeKind.RELEASED}
+    assert released == {"shop-a", "shop-y"}
+    kept = cluster.world.get(key_of("ConfigMap", "shop-y"))
+    assert kept["data"] == {"x": "y"}
+    assert kept["metadata"]["labels"] == {}
+    assert walked(keeping, cluster).actions == []
+
+
+def test_the_policy_of_the_live_object_counts(keeping, cluster_of, instance_of, walked):
+    cluster = cluster_of(instance_of({"on": True, "keep": True, "items": []}))
+    walked(keeping, cluster)
+    # The new policy is not applied any more to what is excluded in the same edit.
+    respec(cluster, on=False, keep=False)
+    assert sorted(c.kind.value for c in walked(keeping, cluster).outcome.changes) == ["deleted", "released"]
+    cluster = cluster_of(instance_of({"on": True, "keep": True, "items": []}))
+    walked(keeping, cluster)
+    respec(cluster, keep=False)
+    walked(keeping, cluster)
+    respec(cluster, on=False)
+    assert sorted(c.kind.value for c in walked(keeping, cluster).outcome.changes) == ["deleted", "deleted"]
+
+
+def test_a_release_that_meets_another_state_is_decided_again(keeping, cluster_of, instance_of, walked):
+    cluster = cluster_of(instance_of({"on": True, "keep": True, "items": []}))
+    walked(keeping, cluster)
+    cluster.refusals = {"shop-a": (Refusal.CONFLICT, "changed")}
+    respec(cluster, on=False)
+    passed = walked(keeping, cluster)
+    assert passed.outcome.retry is Retry.BACKOFF
+    assert [c.kind.value for c in passed.outcome.changes] == ["deleted"]
+    cluster.refusals = {}
+    assert [c.kind.value for c in walked(keeping, cluster).outcome.changes] == ["released"]

@@ -102,6 +102,38 @@ def test_reserved_labels_that_an_expression_brings_along_are_dropped(graph_of, i
     assert "applyset.kubernetes.io/id" not in labels
 
 
+@pytest.mark.parametrize(
+    ("policy", "config_map", "pod"),
+    [
+        (None, {"app", "example.com/team"}, {"example.com/team"}),
+        ("ExceptPods", {"app", "example.com/team"}, {"example.com/team"}),
+        ("All", {"app", "example.com/team"}, {"app", "example.com/team"}),
+        ("None", set(), set()),
+    ],
+)
+def test_the_definition_decides_which_children_get_the_labels_of_the_instance(
+    graph_of, instance_of, cluster_of, walked, config, policy, config_map, pod
+):
+    """A Pod with the label `app` would be behind every Service that selects it."""
+    tool = {
+        "id": "tool",
+        "template": {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "tool", "labels": {"own": "1"}},
+            "spec": {"containers": [{"name": "c", "image": "busybox"}]},
+        },
+    }
+    more = {"labelPropagation": policy} if policy else {}
+    graph = graph_of(config("a"), tool, definition_fields=more)
+    passed = walked(graph, cluster_of(instance_of(labels={"app": "shop", "example.com/team": "red"})))
+    given = {"app", "example.com/team"}
+    assert passed.desired("a")["metadata"]["labels"].keys() & given == config_map
+    labels = passed.desired("tool")["metadata"]["labels"]
+    assert labels.keys() & given == pod
+    assert labels["own"] == "1"
+
+
 def test_labels_of_the_instance_go_to_children_except_those_other_tools_claim_by(
     graph_of, instance_of, cluster_of, walked, config
 ):
@@ -215,7 +247,9 @@ def test_a_namespace_brought_into_a_cluster_scoped_kind_is_dropped(catalog):
     from kroasync.model.objects import GVK
 
     resource = catalog.resource(GVK("", "v1", "Namespace"))
-    node = SimpleNamespace(id="ns", node=SimpleNamespace(resource=resource), labels={}, annotations={})
+    node = SimpleNamespace(
+        id="ns", node=SimpleNamespace(resource=resource), labels={}, annotations={}, exempt_annotations=frozenset()
+    )
     owner = Ownership(
         parent=Parent(name="i", namespace="team", kind="K", group="g"),
         applyset_id="x",
@@ -418,3 +452,18 @@ def test_the_inventory_of_patch_contributions_is_left_alone(graph_of, instance_o
     assert "note" in passed.desired("a")["metadata"]["annotations"]
     assert key not in passed.desired("a")["metadata"]["annotations"]
     assert passed.outcome.failures == ()
+
+
+@pytest.mark.parametrize(
+    ("features", "kept"), [((), {"note"}), (("DeletionPolicy",), {"note", names.ANNOTATION_DELETION_POLICY})]
+)
+def test_a_computed_deletion_policy_needs_its_gate(graph_of, cluster_of, instance_of, walked, config, features, kept):
+    graph = graph_of(
+        config("a", metadata={"annotations": "${schema.spec.notes}", "labels": "${schema.spec.notes}"}),
+        spec={"notes": "map[string]string"},
+        features=features,
+    )
+    notes = {"note": "x", names.ANNOTATION_DELETION_POLICY: "Orphaned", "kro.run/reconcile": "suspended"}
+    meta = walked(graph, cluster_of(instance_of({"notes": notes}))).desired("a")["metadata"]
+    assert meta["annotations"].keys() - {names.ANNOTATION_APPLY_ORDER, names.ANNOTATION_NODE_PATH} == kept
+    assert names.ANNOTATION_DELETION_POLICY not in meta["labels"]

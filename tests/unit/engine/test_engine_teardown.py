@@ -151,3 +151,32 @@ def test_a_listing_that_failed_blocks():
 
 def test_cluster_scoped_instances_have_a_parent_without_namespace(instance_of):
     assert parent_of(instance_of(namespace=None)).namespace == ""
+
+
+def test_an_orphan_is_released_in_its_wave_and_holds_nothing_up(instance, member):
+    held = member("held", 2, orphaned=True, deleting=True, metadata={"finalizers": ["x/y"]})
+    members = [member("a", 1, orphaned=True), member("b", 2), held]
+    first = plan_teardown(instance, members)
+    assert [(type(action).__name__, action.key.name) for action in first.deletes] == [
+        ("Delete", "b"),
+        ("Release", "held"),
+    ]
+    assert first.waiting_for == ()
+    second = plan_teardown(instance, members[:1])
+    assert [(type(action).__name__, action.key.name) for action in second.deletes] == [("Release", "a")]
+    assert not second.finalizer_removal
+
+
+def test_a_refused_release_is_named_as_one(instance, member):
+    teardown = plan_teardown(instance, [member("a", 1, orphaned=True)])
+    (action,) = teardown.deletes
+    refused = after(teardown, [Refused(action=action, refusal=Refusal.FORBIDDEN, message="no")])
+    assert refused.message == "deletion blocked: release ConfigMap team/a: no"
+    conflict = after(teardown, [Refused(action=action, refusal=Refusal.CONFLICT, message="changed")])
+    assert (conflict.blocked, conflict.retry) == (False, Retry.BACKOFF)
+
+
+def test_a_stranger_with_the_policy_stays_as_it_is(instance, member):
+    stranger = member("a", 1, orphaned=True)
+    teardown = plan_teardown(instance, [stranger], seal_key=b"key")
+    assert (teardown.deletes, teardown.strangers) == ((), (stranger,))

@@ -57,6 +57,8 @@ def verdict(found: Outcome, reported: Reported = SAME, *, deferred: tuple[float,
         (outcome(Retry.BACKOFF, Refusal.INVALID), RetryAfter(reason="f0", at_most_s=None)),
         # Somebody may grant a right, or change a quota or a webhook: no event tells.
         (outcome(Retry.BACKOFF, Refusal.FORBIDDEN), RetryAfter(reason="f0", at_most_s=300.0)),
+        # The server fails at one object: nobody knows for how long.
+        (outcome(Retry.BACKOFF, Refusal.FAULT), RetryAfter(reason="f0", at_most_s=300.0)),
         (outcome(Retry.BACKOFF, management_error="no rights"), RetryAfter(reason="no rights", at_most_s=300.0)),
         # The server is down; a kind or namespace does not exist yet; there is also another error.
         (outcome(Retry.BACKOFF, Refusal.UNAVAILABLE), RetryAfter(reason="f0", at_most_s=AWAY_S)),

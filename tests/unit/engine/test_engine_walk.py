@@ -234,7 +234,7 @@ def test_missing_data_is_waited_for(graph_of, cluster_of, instance_of, walked, c
         'waiting for unresolved resource: gvr "/v1, Resource=configmaps": node "after": '
         "failed to evaluate expression: ${service.status.loadBalancer.ingress[0].ip}: "
     )
-    assert passed.message("after").endswith("(data pending)")
+    assert passed.message("after").endswith("(data pending)")  # of the Service, which may get it
     assert passed.outcome.nodes["after"].is_root_cause
     assert passed.outcome.failures == ()
     cluster.set_status(key_of("Service", "web"), {"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]}})
@@ -668,3 +668,26 @@ def test_expressions_do_not_see_the_status_of_the_instance(graph_of, cluster_of,
     cluster = cluster_of({**instance_of(), "status": {"secret": 1}})
     passed = walked(graph, cluster)
     assert "status" not in passed.outcome.scope.variables["schema"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "told"),
+    [
+        ("${schema.spec.x}", "schema.spec.x has no value: the instance does not set it, and it has no default"),
+        ("${schema.spec.o.y + '1'}", "schema.spec.o.y has no value"),
+        ("${schema.spec.l[5]}", "schema.spec.l[5] has no value"),
+        ("${schema.spec.l.map(i, schema.spec.x + i)[0]}", "schema.spec.x has no value"),
+        ("${schema.metadata.labels['foo']}", "schema.metadata.labels['foo'] has no value"),
+        ("${a.metadata.name + schema.spec.x}", "schema.spec.x has no value"),
+        ("${a.data.late + schema.spec.x}", "data pending"),
+    ],
+)
+def test_what_only_an_edit_of_the_instance_can_supply_is_named(
+    graph_of, cluster_of, instance_of, walked, config, expression, told
+):
+    spec = {"x": "string", "o": {"y": "string"}, "l": "[]string"}
+    graph = graph_of(config("a"), config("b", {"v": expression}), spec=spec)
+    passed = walked(graph, cluster_of(instance_of({"l": ["q"]})))
+    assert passed.state("b") == "IN_PROGRESS"
+    assert f"({told}" in passed.message("b")
+    assert ("data pending" in passed.message("b")) is (told == "data pending")

@@ -257,6 +257,30 @@ def test_suspension_keeps_state_and_fields_but_is_not_ready(settled, walked):
     assert "Reconciling" not in conditions(status)
 
 
+def test_a_suspended_instance_with_conditions_of_the_author_does_not_look_active(settled, walked):
+    ready = "runtime.newCondition({type: 'Ready', status: 'True', reason: a.data.v, message: ''})"
+    other = "runtime.newCondition({type: 'Stored', status: 'True', reason: a.data.v, message: ''})"
+    _, cluster, graph = settled("ResourceGraphDefinition", status={"conditions": [f"${{{e}}}" for e in (ready, other)]})
+    before = composed(walked(graph, cluster))
+    assert (before["state"], conditions(before)["Ready"]["status"]) == ("ACTIVE", "True")
+    plain = dict(cluster.world.instance["metadata"]["annotations"])
+    written(cluster, before, annotations={**plain, "kro.run/reconcile": "suspended"})
+    status = composed(walked(graph, cluster))
+    found = conditions(status)
+    assert (status["state"], status["phase"]) == ("IN_PROGRESS", "Progressing")
+    assert found["Stored"] == conditions(before)["Stored"]
+    for type_ in ("Ready", "ResourcesReady"):
+        assert (found[type_]["status"], found[type_]["reason"]) == ("False", "ReconciliationSuspended")
+    written(cluster, status, annotations={**plain, "kro.run/reconcile": "suspended"})
+    assert composed(walked(graph, cluster)) is cluster.world.instance["status"]
+    written(cluster, status, annotations=plain)
+    again = composed(walked(graph, cluster))
+    assert (again["state"], {t: c["status"] for t, c in conditions(again).items()}) == (
+        "ACTIVE",
+        {"Ready": "True", "Stored": "True"},
+    )
+
+
 def test_messages_are_bounded(graph_of, cluster_of, instance_of, walked, config):
     cluster = cluster_of(instance_of(), refusals={"shop-a": (Refusal.INVALID, "ü" * 5000)})
     status = composed(walked(graph_of(config("a")), cluster))

@@ -10,6 +10,7 @@ from kroasync.graph.build import Limits, build, building, needed_kinds
 from kroasync.graph.nodes import NodeType
 from kroasync.graph.problem_report import condition_message
 from kroasync.model.objects import GVK
+from kroasync.model.problems import Severity
 
 VPC = """
 - id: vpc
@@ -173,7 +174,7 @@ REFUSED = [
     ("unterminated-condition", "unterminated-expression", "invalid conditions block: unterminated ${", "[]", {"status": "{conditions: ['${a']}"}),
     ("unterminated-ready-when", "unterminated-expression", "failed to parse readyWhen expressions: unterminated ${", vpc("readyWhen: ['${a']"), {}),
     ("unterminated-include-when", "unterminated-expression", "failed to parse includeWhen expressions: unterminated ${", vpc("includeWhen: ['${a']"), {}),
-    ("unterminated-for-each", "unterminated-expression", "invalid forEach expression for dimension \"n\": unterminated ${", vpc("forEach: [{n: '${[1]'}]", metadata="{name: '${string(n)}'}"), {}),
+    ("unterminated-for-each", "unterminated-expression", "invalid forEach expression for dimension \"n\": unterminated ${", vpc("forEach: [{'n': '${[1]'}]", metadata="{name: '${string(n)}'}"), {}),
     ("syntax", "expression-syntax", "failed to inspect expression: parse error: ERROR: <input>:1:", config_map("{a: '${Bad expression}'}"), {}),
     ("empty-expression", "expression-syntax", "parse error", config_map("{a: '${}'}"), {}),
     ("template-of-string-in-int", "literal-type", "expected integer type for path spec.amazonSideASN, got string", vpc(spec="{amazonSideASN: 'a${schema.spec.a}'}"), {"spec": "{a: string}"}),
@@ -277,6 +278,41 @@ def test_omit_behind_its_gate(compile, resources, schema, text):
         assert not built.problems
     else:
         assert [p for p in built.problems if text in p.message], [str(p) for p in built.problems]
+
+
+GATE = ["DeletionPolicy"]
+POLICY = "{name: a, annotations: {kro.run/deletion-policy: %s}}"
+
+
+@pytest.mark.parametrize("policy", ["Delete", "Orphaned", '\'${schema.metadata.name == "a" ? "Orphaned" : "Delete"}\''])
+def test_the_deletion_policy_is_exempt_behind_its_gate(compile, policy):
+    resources = config_map("{}", metadata=POLICY % policy)
+    assert not compile(resources, features=GATE).problems
+    (problem,) = compile(resources).problems
+    assert problem.code == "reserved-prefix"
+    assert 'annotations with prefix "kro.run/" are reserved for internal use' in problem.message
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        "{name: a, labels: {kro.run/deletion-policy: Orphaned}}",
+        "{name: a, annotations: {internal.kro.run/deletion-policy: Orphaned}}",
+        "{name: a, annotations: {kro.run/deletion-policy.x: Orphaned}}",
+        "{name: a, annotations: {kro.run/reconcile: suspended, kro.run/deletion-policy: Delete}}",
+    ],
+)
+def test_only_that_annotation_is_exempt(compile, metadata):
+    assert [p.code for p in compile(config_map("{}", metadata=metadata), features=GATE).problems] == ["reserved-prefix"]
+
+
+def test_a_policy_that_means_nothing_is_a_warning(compile):
+    built = compile(config_map("{}", metadata=POLICY % "orphaned"), features=GATE)
+    (problem,) = built.problems
+    assert (problem.code, problem.severity) == ("deletion-policy", Severity.WARNING)
+    assert 'expected Delete or Orphaned, got "orphaned", which means Delete' in problem.message
+    assert problem.path[-3:] == ("metadata", "annotations", "kro.run/deletion-policy")
+    assert built.graph is not None
 
 
 def test_the_text_of_a_type_error_is_that_of_cel_go(compile):
@@ -479,7 +515,7 @@ def test_one_field_that_cannot_be_read_hides_nothing_and_brings_nothing(compile)
         + config_map("{k: '${x}'}", id="b", metadata="{name: 'b-${x}'}", extra="forEach: [{x: '${schema.spec.list}'}]")
         + config_map("{k: '${schema.spec.count}'}", id="c", extra="readyWhen: ['${has(c.data.k)}']")
         + config_map("{}", id="d", extra="includeWhen: ['${schema.spec.text}']")
-        + config_map("{}", id="e", metadata="{name: '${y}'}", extra="forEach: [{y: '${schema.spec.text}'}]")
+        + config_map("{}", id="e", metadata="{name: '${y}'}", extra="forEach: [{'y': '${schema.spec.text}'}]")
     )
     spec = "{text: string | default=two words, enabled: boolean | default=false, list: '[]string', count: integer}"
     built = compile(resources, spec=spec, status="{text: '${schema.spec.text}', sum: '${schema.spec.text + 1}'}")

@@ -84,7 +84,7 @@ async def test_get_asks_for_json_under_the_objects_path(api: Any) -> None:
             {"s": 1},
         ),
         (
-            lambda c: c.delete(CM, uid="u", propagation="Background"),
+            lambda c: c.delete(CM, uid="u", version="5", propagation="Background"),
             "DELETE",
             PATH,
             {},
@@ -92,7 +92,7 @@ async def test_get_asks_for_json_under_the_objects_path(api: Any) -> None:
             {
                 "apiVersion": "v1",
                 "kind": "DeleteOptions",
-                "preconditions": {"uid": "u"},
+                "preconditions": {"uid": "u", "resourceVersion": "5"},
                 "propagationPolicy": "Background",
             },
         ),
@@ -505,8 +505,9 @@ async def test_requests_are_counted(api: Any) -> None:
     await client.get(CM)
     await client.get(CM)
     text = metrics.render().decode()
-    assert 'rest_client_requests_total{code="200",method="GET"} 2.0' in text
-    assert 'rest_client_requests_total{code="429",method="GET"} 1.0' in text
+    host = client.connection.base_url.removeprefix("http://")
+    assert f'rest_client_requests_total{{code="200",host="{host}",method="GET"}} 2.0' in text
+    assert f'rest_client_requests_total{{code="429",host="{host}",method="GET"}} 1.0' in text
     assert 'rest_client_request_retries_total{code="429",method="GET"} 1.0' in text
     assert 'rest_client_request_duration_seconds_count{verb="GET"} 3.0' in text
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from kroasync.kube.outage import Outage
+from kroasync.kube.api_errors import ApiError, InvalidError, ServerError, ThrottledError, UnreachableError
+from kroasync.kube.outage import Outage, Stumbles
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, Any]]:
@@ -57,3 +58,57 @@ def test_one_watch_that_fails_for_good_hides_no_outage(caplog: pytest.LogCapture
     outage(found, range(70), begin=1000, end=1060)
     found.back("odd", 2000)
     assert lines(caplog) == [(FAIL, 1), (FAIL, 71), (GO_ON, 71)]
+
+
+FAULT = ServerError("Internal error occurred: index out of range", status=500, reason="InternalError")
+
+
+def stumbling(error: ApiError, times: int, *, others: bool) -> list[bool]:
+    """The answers for one object that fails so often; other writes succeed meanwhile, or not."""
+    found, told = Stumbles(), []
+    for _ in range(times):
+        told.append(found.failed("object", error))
+        if others:
+            found.wrote()
+    return told
+
+
+def test_a_server_that_fails_at_one_object_is_not_away() -> None:
+    assert stumbling(FAULT, 7, others=True) == [False] * 4 + [True] * 3
+
+
+def test_a_server_that_takes_no_other_write_may_be_away() -> None:
+    assert stumbling(FAULT, 100, others=False) == [False] * 100
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ServerError("bad gateway", status=502),
+        ServerError("unavailable", status=503, reason="ServiceUnavailable"),
+        ServerError("timeout", status=504, reason="Timeout"),
+        ServerError("a proxy says no", status=500),
+        ServerError('failed calling webhook "w": connection refused', status=500, reason="InternalError"),
+        ThrottledError("later", status=429),
+        UnreachableError("no answer"),
+        InvalidError("no", status=422, reason="Invalid"),
+    ],
+)
+def test_what_says_that_the_server_or_a_webhook_is_away_is_no_fault_of_the_object(error: ApiError) -> None:
+    assert not any(stumbling(error, 100, others=True))
+
+
+def test_a_success_ends_the_count() -> None:
+    found = Stumbles()
+    for _ in range(4):
+        found.failed("object", FAULT)
+    found.wrote()
+    found.passed("object")
+    assert not found.failed("object", FAULT)
+
+
+def test_only_so_many_objects_are_remembered() -> None:
+    found = Stumbles()
+    for number in range(10_000):
+        found.failed(number, FAULT)
+    assert len(found._failed) <= 1024

@@ -447,3 +447,23 @@ def test_any_object_gives_a_definition_or_located_errors(changes: list[tuple[Any
     assert (definition is None) == bool(errors)
     if definition is not None:
         assert len(definition.hash) == 16
+
+
+@pytest.mark.parametrize(
+    ("written", "propagation"),
+    [(None, "ExceptPods"), ("All", "All"), ("ExceptPods", "ExceptPods"), ("None", "None")],
+)
+def test_which_children_get_the_labels_of_the_instance(written: str | None, propagation: str) -> None:
+    obj = manifest() if written is None else changed("spec.labelPropagation", written)
+    definition = parsed(obj)
+    assert definition.label_propagation == propagation
+    assert definition.source_spec.get("labelPropagation") == written
+    # Existing definitions keep their revisions.
+    assert (spec_hash(obj["spec"]) == spec_hash(manifest()["spec"])) is (propagation == "ExceptPods")
+
+
+@pytest.mark.parametrize("value", ["all", "Pods", "", 1])
+def test_another_label_propagation_is_refused(value: Any) -> None:
+    definition, problems = parse_definition(changed("spec.labelPropagation", value))
+    assert definition is None
+    assert problems[0].path == ("spec", "labelPropagation")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kroasync.model import manifests
 from kroasync.model.plain_scalars import resolve_plain
-from kroasync.model.problems import Problem, has_errors
+from kroasync.model.problems import Problem
 
 JSON = st.recursive(
     st.none()
@@ -23,12 +23,12 @@ YAML_ISH = st.text(alphabet=" \n-:{}[],&*!|>'\"#%@abx01?<~.\t\\", max_size=120) 
 
 
 def codes(text: str) -> list[str]:
-    return [p.code for d in manifests.load(text) for p in d.problems]
+    return [p.code for d in manifests.load(text) for p in d.problems + d.surprises]
 
 
 def value(text: str) -> object:
     (document,) = manifests.load(f"x: {text}")
-    assert not has_errors(document.problems)
+    assert document.problems == ()
     return document.obj["x"]
 
 
@@ -262,7 +262,8 @@ def test_a_key_is_the_text_that_kubectl_makes_of_it(text: str, key: str) -> None
 )
 def test_a_scalar_that_may_surprise_is_a_warning(text: str, read: str) -> None:
     (doc,) = manifests.load(f"a: [{text}, '{text}', !!str {text}]")
-    assert [str(problem) for problem in doc.problems] == [
+    assert doc.problems == ()
+    assert [str(problem) for problem in doc.surprises] == [
         f"<text>:1:5: warning: a[0]: unquoted {text} is read as {read}: quote text [yaml-ambiguous]"
     ]
 
@@ -365,7 +366,7 @@ def test_lists_are_opened_as_kubectl_opens_them(text: str, objects: list[object]
 def test_items_of_a_list_have_their_own_places_and_problems() -> None:
     docs = opened("kind: List\nitems:\n- {kind: A, b: y}\n- 5\n-\n  kind: B\n  c: 1\n  c: 2\n")
     assert [doc.obj for doc in docs] == [{"kind": "A", "b": True}, {"kind": "B", "c": 2}, {}]
-    assert [str(problem).removeprefix("f:") for doc in docs for problem in doc.problems] == [
+    assert [str(problem).removeprefix("f:") for doc in docs for problem in doc.surprises + doc.problems] == [
         "3:16: warning: b: unquoted y is read as the boolean true: quote text [yaml-ambiguous]",
         '8:3: error: c: duplicate key "c", first in line 7 [yaml-duplicate-key]',
         "4:3: error: items[1]: expected an object, found a number [yaml-document]",
@@ -382,9 +383,9 @@ def test_items_of_a_list_have_their_own_places_and_problems() -> None:
         'kind: X\nmetadata:\n  name: {{ include "web.name" . }}\n',
         "kind: X\nspec:\n  {{- toYaml .Values.spec | nindent 2 }}\n",
         "{{/* a comment */}}\nkind: X\n---\nkind: Y\n",
+        'kind: X\nmetadata:\n  name: "{{ .Release.Name }}-x"\n',
+        "kind: X\nmetadata:\n  name: x\n  namespace: '{{ $.Release.Namespace }}'\n",
         "kind: X\nspec: {{$x}}\n---\nkind: Y\n",
-        'kind: X\nmetadata: {name: "{{ .Release.Name }}"}\n',
-        "kind: X\nmetadata:\n  name: web-{{ .Release.Name }}-x\n",
     ],
 )
 def test_a_helm_template_is_named_so_and_is_an_error_if_it_is_a_definition(text: str) -> None:
@@ -405,3 +406,5 @@ def test_other_braces_are_no_helm_template(text: str) -> None:
 
 def test_braces_in_readable_yaml_are_no_helm_template() -> None:
     assert codes('a: "{{ .Values.x }}"') == []
+    assert codes('kind: X\nmetadata: {name: a, annotations: {text: "{{ .Values.x }}"}}') == []
+    assert codes("kind: X\nmetadata: {name: '${{\"a\": 1}.a}'}") == []
