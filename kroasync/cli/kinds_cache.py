@@ -55,25 +55,13 @@ def load_kinds(texts: Iterable[Text]) -> list[KindsOfText]:
     found = []
     is_changed = False
     for text in texts:
-<<<<<<< HEAD
-        kept = None if folder is None or text.fault is not None else _read(folder / _name(text.text))
-        if kept is not None:
-            documents += [Document(obj=obj, positions=Positions(), source=text.source, line=at) for at, obj in kept]
-            continue
-        found = [one for one in load_objects([text]) if _has_faults(one) or makes_kinds(one.obj)]
-        documents += found
-        if folder is not None and not any(_has_faults(one) for one in found):
-            _write(folder / _name(text.text), [(one.line, one.obj) for one in found])
-            is_changed = True
-=======
-        kept = None if folder is None else _read(folder / _name(text.text), text.source)
+        kept = None if folder is None or text.fault is not None else _read(folder / _name(text.text), text.source)
         if kept is None:
             kept = _parsed(text)
             if folder is not None and not any(map(_has_faults, kept.documents)):
                 _write(folder / _name(text.text), kept)
                 is_changed = True
         found.append(kept)
->>>>>>> h/int
     if folder is not None and is_changed:
         _delete_old(folder)
     return found
