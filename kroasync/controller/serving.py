@@ -60,14 +60,15 @@ class Serving:
     async def serve(self, definition: Key, graph: Graph) -> None:
         """Follow a graph from now on; returns when every watch that it needs is synced.
 
-        Raises TimeoutError, with the kinds and the server's answers, if the watches do not sync within 30 s. The
-        previous graph then stays in force.
+        Raises TimeoutError, with the kinds and the server's answers, if the watches do not sync within 30 s, or at once
+        if the controller may not watch the instances. The previous graph then stays in force.
         """
         served = self._served(graph.resource)
         await self._know_instances()
         waiting = [served.watch, *self._hold_children(graph, served)]
+        is_refused = served.watch.is_refused and not served.watch.synced.is_set()
         try:
-            async with asyncio.timeout(_SYNC_S):
+            async with asyncio.timeout(0 if is_refused else _SYNC_S):
                 for watch in waiting:
                     await watch.synced.wait()
         except TimeoutError:

@@ -126,7 +126,8 @@ class Watch:
     """Keeps the state of one kind current in a sink. The attributes are read-only statistics.
 
     `synced` is set when the first list has been delivered, and stays set. `missing` is True while the server does not
-    serve the kind. `error` is the last failure while there is no connection. Times are those of `clock`.
+    serve the kind. `error` is the last failure while there is no connection, and `is_refused` says that rights or
+    credentials are missing. Times are those of `clock`.
     """
 
     def __init__(
@@ -389,6 +390,10 @@ class Watch:
             self._sink.replace(items, version)
         except Exception as error:
             raise _SinkError(error) from error
+
+    @property
+    def is_refused(self) -> bool:
+        return self._refused is not None
 
     def _on_connected(self) -> None:
         self.connected = True

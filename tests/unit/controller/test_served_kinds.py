@@ -40,6 +40,7 @@ class FakeWatch:
     ended: bool = False
     error: str | None = "forbidden"
     missing: bool = False
+    is_refused: bool = False
 
     async def run(self) -> None:
         try:
@@ -202,6 +203,32 @@ def test_watches_that_do_not_sync_in_time_leave_what_was_served() -> None:
         served = bench.kinds.get(APPS)
         assert served is not None
         assert served.graph is before
+
+    play(story)
+
+
+def test_a_kind_that_may_not_be_watched_is_told_before_the_time_of_slow_lists_is_over() -> None:
+    async def story(bench: Bench) -> None:
+        bench.auto, bench.error = False, None
+        clock = asyncio.get_running_loop()
+        started = clock.time()
+
+        async def refuse() -> None:
+            await turns()
+            (watch,) = bench.of(APPS)
+            watch.error, watch.is_refused = "forbidden", True
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(refuse())
+            with pytest.raises(TimeoutError, match="Resource=apps: forbidden"):
+                await bench.serve(CONFIG)
+        assert clock.time() < started + 20
+        # A right that is granted in the meantime counts.
+        before = clock.time()
+        for one in bench.made:
+            one.synced.set()
+        await bench.serve(CONFIG)
+        assert clock.time() == before
 
     play(story)
 

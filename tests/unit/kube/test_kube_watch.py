@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from kroasync.kube.watch import BadEventError, LineSplitter, Watch
 from kroasync.metrics import Metrics
 from kroasync.model.objects import Obj, Resource
+from tests.waiting import until
 
 APPS = Resource("kro.run", "v1", "WebApp", "webapps")
 PATH = "/apis/kro.run/v1/webapps"
@@ -349,8 +350,15 @@ async def test_a_refusal_is_said_once_with_advice(
     with caplog.at_level(logging.ERROR, "watch-manager"):
         async with running(api, sink) as watch:
             await sink.count(2)
-            assert watch.errors == 3
+            assert (watch.errors, watch.is_refused) == (3, False)
     assert [advice in r.getMessage() for r in caplog.records] == [True]
+
+
+async def test_a_watch_without_rights_says_so(api: Any) -> None:
+    refused = api.json({"kind": "Status", "reason": "Forbidden", "message": "no"}, 403)
+    serve(api, [refused] * 500, [])
+    async with running(api, Recorder()) as watch:
+        await until(lambda: watch.is_refused)
 
 
 async def test_backoff_grows_is_capped_and_starts_again_after_an_event(api: Any) -> None:
