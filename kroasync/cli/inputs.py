@@ -2,6 +2,9 @@
 judge them.
 """
 
+import codecs
+import errno
+import os
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -54,16 +57,17 @@ _SUFFIXES: Final = (".yaml", ".yml", ".json")
 def read_texts(files: Sequence[str], folders: Sequence[Path] = ()) -> list[Text]:
     """The named files, "-" for standard input, and every manifest below the folders, each of them once.
 
-    The program exits with status 2 if one of them cannot be read.
+    The program exits with status 2 if a file or folder that the call names cannot be read. What cannot be read below a
+    folder is in the result, so that it hides nothing else.
     """
-    texts: dict[Path, Text] = {}
+    texts: dict[str, Text] = {}
     try:
-        for path in [*map(Path, files), *(path for folder in folders for path in _manifests(folder))]:
-            place = path.resolve()
-            if place not in texts:
-                texts[place] = _read(path)
+        for path in map(Path, files):
+            texts.setdefault(os.path.realpath(path), _read(path))
+        for text in (text for folder in folders for text in _manifests(folder)):
+            texts.setdefault(os.path.realpath(text.source), text)
     except OSError as error:
-        raise usage_error(f"cannot read {error.filename}: {(error.strerror or str(error)).lower()}") from error
+        raise usage_error(f"cannot read {error.filename}: {_reason(error)}") from error
     return list(texts.values())
 
 
@@ -111,20 +115,58 @@ def analysed(
 
 def _read(path: Path) -> Text:
     if str(path) == STDIN:
-        return Text(_STDIN_SOURCE, _text(sys.stdin.buffer.read()))
-    return Text(str(path), _text(path.read_bytes()))
+        return _text(_STDIN_SOURCE, sys.stdin.buffer.read())
+    return _text(str(path), path.read_bytes())
 
 
-def _text(content: bytes) -> str:
+def _text(source: str, content: bytes) -> Text:
     """With the line ends of Unix and without the byte order mark of Windows."""
+    for mark, encoding in _OTHER_ENCODINGS.items():
+        if content.startswith(mark):
+            return Text(source, "", fault=f"expected UTF-8, found {encoding}")
     text = content.decode("utf-8-sig", errors="surrogateescape")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return Text(source, text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
-def _manifests(folder: Path) -> list[Path]:
+# Byte order marks. That of UTF-16 begins that of UTF-32.
+_OTHER_ENCODINGS: Final = {
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+
+
+def _manifests(folder: Path) -> list[Text]:
+    """Every manifest below a folder in the order of the paths, and what cannot be read there."""
     if not folder.is_dir():
-        raise NotADirectoryError(20, "not a directory", str(folder))
-    return sorted(path for path in folder.rglob("*") if path.suffix in _SUFFIXES and path.is_file())
+        raise NotADirectoryError(errno.ENOTDIR, "not a directory", str(folder))
+    found: dict[Path, Text] = {}
+
+    def note(error: OSError) -> None:
+        found[Path(error.filename)] = _unreadable(Path(error.filename), error)
+
+    for parent, _, names in os.walk(folder, onerror=note):
+        for path in (Path(parent, name) for name in names if name.endswith(_SUFFIXES)):
+            # A pipe is no manifest; a link to nothing cannot be read.
+            if os.path.isfile(path) or not os.path.exists(path):
+                found[path] = _read_if_possible(path)
+    return [found[path] for path in sorted(found)]
+
+
+def _read_if_possible(path: Path) -> Text:
+    try:
+        return _read(path)
+    except OSError as error:
+        return _unreadable(path, error)
+
+
+def _unreadable(path: Path, error: OSError) -> Text:
+    return Text(str(path), "", fault=f"cannot read: {_reason(error)}")
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
 
 
 def one_definition(found: "Analysis", name: str | None) -> "CheckedDefinition":

@@ -55,7 +55,7 @@ def load_kinds(texts: Iterable[Text]) -> list[KindsOfText]:
     found = []
     is_changed = False
     for text in texts:
-        kept = None if folder is None else _read(folder / _name(text.text), text.source)
+        kept = None if folder is None or text.fault is not None else _read(folder / _name(text.text), text.source)
         if kept is None:
             kept = _parsed(text)
             if folder is not None and not any(map(_has_faults, kept.documents)):

@@ -47,10 +47,12 @@ class Text:
 
     source: str
     text: str
+    fault: str | None = None
+    """Why there is no text."""
 
     @property
     def is_utf_8(self) -> bool:
-        return _ESCAPED_BYTE.search(self.text) is None
+        return self.fault is None and _ESCAPED_BYTE.search(self.text) is None
 
 
 @dataclass(slots=True, eq=False)
@@ -191,7 +193,14 @@ def load(text: str, source: str = "<text>") -> list[Document]:
 
 def load_objects(texts: Iterable[Text]) -> list[Document]:
     """Every object of some texts, as `load`, with the items of lists in place of the lists."""
-    return [one for text in texts for document in load(text.text, text.source) for one in opened(document)]
+    return [one for text in texts for document in _loaded(text) for one in opened(document)]
+
+
+def _loaded(text: Text) -> list[Document]:
+    if text.fault is None:
+        return load(text.text, text.source)
+    problem = Problem(code="yaml-syntax", message=text.fault, source=text.source, line=1, column=1)
+    return [Document(obj={}, positions=Positions(), source=text.source, problems=(problem,))]
 
 
 def opened(document: Document) -> list[Document]:

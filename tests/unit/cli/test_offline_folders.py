@@ -1,7 +1,9 @@
 """The offline commands on other people's folders: lists, templates, bytes, kinds that nobody knows, several files."""
 
 import json
+import os
 import re
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -172,6 +174,38 @@ def test_a_file_that_is_not_utf_8_is_named_and_the_others_are_checked(kroasync):
     assert result.exit_code == 1
     assert kroasync("validate", "-", input=b"a: \xff").exit_code == 2
     assert kroasync("validate", "-", input=b"\xef\xbb\xbf" + definition("web").encode()).exit_code == 0
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_another_encoding_is_named_once(kroasync, encoding):
+    result = kroasync("validate", "a.yaml", a="\ufeff".encode(encoding) + definition("web").encode(encoding))
+    assert places(result) == ["a.yaml:1:1 error yaml-syntax"]
+    assert f"expected UTF-8, found {encoding[:6].upper()}" in result.stderr
+
+
+def test_what_cannot_be_read_in_a_folder_is_named_and_the_others_are_checked(kroasync, tmp_path):
+    files = {"in__good": definition("web", of("v1", "Confg")), "in__loop__good": definition("other")}
+    Path("in").mkdir()
+    Path("in/gone.yaml").symlink_to("nowhere.yaml")
+    Path("in/turn.yaml").symlink_to("turn.yaml")
+    Path("in/memory.yaml").symlink_to("/proc/self/mem")
+    Path("in/self").symlink_to(".")
+    Path("in/link.yaml").symlink_to("good.yaml")
+    os.mkfifo("in/pipe.yaml")
+    result = kroasync("validate", "-R", "in", **files)
+    assert places(result) == [
+        "in/gone.yaml:1:1 error yaml-syntax",
+        "in/good.yaml:7:49 error kind-not-found",
+        "in/memory.yaml:1:1 error yaml-syntax",
+        "in/turn.yaml:1:1 error yaml-syntax",
+    ]
+    assert "cannot read: no such file or directory" in result.stderr
+    assert "2 definitions: 4 errors" in result.stdout
+    # An empty text is kept from now on; what cannot be read is no empty text.
+    Path("in/empty.yaml").touch()
+    for _ in range(2):
+        kinds = kroasync("validate", "a.yaml", "--crds", "in", a=definition("web"))
+        assert "in/gone.yaml:1:1 error yaml-syntax" in places(kinds)
 
 
 def test_a_helm_template_is_recognised(kroasync):

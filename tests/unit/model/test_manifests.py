@@ -386,6 +386,8 @@ def test_items_of_a_list_have_their_own_places_and_problems() -> None:
         'kind: X\nmetadata:\n  name: "{{ .Release.Name }}-x"\n',
         "kind: X\nmetadata:\n  name: x\n  namespace: '{{ $.Release.Namespace }}'\n",
         "kind: X\nspec: {{$x}}\n---\nkind: Y\n",
+        'kind: X\nmetadata: {name: "{{ .Release.Name }}"}\n',
+        "kind: X\nmetadata:\n  name: web-{{ .Release.Name }}-x\n",
     ],
 )
 def test_a_helm_template_is_named_so_and_is_an_error_if_it_is_a_definition(text: str) -> None:
