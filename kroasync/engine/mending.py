@@ -14,7 +14,7 @@ missing partner it is removed. What another manager applied is never touched; th
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import orjson
 
@@ -22,6 +22,10 @@ from kroasync.engine.drift import KEY_DEFAULTS, fingerprint, project
 from kroasync.model.objects import Obj, metadata, version_of
 
 Place: TypeAlias = tuple[str | int, ...]
+# An ordered set of indexes.
+_Indexes: TypeAlias = dict[int, None]
+# So many comparisons of elements take some 50 ms. In longer lists, an element counts as edited only in its place.
+_PAIRS: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +132,34 @@ class _Owner:
     def elements(self) -> Iterator[tuple[Obj, "_Owner"]]:
         """The elements of a keyed list, by their keys."""
         for element, below in self.fields.items():
-            if element.startswith("k:") and isinstance(below, dict):
-                yield orjson.loads(element[2:]), _Owner(self.manager, self.applies, below)
+            if element.startswith("k:") and isinstance(below, dict) and isinstance(keys := _read(element[2:]), dict):
+                yield keys, _Owner(self.manager, self.applies, below)
+
+
+class _Keyed:
+    """A keyed list of the live object beside the declared one, and the owners of each live element."""
+
+    def __init__(self, live: list[Obj], desired: list[Obj], owners: Sequence[_Owner], names: tuple[str, ...]) -> None:
+        self.live = live
+        self.desired = desired
+        self.names = names
+        self.keys = [_key(item, names) for item in live]
+        self.wanted = {key: item for item in desired if (key := _key(item, names)) is not None}
+        # Without a repair, the API server reports a missing key, or one that is declared twice.
+        self.is_sound = len(self.wanted) == len(desired)
+        self._owners: dict[str, list[_Owner]] = {}
+        for owner in owners:
+            for keys, below in owner.elements():
+                self._owners.setdefault(fingerprint(keys), []).append(below)
+
+    def owners_of(self, index: int) -> list[_Owner]:
+        """What each manager owns of a live element."""
+        return self._owners.get(fingerprint({name: self.live[index].get(name) for name in self.names}), [])
+
+    def missing(self) -> dict[tuple[Any, ...], Obj]:
+        """The declared elements that the live list lacks, by key."""
+        there = set(self.keys)
+        return {key: item for key, item in self.wanted.items() if key not in there}
 
 
 class _Search:
@@ -150,56 +180,72 @@ class _Search:
         elif type(live) is list and type(desired) is list:
             names = next((tuple(keys) for owner in owners for keys, _ in owner.elements()), ())
             if names and all(type(item) is dict for item in (*live, *desired)):
-                self._compare_lists(live, desired, owners, place, names)
+                found = _Keyed(live, desired, owners, names)
+                if found.is_sound:
+                    self._compare_lists(found, place)
 
-    def _compare_lists(
-        self, live: list[Obj], desired: list[Obj], owners: Sequence[_Owner], place: Place, names: tuple[str, ...]
-    ) -> None:
-        wanted = {key: item for item in desired if (key := _key(item, names)) is not None}
-        if len(wanted) != len(desired):
-            return  # the API server reports a missing key, or one that is declared twice
-        keys = [_key(item, names) for item in live]
-        missing = {key: item for key, item in wanted.items() if key not in keys}
-        strange = [index for index, key in enumerate(keys) if key not in wanted]
-        for index, item in enumerate(live):
-            if (key := keys[index]) in wanted:
-                self.compare(item, wanted[key], _below(owners, item, names), (*place, index))
-        if not strange:
-            return
-        free, abandoned = [], []
-        for index in strange:
-            below = _below(owners, live[index], names)
-            others = [o.manager for o in below if o.applies and o.manager != self._manager]
-            if self._is_abandoned(below):
-                abandoned.append(index)
-            elif not any(o.applies for o in below):
-                free.append(index)
-            elif others and any(self._clashes(live[index], item) for item in desired):
-                self.held += [(_shown(place), manager) for manager in others]
-        places = {key: index for index, key in enumerate(wanted)}
-        in_place = len(live) == len(desired)
-        for key, item in missing.items():
-            edited = self._edited(live, [*free, *abandoned], item, names, place=places[key] if in_place else None)
-            if edited is None and len(abandoned) == len(live):
-                edited = abandoned[0]  # without it, the list would be empty, which is often invalid
-            if edited is not None:
-                (free if edited in free else abandoned).remove(edited)
-                at = (*place, edited)
-                self.edits.append(KeyEdit(at, dict(zip(names, key, strict=True))))
-                self.compare(live[edited], item, _below(owners, live[edited], names), at)
-        in_the_way = [index for index in free if any(self._clashes(live[index], item) for item in desired)]
+    def _compare_lists(self, found: _Keyed, place: Place) -> None:
+        strange = []
+        for index, key in enumerate(found.keys):
+            if key in found.wanted:
+                self.compare(found.live[index], found.wanted[key], found.owners_of(index), (*place, index))
+            else:
+                strange.append(index)
+        if strange:
+            self._repair(found, strange, place)
+
+    def _repair(self, found: _Keyed, strange: Sequence[int], place: Place) -> None:
+        """Decide about the elements that nobody declares."""
+        free, abandoned = self._sorted_out(found, strange, place)
+        for key, index in self._pairs(found, free, abandoned):
+            at = (*place, index)
+            self.edits.append(KeyEdit(at, dict(zip(found.names, key, strict=True))))
+            self.compare(found.live[index], found.wanted[key], found.owners_of(index), at)
+        in_the_way = [index for index in free if self._is_in_the_way(found, index)]
         self.edits += [KeyEdit((*place, index)) for index in (*in_the_way, *abandoned)]
 
-    def _edited(
-        self, live: list[Obj], free: Sequence[int], item: Obj, names: tuple[str, ...], *, place: int | None
-    ) -> int | None:
+    def _sorted_out(self, found: _Keyed, strange: Sequence[int], place: Place) -> tuple[_Indexes, _Indexes]:
+        """The elements that no manager applies, and those that we left behind, as ordered sets."""
+        free: _Indexes = {}
+        abandoned: _Indexes = {}
+        for index in strange:
+            below = found.owners_of(index)
+            others = [o.manager for o in below if o.applies and o.manager != self._manager]
+            if self._is_abandoned(below):
+                abandoned[index] = None
+            elif not any(o.applies for o in below):
+                free[index] = None
+            elif others and self._is_in_the_way(found, index):
+                self.held += [(_shown(place), manager) for manager in others]
+        return free, abandoned
+
+    def _pairs(self, found: _Keyed, free: _Indexes, abandoned: _Indexes) -> Iterator[tuple[tuple[Any, ...], int]]:
+        """Missing elements with the edited ones, which leave their lists."""
+        missing = found.missing()
+        places = {key: index for index, key in enumerate(found.wanted)}
+        is_in_place = len(found.live) == len(found.desired)
+        is_long = len(missing) * (len(free) + len(abandoned)) > _PAIRS
+        for key, item in missing.items():
+            place = places[key] if is_in_place else None
+            if is_long:
+                candidates = [place] if place in free or place in abandoned else []
+            else:
+                candidates = [*free, *abandoned]
+            edited = self._edited(found, candidates, item, place)
+            if edited is None and len(abandoned) == len(found.live):
+                edited = next(iter(abandoned))  # without it, the list would be empty, which is often invalid
+            if edited is not None:
+                del (free if edited in free else abandoned)[edited]
+                yield key, edited
+
+    def _edited(self, found: _Keyed, candidates: Sequence[int], item: Obj, place: int | None) -> int | None:
         """The index of the element that resembles a missing one most; None if none does.
 
         `place` is the index of the missing element in a list with as many elements as are declared.
         """
         best: tuple[int, bool, int] | None = None
-        for i in free:
-            alike, clashes = _resemblance(live[i], item, names), self._clashes(live[i], item)
+        for i in candidates:
+            alike, clashes = _resemblance(found.live[i], item, found.names), self._clashes(found.live[i], item)
             if alike or clashes or i == place:
                 rank = (alike + clashes, i == place, -i)
                 best = rank if best is None else max(best, rank)
@@ -212,21 +258,26 @@ class _Search:
         others = [owner for owner in below if (owner.manager, owner.applies) != (self._manager, True)]
         return bool(others) and not any(owner.applies or "." in owner.fields for owner in others)
 
+    def _is_in_the_way(self, found: _Keyed, index: int) -> bool:
+        return bool(self._twice) and any(self._clashes(found.live[index], item) for item in found.desired)
+
     def _clashes(self, one: Obj, other: Obj) -> bool:
         """Whether two elements have a value in common that the API server refuses."""
         return any(name in one and one[name] == other.get(name) for name in self._twice)
+
+
+def _read(text: str) -> Any:
+    """The keys of an element; None if they are no JSON."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
 
 
 def _key(item: Obj, names: Sequence[str]) -> tuple[Any, ...] | None:
     """The values of the key fields; None if one is missing or is no scalar."""
     values = tuple(item.get(name, KEY_DEFAULTS.get(name)) for name in names)
     return values if all(type(value) in (str, int, bool) for value in values) else None
-
-
-def _below(owners: Sequence[_Owner], item: Obj, names: Sequence[str]) -> list[_Owner]:
-    """What each manager owns of an element."""
-    own = {name: item.get(name) for name in names}
-    return [below for owner in owners for keys, below in owner.elements() if keys == own]
 
 
 def _resemblance(live: Obj, item: Obj, names: Sequence[str]) -> int:

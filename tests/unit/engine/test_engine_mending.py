@@ -211,3 +211,20 @@ def test_a_default_protocol_is_in_effect_after_a_restart() -> None:
         'k:{"port":80,"protocol":"TCP"}': {".": {}, "f:name": {}, "f:port": {}}
     }
     assert is_in_effect(live, declared({"name": "http", "port": 80}), US)
+
+
+def test_a_long_list_whose_keys_were_all_edited_takes_no_long_time() -> None:
+    """Ten thousand variables; comparing each one with each other one would take minutes."""
+    names = [f"v{number}" for number in range(10_000)]
+    live_items = [{"name": f"{name}x", "value": "1"} for name in names]
+    entry = owner("person", "items", *(element(NAME, item) for item in live_items))
+    live = {"metadata": {"managedFields": [entry]}, "items": live_items}
+    desired = {"metadata": {}, "items": [{"name": name, "value": "1"} for name in names]}
+    assert [edit.keys["name"] for edit in mending(live, desired, US).edits] == names
+
+
+@pytest.mark.parametrize("element_name", ["k:", "k:{", "k:[1]", "k:1", "k:null"])
+def test_keys_that_cannot_be_read_are_passed_over(element_name: str) -> None:
+    live = service(port("http", 81))
+    live["metadata"]["managedFields"].insert(0, owner("odd", "spec.ports", {element_name: {}}))
+    assert mending(live, declared(HTTP), US).edits == (set_back(0, 80),)
