@@ -85,7 +85,7 @@ def test_standard_input(run):
         (["-R", "absent"], "cannot read absent: not a directory"),
         (["web.yaml", "--crds", "absent"], "cannot read absent: not a directory"),
         (["other.yaml"], "no definition in the input"),
-        (["binary.yaml"], "not UTF-8"),
+        (["binary.yaml"], "expected UTF-8"),
     ],
 )
 def test_a_wrong_call_has_status_2(run, tmp_path, args, text):
