@@ -267,9 +267,10 @@ def _check_others(
         if is_meant_as_definition(obj, catalog):
             analysis.problems += [document.locate(problem) for problem in parse_definition(obj)[1]]
             continue
-        if not isinstance(obj.get("apiVersion"), str) or not isinstance(obj.get("kind"), str) or is_definition(obj):
+        api_version, kind = obj.get("apiVersion", ""), obj.get("kind")
+        if not isinstance(api_version, str) or not isinstance(kind, str) or is_definition(obj):
             continue
-        gvk = GVK.of(obj)
+        gvk = GVK.parse(api_version, kind)
         if gvk not in generated:
             if fault := misplaced(obj, definitions, catalog):
                 analysis.problems.append(document.locate(fault))

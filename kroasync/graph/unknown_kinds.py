@@ -123,7 +123,7 @@ def is_meant_as_definition(obj: Obj, catalog: Catalog) -> bool:
 
 def misplaced(obj: Obj, definitions: Sequence[Definition], catalog: Catalog) -> Problem | None:
     """What is wrong with the apiVersion or kind of an object that is probably meant as an instance of a definition."""
-    api_version, name = obj.get("apiVersion"), obj.get("kind")
+    api_version, name = obj.get("apiVersion", ""), obj.get("kind")
     if not isinstance(api_version, str) or not isinstance(name, str) or not name:
         return None
     kind = GVK.parse(api_version, name)
@@ -136,7 +136,7 @@ def misplaced(obj: Obj, definitions: Sequence[Definition], catalog: Catalog) -> 
     right = f"{meant.group}/{meant.api_version}"
     return Problem(
         code="instance-kind",
-        message=f"kind {name} is generated as {right}, found {api_version}",
+        message=f"kind {name} is generated as {right}, found {api_version or 'no apiVersion'}",
         path=("apiVersion",),
         severity=Severity.ERROR if _is_certain(kind.group, definitions) else Severity.WARNING,
         suggestion=right,

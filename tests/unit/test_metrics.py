@@ -252,7 +252,8 @@ workqueue_longest_running_processor_seconds g name controller
 
 
 def test_every_metric_of_kro_is_served_with_its_type_and_labels() -> None:
-    served = {one.name: (one.type[0], set(one.labels)) for one in (*Metrics().declared, *CONSTANTS)}
+    served = {one.name: (one.type[0], set(one.labels)) for one in Metrics().declared}
+    served |= {one.name: (one.type[0], set(one.labels)) for one in CONSTANTS}
     rows = [row.split() for row in OF_KRO.replace("\n", ";").split(";") if row.strip()]
     assert {name: (kind, set(labels)) for name, kind, *labels in rows} == {
         name: found for name, found in served.items() if not name.startswith("kroasync_")

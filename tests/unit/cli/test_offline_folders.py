@@ -247,6 +247,7 @@ def test_a_name_of_a_definition_that_no_label_can_hold(kroasync):
         ("shop.example.com/v1alpha1", "kro.run/v1alpha1", ["instance-kind"]),
         ("shop.example.com/v1alpha1", "example.com/v1alpha1", ["instance-kind"]),
         ("shop.example.com/v1alpha1", "v1alpha1", ["instance-kind"]),
+        ("apiVersion: shop.example.com/v1alpha1\n", "", ["instance-kind"]),
     ],
 )
 def test_an_instance_is_checked_as_by_the_api_server(kroasync, old, new, expected):
