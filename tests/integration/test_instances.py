@@ -127,7 +127,7 @@ def test_2_2_instance_metadata(lab: Lab) -> None:
 
 
 def test_2_5_child_metadata(lab: Lab) -> None:
-    """Exactly the labels and the wave annotation, next to those of the template, and no owner reference."""
+    """Exactly the labels, the wave and the node, next to what the template has, and no owner reference."""
     second = config("b", data={"a": "${a.metadata.name}"}, metadata={"labels": {"own": "1"}, "annotations": {"n": "2"}})
     lab.define("Family", [config("a"), second])
     obj = lab.instance("Family")
@@ -148,9 +148,10 @@ def test_2_5_child_metadata(lab: Lab) -> None:
     assert first["labels"] == {**common, "kro.run/node-id": "a"}
     # Our own fields, which kro does not write.
     assert first["annotations"].pop("kroasync.io/seal") != other["annotations"].pop("kroasync.io/seal")
-    assert first["annotations"] == {"internal.kro.run/apply-order": "1"}
+    node, wave = "internal.kro.run/node-path", "internal.kro.run/apply-order"
+    assert first["annotations"] == {wave: "1", node: "a"}
     assert other["labels"] == {**common, "kro.run/node-id": "b", "own": "1"}
-    assert other["annotations"] == {"internal.kro.run/apply-order": "2", "n": "2"}
+    assert other["annotations"] == {wave: "2", node: "b", "n": "2"}
     assert "ownerReferences" not in first
     assert [m["manager"] for m in first["managedFields"]] == ["kro.run/applyset"]
 
