@@ -60,8 +60,9 @@ playground: $(STAMP)
 demo: playground
 	@$(BIN)/python examples/demo.py $(if $(filter 1 y yes true,$(KEEP)),--keep)
 
+# In two processes: one waits for control planes, the other computes.
 test: playground
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 unit: $(STAMP)
 	@$(BIN)/python -m pytest $(or $(ARGS),tests/unit)

@@ -21,6 +21,8 @@ from tests.integration.cluster import Cluster, Lab
 from tests.integration.process import ROOT, ControllerProcess
 from tests.waiting import eventually
 
+# The folders of tests that use a control plane.
+ON_CONTROL_PLANES = frozenset({"attacks", "contract", "integration"})
 # A test that needs its own group takes the next one; the chart grants all of them.
 API_GROUPS = tuple(f"g{number}.example.com" for number in range(300))
 
@@ -39,9 +41,16 @@ class Release:
         return f"system:serviceaccount:{self.namespace}:{self.service_account}"
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the attacks last: one of them leaves a right to the session's controller."""
+    """Run the attacks last: one of them leaves a right to the session's controller.
+
+    With several processes, one of them runs everything that uses a control plane; the others share the rest by files.
+    """
     items.sort(key=lambda item: "attacks" in item.path.parts)
+    for item in items:
+        shares_plane = not ON_CONTROL_PLANES.isdisjoint(item.path.relative_to(ROOT).parts)
+        item.add_marker(pytest.mark.xdist_group("control plane" if shares_plane else item.path.as_posix()))
 
 
 @pytest.fixture(scope="session")
