@@ -16,12 +16,13 @@ from kroasync.model.definition import Definition, is_definition, parse_definitio
 from kroasync.model.manifests import Document, Text, load_objects
 from kroasync.model.objects import GVK, Obj
 from kroasync.model.problems import Problem, Severity, has_errors
+from kroasync.schema import name_rules
 from kroasync.schema.catalog import Catalog, bundled, crd_kinds
 from kroasync.schema.celtypes import readable
 from kroasync.schema.crd import CRD_KIND, build_crd, crd_name, instance_resource
 from kroasync.schema.instance_checks import check_instance
 from kroasync.schema.instance_metadata import check_metadata
-from kroasync.schema.instance_rules import InstanceRules
+from kroasync.schema.instance_rules import InstanceRules, unusable_rules
 from kroasync.schema.structural import OPEN
 
 _MAX_LABEL_VALUE: Final = 63
@@ -90,6 +91,7 @@ def analyse(
             continue
         document = analysis.definitions[place].document
         analysis.definitions[place] = CheckedDefinition(document=document, definition=definition, built=built)
+        analysis.problems += map(document.locate, _unusable_rules(definition, built))
         for problem, located in _problems(analysis.definitions[place], lines[document.source]):
             use = use_of(problem, located, definition)
             if use is None:
@@ -101,6 +103,13 @@ def analyse(
     _check_others(documents, generated, catalog, analysis)
     analysis.problems.sort(key=order_of)
     return analysis
+
+
+def _unusable_rules(definition: Definition, built: Built) -> Iterator[Problem]:
+    names, _ = name_rules.read(definition.name_validation)
+    yield from unusable_rules(names, name_rules.PATH)
+    if built.known_spec is not None:
+        yield from unusable_rules(built.known_spec, ("spec", "schema", "spec"))
 
 
 def _of_the_text(document: Document, *, is_checked: bool) -> Iterable[Problem]:

@@ -286,7 +286,8 @@ def _refuse(text: str, source: str) -> list[Problem]:
             return [Problem(code="yaml-syntax", message=message, source=source, line=line, column=column)]
         message = f"character U+{character:04X} is not allowed"
         problems.append(Problem(code="yaml-syntax", message=message, source=source, line=line, column=column))
-        if len(problems) == _MAX_PROBLEMS:
+        # A zero is in no text: there may be one in every character of another encoding.
+        if character == 0 or len(problems) == _MAX_PROBLEMS:
             break
     return problems
 

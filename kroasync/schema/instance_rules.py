@@ -9,15 +9,17 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 from kroasync.cel import CelError, Env, EvalError, Program
+from kroasync.cel.types import BOOL, DYN
 from kroasync.model.objects import Obj
 from kroasync.model.paths import Path
-from kroasync.model.problems import Problem
+from kroasync.model.problems import Problem, Severity
 from kroasync.schema.celtypes import SchemaTypes
 from kroasync.schema.filling import defaulted
 from kroasync.schema.markers import VALIDATIONS
 from kroasync.schema.structural import LIST_MAP_KEYS, LIST_TYPE
 
 _SELF: Final = "self"
+_OLD_SELF: Final = "oldSelf"
 # Characters of a value that a message quotes.
 _SHOWN: Final = 60
 # The message of the marker `validation`, which says no more than that there is a problem.
@@ -81,12 +83,41 @@ def _parts(value: Any, schema: Mapping[str, Any]) -> Iterator[tuple[Any, Mapping
                 yield item, inner, name
 
 
-def _compiled(rule: str, schema: Mapping[str, Any]) -> Program | None:
-    types = SchemaTypes({_SELF: schema})
+def unusable_rules(schema: Mapping[str, Any], path: Path) -> Iterator[Problem]:
+    """The rules of a schema for which the API server refuses the CRD. `path` is where the author wrote the schema;
+    items and values of a field are written there, too.
+    """
+    for rule in schema.get(VALIDATIONS) or ():
+        if fault := _rule_fault(str(rule.get("rule")), schema):
+            message = f"the API server will refuse the rule {rule.get('rule')}: {fault}"
+            yield Problem(code="validation-rule", message=message, path=path, severity=Severity.WARNING)
+    for name, inner in (schema.get("properties") or {}).items():
+        yield from unusable_rules(inner, (*path, name))
+    for inner in (schema.get("items"), schema.get("additionalProperties")):
+        if isinstance(inner, dict):
+            yield from unusable_rules(inner, path)
+
+
+def _rule_fault(rule: str, schema: Mapping[str, Any]) -> str | None:
+    """A function that we do not know may be one that the API server does."""
     try:
-        return Env(variables=types.variables(), types=types).program(rule)
+        result = _program(rule, {_SELF: schema, _OLD_SELF: schema}).result_type
+    except CelError as error:
+        text = str(error).splitlines()[0]
+        return None if "undeclared reference" in text else text
+    return None if result in (BOOL, DYN) else f"expected a result of type bool, found {result}"
+
+
+def _compiled(rule: str, schema: Mapping[str, Any]) -> Program | None:
+    try:
+        return _program(rule, {_SELF: schema})
     except CelError:
         return None
+
+
+def _program(rule: str, variables: Mapping[str, Mapping[str, Any]]) -> Program:
+    types = SchemaTypes(variables)
+    return Env(variables=types.variables(), types=types).program(rule)
 
 
 def _duplicates(items: list[Any], schema: Mapping[str, Any], path: Path) -> Iterator[Problem]:

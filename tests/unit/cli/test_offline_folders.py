@@ -181,6 +181,8 @@ def test_another_encoding_is_named_once(kroasync, encoding):
     result = kroasync("validate", "a.yaml", a="\ufeff".encode(encoding) + definition("web").encode(encoding))
     assert places(result) == ["a.yaml:1:1 error yaml-syntax"]
     assert f"the text is not UTF-8: found {encoding[:6].upper()}" in result.stderr
+    # Without a byte order mark
+    assert len(places(kroasync("validate", "a.yaml", a=definition("web").encode(encoding)))) == 1
 
 
 def test_what_cannot_be_read_in_a_folder_is_named_and_the_others_are_checked(kroasync, tmp_path):

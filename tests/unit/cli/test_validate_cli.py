@@ -175,6 +175,36 @@ def test_an_instance_is_checked_as_far_as_the_schema_of_its_kind_is_known(run):
     assert found == ["schema-unknown-type", "instance-type", "instance-unknown-field"], result.stderr
 
 
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ('string | validation="self =="', "Syntax error"),
+        ('string | validation="self.size > 3"', "does not support field selection"),
+        ('integer | validation="self + 1"', "expected a result of type bool, found int"),
+        ('"[]integer | validation=\\"self == 1\\""', "no matching overload"),
+        ("{deep: 'string | validation=\"self >\"'}", "Syntax error"),
+    ],
+)
+def test_a_rule_that_the_api_server_refuses_is_a_warning(run, field, text):
+    result = run("-", input=GOOD.replace("      mode:", f"      ruled: {field}\n      mode:"))
+    assert (result.exit_code, "[validation-rule]" in result.output, text in result.output) == (0, True, True)
+    assert "warning: spec.schema.spec.ruled" in result.output
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        'integer | validation="self >= oldSelf" immutable=true',
+        'string | validation="!format.dns1123Label().validate(self).hasValue()"',
+        "string | validation=\"self.find('[0-9]+') == '' || quantity(self).isInteger()\"",
+        '"[]string | validation=\\"self.all(x, x.matches(\'^a\'))\\""',
+    ],
+)
+def test_a_rule_that_the_api_server_takes_is_no_problem(run, field):
+    result = run("-", input=GOOD.replace("      mode:", f"      ruled: {field}\n      mode:"))
+    assert (result.exit_code, result.output) == (0, "1 definition: valid\n")
+
+
 def test_the_name_of_an_instance_is_checked_at_its_place(run):
     rules = GOOD.replace("    kind: Web\n", "    kind: Web\n    metadata: {nameValidation: maxLength=3}\n")
     result = run("-", input=rules + INSTANCE)
