@@ -41,16 +41,19 @@ class Release:
         return f"system:serviceaccount:{self.namespace}:{self.service_account}"
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the attacks last: one of them leaves a right to the session's controller.
-
-    With several processes, one of them runs everything that uses a control plane; the others share the rest by files.
-    """
+    """Run the attacks last: one of them leaves a right to the session's controller."""
     items.sort(key=lambda item: "attacks" in item.path.parts)
-    for item in items:
-        shares_plane = not ON_CONTROL_PLANES.isdisjoint(item.path.relative_to(ROOT).parts)
-        item.add_marker(pytest.mark.xdist_group("control plane" if shares_plane else item.path.as_posix()))
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """With several processes, let one run everything that uses a control plane, and the others share the rest by files.
+
+    pytest-xdist reads the marks before it calls `pytest_collection_modifyitems` of this file.
+    """
+    path = item.path.relative_to(ROOT)
+    group = path.as_posix() if ON_CONTROL_PLANES.isdisjoint(path.parts) else "control plane"
+    item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
