@@ -62,7 +62,7 @@ demo: playground
 
 # In two processes: one waits for control planes, the other computes.
 test: playground
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
 unit: $(STAMP)
 	@$(BIN)/python -m pytest $(or $(ARGS),tests/unit)

@@ -13,8 +13,10 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from kroasync.playground import Binaries, Playground, ensure_binary, reporting
 from tests.integration.cluster import Cluster, Lab
@@ -46,14 +48,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "attacks" in item.path.parts)
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """With several processes, let one run everything that uses a control plane, and the others share the rest by files.
+class OnePlane(LoadScopeScheduling):  # type: ignore[misc]
+    """Lets one process run everything that uses a control plane; the others share the rest by files."""
 
-    pytest-xdist reads the marks before it calls `pytest_collection_modifyitems` of this file.
-    """
-    path = item.path.relative_to(ROOT)
-    group = path.as_posix() if ON_CONTROL_PLANES.isdisjoint(path.parts) else "control plane"
-    item.add_marker(pytest.mark.xdist_group(group))
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return path if ON_CONTROL_PLANES.isdisjoint(path.split("/")) else "control plane"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return OnePlane(config, log)
 
 
 @pytest.fixture(scope="session")
