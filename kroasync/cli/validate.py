@@ -59,6 +59,8 @@ def validate_command(
 
     if not files and not folders:
         raise usage_error("nothing to validate: name a file, - for standard input, or a folder with -R")
+    if folder := next((one for one in files or () if Path(one).is_dir()), None):
+        raise usage_error(f"cannot read {folder}: is a directory; read the manifests below it with -R {folder}")
     texts = read_texts(files or (), folders or ())
     others, known = without_crds(texts)
     found = analyse(

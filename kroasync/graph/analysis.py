@@ -15,7 +15,7 @@ from kroasync.model import paths
 from kroasync.model.definition import Definition, is_definition, parse_definition
 from kroasync.model.manifests import Document, Text, load_objects
 from kroasync.model.objects import GVK, Obj
-from kroasync.model.problems import Problem, Severity, has_errors
+from kroasync.model.problems import Problem, Severity, collect, has_errors
 from kroasync.schema import name_rules
 from kroasync.schema.catalog import Catalog, bundled, crd_kinds
 from kroasync.schema.celtypes import readable
@@ -296,7 +296,10 @@ def _check_others(
                 rules[gvk] = InstanceRules(_schema_of(built.crd))
             invalid = [problem.path for problem in found if problem.severity is Severity.ERROR]
             found += rules[gvk].broken(obj, invalid)
-        analysis.problems += [_located(document, problem) for problem in found]
+        kept: list[Problem] = []
+        for problem in found:
+            collect(kept, problem)
+        analysis.problems += [_located(document, problem) for problem in kept]
 
 
 def _schema_of(crd: Obj) -> Obj:

@@ -31,8 +31,11 @@ NOT_STANDALONE: Final = "only standalone expressions are allowed"
 LITERAL: Final = 'to write a literal ${, use ${"${"}'
 # Characters of an expression without an end that are shown.
 _SHOWN: Final = 60
-# Quotes, braces and quoted characters looked at for one string, those looked at again counted: some 30 ms.
+# Quotes, braces and quoted characters looked at for one string, those looked at again counted: some 30 ms, and only so
+# many for each character, as there may be many strings.
 _MAX_LOOKS: Final = 100_000
+_LOOKS_PER_CHAR: Final = 6
+_LEAST_LOOKS: Final = 100
 # Characters of a string that cost as much as a value without text.
 CHARS_PER_VALUE: Final = 20
 
@@ -146,8 +149,8 @@ class _Looks:
 
     __slots__ = ("left",)
 
-    def __init__(self) -> None:
-        self.left = _MAX_LOOKS
+    def __init__(self, text: str) -> None:
+        self.left = min(_MAX_LOOKS, _LEAST_LOOKS + _LOOKS_PER_CHAR * len(text))
 
     def take(self) -> None:
         self.left -= 1
@@ -162,7 +165,7 @@ def extract(text: str) -> tuple[Match, ...]:
     and for an expression in a text that is too long to be one.
     """
     found: list[Match] = []
-    position, looks = text.find("${"), _Looks()
+    position, looks = text.find("${"), _Looks(text)
     while position >= 0:
         end, nested = _scan(text, position + 2, looks)
         if end < 0 or nested or _ends_quoted(text, position + 2, end - 1, looks):

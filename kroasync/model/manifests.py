@@ -186,9 +186,8 @@ def load(text: str, source: str = "<text>") -> list[Document]:
     documents: list[Document] = []
     for part in _parts(_join_surrogates(text)):
         documents += part.read(source)
-    if any(map(_may_be_template, documents)) and (found := _TEMPLATE.search(text)):
-        return [_helm_template(text, source, found.start())]
-    return documents
+    offset = _template_in(text, documents)
+    return documents if offset is None else [_helm_template(text, source, offset)]
 
 
 def load_objects(texts: Iterable[Text]) -> list[Document]:
@@ -236,12 +235,29 @@ def _below(problems: Iterable[Problem], place: Path) -> tuple[Problem, ...]:
     return tuple(replace(one, path=one.path[length:]) for one in problems if one.path[:length] == place)
 
 
-def _may_be_template(document: Document) -> bool:
-    """Whether an object cannot be read, or has a name that no object can have."""
+def _template_in(text: str, documents: Iterable[Document]) -> int | None:
+    """Where Helm's template language is why objects cannot be read, or have names that no object can have."""
+    if any(map(_is_named_by_template, documents)):
+        found = _TEMPLATE.search(text)
+        return found.start() if found else None
+    if any(has_errors(document.problems) for document in documents):
+        return next((one.start() for one in _TEMPLATE.finditer(text) if _begins_value(text, one.start())), None)
+    return None
+
+
+def _is_named_by_template(document: Document) -> bool:
     metadata = document.obj.get("metadata")
     names_of_object = metadata if isinstance(metadata, dict) else {}
     shown = (document.obj.get("kind"), *(names_of_object.get(key) for key in ("name", "namespace", "generateName")))
-    return has_errors(document.problems) or any("{{" in text for text in shown if isinstance(text, str))
+    return any("{{" in text for text in shown if isinstance(text, str))
+
+
+def _begins_value(text: str, offset: int) -> bool:
+    """Whether YAML reads an action as a map. Inside of quotes and other text, as in alerts, it is text."""
+    before = offset - 1
+    while before >= 0 and text[before] in " \t":
+        before -= 1
+    return before < 0 or text[before] in "\n:-[{,"
 
 
 def _helm_template(text: str, source: str, offset: int) -> Document:

@@ -58,6 +58,8 @@ def _texts(metadata: Obj, field: str) -> Iterator[tuple[str, Any]]:
 
 def _wrong_key(field: str, key: str) -> Iterator[Problem]:
     prefix, slash, name = key.rpartition("/")
+    # As to the API server, which compares the prefixes of annotations without case.
+    prefix = prefix.lower() if field == "annotations" else prefix
     if not _is(name, _LABEL_TEXT, _MAX_LABEL) or (slash and not _is(prefix, _SUBDOMAIN, _MAX_NAME)):
         yield _fault(field, f"expected a key like example.com/name, found {key!r}", key)
 

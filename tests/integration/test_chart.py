@@ -415,6 +415,22 @@ def test_values_can_be_taken_away(offline: Chart) -> None:
     assert settings.parse(container(objects)["args"][1:], {})[1] == []
 
 
+@pytest.mark.parametrize("value", ["true", "false"])
+@pytest.mark.parametrize("name", ["automount", "automountServiceAccountToken"])
+def test_the_token_is_mounted_as_the_values_say_by_either_name(offline: Chart, name: str, value: str) -> None:
+    """kro's values name one, and its templates read the other."""
+    objects = offline.template(f"serviceAccount.{name}={value}")
+    account, pod = only(objects, "ServiceAccount"), only(objects, "Deployment")["spec"]["template"]["spec"]
+    found = account["automountServiceAccountToken"], pod["automountServiceAccountToken"]
+    assert found == (value == "true", value == "true")
+
+
+@pytest.mark.parametrize("name", ["crds", "metrics.podMonitor", "metrics.prometheusRule", "metrics.grafanaDashboard"])
+def test_values_of_an_older_chart_are_enough(offline: Chart, name: str) -> None:
+    """With --reuse-values, the defaults are those of the chart that was installed."""
+    assert offline.template(f"{name}=null") == offline.template()
+
+
 def test_crds_belong_to_the_release_when_asked_for_and_stay_by_default(offline: Chart) -> None:
     files = {path.name: yaml.safe_load(path.read_text("utf-8")) for path in (CHART / "crds").glob("*.yaml")}
 

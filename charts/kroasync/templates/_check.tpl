@@ -28,13 +28,13 @@ prints the reason; without these checks, it would be in the log of a pod that re
 
 {{- define "kroasync.checkMetrics" -}}
 {{- $metrics := .Values.metrics -}}
-{{- if and (or $metrics.service.create $metrics.podMonitor.enabled) (not (include "kroasync.metricsPort" .)) -}}
+{{- if and (or $metrics.service.create ($metrics.podMonitor).enabled) (not (include "kroasync.metricsPort" .)) -}}
 {{- fail "metrics.service.create and metrics.podMonitor.enabled need metrics: config.metricsBindAddress is 0" -}}
 {{- end -}}
 {{- if and $metrics.serviceMonitor.enabled (not $metrics.service.create) -}}
 {{- fail "metrics.serviceMonitor.enabled needs metrics.service.create" -}}
 {{- end -}}
-{{- if and $metrics.serviceMonitor.enabled $metrics.podMonitor.enabled -}}
+{{- if and $metrics.serviceMonitor.enabled ($metrics.podMonitor).enabled -}}
 {{- fail "metrics.serviceMonitor.enabled and metrics.podMonitor.enabled: Prometheus would count everything twice. Enable one of them" -}}
 {{- end -}}
 {{- $name := include "kroasync.fullname" . -}}
@@ -50,7 +50,7 @@ prints the reason; without these checks, it would be in the log of a pod that re
 {{- if regexMatch $loopback $health -}}
 {{- fail (printf "config.healthProbeBindAddress: the kubelet probes the address of the pod, and %s is only reachable inside it. Use :%s" $health (include "kroasync.healthPort" .)) -}}
 {{- end -}}
-{{- if and (regexMatch $loopback $metrics) (or .Values.metrics.service.create .Values.metrics.podMonitor.enabled) -}}
+{{- if and (regexMatch $loopback $metrics) (or .Values.metrics.service.create (.Values.metrics.podMonitor).enabled) -}}
 {{- fail (printf "config.metricsBindAddress: Prometheus asks the address of the pod, and %s is only reachable inside it. Use :%s" $metrics (include "kroasync.metricsPort" .)) -}}
 {{- end -}}
 {{- $port := include "kroasync.healthPort" . -}}

@@ -19,6 +19,10 @@
 {{- default (.Values.serviceAccount.create | ternary (include "kroasync.fullname" .) "default") .Values.serviceAccount.name -}}
 {{- end -}}
 
+{{- define "kroasync.automount" -}}
+{{- dig "automountServiceAccountToken" .Values.serviceAccount.automount .Values.serviceAccount -}}
+{{- end -}}
+
 {{- define "kroasync.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "kroasync.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from kroasync.cli.main import app
+from kroasync.model.problems import MAX_PROBLEMS
 
 CASE_Y = """\
 apiVersion: kro.run/v1alpha1
@@ -244,6 +245,9 @@ def test_a_name_of_a_definition_that_no_label_can_hold(kroasync):
         ("namespace: default", f"labels: {{team: {'a' * 64}}}", ["instance-metadata"]),
         ("namespace: default", "labels: {a/b/c: x}", ["instance-metadata"]),
         ("namespace: default", "labels: {example.com/team: '', a: B_c.1}", []),
+        ("namespace: default", "labels: {Example.com/team: x}", ["instance-metadata"]),
+        ("namespace: default", "annotations: {Example.com/team: x}", []),
+        ("namespace: default", "annotations: {Example..com/team: x}", ["instance-metadata"]),
         ("namespace: default", "annotations: {a: 1}", ["instance-type"]),
         ("com/v1alpha1", "com/v1", ["instance-kind"]),
         ("shop.example.com/v1alpha1", "kro.run/v1alpha1", ["instance-kind"]),
@@ -255,6 +259,13 @@ def test_a_name_of_a_definition_that_no_label_can_hold(kroasync):
 def test_an_instance_is_checked_as_by_the_api_server(kroasync, old, new, expected):
     result = kroasync("validate", "a.yaml", a=CASE_STRICT + GIVEN.replace(old, new))
     assert [one.split()[1:] for one in places(result)] == [["error", code] for code in expected]
+
+
+def test_the_problems_of_an_instance_are_bounded(kroasync):
+    tags = ", ".join(["[]"] * (MAX_PROBLEMS + 100))
+    result = kroasync("validate", "a.yaml", a=CASE_STRICT + GIVEN.replace("name: ok", f"name: ok, tags: [{tags}]"))
+    assert len(places(result)) == MAX_PROBLEMS + 1
+    assert "more than 1000 problems: the others are not shown" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,7 @@ def test_standard_input(run):
         ([], "nothing to validate"),
         (["absent.yaml"], "cannot read absent.yaml: no such file or directory"),
         (["-R", "absent"], "cannot read absent: not a directory"),
+        (["web.yaml", "."], "cannot read .: is a directory; read the manifests below it with -R ."),
         (["web.yaml", "--crds", "absent"], "cannot read absent: not a directory"),
         (["other.yaml"], "no definition in the input"),
         (["binary.yaml"], "not UTF-8"),

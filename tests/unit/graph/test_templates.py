@@ -122,6 +122,12 @@ def test_many_openings_without_end_finish_with_an_error():
         extract('${"' * 60_000)
 
 
+def test_a_short_text_is_not_looked_at_again_and_again():
+    """A definition has room for a thousand of them, each of which would take 50 ms."""
+    with pytest.raises(ExtractionError, match="too many"):
+        extract('"' + "${'}'{'''{'" * 100 + '"')
+
+
 @pytest.mark.parametrize(
     ("text", "cel"),
     [

@@ -404,6 +404,19 @@ def test_other_braces_are_no_helm_template(text: str) -> None:
     assert "helm-template" not in codes(text)
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        '"{{ $labels.pod }} is down"',
+        "'{{ $labels.pod }}'",
+        "pod {{ $labels.pod }} is down",
+        "|\n  pod {{ $labels.pod }}",
+    ],
+)
+def test_braces_inside_of_text_hide_no_other_fault(value: str) -> None:
+    assert codes(f"a: {value}\nb: 1\nb: 2\n") == ["yaml-duplicate-key"]
+
+
 def test_braces_in_readable_yaml_are_no_helm_template() -> None:
     assert codes('a: "{{ .Values.x }}"') == []
     assert codes('kind: X\nmetadata: {name: a, annotations: {text: "{{ .Values.x }}"}}') == []
