@@ -106,7 +106,7 @@ class Performer:
                 case Release():
                     return self._passed(action.key, await self._release(action))
                 case PatchParent():
-                    return await self._patch_parent(action)
+                    return self._passed(self.instance, await self._patch_parent(action))
                 case WatchExternal():
                     await self.watch_external(self.instance, action)
                     return Done(action=action)

@@ -575,6 +575,17 @@ async def test_an_object_at_which_alone_the_server_fails_is_refused() -> None:
     assert told == [away] * 4 + [(Refusal.FAULT, alone)] * 2 + [None, away]
 
 
+async def test_failures_of_long_ago_do_not_count_against_an_instance() -> None:
+    error = ServerError("Internal error occurred: oops", status=500, reason="InternalError")
+    bench = Bench(merge_patch=[*[error] * 4, app(version=2), error])
+    told = []
+    for _ in range(6):
+        result = await bench.performer.perform(PatchParent(labels={}, annotations={"a": "b"}))
+        told.append(result.refusal if isinstance(result, Refused) else None)
+        bench.performer.stumbles.wrote()
+    assert told == [Refusal.UNAVAILABLE] * 4 + [None, Refusal.UNAVAILABLE]
+
+
 async def test_a_pause_is_left_to_who_shares_out_the_time() -> None:
     bench = Bench()
     action = Pause()
