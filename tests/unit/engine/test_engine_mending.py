@@ -228,3 +228,22 @@ def test_keys_that_cannot_be_read_are_passed_over(element_name: str) -> None:
     live = service(port("http", 81))
     live["metadata"]["managedFields"].insert(0, owner("odd", "spec.ports", {element_name: {}}))
     assert mending(live, declared(HTTP), US).edits == (set_back(0, 80),)
+
+
+def test_the_comparisons_of_elements_are_limited_for_all_lists_of_an_object_together() -> None:
+    """Two lists in which nothing is in its place: the first one takes all comparisons."""
+    live = [{"name": f"old-{number}", "value": number} for number in range(64)]
+    wanted = [{"name": f"new-{number}", "value": number} for number in (*range(1, 64), 0)]
+    entry: dict[str, Any] = {"manager": "person", "operation": "Update"}
+    fields: dict[str, Any] = {}
+    for item in live:
+        fields |= element(NAME, item)
+    entry["fieldsV1"] = {"f:spec": {"f:first": fields, "f:second": fields}}
+    found = mending(
+        {"metadata": {"managedFields": [entry]}, "spec": {"first": live, "second": live}},
+        {"metadata": {}, "spec": {"first": wanted, "second": wanted}},
+        US,
+    )
+    names = {edit.place: edit.keys["name"] for edit in found.edits}
+    assert names["spec", "first", 5] == "new-5"
+    assert names["spec", "second", 5] == "new-6"
