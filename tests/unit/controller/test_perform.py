@@ -627,6 +627,15 @@ async def test_a_release_is_bound_to_what_was_read_and_leaves_the_cache() -> Non
     assert len(bench.children.members("instance-2")) == 1
 
 
+async def test_a_policy_that_was_seen_after_the_decision_is_not_overlooked() -> None:
+    bench = Bench()
+    bench.children.put(CONFIG_MAPS, config(version=5, **ORPHANED))
+    result = await bench.performer.perform(DELETE)
+    assert isinstance(result, Refused)
+    assert result.refusal is Refusal.CONFLICT
+    assert bench.asked() == []
+
+
 @pytest.mark.parametrize(
     "found",
     [
