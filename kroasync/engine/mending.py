@@ -238,10 +238,9 @@ class _Search:
         self._comparisons -= 0 if is_long else needed
         for key, item in missing.items():
             place = places[key] if is_in_place else None
-            if is_long:
-                candidates = [place] if place in free or place in abandoned else []
-            else:
-                candidates = [*free, *abandoned]
+            # Who edits a key owns the element. What nobody owns was put there by an admission webhook.
+            near = [index for index in (place,) if index in free or index in abandoned]
+            candidates = [i for i in (near if is_long else (*free, *abandoned)) if found.owners_of(i)]
             edited = self._edited(found, candidates, item, place)
             if edited is None and len(abandoned) == len(found.live):
                 edited = next(iter(abandoned))  # without it, the list would be empty, which is often invalid

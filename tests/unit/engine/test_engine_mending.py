@@ -74,6 +74,13 @@ def test_which_elements_are_set_back(live: list[Any], desired: list[Any], edits:
     assert mending(service(*live), declared(*desired), US).edits == tuple(edits)
 
 
+def test_an_element_that_nobody_owns_is_no_edited_one() -> None:
+    """As one that an admission webhook adds: it may stand where the definition declares a new one now."""
+    live = service(HTTP, by=US, operation="Apply")
+    live["spec"]["ports"].append(port("metrics", 9090))
+    assert mending(live, declared(HTTP, DNS), US).edits == ()
+
+
 def test_an_element_in_the_way_of_a_declared_one_is_removed() -> None:
     live = service(port("other", 80), port("http", 8080), port("metrics", 9090))
     assert mending(live, declared(HTTP), US).edits == ()
