@@ -111,6 +111,7 @@ class Deleting:
             plan = after(plan, await performer.perform_all(plan.deletes)) if plan.deletes else plan
             verdict = of_clearing(plan, is_any_going=self._is_any_going(gone))
             if verdict is not None:
+                self.recording.releases(key, gone, performer)
                 return verdict
 
     def _is_any_going(self, instance: Obj) -> bool:

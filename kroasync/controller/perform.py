@@ -106,7 +106,7 @@ class Performer:
                 case Release():
                     return self._passed(action.key, await self._release(action))
                 case PatchParent():
-                    return await self._patch_parent(action)
+                    return self._passed(self.instance, await self._patch_parent(action))
                 case WatchExternal():
                     await self.watch_external(self.instance, action)
                     return Done(action=action)
@@ -278,6 +278,9 @@ class Performer:
     async def _deleted(self, action: Delete) -> Obj | None:
         """Delete the object in the version that the decision is about, or in a later one that does not change it."""
         decided = self.children.find(action.key)
+        if decided is not None and decided.orphaned:
+            # The policy changed after the decision, for instance while an earlier wave was deleted.
+            raise ConflictError("the object changed meanwhile")
         try:
             return await self._send_delete(action, self.children.version(action.key))
         except ConflictError:

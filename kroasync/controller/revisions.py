@@ -207,6 +207,8 @@ class Revisions:
             try:
                 await self.client.delete(_key_of(revision))
                 self.metrics.rgd_graph_revision_gc_deleted_total.inc()
+            except NotFoundError:
+                continue  # it is gone, and only its event is late
             except ApiError as error:
                 self.metrics.rgd_graph_revision_gc_errors_total.inc()
                 log.info("revision not deleted", extra={"revision": name_of(revision), "error": error.message})

@@ -361,9 +361,13 @@ class Watches:
         if not objects and not self.releases.waits(holder):
             return
         self.releases.keep(holder, objects)
-        used = {("claims", self._narrow("claims", key)) for key in objects if not self._is_child(key)}
-        for watch_id in used:
-            self._hold_claims(watch_id, holder)
+        used = set[_Id]()
+        for key in objects:
+            if not self._is_child(key):
+                # Each watch that starts counts for the next: many objects of a kind share one watch.
+                watch_id = ("claims", self._narrow("claims", key))
+                self._hold_claims(watch_id, holder)
+                used.add(watch_id)
         for watch_id in [i for i, r in self._running.items() if i[0] == "claims" and holder in r.owners]:
             if watch_id not in used:
                 self._leave(watch_id, holder)

@@ -24,7 +24,8 @@ from kroasync.model.objects import Obj, metadata, version_of
 Place: TypeAlias = tuple[str | int, ...]
 # An ordered set of indexes.
 _Indexes: TypeAlias = dict[int, None]
-# So many comparisons of elements take some 50 ms. In longer lists, an element counts as edited only in its place.
+# So many comparisons of elements take some 50 ms, for all lists of an object together. In the lists for which none are
+# left, an element counts as edited only in its place.
 _PAIRS: Final = 4096
 
 
@@ -147,6 +148,7 @@ class _Keyed:
         self.wanted = {key: item for item in desired if (key := _key(item, names)) is not None}
         # Without a repair, the API server reports a missing key, or one that is declared twice.
         self.is_sound = len(self.wanted) == len(desired)
+        self._declared: dict[str, set[str]] = {}
         self._owners: dict[str, list[_Owner]] = {}
         for owner in owners:
             for keys, below in owner.elements():
@@ -155,6 +157,12 @@ class _Keyed:
     def owners_of(self, index: int) -> list[_Owner]:
         """What each manager owns of a live element."""
         return self._owners.get(fingerprint({name: self.live[index].get(name) for name in self.names}), [])
+
+    def declared(self, name: str) -> set[str]:
+        """Fingerprints of the declared values of a field."""
+        if name not in self._declared:
+            self._declared[name] = {fingerprint(item[name]) for item in self.desired if name in item}
+        return self._declared[name]
 
     def missing(self) -> dict[tuple[Any, ...], Obj]:
         """The declared elements that the live list lacks, by key."""
@@ -170,6 +178,7 @@ class _Search:
         self.held: list[tuple[str, str]] = []
         self._manager = manager
         self._twice = twice
+        self._comparisons = _PAIRS
 
     def compare(self, live: Any, desired: Any, owners: Sequence[_Owner], place: Place) -> None:
         if type(live) is dict and type(desired) is dict:
@@ -224,13 +233,14 @@ class _Search:
         missing = found.missing()
         places = {key: index for index, key in enumerate(found.wanted)}
         is_in_place = len(found.live) == len(found.desired)
-        is_long = len(missing) * (len(free) + len(abandoned)) > _PAIRS
+        needed = len(missing) * (len(free) + len(abandoned))
+        is_long = needed > self._comparisons
+        self._comparisons -= 0 if is_long else needed
         for key, item in missing.items():
             place = places[key] if is_in_place else None
-            if is_long:
-                candidates = [place] if place in free or place in abandoned else []
-            else:
-                candidates = [*free, *abandoned]
+            # Who edits a key owns the element. What nobody owns was put there by an admission webhook.
+            near = [index for index in (place,) if index in free or index in abandoned]
+            candidates = [i for i in (near if is_long else (*free, *abandoned)) if found.owners_of(i)]
             edited = self._edited(found, candidates, item, place)
             if edited is None and len(abandoned) == len(found.live):
                 edited = next(iter(abandoned))  # without it, the list would be empty, which is often invalid
@@ -259,7 +269,8 @@ class _Search:
         return bool(others) and not any(owner.applies or "." in owner.fields for owner in others)
 
     def _is_in_the_way(self, found: _Keyed, index: int) -> bool:
-        return bool(self._twice) and any(self._clashes(found.live[index], item) for item in found.desired)
+        live = found.live[index]
+        return any(name in live and fingerprint(live[name]) in found.declared(name) for name in self._twice)
 
     def _clashes(self, one: Obj, other: Obj) -> bool:
         """Whether two elements have a value in common that the API server refuses."""

@@ -102,7 +102,8 @@ class Client:
     ) -> None:
         self.connection = connection
         self.metrics = metrics
-        self._host = URL(connection.base_url).authority
+        # Without the user and password that the address of a kubeconfig may have.
+        self._host = URL(connection.base_url).authority.rpartition("@")[2]
         self.standing = Standing(time.monotonic)
         self.outage = Outage()
         self.stumbles = Stumbles()

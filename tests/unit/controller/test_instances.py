@@ -322,6 +322,30 @@ def test_what_such_an_instance_left_is_kept_if_its_policy_says_so() -> None:
     play(story)
 
 
+def test_what_such_an_instance_kept_is_told_while_something_else_hangs_in_deletion() -> None:
+    async def story(bench: Bench) -> None:
+        await bench.instances.reconcile(APP)
+        [child] = bench.server.objects(CONFIG_MAPS)
+        meta = {field: child["metadata"][field] for field in ("namespace", "labels", "annotations")}
+        policy = {names.ANNOTATION_DELETION_POLICY: names.POLICY_ORPHANED}
+        for name, more in (
+            ("kept", {"annotations": {**meta["annotations"], **policy}}),
+            ("hangs", {"finalizers": ["example.com/hold"]}),
+        ):
+            obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {**meta, **more, "name": name}}
+            key = Key(CONFIG_MAPS, meta["namespace"], name)
+            await bench.user.apply(key, obj, manager=names.MANAGER_CHILDREN, force=True)
+            bench.children.put(CONFIG_MAPS, await bench.user.get(key))
+        bench.see()
+        [gone] = bench.server.objects(APPS)
+        bench.served.dropped[APP] = gone
+        bench.served.instances.remove(gone)
+        assert isinstance(await bench.instances.reconcile(APP), RetryAfter)
+        assert (await bench.events()).count("Released") == 2
+
+    play(story)
+
+
 def test_an_instance_that_is_gone_is_forgotten() -> None:
     async def story(bench: Bench) -> None:
         [gone] = bench.server.objects(APPS)

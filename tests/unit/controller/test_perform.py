@@ -575,6 +575,17 @@ async def test_an_object_at_which_alone_the_server_fails_is_refused() -> None:
     assert told == [away] * 4 + [(Refusal.FAULT, alone)] * 2 + [None, away]
 
 
+async def test_failures_of_long_ago_do_not_count_against_an_instance() -> None:
+    error = ServerError("Internal error occurred: oops", status=500, reason="InternalError")
+    bench = Bench(merge_patch=[*[error] * 4, app(version=2), error])
+    told = []
+    for _ in range(6):
+        result = await bench.performer.perform(PatchParent(labels={}, annotations={"a": "b"}))
+        told.append(result.refusal if isinstance(result, Refused) else None)
+        bench.performer.stumbles.wrote()
+    assert told == [Refusal.UNAVAILABLE] * 4 + [None, Refusal.UNAVAILABLE]
+
+
 async def test_a_pause_is_left_to_who_shares_out_the_time() -> None:
     bench = Bench()
     action = Pause()
@@ -614,6 +625,15 @@ async def test_a_release_is_bound_to_what_was_read_and_leaves_the_cache() -> Non
     assert bench.children.members("instance-1") == []
     bench.children.put(CONFIG_MAPS, config(version=8, instance="instance-2"))
     assert len(bench.children.members("instance-2")) == 1
+
+
+async def test_a_policy_that_was_seen_after_the_decision_is_not_overlooked() -> None:
+    bench = Bench()
+    bench.children.put(CONFIG_MAPS, config(version=5, **ORPHANED))
+    result = await bench.performer.perform(DELETE)
+    assert isinstance(result, Refused)
+    assert result.refusal is Refusal.CONFLICT
+    assert bench.asked() == []
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from kroasync.controller.revisions import (
     records,
     verified_status,
 )
-from kroasync.kube.api_errors import AlreadyExistsError, ForbiddenError, InvalidError, ServerError
+from kroasync.kube.api_errors import AlreadyExistsError, ForbiddenError, InvalidError, NotFoundError, ServerError
 from kroasync.kube.client import Client
 from kroasync.metrics import Metrics
 from kroasync.model import names
@@ -272,6 +272,11 @@ async def test_a_revision_that_cannot_be_deleted_holds_up_nothing() -> None:
     archive = Archive(revision(1), revision(2), revision(3), keep=1, delete=[ServerError("oops"), {}])
     assert await archive.revisions.collect(Key(GRAPH_DEFINITIONS, "", "web")) == "oops"
     assert len(archive.stub.asked) == 2
+
+
+async def test_a_revision_that_is_gone_already_is_no_refusal() -> None:
+    archive = Archive(revision(1), revision(2), keep=1, delete=[NotFoundError("gone")])
+    assert await archive.revisions.collect(Key(GRAPH_DEFINITIONS, "", "web")) == ""
 
 
 async def test_revisions_in_deletion_lose_our_finalizer_only() -> None:

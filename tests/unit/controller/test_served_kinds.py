@@ -490,6 +490,23 @@ def test_many_narrow_watches_of_a_kind_become_one_wide_watch() -> None:
     play(story)
 
 
+def test_many_objects_of_somebody_else_that_one_instance_wants_share_a_watch() -> None:
+    """An instance may want a whole collection that belongs to others."""
+
+    async def story(bench: Bench) -> None:
+        wanted = [config_key(f"theirs-{number}") for number in range(200)]
+        bench.watches.await_releases(app_key(), wanted)
+        assert len(bench.made) == 33
+        bench.watches.await_releases(app_key(), wanted)
+        assert len(bench.made) == 33
+        await turns()
+        bench.watches.await_releases(app_key(), ())
+        await turns()
+        assert all(watch.ended for watch in bench.made)
+
+    play(story)
+
+
 # More than the limit of external objects, as one object and as many objects.
 HUGE = {f"key-{number}": "x" * 100 for number in range(20_000)}
 

@@ -74,6 +74,13 @@ def test_which_elements_are_set_back(live: list[Any], desired: list[Any], edits:
     assert mending(service(*live), declared(*desired), US).edits == tuple(edits)
 
 
+def test_an_element_that_nobody_owns_is_no_edited_one() -> None:
+    """As one that an admission webhook adds: it may stand where the definition declares a new one now."""
+    live = service(HTTP, by=US, operation="Apply")
+    live["spec"]["ports"].append(port("metrics", 9090))
+    assert mending(live, declared(HTTP, DNS), US).edits == ()
+
+
 def test_an_element_in_the_way_of_a_declared_one_is_removed() -> None:
     live = service(port("other", 80), port("http", 8080), port("metrics", 9090))
     assert mending(live, declared(HTTP), US).edits == ()
@@ -228,3 +235,22 @@ def test_keys_that_cannot_be_read_are_passed_over(element_name: str) -> None:
     live = service(port("http", 81))
     live["metadata"]["managedFields"].insert(0, owner("odd", "spec.ports", {element_name: {}}))
     assert mending(live, declared(HTTP), US).edits == (set_back(0, 80),)
+
+
+def test_the_comparisons_of_elements_are_limited_for_all_lists_of_an_object_together() -> None:
+    """Two lists in which nothing is in its place: the first one takes all comparisons."""
+    live = [{"name": f"old-{number}", "value": number} for number in range(64)]
+    wanted = [{"name": f"new-{number}", "value": number} for number in (*range(1, 64), 0)]
+    entry: dict[str, Any] = {"manager": "person", "operation": "Update"}
+    fields: dict[str, Any] = {}
+    for item in live:
+        fields |= element(NAME, item)
+    entry["fieldsV1"] = {"f:spec": {"f:first": fields, "f:second": fields}}
+    found = mending(
+        {"metadata": {"managedFields": [entry]}, "spec": {"first": live, "second": live}},
+        {"metadata": {}, "spec": {"first": wanted, "second": wanted}},
+        US,
+    )
+    names = {edit.place: edit.keys["name"] for edit in found.edits}
+    assert names["spec", "first", 5] == "new-5"
+    assert names["spec", "second", 5] == "new-6"

@@ -512,6 +512,19 @@ async def test_requests_are_counted(api: Any) -> None:
     assert 'rest_client_request_duration_seconds_count{verb="GET"} 3.0' in text
 
 
+async def test_the_address_of_the_server_shows_no_password_in_metrics(api: Any) -> None:
+    api.on("GET", PATH, api.json({}))
+    metrics, host = Metrics(), api.url.removeprefix("http://")
+    connection = Connection(f"http://me:hunter2@{host}")
+    try:
+        await Client(connection, metrics=metrics).get(CM)
+    finally:
+        await connection.close()
+    text = metrics.render().decode()
+    assert f'rest_client_requests_total{{code="200",host="{host}",method="GET"}} 1.0' in text
+    assert "hunter2" not in text
+
+
 async def test_a_base_url_with_a_path_is_kept(api: Any) -> None:
     """Rancher and other proxies serve clusters below a path."""
     api.on("GET", "/k8s/clusters/c-1" + PATH, api.json({"kind": "ConfigMap"}))
