@@ -20,7 +20,7 @@ from tests.integration.cluster import Lab, Obj, config, eventually, node
 
 pytestmark = pytest.mark.integration
 
-LAG_S = 1.5
+LAG_S = 2.5
 REPAIR_S = 5.0
 GROWTH_MB = 150.0
 

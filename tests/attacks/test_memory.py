@@ -23,7 +23,7 @@ BOUND_MB = 300.0
 STRANGERS = 100 if FULL else 14
 INSTANCES = 100 if FULL else 14
 OURS = {"kro.run/owned": "true", "kro.run/node-id": "x"}
-LAG_S = 1.5
+LAG_S = 2.5
 
 
 @pytest.fixture

@@ -52,9 +52,13 @@ STORIES = {
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_two_thousand_schedules_hold_every_invariant() -> None:
-    """Run in other processes: a run must not depend on the hash seed of this process."""
-    command = [sys.executable, "-m", "tests.simulation", f"--schedules={SCHEDULES}", "--jobs=2"]
+    """Run in other processes: a run must not depend on the hash seed of this process.
+
+    They give way to the tests on the control plane, which run at the same time and look at clocks.
+    """
+    command = ["nice", sys.executable, "-m", "tests.simulation", f"--schedules={SCHEDULES}", "--jobs=2"]
     ran = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
