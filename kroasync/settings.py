@@ -15,6 +15,7 @@ from typing import Any, Final
 from kroasync.controller.neighbour import KRO_NAMESPACES
 from kroasync.engine.allowance import EVALUATION_STEPS, PASS_STEPS
 from kroasync.engine.plan import MAX_OBJECT_BYTES
+from kroasync.model.name_forms import is_label_value
 from kroasync.server import AddressError, parse_address
 
 DEFAULT_WORKERS: Final = 32
@@ -147,11 +148,8 @@ def _parse_address(text: str) -> str:
     return text
 
 
-_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
-
-
 def _parse_label_value(text: str) -> str:
-    if not _LABEL_VALUE.fullmatch(text):
+    if not is_label_value(text):
         raise ValueError("expected a label value: at most 63 letters, digits, '-', '_' or '.'")
     return text
 

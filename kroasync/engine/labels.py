@@ -13,10 +13,9 @@ from functools import lru_cache
 from typing import Final
 
 from kroasync.model import names
+from kroasync.model.name_forms import MAX_LABEL
 from kroasync.model.objects import Obj, Resource, annotations_of, labels_of
 
-# Kubernetes: metav1 label values have at most 63 characters.
-MAX_LABEL_VALUE: Final = 63
 _HASHED: Final = "h-"
 _HASH_DIGITS: Final = 40
 # The form before 0.2: the beginning of the text and some digits.
@@ -78,14 +77,14 @@ def label_value(text: str) -> str:
 
 def is_hashed(text: str) -> bool:
     """Whether the label value of a text is a hash of it."""
-    return len(text.encode()) > MAX_LABEL_VALUE
+    return len(text.encode()) > MAX_LABEL
 
 
 def is_value_of(found: str | None, text: str) -> bool:
     """Whether `found` is the label value of the text, or was it in a former version of this controller."""
     if not is_hashed(text):
         return found == text
-    beginning = text[: MAX_LABEL_VALUE - _FORMER_DIGITS - 1].rstrip("-_.")
+    beginning = text[: MAX_LABEL - _FORMER_DIGITS - 1].rstrip("-_.")
     return found in (label_value(text), f"{beginning}-{_digest(text)[:_FORMER_DIGITS]}")
 
 
@@ -94,7 +93,7 @@ def hash_text(text: str, label: str, annotation: str) -> str:
     if not is_hashed(text):
         return ""
     return (
-        f'"{text}" exceeds the {MAX_LABEL_VALUE} character label value limit: children have the label '
+        f'"{text}" exceeds the {MAX_LABEL} character label value limit: children have the label '
         f"{label}={label_value(text)}, and the annotation {annotation} with the full value"
     )
 

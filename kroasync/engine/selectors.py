@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from kroasync.model.definition import type_name
+from kroasync.model.name_forms import LABEL_TEXT, is_label_value
 
-_NAME: Final = re.compile(r"[A-Za-z0-9](?:[-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?", re.ASCII)
-_VALUE: Final = re.compile(r"(?:[A-Za-z0-9](?:[-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?)?", re.ASCII)
 _PREFIX: Final = re.compile(r"[a-z0-9](?:[-.a-z0-9]{0,251}[a-z0-9])?", re.ASCII)
 _TERM: Final = re.compile(
     r"(?P<not>!)?(?P<key>[^\s!=,()]+)\s*"
@@ -78,13 +77,13 @@ def _requirement(expression: Any) -> tuple[str, str]:
 
 def _key(key: Any) -> str:
     prefix, slash, name = key.rpartition("/") if isinstance(key, str) else ("", "", "")
-    if not _NAME.fullmatch(name) or (slash and not _PREFIX.fullmatch(prefix)):
+    if not LABEL_TEXT.fullmatch(name) or (slash and not _PREFIX.fullmatch(prefix)):
         raise SelectorError(f'"{key}" is not a valid label key')
     return str(key)
 
 
 def _value(value: Any) -> str:
-    if not isinstance(value, str) or not _VALUE.fullmatch(value):
+    if not isinstance(value, str) or not is_label_value(value):
         raise SelectorError(f'"{value}" is not a valid label value')
     return value
 

@@ -14,6 +14,7 @@ from kroasync.graph.unknown_kinds import Use, grouped, is_meant_as_definition, m
 from kroasync.model import paths
 from kroasync.model.definition import Definition, is_definition, parse_definition
 from kroasync.model.manifests import Document, Text, load_objects
+from kroasync.model.name_forms import MAX_LABEL
 from kroasync.model.objects import GVK, Obj
 from kroasync.model.problems import Problem, Severity, collect, has_errors
 from kroasync.schema import name_rules
@@ -25,7 +26,6 @@ from kroasync.schema.instance_metadata import check_metadata
 from kroasync.schema.instance_rules import InstanceRules, unusable_rules
 from kroasync.schema.structural import OPEN
 
-_MAX_LABEL_VALUE: Final = 63
 _TYPE_CODES: Final = frozenset(("literal-type", "instance-type", "definition-type", "schema-field"))
 _Parsed: TypeAlias = tuple[int | None, Definition]
 """A definition with its place in the analysis; without one, it is not checked."""
@@ -179,9 +179,9 @@ def _parsed(documents: Iterable[Document], analysis: Analysis) -> list[_Parsed]:
 
 def _long_name(definition: Definition) -> Iterator[Problem]:
     """A name that the API server accepts for the definition, but not as the value of the labels that carry it."""
-    if len(definition.name) > _MAX_LABEL_VALUE:
+    if len(definition.name) > MAX_LABEL:
         message = (
-            f"the name has {len(definition.name)} characters: labels can carry {_MAX_LABEL_VALUE}, "
+            f"the name has {len(definition.name)} characters: labels can carry {MAX_LABEL}, "
             "so they carry a hash, and kro refuses the definition"
         )
         path = ("metadata", "name")

@@ -11,6 +11,7 @@ from kroasync.graph.budget import Budget
 from kroasync.graph.nodes import NodeType
 from kroasync.graph.problem_report import Report, names
 from kroasync.model.definition import Definition, ResourceSpec
+from kroasync.model.name_forms import DNS_LABEL_1035, MAX_LABEL
 from kroasync.model.names import ANNOTATION_DELETION_POLICY, POLICY_DELETE, POLICY_ORPHANED, RESERVED_PREFIXES
 from kroasync.model.objects import GVK, Obj, Resource
 from kroasync.model.paths import Path
@@ -32,11 +33,7 @@ RESERVED: Final = frozenset((_KRO_WORDS + _CEL_WORDS).split())
 
 _POLICY_GATE: Final = "DeletionPolicy"
 
-# A DNS-1035 label has at most 63 characters.
-_MAX_KIND: Final = 63
-
 _NAME: Final = re.compile(r"[a-z][a-zA-Z0-9]*")
-_DNS_1035: Final = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
 
 def resource_path(spec: ResourceSpec, *below: str | int) -> Path:
@@ -185,9 +182,9 @@ def _kind_fault(kind: str) -> str | None:
         reason = "it is empty"
     elif "${" in kind:
         reason = "expressions are not allowed here"
-    elif len(kind) > _MAX_KIND:
-        reason = f"must be no more than {_MAX_KIND} characters"
-    elif not _DNS_1035.fullmatch(kind.lower()):
+    elif len(kind) > MAX_LABEL:
+        reason = f"must be no more than {MAX_LABEL} characters"
+    elif not DNS_LABEL_1035.fullmatch(kind.lower()):
         reason = "only letters, digits and '-' are allowed, the first one a letter"
     else:
         return None

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from kroasync.model import names
+from kroasync.model.name_forms import DNS_LABEL
 from kroasync.model.objects import Obj, annotations_of, labels_of
 
 TOOLING_PREFIX: Final = "kro/"
 
-_DNS_LABEL: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 _GROUP: Final = re.compile(r"[a-z0-9](?:[-.a-z0-9]{0,251}[a-z0-9])?", re.ASCII)
 # The kind of a CRD must be a DNS label, except for its case.
 _KIND: Final = re.compile(r"[A-Za-z](?:[-A-Za-z0-9]{0,61}[A-Za-z0-9])?", re.ASCII)
@@ -99,7 +99,7 @@ class Recorded:
 
 def is_namespace(text: str) -> bool:
     """Whether a namespace with this name can exist."""
-    return _DNS_LABEL.fullmatch(text) is not None
+    return DNS_LABEL.fullmatch(text) is not None
 
 
 def inventory_hash(applyset_id: str, group_kinds: str, namespaces: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kroasync.model import legacy, names
+from kroasync.model.name_forms import DNS_LABEL_1035, MAX_SUBDOMAIN, SUBDOMAIN
 from kroasync.model.objects import Obj
 from kroasync.model.paths import Path, counts_more, nests_deeper
 from kroasync.model.problems import MAX_SUGGESTED, Problem, Severity, collect, has_errors
@@ -36,8 +37,6 @@ MAX_NAMES: Final = 32
 _KIND: Final = re.compile(r"[A-Z][a-zA-Z0-9]{0,62}", re.ASCII)
 _VERSION: Final = re.compile(r"v[0-9]+(alpha[0-9]+|beta[0-9]+)?", re.ASCII)
 # DNS label of RFC 1035, as far as its characters go.
-_LABEL: Final = re.compile(r"[a-z](?:[-a-z0-9]*[a-z0-9])?", re.ASCII)
-_SUBDOMAIN: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +187,7 @@ def _metadata(root: "_Fields") -> dict[str, Any]:
     kind = root.obj["kind"]
     meta = root.fields("metadata", required=True) or _Fields({}, ("metadata",), [])
     name = meta.text("name", required=True) or ""
-    if name and (len(name) > 253 or not _SUBDOMAIN.fullmatch(name)):
+    if name and (len(name) > MAX_SUBDOMAIN or not SUBDOMAIN.fullmatch(name)):
         meta.error("name", "definition-name", f"name {_show(name)} is not a lowercase RFC 1123 subdomain")
     namespace = meta.text("namespace") or ""
     if kind == names.RESOURCE_GRAPH_DEFINITION and namespace:
@@ -244,7 +243,7 @@ def _schema(schema: "_Fields") -> dict[str, Any]:
             f"apiVersion {_show(version)} is not a version like v1, v1beta1 or v1alpha1",
         )
     group = schema.text("group")
-    if group is not None and (len(group) > 200 or not _SUBDOMAIN.fullmatch(group)):
+    if group is not None and (len(group) > 200 or not SUBDOMAIN.fullmatch(group)):
         schema.error("group", "definition-group", f"group {_show(group)} is not a lowercase RFC 1123 subdomain")
     scope = schema.text("scope")
     if scope is not None and scope not in SCOPES:
@@ -307,7 +306,7 @@ _LABEL_TEXT: Final = "lower-case letters, digits and -, at most 63, a letter fir
 
 
 def _is_label(text: str) -> bool:
-    return len(text) <= 63 and _LABEL.fullmatch(text) is not None
+    return DNS_LABEL_1035.fullmatch(text) is not None
 
 
 _RESOURCE_FIELDS: Final = ("id", "template", "externalRef", "readyWhen", "includeWhen", "forEach")

@@ -1,6 +1,6 @@
 """An instance against the schema of its kind: what the API server would refuse, with the place of each fault.
 
-Rules in CEL are left to the API server.
+`instance_rules` checks rules in CEL and duplicates in lists.
 """
 
 from collections.abc import Iterable

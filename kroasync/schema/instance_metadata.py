@@ -5,14 +5,10 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from kroasync.model.definition import type_name
+from kroasync.model.name_forms import DNS_LABEL, LABEL_TEXT, MAX_LABEL, MAX_SUBDOMAIN, SUBDOMAIN, is_label_value
 from kroasync.model.objects import Obj
 from kroasync.model.problems import Problem
 
-_MAX_LABEL: Final = 63
-_MAX_NAME: Final = 253
-_DNS_LABEL: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?", re.ASCII)
-_SUBDOMAIN: Final = re.compile(rf"{_DNS_LABEL.pattern}(?:\.{_DNS_LABEL.pattern})*", re.ASCII)
-_LABEL_TEXT: Final = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?", re.ASCII)
 # The API server appends five characters to `generateName`.
 _RANDOM: Final = "xxxxx"
 
@@ -22,14 +18,14 @@ def check_metadata(obj: Obj) -> Iterator[Problem]:
     metadata = obj.get("metadata")
     if not isinstance(metadata, dict):
         return
-    yield from _name(metadata, "name", "", _SUBDOMAIN, _MAX_NAME, "lowercase RFC 1123 subdomain")
+    yield from _name(metadata, "name", "", SUBDOMAIN, MAX_SUBDOMAIN, "lowercase RFC 1123 subdomain")
     yield from _name(
-        metadata, "generateName", _RANDOM, _SUBDOMAIN, _MAX_NAME, "lowercase beginning of an RFC 1123 subdomain"
+        metadata, "generateName", _RANDOM, SUBDOMAIN, MAX_SUBDOMAIN, "lowercase beginning of an RFC 1123 subdomain"
     )
-    yield from _name(metadata, "namespace", "", _DNS_LABEL, _MAX_LABEL, "lowercase RFC 1123 label")
+    yield from _name(metadata, "namespace", "", DNS_LABEL, MAX_LABEL, "lowercase RFC 1123 label")
     for key, value in _texts(metadata, "labels"):
-        if isinstance(value, str) and value and not _is(value, _LABEL_TEXT, _MAX_LABEL):
-            yield _fault("labels", f"expected at most {_MAX_LABEL} letters, digits, -, _ and ., found {value}", key)
+        if isinstance(value, str) and not is_label_value(value):
+            yield _fault("labels", f"expected at most {MAX_LABEL} letters, digits, -, _ and ., found {value}", key)
         yield from _wrong_key("labels", key)
     for key, _ in _texts(metadata, "annotations"):
         yield from _wrong_key("annotations", key)
@@ -60,12 +56,9 @@ def _wrong_key(field: str, key: str) -> Iterator[Problem]:
     prefix, slash, name = key.rpartition("/")
     # As to the API server, which compares the prefixes of annotations without case.
     prefix = prefix.lower() if field == "annotations" else prefix
-    if not _is(name, _LABEL_TEXT, _MAX_LABEL) or (slash and not _is(prefix, _SUBDOMAIN, _MAX_NAME)):
+    has_prefix = len(prefix) <= MAX_SUBDOMAIN and SUBDOMAIN.fullmatch(prefix)
+    if not LABEL_TEXT.fullmatch(name) or (slash and not has_prefix):
         yield _fault(field, f"expected a key like example.com/name, found {key!r}", key)
-
-
-def _is(text: str, form: re.Pattern[str], most: int) -> bool:
-    return len(text) <= most and form.fullmatch(text) is not None
 
 
 def _fault(field: str, message: str, key: str | None = None, *, code: str = "instance-metadata") -> Problem:

@@ -1,8 +1,8 @@
 """Structural schemas of the API server (OpenAPI v3, KEP-1979): their keywords, and the validation of values.
 
-`Validator` finds every value that the API server would reject. Only the API server evaluates the CEL rules. Both match
-patterns with RE2. The callers write the messages: about an author's default (`simple`), or a user's instance
-(`instance_checks`).
+`Validator` finds every value that the API server would reject, and matches patterns with RE2, as the API server does.
+It leaves rules in CEL and duplicates to `instance_rules`. The callers write the messages: about an author's default
+(`defaults`), or a user's instance (`instance_checks`).
 """
 
 import operator
