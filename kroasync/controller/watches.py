@@ -263,11 +263,6 @@ class Watches:
         """The kinds whose children the owner watches."""
         return {watch_id[1] for watch_id, r in self._running.items() if watch_id[0] == "children" and owner in r.owners}
 
-    def children_watch(self, resource: Resource) -> Watch | None:
-        """The running watch of a kind's children."""
-        running = self._running.get(("children", resource))
-        return running.watch if running else None
-
     def children_kind(self, group_kind: str) -> Resource | None:
         """The kind in the version in which its children are watched; None if they are not watched."""
         kinds = (watch_id[1] for watch_id in self._running if watch_id[0] == "children")

@@ -53,6 +53,15 @@ def gone(cluster: Cluster) -> bool:
     return instance(cluster) is None and children(cluster) == []
 
 
+async def restarted_without_definition() -> Cluster:
+    """A controller that knows the children of the instance by its inventory only."""
+    cluster = await served(options=RuntimeOptions(allow_crd_deletion=False))
+    await cluster.user.delete(definition_key(0))
+    await cluster.until(lambda: not cluster.server.objects(GRAPH_DEFINITIONS), 5)
+    await cluster.stop()
+    return Cluster(server=cluster.server)
+
+
 def test_an_instance_ends_with_its_children() -> None:
     async def main() -> None:
         cluster = await served()
@@ -257,40 +266,32 @@ def test_a_kind_that_is_not_found_for_a_moment_leaves_no_child_behind() -> None:
     """A 404 for a list says nothing about children while discovery has the kind."""
 
     async def main() -> None:
-        cluster = await served(options=RuntimeOptions(allow_crd_deletion=False))
-        await cluster.user.delete(definition_key(0))
-        await cluster.until(lambda: not cluster.server.objects(GRAPH_DEFINITIONS), 5)
-        await cluster.stop()
-        again = Cluster(server=cluster.server)
-        again.network.faults.append(Fault(kind="404", begin_s=0, end_s=1e9, rate=1.0, path="/configmaps"))
+        cluster = await restarted_without_definition()
+        cluster.network.faults.append(Fault(kind="404", begin_s=0, end_s=1e9, rate=1.0, path="/configmaps"))
         await cluster.user.delete(WIDGET)
-        await again.until(lambda: "deletion blocked" in str(instance(cluster)), 30)
-        again.network.faults.clear()
-        await again.until(lambda: gone(cluster), 60)
-        await again.stop()
+        await cluster.until(lambda: "deletion blocked" in str(instance(cluster)), 30)
+        cluster.network.faults.clear()
+        await cluster.until(lambda: gone(cluster), 60)
+        await cluster.stop()
 
     virtual.run(main())
 
 
 def test_a_deletion_that_may_not_list_a_kind_of_its_inventory_says_so() -> None:
     async def main() -> None:
-        cluster = await served(options=RuntimeOptions(allow_crd_deletion=False))
-        await cluster.user.delete(definition_key(0))
-        await cluster.until(lambda: not cluster.server.objects(GRAPH_DEFINITIONS), 5)
-        await cluster.stop()
-        again = Cluster(server=cluster.server)
-        again.network.faults.append(Fault(kind="403", begin_s=0, end_s=1e9, rate=1.0, path="/configmaps"))
+        cluster = await restarted_without_definition()
+        cluster.network.faults.append(Fault(kind="403", begin_s=0, end_s=1e9, rate=1.0, path="/configmaps"))
         await cluster.user.delete(WIDGET)
 
         def told() -> bool:
             found = instance(cluster)
             return found is not None and "deletion blocked: list deletion inventory" in str(found["status"])
 
-        await again.until(told, 30)
+        await cluster.until(told, 30)
         assert len(children(cluster)) == 2
-        again.network.faults.clear()
-        await again.until(lambda: gone(cluster), 60)
-        await again.stop()
+        cluster.network.faults.clear()
+        await cluster.until(lambda: gone(cluster), 60)
+        await cluster.stop()
 
     virtual.run(main())
 

@@ -14,6 +14,7 @@ from kroasync.controller.serving import Serving
 from kroasync.controller.watches import Watches
 from kroasync.engine.actions import WatchExternal as WatchExternal
 from kroasync.kube.api_errors import NotFoundError, TooBigError
+from kroasync.kube.watch import Watch
 from kroasync.metrics import Metrics
 from kroasync.model.kinds import GRAPH_DEFINITIONS, SECRETS
 from kroasync.model.names import ANNOTATION_APPLYSET_GROUP_KINDS, ANNOTATION_APPLYSET_NAMESPACES
@@ -120,6 +121,12 @@ class Bench:
 def listed(watch: FakeWatch, *objs: Obj) -> None:
     """The watch has listed its kind."""
     watch.sink.replace([watch.sink.keep(obj) for obj in objs])
+
+
+def watch_of_children(bench: Bench) -> Watch | None:
+    """The running watch of the ConfigMaps that are children."""
+    running = [watch for name, watch in bench.watches.items() if name.startswith("watch children configmaps.")]
+    return running[0] if running else None
 
 
 async def turns() -> None:
@@ -283,7 +290,7 @@ def test_wider_reads_of_a_kind_list_it_again() -> None:
         found = bench.children.find(config_key())
         assert found is not None
         assert found.obj["data"] == {"a": "1", "b": "2"}
-        assert bench.watches.children_watch(CONFIG_MAPS) is second
+        assert watch_of_children(bench) is second
 
     play(story)
 
@@ -295,12 +302,12 @@ def test_one_watch_of_children_serves_all_owners_until_the_last_leaves() -> None
         bench.of(CONFIG_MAPS)[0].sink.event("ADDED", config(version=1))
         await turns()
         bench.watches.release("a")
-        assert bench.watches.children_watch(CONFIG_MAPS) is one
+        assert watch_of_children(bench) is one
         bench.watches.keep_children("b", [CONFIG_MAPS])
-        assert bench.watches.children_watch(CONFIG_MAPS) is one
+        assert watch_of_children(bench) is one
         bench.watches.keep_children("b", [])
         await turns()
-        assert bench.watches.children_watch(CONFIG_MAPS) is None
+        assert watch_of_children(bench) is None
         assert bench.of(CONFIG_MAPS)[0].ended
         assert len(bench.children) == 0
         bench.watches.keep_children("b", [])
