@@ -216,8 +216,9 @@ class _Pass:
             return
         self._goes_on(await self._serve(graph))
         kept = await self.owner.revisions.collect(self.key)
-        if kept:
-            self._goes_on(Proceed(findings=(resolved(self.owner.revisions.of(self.key)[-1], kept=kept),)))
+        # Somebody may have deleted them all meanwhile.
+        if kept and (live := self.owner.revisions.of(self.key)):
+            self._goes_on(Proceed(findings=(resolved(live[-1], kept=kept),)))
 
     async def _refused(self, problems: Sequence[Problem], *, waiting: tuple[GVK, ...] = ()) -> bool:
         """Report that the spec is refused; whether there is an older revision."""

@@ -14,6 +14,7 @@ from kroasync.controller.definitions import (
     is_in_force,
     recorded,
     refused,
+    resolved,
     status_of,
 )
 from kroasync.controller.events import Recorder
@@ -467,6 +468,12 @@ def test_a_revision_on_its_way_out_does_not_stop_a_pass() -> None:
 def test_the_revision_that_is_served_is_named() -> None:
     [found] = recorded(Issued(number=3, revision={"spec": {"revision": 3}})).findings
     assert found == StageCondition("GraphRevisionsResolved", "True", "Resolved", "revision 3 compiled and active")
+
+
+def test_old_revisions_that_cannot_be_deleted_are_told_beside_it() -> None:
+    told = resolved({"spec": {"revision": 7}}, kept="deletes are forbidden")
+    assert (told.status, told.reason) == ("True", "Resolved")
+    assert told.message == "revision 7 compiled and active; old revisions are not deleted: deletes are forbidden"
 
 
 @pytest.mark.parametrize("missing", [None, "GraphAccepted", "KindReady", "ControllerReady"])
