@@ -43,11 +43,13 @@ def test_a_crash_while_fifty_instances_come_up_leaves_nothing_undone_or_doubled(
     assert set(found) == {f"{name}-{id_}" for name in names for id_ in "abc"}
     assert survivors.items() <= found.items()
     created = [
-        event["requestURI"]
+        event["objectRef"]["name"]
         for event in audited(lab.cluster.playground, user=CONTROLLER, since=offset)
         if f"/namespaces/{lab.namespace}/configmaps/" in event["requestURI"] and event["responseStatus"]["code"] == 201
     ]
-    assert len(created) == len(set(created)) == 150
+    assert len(created) == len(set(created))
+    # A request that the crash cut off may have created its object without an answer to record: those few are older than the restart.
+    assert found.keys() - set(created) <= survivors.keys()
 
 
 def test_a_restart_changes_nothing(lab: Lab) -> None:
