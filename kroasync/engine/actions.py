@@ -5,11 +5,12 @@ concurrently and returns one result for each action, whatever happened (a refusa
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol, TypeAlias
 
 from kroasync.model.objects import Key, Obj, Resource
+from kroasync.model.policies import Policies
 
 
 class Need(Enum):
@@ -35,6 +36,7 @@ class Apply:
     force: bool
     # The paths in `obj` with values of Secrets: the server's messages about such an object must not be quoted.
     secrets: tuple[tuple[str | int, ...], ...] = ()
+    policies: Policies = field(default_factory=Policies)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ from kroasync.engine.management import potential
 from kroasync.engine.outcome import Change, ChangeKind, Failure, NodeState
 from kroasync.engine.parent import covers, patch, place
 from kroasync.engine.passstate import Batches, Ending, NodeRun, PassState, Stage
+from kroasync.engine.policy_values import resolved
 from kroasync.engine.readiness import NotReady, is_included, readiness
 from kroasync.engine.resolve import Desired, desired
 from kroasync.engine.scope import NodeFailure, PendingData
@@ -142,6 +143,7 @@ def _wait(state: PassState, run: NodeRun, error: PendingData) -> None:
 def _resolve(state: PassState, run: NodeRun) -> Batches[list[Action]]:
     plan = run.plan
     kind = plan.node.type
+    run.policies, run.policy_faults = resolved(plan.policies, plan.computed_policies, state.scope)
     if kind is NodeType.RESOURCE:
         obj = yield from state.fill(plan)
         run.desired = [desired(plan, obj, state.ownership)]
@@ -203,6 +205,7 @@ def _apply(state: PassState, run: NodeRun, index: int, item: Desired) -> Apply |
         need=need or Need.UPDATE,
         force=is_child,
         secrets=run.plan.secrets,
+        policies=run.policies,
     )
     if observed is not None and foreign:
         refused = Refused(action=action, refusal=Refusal.FOREIGN, message=observed.part_of)
@@ -269,7 +272,7 @@ def _applied(state: PassState, result: Result) -> None:
 
 def _complete(state: PassState, run: NodeRun) -> None:
     """Continue with a managed node that has all its answers."""
-    if run.errors:
+    if run.errors or run.policy_faults:
         _fail_apply(state, run)
     elif run.deleting is not None:
         _show_what_is_there(state, run)
@@ -296,6 +299,10 @@ def _fail_apply(state: PassState, run: NodeRun) -> None:
         if refused.refusal in _CLAIMS and isinstance(refused.action, Apply):
             state.found.not_adopted[refused.action.key] = _claim_text(refused.action.key, refused, own)
     failures = _failures(run.plan.id, errors, own)
+    failures += [
+        Failure(message=f'node "{run.plan.id}": {text}', retryable=False, node=run.plan.id)
+        for text in run.policy_faults
+    ]
     state.found.failures += failures
     run.refused = "; ".join(failure.message for failure in failures)
     if run.plan.node.is_collection and run.deleting is None and None not in run.answers:

@@ -84,6 +84,8 @@ class NodeRun:
         "message",
         "outstanding",
         "plan",
+        "policies",
+        "policy_faults",
         "refused",
         "stage",
         "state",
@@ -99,6 +101,9 @@ class NodeRun:
         self.stage = Stage.WAITING if self.waiting else Stage.DUE
         # Set when the node ends.
         self.state: NodeState | None = None
+        self.policies = plan.policies
+        # A text about each policy whose expression yields no known value.
+        self.policy_faults: tuple[str, ...] = ()
         self.desired: list[Desired] = []
         self.answers: list[Obj | None] = []
         self.outstanding = 0

@@ -7,7 +7,7 @@ definition.
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
@@ -19,6 +19,7 @@ from kroasync.engine.taint import Taint
 from kroasync.graph.nodes import Expression, Graph, Node, Path
 from kroasync.model import names, paths
 from kroasync.model.objects import Obj
+from kroasync.model.policies import FORMS, NEVER_RECREATED, Policies, Update
 
 # The deepest nesting of an object that is sent: JSON encoders and the API server refuse more.
 MAX_DEPTH: Final = 200
@@ -45,6 +46,8 @@ class Options:
     max_object_bytes: int = MAX_OBJECT_BYTES
     # The key that seals children (model.seal). If it is empty there are no seals, and labels and manager must suffice.
     seal_key: bytes = field(default=b"", repr=False)
+    # What holds where neither the resource nor the definition sets a policy.
+    policies: Policies = field(default_factory=Policies)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,6 +78,9 @@ class NodePlan:
     exempt_annotations: frozenset[str]
     # The places of the template whose values come from Secrets or fill a Secret.
     secrets: tuple[Path, ...]
+    # The policies of the node, and the expressions that replace some of them in each pass (`engine.policy_values`).
+    policies: Policies
+    computed_policies: Mapping[str, Compiled]
 
     @property
     def naming(self) -> tuple[Compiled, ...]:
@@ -123,7 +129,7 @@ class Plan:
             graph=graph,
             options=options,
             nodes=tuple(
-                _plan_node(graph, graph.nodes[id_], positions[id_], tuple(dependents[id_]), taint)
+                _plan_node(graph, graph.nodes[id_], positions[id_], tuple(dependents[id_]), taint, options.policies)
                 for id_ in graph.order
             ),
             positions=positions,
@@ -146,7 +152,9 @@ class Plan:
         )
 
 
-def _plan_node(graph: Graph, node: Node, position: int, dependents: tuple[int, ...], taint: Taint) -> NodePlan:
+def _plan_node(
+    graph: Graph, node: Node, position: int, dependents: tuple[int, ...], taint: Taint, defaults: Policies
+) -> NodePlan:
     def compiled(expression: Expression, place: str, *, secret: bool = False) -> Compiled:
         secret = secret or taint.reaches(expression, node)
         return Compiled.of(expression, secret=secret, place=place)
@@ -194,7 +202,21 @@ def _plan_node(graph: Graph, node: Node, position: int, dependents: tuple[int, .
         },
         exempt_annotations=graph.exempt_annotations,
         secrets=taint.fields(node),
+        policies=_fixed_policies(node, defaults),
+        computed_policies={
+            name: compiled(value, f"policy.{name}")
+            for name, value in node.policy.items()
+            if isinstance(value, Expression)
+        },
     )
+
+
+def _fixed_policies(node: Node, defaults: Policies) -> Policies:
+    """The policies of a node as far as they are words. A default never recreates what cannot be created again."""
+    if defaults.update is Update.RECREATE and node.resource.group_kind in NEVER_RECREATED:
+        defaults = replace(defaults, update=Update.APPLY)
+    words = {name: FORMS[name](value) for name, value in node.policy.items() if isinstance(value, str)}
+    return replace(defaults, **words)  # type: ignore[arg-type]
 
 
 def _rivals(graph: Graph) -> frozenset[str]:

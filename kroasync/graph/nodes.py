@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeAlias
 from kroasync.cel import Program
 from kroasync.model.definition import Definition
 from kroasync.model.objects import GVK, Obj, Resource
+from kroasync.model.policies import MaxPrune
 
 Path: TypeAlias = tuple[str | int, ...]
 
@@ -77,6 +78,13 @@ class Node:
     dependencies: tuple[str, ...] = ()
     # The number of the deletion wave; the wave that is deleted last is 1 (graph order of the ApplySet annotation).
     apply_order: int = 1
+    # The policies that the author set for this node or for the definition, by the names of `model.policies.FORMS`: a
+    # word, or an expression over `schema`.
+    policy: Mapping[str, "str | Expression"] = field(default_factory=dict)
+    # How many objects of the collection one pass may delete; None for any number.
+    max_prune: MaxPrune | None = None
+    # Fields of the template that another field manager may take over.
+    external_fields: tuple[tuple[str, ...], ...] = ()
 
     @property
     def is_external(self) -> bool:

@@ -51,6 +51,10 @@ class ResourceSpec:
     include_when: tuple[str, ...] = ()
     for_each: tuple[tuple[str, str], ...] = ()
     """(iterator name, expression) in declared order."""
+    policy: Obj = field(default_factory=dict)
+    """The policies as written; see `model.policies`."""
+    external_fields: tuple[str, ...] = ()
+    """Dotted paths of fields that other managers may take over."""
 
     @property
     def path(self) -> Path:
@@ -87,6 +91,8 @@ class Definition:
     name_validation: str = ""
     """`schema.metadata.nameValidation`: SimpleSchema markers as written."""
     resources: tuple[ResourceSpec, ...] = ()
+    policy: Obj = field(default_factory=dict)
+    """The policies of resources that do not set them themselves, as written."""
     label_propagation: str = EXCEPT_PODS
     """Which children get the labels of their instance; see `engine.labels`."""
     source_spec: Obj = field(default_factory=dict)
