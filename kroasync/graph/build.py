@@ -13,7 +13,8 @@ from kroasync.graph.budget import Budget, OverBudgetError
 from kroasync.graph.compiling import compiling
 from kroasync.graph.declarations import Declarations
 from kroasync.graph.linking import Linked, linking
-from kroasync.graph.nodes import Graph, Kinds, Node
+from kroasync.graph.node_policies import compiling_policies
+from kroasync.graph.nodes import Expression, Graph, Kinds, Node
 from kroasync.graph.problem_report import Report
 from kroasync.graph.references import OMIT_GATE
 from kroasync.graph.resources import Entry, reading_entry
@@ -130,7 +131,8 @@ def _building(
     order = yield from _order(needs, declared)
     yield
     waves = (yield from dag.numbering(needs)) if order else {}
-    nodes = yield from _nodes(linked, waves, declared)
+    defaults = yield from compiling_policies(definition.policy, ("spec", "policy"), declared, label="definition:")
+    nodes = yield from _nodes(linked, waves, defaults, declared)
     template = author_status.status_template(definition.status)
     leaves, status_schema = yield from author_status.compiling_status(template, declared)
     yield
@@ -205,11 +207,16 @@ def _order(needs: Mapping[str, tuple[str, ...]], declared: Declarations) -> Step
     return ()
 
 
-def _nodes(linked: list[Linked], waves: Mapping[str, int], declared: Declarations) -> Steps[dict[str, Node]]:
+def _nodes(
+    linked: list[Linked],
+    waves: Mapping[str, int],
+    policies: Mapping[str, str | Expression],
+    declared: Declarations,
+) -> Steps[dict[str, Node]]:
     nodes: dict[str, Node] = {}
     for one in linked:
         with declared.report.step(f'failed to validate resource "{one.entry.id}": '):
-            node = yield from compiling(one, declared, apply_order=waves.get(one.entry.id, 1))
+            node = yield from compiling(one, declared, policies, apply_order=waves.get(one.entry.id, 1))
         if node is not None:
             nodes[node.id] = node
         yield

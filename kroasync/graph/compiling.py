@@ -10,12 +10,14 @@ from kroasync.graph.declarations import Declarations
 from kroasync.graph.expressions import CheckedProgram, Parsed
 from kroasync.graph.field_results import compare
 from kroasync.graph.linking import Linked
+from kroasync.graph.node_policies import compiling_policies
 from kroasync.graph.nodes import Dimension, Expression, FieldExpression, Node, NodeType
 from kroasync.graph.references import EACH
 from kroasync.graph.resources import Entry
 from kroasync.graph.templates import FieldSource
 from kroasync.model import paths
 from kroasync.model.paths import Path
+from kroasync.model.policies import MaxPrune
 from kroasync.model.problems import Severity
 from kroasync.model.steps import Steps
 from kroasync.model.suggest import did_you_mean
@@ -24,8 +26,13 @@ from kroasync.model.suggest import did_you_mean
 _WORK_PER_NAME: Final = 500
 
 
-def compiling(linked: Linked, declared: Declarations, *, apply_order: int) -> Steps[Node | None]:
-    """The node, checked in kro's order; None if its kind is unknown. Other problems are reported even then."""
+def compiling(
+    linked: Linked, declared: Declarations, policies: Mapping[str, str | Expression], *, apply_order: int
+) -> Steps[Node | None]:
+    """The node, checked in kro's order; None if its kind is unknown. Other problems are reported even then.
+
+    `policies` are those of the definition, for nodes that do not set their own.
+    """
     entry = linked.entry
     types: dict[str, Type] = {}
     dimensions = []
@@ -41,6 +48,9 @@ def compiling(linked: Linked, declared: Declarations, *, apply_order: int) -> St
     for path, parsed in linked.include_when:
         include_when.append((yield from _condition(entry, "includeWhen", parsed, path, {}, declared)))
     ready_when, ready_each = yield from _readiness(linked, declared)
+    own_policies = yield from compiling_policies(
+        entry.spec.policy, checks.resource_path(entry.spec, "policy"), declared, label=f'resource "{entry.id}"'
+    )
     if entry.resource is None:
         return None
     return Node(
@@ -56,6 +66,9 @@ def compiling(linked: Linked, declared: Declarations, *, apply_order: int) -> St
         for_each=tuple(dimensions),
         dependencies=linked.dependencies,
         apply_order=apply_order,
+        policy={} if entry.is_external else {**policies, **own_policies},
+        max_prune=MaxPrune.of(entry.spec.policy.get("maxPrune")) if entry.type is NodeType.COLLECTION else None,
+        external_fields=tuple(tuple(text.split(".")) for text in entry.spec.external_fields),
     )
 
 

@@ -27,6 +27,7 @@ class Place(Enum):
     READY_WHEN = auto()
     STATUS = auto()
     CONDITION = auto()
+    POLICY = auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

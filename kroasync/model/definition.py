@@ -141,11 +141,11 @@ def parse_definition(obj: Obj) -> tuple[Definition | None, list[Problem]]:
     if spec is None:
         return None, problems
     ignored = ("defaultServiceAccounts",) if obj["kind"] == names.RESOURCE_GROUP else ()
-    spec.warn_unknown(("schema", "resources", "labelPropagation"), ignored=ignored)
+    spec.warn_unknown(("schema", "resources", "labelPropagation", "policy"), ignored=ignored)
     schema = spec.fields("schema", required=True)
     head = _schema(schema) if schema else {}
     resources = _resources(spec)
-    propagation = _propagation(spec)
+    propagation, policy = _propagation(spec), _policy(spec)
     if has_errors(problems):
         return None, problems
     source = {"schema": {k: v for k, v in spec.obj["schema"].items() if k not in _IGNORED_SCHEMA_FIELDS}}
@@ -153,7 +153,11 @@ def parse_definition(obj: Obj) -> tuple[Definition | None, list[Problem]]:
         source["resources"] = spec.obj["resources"]
     if spec.obj.get("labelPropagation") is not None:
         source["labelPropagation"] = spec.obj["labelPropagation"]
-    made = Definition(**meta, **head, resources=resources, label_propagation=propagation, source_spec=source)
+    if spec.obj.get("policy") is not None:
+        source["policy"] = spec.obj["policy"]
+    made = Definition(
+        **meta, **head, resources=resources, policy=policy, label_propagation=propagation, source_spec=source
+    )
     return made, problems
 
 
@@ -315,7 +319,10 @@ def _is_label(text: str) -> bool:
     return DNS_LABEL_1035.fullmatch(text) is not None
 
 
-_RESOURCE_FIELDS: Final = ("id", "template", "externalRef", "readyWhen", "includeWhen", "forEach")
+_RESOURCE_FIELDS: Final = (
+    *("id", "template", "externalRef", "readyWhen", "includeWhen", "forEach"),
+    *("policy", "externalFields"),
+)
 
 
 def _resources(spec: "_Fields") -> tuple[ResourceSpec, ...]:
@@ -336,9 +343,16 @@ def _resources(spec: "_Fields") -> tuple[ResourceSpec, ...]:
                 ready_when=item.texts("readyWhen"),
                 include_when=item.texts("includeWhen"),
                 for_each=_for_each(item),
+                policy=_policy(item),
+                external_fields=item.texts("externalFields"),
             )
         )
     return tuple(resources)
+
+
+def _policy(owner: "_Fields") -> Obj:
+    found = owner.fields("policy")
+    return found.obj if found else {}
 
 
 def _for_each(resource: "_Fields") -> tuple[tuple[str, str], ...]:
@@ -530,7 +544,13 @@ def hashing(definition_spec: Mapping[str, Any]) -> Steps[str]:
     resources.sort(key=lambda r: (str(r.get("id")), _canonical(r)))
     propagation = definition_spec.get("labelPropagation")
     told = None if propagation == EXCEPT_PODS else propagation
-    text = _canonical(_present({"schema": _present(schema), "resources": resources, "labelPropagation": told}))
+    whole = {
+        "schema": _present(schema),
+        "resources": resources,
+        "labelPropagation": told,
+        "policy": definition_spec.get("policy"),
+    }
+    text = _canonical(_present(whole))
     yield
     value = yield from _fnv1a(text, 64)
     return f"{value:016x}"
