@@ -1,0 +1,136 @@
+"""The difference of two states of an object, field by field.
+
+Lists of objects are compared by the field that names their elements, as in server-side apply; other lists as a whole.
+What only the API server keeps (versions, times, managed fields, the status) is no difference.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from kroasync.engine.drift import MERGE_KEYS
+from kroasync.model.names import ANNOTATION_SEAL
+from kroasync.model.objects import Obj
+
+Step: TypeAlias = str | tuple[str, Any]
+"""A map key, or the key field and its value that name an element of a list."""
+Route: TypeAlias = tuple[Step, ...]
+
+_KEPT_BY_SERVER: Final = frozenset(
+    {"managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink", "deletionTimestamp"}
+)
+_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
+_HIDDEN_ANNOTATIONS: Final = frozenset({ANNOTATION_SEAL, _LAST_APPLIED})
+
+
+class Absent:
+    """The value of a field that does not exist."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "(absent)"
+
+
+ABSENT: Final = Absent()
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """One field with its value before and after; `ABSENT` where it does not exist."""
+
+    route: Route
+    before: Any
+    after: Any
+
+    @property
+    def path(self) -> str:
+        """The field path as people write it: `spec.template.spec.containers[name=web].image`."""
+        return shown(self.route)
+
+
+def shown(route: Route) -> str:
+    """The text of a route."""
+    text = ""
+    for step in route:
+        if isinstance(step, tuple):
+            text += f"[{step[0]}={step[1]}]"
+        elif "." in step or "/" in step or not step:
+            text += f"[{step}]"
+        else:
+            text += f".{step}" if text else step
+    return text
+
+
+def plain(obj: Obj) -> Obj:
+    """The object without what only the API server keeps, and without our seal."""
+    meta = {key: value for key, value in obj.get("metadata", {}).items() if key not in _KEPT_BY_SERVER}
+    annotations = {k: v for k, v in (meta.get("annotations") or {}).items() if k not in _HIDDEN_ANNOTATIONS}
+    meta.pop("annotations", None)
+    if annotations:
+        meta["annotations"] = annotations
+    return {**{key: value for key, value in obj.items() if key not in ("metadata", "status")}, "metadata": meta}
+
+
+def difference(before: Obj, after: Obj, *, ignored: Iterable[str] = ()) -> tuple[FieldChange, ...]:
+    """The fields in which two states differ, without those at or below an `ignored` path."""
+    skipped = tuple(ignored)
+    found = _differing(plain(before), plain(after), ())
+    return tuple(change for change in found if not _is_below(change.path, skipped))
+
+
+def _is_below(path: str, ignored: Sequence[str]) -> bool:
+    return any(path == one or path.startswith((f"{one}.", f"{one}[")) for one in ignored)
+
+
+def without(obj: Obj, ignored: Iterable[str]) -> Obj:
+    """A copy of the object without the fields at the ignored paths."""
+    paths = tuple(ignored)
+    if not paths:
+        return obj
+    found: Obj = _without(obj, (), paths)
+    return found
+
+
+def _without(value: Any, route: Route, ignored: Sequence[str]) -> Any:
+    if isinstance(value, dict):
+        kept = ((key, (*route, key), item) for key, item in value.items())
+        return {key: _without(item, at, ignored) for key, at, item in kept if not _is_below(shown(at), ignored)}
+    return value
+
+
+def _differing(before: Any, after: Any, route: Route) -> Iterator[FieldChange]:
+    if type(before) is dict and type(after) is dict:
+        for key in dict.fromkeys((*before, *after)):
+            yield from _differing(before.get(key, ABSENT), after.get(key, ABSENT), (*route, key))
+        return
+    if type(before) is list and type(after) is list:
+        field = _naming(before, after)
+        if field is not None:
+            yield from _elements(before, after, field, route)
+            return
+    if not _is_same(before, after):
+        yield FieldChange(route, before, after)
+
+
+def _elements(before: Sequence[Obj], after: Sequence[Obj], field: str, route: Route) -> Iterator[FieldChange]:
+    old, new = ({item[field]: item for item in items} for items in (before, after))
+    for name in dict.fromkeys((*old, *new)):
+        yield from _differing(old.get(name, ABSENT), new.get(name, ABSENT), (*route, (field, name)))
+
+
+def _naming(*lists: Sequence[Any]) -> str | None:
+    """The field whose values name the elements of all the lists; None if there is none."""
+    if not all(type(item) is dict for items in lists for item in items):
+        return None
+    return next((key for key in MERGE_KEYS if all(_names(items, key) for items in lists)), None)
+
+
+def _names(items: Sequence[Mapping[str, Any]], key: str) -> bool:
+    values = [item.get(key) for item in items]
+    return all(type(value) in (str, int) for value in values) and len(set(values)) == len(values)
+
+
+def _is_same(before: Any, after: Any) -> bool:
+    # In Python, True equals 1.
+    return type(before) is type(after) and bool(before == after)
