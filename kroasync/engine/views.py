@@ -4,8 +4,9 @@ A view shows the cluster and plans no changes, so every existing object counts a
 definition, the view shows the labels of the children.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from kroasync.engine.actions import (
     Action,
@@ -21,19 +22,25 @@ from kroasync.engine.actions import (
     Result,
     WatchExternal,
 )
+from kroasync.engine.adoption import claimed_by
 from kroasync.engine.labels import node_of
 from kroasync.engine.membership import retiring_text
 from kroasync.engine.offline import OfflineWorld
 from kroasync.engine.outcome import NodeState, Outcome
+from kroasync.engine.owners import OwnersView
 from kroasync.graph.nodes import Graph
 from kroasync.model import names
 from kroasync.model.conditions import conditions_of, find
 from kroasync.model.objects import GVK, Key, Obj, Resource, annotations_of, is_deleting, labels_of, metadata
 
+_NOBODY: Final[Mapping[Key, OwnersView]] = {}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectView:
-    """One object of a node. `since` is the time of its creation, or of the start of its deletion."""
+    """One object of a node. `since` is the time of its creation, or of the start of its deletion. `standing` is empty
+    for a child of the instance. `owners` is None unless it was asked for and the object could be read.
+    """
 
     kind: str
     namespace: str
@@ -41,6 +48,8 @@ class ObjectView:
     exists: bool = True
     deleting: bool = False
     since: str = ""
+    standing: str = ""
+    owners: OwnersView | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +88,7 @@ class LiveWorld(OfflineWorld):
     ) -> None:
         super().__init__(instance, objects, resource_of_kind)
         self._watched: set[WatchExternal] = set()
+        self._foreign: dict[Key, Obj] = {}
 
     def compare(self, key: Key, desired: Obj) -> Need | None:
         return None if self.get(key) is not None else Need.CREATE
@@ -90,18 +100,46 @@ class LiveWorld(OfflineWorld):
         """Note that the objects of an external reference were read."""
         self._watched.add(watch)
 
+    def put_foreign(self, key: Key, obj: Obj) -> None:
+        """Note an object of a declared name that is no child of the instance."""
+        self._foreign[key] = obj
 
-def unchanged(action: Action, instance: Obj) -> Result:
-    """The result of an action in a pass that changes nothing; for a watch, after its objects were read."""
+    def foreign(self, key: Key) -> Obj | None:
+        """The object of a declared name that is no child of the instance."""
+        return self._foreign.get(key)
+
+    def seen(self, key: Key) -> tuple[Obj, bool] | None:
+        """The object, and whether it is a child of the instance; None if it does not exist or cannot be read."""
+        child, foreign = self.get(key), self.foreign(key)
+        if child is not None:
+            return child, True
+        return None if foreign is None else (foreign, False)
+
+
+def unchanged(action: Action, instance: Obj, world: LiveWorld) -> Result:
+    """The result of an action in a pass that changes nothing, after the objects that it is about were read."""
     match action:
         case PatchParent():
             return Done(action=action, obj=instance, changed=False)
         case WatchExternal():
             return Done(action=action)
         case Apply():
-            return Refused(action=action, refusal=Refusal.MISSING, message="does not exist yet")
+            return _not_applied(action, world)
         case Delete() | Release() | Pause():
             return Done(action=action, changed=False)
+
+
+def _not_applied(action: Apply, world: LiveWorld) -> Refused:
+    """Why the object is not there as a child."""
+    if action.key.resource.group_kind in world.unseen():
+        return Refused(action=action, refusal=Refusal.FORBIDDEN, message="cannot be read")
+    live = world.foreign(action.key)
+    if live is None:
+        return Refused(action=action, refusal=Refusal.MISSING, message="does not exist yet")
+    owner = claimed_by(live, action.obj)
+    if owner is not None:
+        return Refused(action=action, refusal=Refusal.CLAIMED, message=owner)
+    return Refused(action=action, refusal=Refusal.MISSING, message="exists, and is not a child of the instance")
 
 
 def stored_nodes(members: Sequence[tuple[Key, Obj]]) -> tuple[NodeView, ...]:
@@ -120,8 +158,10 @@ def stored_nodes(members: Sequence[tuple[Key, Obj]]) -> tuple[NodeView, ...]:
     )
 
 
-def nodes_of(graph: Graph, outcome: Outcome, world: LiveWorld, instance: Obj) -> tuple[NodeView, ...]:
-    """The nodes as the pass found them, in order of creation."""
+def nodes_of(
+    graph: Graph, outcome: Outcome, world: LiveWorld, instance: Obj, owners: Mapping[Key, OwnersView] = _NOBODY
+) -> tuple[NodeView, ...]:
+    """The nodes as the pass found them, in order of creation, with those who manage fields of their objects."""
     since = _since(instance)
     retiring = _by_node((member.node, member.key) for member in outcome.retiring)
     found = []
@@ -138,7 +178,7 @@ def nodes_of(graph: Graph, outcome: Outcome, world: LiveWorld, instance: Obj) ->
                 waits_for=report.message,
                 blocked_by=report.blocked_by,
                 since="" if report.state.is_settled else since,
-                objects=tuple(_object(key, world.get(key)) for key in report.objects),
+                objects=tuple(replace(_declared(key, world), owners=owners.get(key)) for key in report.objects),
             )
         )
     # Nothing declares these any more, so their nodes do not show them, or are no longer in the graph.
@@ -159,6 +199,16 @@ def _by_node(members: Iterable[tuple[str, Key]]) -> dict[str, list[Key]]:
     for node, key in members:
         found.setdefault(node, []).append(key)
     return found
+
+
+def _declared(key: Key, world: LiveWorld) -> ObjectView:
+    """A declared object: a child, an object that is none, or nothing."""
+    seen = world.seen(key)
+    if seen is None:
+        is_hidden = key.resource.group_kind in world.unseen()
+        return replace(_object(key, None), standing="not readable" if is_hidden else "")
+    obj, is_child = seen
+    return replace(_object(key, obj), standing="" if is_child else "not a child")
 
 
 def _object(key: Key, obj: Obj | None) -> ObjectView:
