@@ -252,7 +252,8 @@ class Performer:
         if action.need is not Need.HEAL or child is None or live is None:
             return None, ""
         held = contenders(live, stored(action.obj), MANAGER_CHILDREN)
-        shown = {name: _unique(quotable_field(path, action.secrets) for path in paths) for name, paths in held.items()}
+        quotable = (lambda path: quotable_field(path, action.secrets)) if action.secrets else str
+        shown = {name: _unique(map(quotable, paths)) for name, paths in held.items()}
         named = "; ".join(f'manager "{name}" keeps changing {", ".join(paths)}' for name, paths in shown.items())
         return child.uid, f"{named or 'somebody keeps changing it'}; it is restored with growing delays"
 
