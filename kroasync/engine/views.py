@@ -16,13 +16,14 @@ from kroasync.engine.actions import (
     Need,
     PatchParent,
     Pause,
+    Read,
     Refusal,
     Refused,
     Release,
     Result,
     WatchExternal,
 )
-from kroasync.engine.adoption import claimed_by
+from kroasync.engine.adoption import objection
 from kroasync.engine.labels import node_of
 from kroasync.engine.membership import retiring_text
 from kroasync.engine.offline import OfflineWorld
@@ -126,6 +127,8 @@ def unchanged(action: Action, instance: Obj, world: LiveWorld) -> Result:
             return Done(action=action)
         case Apply():
             return _not_applied(action, world)
+        case Read():
+            return Done(action=action, obj=world.get(action.key), changed=False)
         case Delete() | Release() | Pause():
             return Done(action=action, changed=False)
 
@@ -137,9 +140,9 @@ def _not_applied(action: Apply, world: LiveWorld) -> Refused:
     live = world.foreign(action.key)
     if live is None:
         return Refused(action=action, refusal=Refusal.MISSING, message="does not exist yet")
-    owner = claimed_by(live, action.obj)
-    if owner is not None:
-        return Refused(action=action, refusal=Refusal.CLAIMED, message=owner)
+    found = objection(action.policies.adoption, live, action.obj)
+    if found is not None:
+        return Refused(action=action, refusal=found.refusal, message=found.text)
     return Refused(action=action, refusal=Refusal.MISSING, message="exists, and is not a child of the instance")
 
 
