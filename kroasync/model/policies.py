@@ -5,6 +5,7 @@ of the process. What no policy says is `Policies()`, the behaviour of a definiti
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -59,6 +60,8 @@ FORMS: Final[dict[str, type[StrEnum]]] = {
     "conflicts": Conflicts,
 }
 """The policies with a word as value, which an expression over `schema` may compute."""
+MAX_PRUNE: Final = "maxPrune"
+"""The policy with a `MaxPrune` as value, which no expression may compute."""
 
 SAFEST: Final = Policies(
     adoption=Adoption.NEVER, deletion=Deletion.ORPHAN, update=Update.ONCE, conflicts=Conflicts.FAIL
@@ -69,6 +72,13 @@ NEVER_RECREATED: Final = frozenset(
     {"PersistentVolumeClaim", "PersistentVolume", "Namespace", "CustomResourceDefinition.apiextensions.k8s.io"}
 )
 """Kinds (`Kind.group`) that hold data or other objects: to create one anew does not bring these back."""
+
+
+def one_of(words: Iterable[str]) -> str:
+    """The words as a choice: `A, B or C`."""
+    *others, last = words
+    return f"{', '.join(others)} or {last}"
+
 
 _PERCENTAGE: Final = re.compile(r"(100|[0-9]{1,2})%", re.ASCII)
 
