@@ -80,7 +80,8 @@ def one_of(words: Iterable[str]) -> str:
     return f"{', '.join(others)} or {last}"
 
 
-_PERCENTAGE: Final = re.compile(r"(100|[0-9]{1,2})%", re.ASCII)
+PERCENTAGE: Final = "(100|[0-9]{1,2})%"
+"""The pattern of a percentage from 0% to 100%."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ class MaxPrune:
         """The limit as written, `5` or `20%`; None if it is neither."""
         if isinstance(written, int) and not isinstance(written, bool) and written >= 0:
             return MaxPrune(written)
-        if isinstance(written, str) and _PERCENTAGE.fullmatch(written):
+        if isinstance(written, str) and re.fullmatch(PERCENTAGE, written):
             return MaxPrune(int(written[:-1]), is_percentage=True)
         return None
 
