@@ -61,8 +61,13 @@ def print_tree(view: InstanceView, *, owners: bool) -> None:
 def _rows(found: ObjectView) -> list[tuple[str, ...]]:
     """The table below an object: its declared fields that other managers have."""
     fields = found.owners.fields if found.owners is not None else ()
-    rows = [(one.field, one.declared or "-", one.live or "-", one.manager, one.treatment) for one in fields]
+    rows = [(*map(_cell, (one.field, one.declared, one.live, one.manager)), one.treatment) for one in fields]
     return [_HEADINGS, *rows] if rows else []
+
+
+def _cell(text: str) -> str:
+    """The text without characters that would steer a terminal."""
+    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
 
 
 def _widths(view: InstanceView) -> list[int]:

@@ -1,30 +1,24 @@
 """Who manages the fields of an instance's objects, as data for display: what `kroasync tree --owners` shows.
 
 A field is shown if the definition declares it and another field manager has it. Of undeclared fields only the number is
-shown, for each manager. Values of Secrets are withheld, and so is whatever of a field's path may be one.
+shown, for each manager. Values of Secrets are withheld as in the messages about contested fields (`engine.yielding`).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
-from kroasync.engine.contests import Contest, contests, element_keys, merge_key, owner_of
+from kroasync.engine.contests import Contest, contests, element_keys, merge_key
 from kroasync.engine.drift import stored
 from kroasync.engine.passstate import NodeRun
 from kroasync.engine.plan import NodePlan
-from kroasync.engine.taint import is_secret
-from kroasync.graph.nodes import Path
-from kroasync.model import names, paths
+from kroasync.engine.yielding import Terms, agree, foreign_fields
+from kroasync.model import names
 from kroasync.model.objects import Key, Obj, metadata
-from kroasync.model.policies import Conflicts, Policies, Update
-
-# How many characters of a value are shown.
-_SHOWN: Final = 40
-_WITHHELD: Final = "(withheld)"
-_ABSENT: Final = object()
+from kroasync.model.policies import Policies, Update
 
 
 class Treatment(StrEnum):
@@ -41,7 +35,7 @@ class Treatment(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldView:
-    """One declared field that another manager has. The values are JSON, cut or withheld; empty if there is none."""
+    """One declared field that another manager has. The values are short texts, or say that they are withheld."""
 
     field: str
     declared: str
@@ -61,16 +55,20 @@ class OwnersView:
 def owners(plan: NodePlan, policies: Policies, declared: Obj, live: Obj, *, is_child: bool = True) -> OwnersView:
     """Who else manages fields of an object that the node declares."""
     declared = stored(declared)
-    found = (
-        FieldView(
-            field=_field(plan, one),
-            declared=_value(plan, one, one.declared),
-            live=_value(plan, one, one.live),
-            manager=_manager(live, one.manager),
-            treatment=_treatment(plan, policies, live, one) if is_child else Treatment.NOT_ADOPTED,
+    terms = agree(live, declared, policies, plan.node.external_fields)
+    found = []
+    for contest in contests(live, declared, names.MANAGER_CHILDREN):
+        (shown,) = foreign_fields((contest,), plan.secrets)
+        treatment = _treatment(plan, policies, terms, contest) if is_child else Treatment.NOT_ADOPTED
+        found.append(
+            FieldView(
+                field=shown.field,
+                declared=shown.declared,
+                live=shown.live,
+                manager=_manager(live, contest.manager),
+                treatment=treatment,
+            )
         )
-        for one in contests(live, declared, names.MANAGER_CHILDREN)
-    )
     return OwnersView(fields=tuple(dict.fromkeys(found)), undeclared=_undeclared(live, declared))
 
 
@@ -85,60 +83,22 @@ def owners_of(runs: Iterable[NodeRun], seen: Callable[[Key], tuple[Obj, bool] | 
     return found
 
 
-def _treatment(plan: NodePlan, policies: Policies, live: Obj, contest: Contest) -> Treatment:
+def _treatment(plan: NodePlan, policies: Policies, terms: Terms, contest: Contest) -> Treatment:
     if policies.update is Update.ONCE:
         return Treatment.KEPT
-    if _is_external(plan, live, contest):
+    left = [one.path for one in terms.yielded if _is_within(contest, one)]
+    if any(path in plan.node.external_fields for path in left):
         return Treatment.EXTERNAL
-    if policies.conflicts is Conflicts.YIELD and not contest.is_ours:
+    if left:
         return Treatment.YIELDED
-    if not contest.differs:
-        return Treatment.SHARED
-    return {
-        Conflicts.FORCE: Treatment.TAKEN_BACK,
-        Conflicts.YIELD: Treatment.YIELDED,
-        Conflicts.FAIL: Treatment.CONTESTED,
-    }[policies.conflicts]
+    if contest in terms.refused:
+        return Treatment.CONTESTED
+    # A field that is ours, too, has the value on which its managers agree, if in another form.
+    return Treatment.TAKEN_BACK if contest.differs and not contest.is_ours else Treatment.SHARED
 
 
-def _is_external(plan: NodePlan, live: Obj, contest: Contest) -> bool:
-    """Whether the field is in one that the definition leaves to whoever has exactly that field."""
-    return any(
-        contest.path[: len(path)] == path and owner_of(live, path, names.MANAGER_CHILDREN) is not None
-        for path in plan.node.external_fields
-    )
-
-
-# What is shown of a field
-
-
-def _field(plan: NodePlan, contest: Contest) -> str:
-    """The field as the API server writes it. If the object holds values of Secrets, the field ends where such a value
-    begins, and elements of lists have their index instead of their keys.
-    """
-    if not plan.secrets:
-        return _printable(contest.field)
-    cut = min((len(path) for path in plan.secrets if contest.path[: len(path)] == path), default=None)
-    return _printable(f".{paths.build(contest.path[:cut])}")
-
-
-def _value(plan: NodePlan, contest: Contest, value: Any) -> str:
-    if is_secret(plan.node) or any(_is_along(contest.path, path) for path in plan.secrets):
-        return _WITHHELD
-    if value is None:
-        return ""
-    text = _json(value)
-    return _printable(text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}...")
-
-
-def _printable(text: str) -> str:
-    """The text without characters that would steer a terminal."""
-    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
-
-
-def _is_along(one: Path, other: Path) -> bool:
-    """Whether one path is above the other, or both are the same."""
-    return all(a == b for a, b in zip(one, other, strict=False))
+def _is_within(contest: Contest, other: Contest) -> bool:
+    return contest.path[: len(other.path)] == other.path
 
 
 def _manager(live: Obj, name: str) -> str:
@@ -174,33 +134,30 @@ def _undeclared(live: Obj, declared: Obj) -> dict[str, int]:
 
 def _count(fields: Obj, declared: Any) -> int:
     """How many leaves of a fieldsV1 set `declared` lacks."""
-    total = 0
-    for element, below in fields.items():
-        if element == ".":
-            continue
-        part = _part(declared, element)
-        total += _leaves(below) if part is _ABSENT else _count(below, part)
-    return total
+    parts = _parts(fields, declared)
+    return sum(
+        _count(below, parts[element]) if element in parts else _leaves(below)
+        for element, below in fields.items()
+        if element != "."
+    )
+
+
+def _parts(fields: Obj, declared: Any) -> dict[str, Any]:
+    """The parts of a declared value, by the elements of a fieldsV1 set that mean them. All elements of a list have the
+    same keys.
+    """
+    if isinstance(declared, dict):
+        return {f"f:{name}": value for name, value in declared.items()}
+    if not isinstance(declared, list):
+        return {}
+    found = {f"v:{orjson.dumps(item).decode()}": item for item in declared if not isinstance(item, dict | list)}
+    keyed = {element: keys for element in fields if (keys := element_keys(element))}
+    key_names = next((tuple(keys) for keys in keyed.values()), ())
+    by_key = {key: item for item in declared if (key := merge_key(item, key_names)) is not None}
+    places = ((element, merge_key(keys, key_names)) for element, keys in keyed.items())
+    return found | {element: by_key[key] for element, key in places if key in by_key}
 
 
 def _leaves(fields: Obj) -> int:
     inner = [below for element, below in fields.items() if element != "."]
     return sum(map(_leaves, inner)) if inner else 1
-
-
-def _part(declared: Any, element: str) -> Any:
-    """The part of a declared value that a path element of managedFields means."""
-    form, _, text = element.partition(":")
-    if form == "f":
-        return declared.get(text, _ABSENT) if isinstance(declared, dict) else _ABSENT
-    if not isinstance(declared, list):
-        return _ABSENT
-    if form == "v":
-        return next((item for item in declared if _json(item) == text), _ABSENT)
-    keys = element_keys(element)
-    wanted = merge_key(keys, tuple(keys))
-    return next((item for item in declared if keys and merge_key(item, tuple(keys)) == wanted), _ABSENT)
-
-
-def _json(value: Any) -> str:
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()

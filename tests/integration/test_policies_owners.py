@@ -78,7 +78,7 @@ def test_the_tree_says_who_manages_which_field(lab: Lab) -> None:
         r"\.spec\.replicas +2 +4 +scaler \(Update of scale\) +yielded",
         r'\.data\.theirs +"1" +"2" +person \(Update\) +external',
         r'\.data\.both +"1" +"1" +friend \(Apply\) +shared',
-        r"\.data +\(withheld\) +\(withheld\) +person \(Update\) +kept",
+        r"\.data +a value that is withheld +a value that is withheld +person \(Update\) +kept",
     ):
         assert re.search(f"{row}$", text, re.M), (row, text)
     assert "undeclared fields: person 1" in text

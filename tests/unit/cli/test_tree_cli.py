@@ -90,6 +90,14 @@ def test_the_tables_are_aligned_below_their_objects(capsys: pytest.CaptureFixtur
     ]
 
 
+def test_no_value_steers_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    async def painted(user: FakeClient) -> None:
+        await user.merge_patch(CONFIG, {"data": {"b": "\u009b2J\u202e\u007f"}}, manager="m")
+
+    print_tree(viewed(painted), owners=True)
+    assert '"\\u009b2J\\u202e\\u007f"' in capsys.readouterr().out
+
+
 def test_the_tree_says_if_there_is_nothing_to_say(capsys: pytest.CaptureFixture[str]) -> None:
     print_tree(viewed(nothing), owners=True)
     assert capsys.readouterr().out.splitlines()[-1] == "No other field manager has a declared field."

@@ -99,6 +99,20 @@ def test_an_external_field_is_left_to_its_manager_under_any_policy(
     assert (other[0], other[4] == "external") == (".spec.paused", False)
 
 
+def test_our_own_marks_are_taken_back_under_any_policy(graph: Graph) -> None:
+    label = "app.kubernetes.io/managed-by"
+    declared = deployment()
+    declared["metadata"]["labels"] = {label: "kro"}
+    found = live(
+        declared,
+        {"metadata": {"labels": {label: "Helm"}}},
+        entry("helm", {"f:metadata": {"f:labels": {f"f:{label}": {}}}}),
+    )
+    for conflicts in Conflicts:
+        [one] = shown(graph, found, declared=declared, conflicts=conflicts).fields
+        assert one.treatment == "taken back"
+
+
 def test_nothing_is_said_of_our_own_fields_and_of_the_status(graph: Graph) -> None:
     status = entry("kube-controller-manager", {"f:status": {"f:replicas": {}}}, subresource="status")
     assert shown(graph, live(deployment(), {}, OURS, status)) == OwnersView()
@@ -124,13 +138,12 @@ def test_of_undeclared_fields_the_number_is_shown(graph: Graph) -> None:
     ]
 
 
-def test_long_and_strange_values_are_cut_and_readable(graph_of: Callable[..., Graph]) -> None:
-    declared = config_map("web", data={"a": "x" * 100, "b": "1"})
+def test_long_values_are_cut(graph_of: Callable[..., Graph]) -> None:
+    declared = config_map("web", data={"a": "x" * 1000})
     graph = graph_of({"id": "web", "template": declared})
-    found = live(declared, {"data": {"b": "\u009b2J\u202e\n"}}, entry("m", {"f:data": {"f:a": {}, "f:b": {}}}))
-    long, strange = shown(graph, found).fields
-    assert (len(long.declared), long.declared[-3:]) == (40, "...")
-    assert strange.live == '"\\u009b2J\\u202e\\n"'
+    [found] = shown(graph, live(declared, {}, entry("m", {"f:data": {"f:a": {}}}))).fields
+    assert 0 < len(found.declared) < 100
+    assert len(found.live) < 100
 
 
 # Values of Secrets
@@ -146,8 +159,11 @@ def test_values_of_a_secret_are_withheld_also_those_that_others_set(graph_of: Ca
     stored = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys"}, "data": {"a": "Zm9v", "b": "YmFy"}}
     found = live(stored, {"type": "Opaque"}, entry("m", {"f:data": {"f:a": {}, "f:b": {}}, "f:type": {}}))
     view = shown(graph, found, id_="keys")
-    assert {(one.declared, one.live) for one in view.fields} == {("(withheld)", "(withheld)")}
-    assert {one.field for one in view.fields} == {".data", ".type"}
+    withheld = "a value that is withheld"
+    assert [(one.field, one.declared, one.live) for one in view.fields] == [
+        (".type", '"Opaque"', '"Opaque"'),
+        (".data", withheld, withheld),
+    ]
     for leaked in ("hunter2", "aHVudGVyMg", "Zm9v", "YmFy"):
         assert leaked not in repr(view)
 
