@@ -48,11 +48,12 @@ class Converging:
             self.observing.doubt(key)
             return of_outcome(outcome, summary=Summary(sent=performer.sent), requeue_s=self.options.requeue_s)
         self.watches.keep_externals(key, outcome.watches)
-        self.watches.await_releases(key, outcome.not_adopted)
+        self.watches.await_releases(key, outcome.not_adopted, held=outcome.held)
         status, reported = await self._reported(key, served, instance, plan, outcome)
         self.recording.hashes(key, instance)
         self.recording.adoptions(key, instance, outcome, performer)
         self.recording.releases(key, instance, performer)
+        self.recording.recreations(instance, outcome)
         self.recording.changes(outcome, before=instance.get("status") or {}, status=status)
         self.recording.nodes(served.graph, outcome)
         if not reported.is_lost:

@@ -183,6 +183,12 @@ class Recording:
                 note = f"declared by {key}, but not changed: {text}"
                 recorder.record(found, reason="AdoptionRefused", note=note, action="Adopt", warning=True)
 
+    def recreations(self, instance: Obj, outcome: Outcome) -> None:
+        """Record children that were deleted to be created anew."""
+        for child, fields in outcome.recreated.items():
+            note = f"deleted {child} to create it anew, as fields of it cannot be changed: {fields}"
+            self.recorder.record(instance, reason="Recreated", note=note, action="Reconcile")
+
     def releases(self, key: Key, instance: Obj, performer: Performer) -> None:
         """Record objects that stay without the instance, on the instance and on the objects."""
         for child, found in performer.released.items():
