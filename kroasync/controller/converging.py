@@ -54,6 +54,7 @@ class Converging:
         self.recording.adoptions(key, instance, outcome, performer)
         self.recording.releases(key, instance, performer)
         self.recording.recreations(instance, outcome)
+        self.recording.yields(key, instance, outcome.yielded)
         self.recording.changes(outcome, before=instance.get("status") or {}, status=status)
         self.recording.nodes(served.graph, outcome)
         if not reported.is_lost:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING
 
-from kroasync.engine.actions import Observed, Refusal, WatchExternal
+from kroasync.engine.actions import Observed, Refusal, WatchExternal, Yielding
 from kroasync.model.objects import Key, Obj
 
 if TYPE_CHECKING:
@@ -118,6 +118,8 @@ class Outcome:
     held: frozenset[Key] = frozenset()
     # Children that were deleted to be created anew, and the fields that cannot be changed.
     recreated: Mapping[Key, str] = field(default_factory=dict)
+    # Fields of children that are left to other field managers.
+    yielded: Mapping[Key, Yielding] = field(default_factory=dict)
     # A text about entries dropped from the instance's recorded inventory; empty if there are none.
     repair: str = ""
     # All declared objects are applied and none has drifted, whether they are ready or not.

@@ -125,6 +125,7 @@ def _conclude(state: PassState) -> Outcome:
         not_adopted=found.not_adopted,
         held=frozenset(found.held),
         recreated=found.recreated,
+        yielded=found.yielded,
         synced=clean and all(run.state in _APPLIED for run in runs),
         settled=settled,
         retry=_retry(state, settled),
