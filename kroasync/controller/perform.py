@@ -34,10 +34,11 @@ from kroasync.engine.actions import (
     WatchExternal,
     Yielding,
 )
-from kroasync.engine.adoption import is_child, joining, managers_of, objection
+from kroasync.engine.adoption import held_text, is_child, joining, managers_of, objection, unshared
 from kroasync.engine.drift import stored
 from kroasync.engine.mending import Mending, disowning_patch, key_patch, may_have_leftovers, mending
 from kroasync.engine.orphans import released, still_goes
+from kroasync.engine.recreation import unchangeable
 from kroasync.engine.yielding import agree, foreign_fields, is_guarded, refusal_text, yielding
 from kroasync.kube.api_errors import (
     AlreadyExistsError,
@@ -62,10 +63,14 @@ from kroasync.model.names import (
     MANAGER_PARENT,
 )
 from kroasync.model.objects import Key, Obj, labels_of, metadata, uid_of, version_of
-from kroasync.model.policies import Conflicts, Update
+from kroasync.model.policies import Adoption, Conflicts, Update
 
 # The first resourceVersion of etcd is 2. So an apply with this version creates an object, or is a conflict.
 _OF_NO_OBJECT = "1"
+
+
+class _HeldError(ApiError):
+    """Other managers have fields of an object that is adopted only if nobody does."""
 
 
 class _ContestedError(ApiError):
@@ -152,7 +157,7 @@ class Performer:
         elif self.stumbles.failed(subject, error):
             refusal = Refusal.FAULT
             message += " (the API server fails at this object again and again, and takes other writes)"
-        return Refused(action=action, refusal=refusal, message=message)
+        return Refused(action=action, refusal=refusal, message=message, immutable=_immutable(action, error))
 
     async def _apply(self, action: Apply) -> Result:
         subject, others = self._others(action)
@@ -165,7 +170,7 @@ class Performer:
         shared: _Shared | None = None
         if action.force and is_guarded(action.policies, action.external_fields):
             shared = await self._guarded(action)
-            answer, sent = shared.answer, shared.obj
+            answer = shared.answer
         elif action.force:
             answer = await self._forced(action)
         else:
@@ -180,9 +185,11 @@ class Performer:
                 before = version_of(found)
                 if action.policies.update is Update.ONCE:
                     answer, sent = await self._join(action, found)
+                elif action.policies.adoption is Adoption.IF_UNOWNED and not is_child(found, action.obj):
+                    answer, sent = await self._take_unowned(action, found)
                 elif is_guarded(action.policies, action.external_fields):
                     shared = await self._take_part(action, found, conflict)
-                    answer, sent = shared.answer, shared.obj
+                    answer = shared.answer
                 else:
                     answer, taken_from = await self._take_over(action, found, conflict.managers)
                 is_adopted = bool(taken_from) or not is_child(found, action.obj)
@@ -191,7 +198,7 @@ class Performer:
                 # An API server that knows no versions: the apply did not create it.
                 taken_from = tuple(m for m in managers_of(answer) if m != MANAGER_CHILDREN)
                 is_adopted = bool(taken_from)
-        self.children.applied(action.key, sent, answer, lists=lists)
+        self.children.applied(action.key, shared.obj if shared else sent, answer, lists=lists)
         if subject is not None and version_of(answer) != before and self.fights.healed(subject):
             self.contested[action.key] = others
         if is_adopted:
@@ -204,10 +211,9 @@ class Performer:
     def _refused(self, action: Apply, found: Obj) -> Refused | None:
         """Why an existing object is not adopted; None if it belongs to this instance or to nobody."""
         self.existed[action.key] = _identity(found)
-        found_against = objection(action.policies.adoption, found, action.obj)
-        if found_against is None:
-            return None
-        return Refused(action=action, refusal=found_against.refusal, message=found_against.text)
+        declared = unshared(found, action.obj, action.external_fields)
+        against = objection(action.policies.adoption, found, declared, action.secrets)
+        return Refused(action=action, refusal=against.refusal, message=against.text) if against else None
 
     async def _join(self, action: Apply, found: Obj) -> tuple[Obj, Obj]:
         """Adopt an object as it was found without changing what it is; returns the answer and what was sent."""
@@ -216,6 +222,20 @@ class Performer:
             return found, {}
         self.sent += 1
         return await self.client.merge_patch(action.key, patch, manager=MANAGER_CHILDREN), patch
+
+    async def _take_unowned(self, action: Apply, found: Obj) -> tuple[Obj, Obj]:
+        """Adopt an object as it was found, if no other manager has a field of it with another value; returns the
+        answer and what was sent.
+        """
+        sent = unshared(found, action.obj, action.external_fields)
+        try:
+            return await self._send(replace(action, obj=sent), force=False, version=version_of(found)), sent
+        except ConflictError as conflict:
+            if not conflict.managers:
+                raise  # the object changed meanwhile, so its owner must be checked again
+            fields = _unique(quotable_field(field, action.secrets) for field in conflict.fields)
+            text = f"{', '.join(fields)} by {', '.join(conflict.managers)}"
+            raise _HeldError(held_text(text)) from None
 
     async def _take_over(self, action: Apply, found: Obj, managers: tuple[str, ...]) -> tuple[Obj, tuple[str, ...]]:
         """Adopt an object as it was found; returns the answer and the managers that had its fields.
@@ -487,6 +507,18 @@ def _told(action: Action, error: ApiError) -> str:
     return f"{error.known_reason}{where} (details withheld: the object holds values of a Secret)"
 
 
+def _immutable(action: Action, error: ApiError) -> tuple[str, ...]:
+    """The fields that cannot be changed, if that is all that is wrong with an apply, and what the server says of them;
+    of an object with values of Secrets, only where they are.
+    """
+    if not isinstance(action, Apply) or not isinstance(error, InvalidError):
+        return ()
+    found = unchangeable(error.causes)
+    if action.secrets or action.key.resource == SECRETS:
+        return tuple(_unique(quotable_field(field, action.secrets) or "a field" for field, _ in found))
+    return tuple(_unique(f"{field}: {said}" if field else said for field, said in found))
+
+
 def quotable_field(field: str, secrets: Sequence[tuple[str | int, ...]]) -> str:
     """A field path of the server, cut so that it quotes no value: it ends where a value of a Secret begins, or before
     a key in brackets.
@@ -511,6 +543,7 @@ def _unique(texts: Iterable[str]) -> list[str]:
 
 
 _REFUSALS: tuple[tuple[type[ApiError], Refusal], ...] = (
+    (_HeldError, Refusal.HELD),
     (_ContestedError, Refusal.CONTESTED),
     (AlreadyExistsError, Refusal.CONFLICT),
     (ConflictError, Refusal.CONFLICT),

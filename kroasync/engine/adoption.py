@@ -6,16 +6,20 @@ the label or annotation with which it tracks its objects. An object of another A
 adopted, whatever the policy.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from kroasync.engine.actions import Refusal
+from kroasync.engine.contests import contests
+from kroasync.engine.drift import fingerprint, stored
 from kroasync.engine.labels import is_value_of
 from kroasync.engine.orphans import is_annotation_of_member, is_label_of_member
+from kroasync.engine.yielding import ExternalFields, agree, foreign_fields, foreign_text
 from kroasync.model import names
 from kroasync.model.objects import Obj, annotations_of, labels_of, metadata, uid_of, version_of
-from kroasync.model.policies import Adoption
+from kroasync.model.paths import Path
+from kroasync.model.policies import Adoption, Conflicts, Policies
 from kroasync.model.seal import seal_of
 
 _TOOLS_BY_LABEL: Final = {
@@ -32,6 +36,7 @@ _TOOLS_BY_ANNOTATION: Final = {
     "objectset.rio.cattle.io/id": "Rancher object set",
 }
 _HELM: Final = "Helm"
+_BOOKKEEPING: Final = ("managedFields", "resourceVersion", "generation")
 # Pairs of names and values: controllers, labels, annotations.
 Marks: TypeAlias = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]
 # Labels by which an instance is the same one, and the annotations that have what is too long for a label.
@@ -53,8 +58,10 @@ class Objection:
     text: str
 
 
-def objection(policy: Adoption, live: Obj, declared: Obj) -> Objection | None:
-    """Why an instance that declares an object may not adopt the live one; None if it may, or if it is its child."""
+def objection(policy: Adoption, live: Obj, declared: Obj, secrets: Sequence[Path] = ()) -> Objection | None:
+    """Why an instance that declares an object may not adopt the live one; None if it may, or if it is its child.
+    `secrets` are the places of the declaration with values of Secrets.
+    """
     owner = labels_of(live).get(names.LABEL_APPLYSET_PART_OF, "")
     if owner and owner != labels_of(declared).get(names.LABEL_APPLYSET_PART_OF, ""):
         return Objection(refusal=Refusal.FOREIGN, text=owner)
@@ -65,7 +72,22 @@ def objection(policy: Adoption, live: Obj, declared: Obj) -> Objection | None:
         return Objection(refusal=Refusal.CLAIMED, text=f"belongs to {claim}")
     if policy is Adoption.NEVER:
         return Objection(refusal=Refusal.CLAIMED, text=f"{_had_by(live)}, and its policy is adoption: {policy}")
+    if policy is Adoption.IF_UNOWNED:
+        others = contests(live, stored(declared), names.MANAGER_CHILDREN)
+        hidden = (*secrets, ("data",)) if live.get("kind") == "Secret" else secrets
+        held = foreign_fields((contest for contest in others if contest.differs), hidden)
+        return Objection(refusal=Refusal.HELD, text=held_text(foreign_text(held))) if held else None
     return None
+
+
+def held_text(fields: str) -> str:
+    """Why `IfUnowned` adopts nothing whose fields other managers have with other values."""
+    return f"has fields of other managers, and its policy is adoption: {Adoption.IF_UNOWNED}: {fields}"
+
+
+def unshared(live: Obj, declared: Obj, external: ExternalFields) -> Obj:
+    """What is declared of a live object without the external fields that other managers have."""
+    return agree(live, declared, Policies(conflicts=Conflicts.FORCE), external).obj
 
 
 def is_child(live: Obj, declared: Obj) -> bool:
@@ -126,6 +148,23 @@ def marks_of(live: Obj) -> Marks:
 def _had_by(live: Obj) -> str:
     managers = managers_of(live)
     return f"is managed by {', '.join(managers)}" if managers else "is not a resource of this instance"
+
+
+def fields_of(live: Obj) -> str:
+    """A digest of everything by which fields of an object can conflict with a declaration: the values, and who has
+    them; not when they were written.
+    """
+    meta = {key: value for key, value in metadata(live).items() if key not in _BOOKKEEPING}
+    body = {key: value for key, value in live.items() if key not in ("metadata", "status")}
+    entries = [
+        [entry.get("manager"), entry.get("fieldsV1")]
+        for entry in metadata(live).get("managedFields") or ()
+        if entry.get("subresource") != "status"
+    ]
+    try:
+        return fingerprint([body, meta, entries])
+    except (TypeError, RecursionError):
+        return version_of(live)  # nested more deeply than JSON is written
 
 
 def _controller_of(live: Obj, instance_uid: str) -> str | None:

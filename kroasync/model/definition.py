@@ -455,7 +455,7 @@ class _Fields:
         for key in self.obj:
             if key not in known:
                 near = did_you_mean(key, known) if len(self._problems) < MAX_SUGGESTED else None
-                message = f"unknown field {_show(key)} in {what}: expected {' or '.join(known)}"
+                message = f"unknown field {_show(key)} in {what}: expected {one_of(known)}"
                 self.error(key, code, message, suggestion=near)
 
     def _value(self, key: str, kind: type, *, required: bool = False) -> Any:

@@ -477,7 +477,7 @@ OWNERS = ["spec", "spec.resources[0]"]
     ("policy", "code", "key", "message", "suggestion"),
     [
         ({"deletoin": "Orphan"}, "policy-field", "deletoin", 'unknown field "deletoin" in policy', "deletion"),
-        ({"Conflicts": "Yield"}, "policy-field", "Conflicts", "expected adoption or deletion", "conflicts"),
+        ({"Conflicts": "Yield"}, "policy-field", "Conflicts", "expected adoption, deletion, update,", "conflicts"),
         ({"maxprune": 1}, "policy-field", "maxprune", "or maxPrune", "maxPrune"),
         ({"x": None}, "policy-field", "x", 'unknown field "x"', None),
         ({"deletion": "Orphaned"}, "policy-value", "deletion", 'expected Delete or Orphan, found "Orphaned"', "Orphan"),
