@@ -140,7 +140,7 @@ def _not_applied(action: Apply, world: LiveWorld) -> Refused:
     live = world.foreign(action.key)
     if live is None:
         return Refused(action=action, refusal=Refusal.MISSING, message="does not exist yet")
-    found = objection(action.policies.adoption, live, action.obj)
+    found = objection(action.policies.adoption, live, action.obj, action.secrets)
     if found is not None:
         return Refused(action=action, refusal=found.refusal, message=found.text)
     return Refused(action=action, refusal=Refusal.MISSING, message="exists, and is not a child of the instance")

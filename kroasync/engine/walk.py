@@ -129,7 +129,7 @@ def _conclude(state: PassState) -> Outcome:
         strangers=tuple(found.strangers),
         repair=found.repair,
         not_adopted=found.not_adopted,
-        held=frozenset(found.held),
+        awaiting_fields=frozenset(found.awaiting_fields),
         recreated=found.recreated,
         yielded=found.yielded,
         synced=clean and all(run.state in _APPLIED for run in runs),
