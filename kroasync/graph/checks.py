@@ -234,6 +234,8 @@ def check_reserved_keys(spec: ResourceSpec, obj: Obj, exempt: Collection[str], r
                         f'invalid {one} for resource "{spec.id}". {field} with prefix "{prefix}" '
                         "are reserved for internal use"
                     )
+                    if key == ANNOTATION_DELETION_POLICY:
+                        text += f": use policy.deletion, or the feature gate {_POLICY_GATE}"
                     path = resource_path(spec, object_place(spec), "metadata", field, key)
                     report.add("reserved-prefix", text, path)
 
