@@ -95,8 +95,9 @@ async def inspect_instance(
     walk = Walk(graph, instance, world, options=Options(policies=policies))
     while actions := walk.next_actions():
         walk.feed([await _looked_at(client, world, action, instance) for action in actions])
-    owners = owners_of(walk.runs, world.seen) if with_owners else {}
-    return view_of(key, instance, nodes_of(graph, walk.outcome, world, instance, owners), _joined(notes))
+    owners = owners_of(walk.runs, world.get, world.foreign) if with_owners else {}
+    nodes = nodes_of(graph, walk.outcome, world, instance, foreign=world.foreign, owners=owners)
+    return view_of(key, instance, nodes, _joined(notes))
 
 
 def _joined(notes: Iterable[str]) -> str:
@@ -113,7 +114,7 @@ async def _looked_at(client: Client, world: LiveWorld, action: Action, instance:
         if isinstance(action, WatchExternal):
             await _read(client, world, action)
         elif isinstance(action, Apply) and action.key.resource.group_kind not in world.unseen():
-            world.put_foreign(action.key, await client.get(action.key))
+            world.foreign[action.key] = await client.get(action.key)
     except NotFoundError:
         pass
     except ForbiddenError as error:

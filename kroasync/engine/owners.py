@@ -72,14 +72,17 @@ def owners(plan: NodePlan, policies: Policies, declared: Obj, live: Obj, *, is_c
     return OwnersView(fields=tuple(dict.fromkeys(found)), undeclared=_undeclared(live, declared))
 
 
-def owners_of(runs: Iterable[NodeRun], seen: Callable[[Key], tuple[Obj, bool] | None]) -> dict[Key, OwnersView]:
-    """Who else manages declared fields, for each object that was seen. `seen` also says whether it is a child."""
+def owners_of(
+    runs: Iterable[NodeRun], child: Callable[[Key], Obj | None], foreign: Mapping[Key, Obj]
+) -> dict[Key, OwnersView]:
+    """Who else manages declared fields, for each object that exists. `foreign` has those that are no children."""
     found: dict[Key, OwnersView] = {}
     for run in runs:
         for item in run.desired:
-            live = seen(item.key)
-            if live is not None:
-                found[item.key] = owners(run.plan, run.policies, item.obj, live[0], is_child=live[1])
+            live = child(item.key)
+            other = live or foreign.get(item.key)
+            if other is not None:
+                found[item.key] = owners(run.plan, run.policies, item.obj, other, is_child=live is not None)
     return found
 
 

@@ -35,6 +35,7 @@ from kroasync.model import names
 from kroasync.model.conditions import conditions_of, find
 from kroasync.model.objects import GVK, Key, Obj, Resource, annotations_of, is_deleting, labels_of, metadata
 
+_NOTHING: Final[Mapping[Key, Obj]] = {}
 _NOBODY: Final[Mapping[Key, OwnersView]] = {}
 
 
@@ -90,7 +91,8 @@ class LiveWorld(OfflineWorld):
     ) -> None:
         super().__init__(instance, objects, resource_of_kind)
         self._watched: set[WatchExternal] = set()
-        self._foreign: dict[Key, Obj] = {}
+        # Objects of declared names that are no children of the instance.
+        self.foreign: dict[Key, Obj] = {}
 
     def compare(self, key: Key, desired: Obj) -> Need | None:
         return None if self.get(key) is not None else Need.CREATE
@@ -101,21 +103,6 @@ class LiveWorld(OfflineWorld):
     def watched(self, watch: WatchExternal) -> None:
         """Note that the objects of an external reference were read."""
         self._watched.add(watch)
-
-    def put_foreign(self, key: Key, obj: Obj) -> None:
-        """Note an object of a declared name that is no child of the instance."""
-        self._foreign[key] = obj
-
-    def foreign(self, key: Key) -> Obj | None:
-        """The object of a declared name that is no child of the instance."""
-        return self._foreign.get(key)
-
-    def seen(self, key: Key) -> tuple[Obj, bool] | None:
-        """The object, and whether it is a child of the instance; None if it does not exist or cannot be read."""
-        child, foreign = self.get(key), self.foreign(key)
-        if child is not None:
-            return child, True
-        return None if foreign is None else (foreign, False)
 
 
 def unchanged(action: Action, instance: Obj, world: LiveWorld) -> Result:
@@ -137,7 +124,7 @@ def _not_applied(action: Apply, world: LiveWorld) -> Refused:
     """Why the object is not there as a child."""
     if action.key.resource.group_kind in world.unseen():
         return Refused(action=action, refusal=Refusal.FORBIDDEN, message="cannot be read")
-    live = world.foreign(action.key)
+    live = world.foreign.get(action.key)
     if live is None:
         return Refused(action=action, refusal=Refusal.MISSING, message="does not exist yet")
     found = objection(action.policies.adoption, live, action.obj, action.secrets)
@@ -163,9 +150,17 @@ def stored_nodes(members: Sequence[tuple[Key, Obj]]) -> tuple[NodeView, ...]:
 
 
 def nodes_of(
-    graph: Graph, outcome: Outcome, world: LiveWorld, instance: Obj, owners: Mapping[Key, OwnersView] = _NOBODY
+    graph: Graph,
+    outcome: Outcome,
+    world: OfflineWorld,
+    instance: Obj,
+    *,
+    foreign: Mapping[Key, Obj] = _NOTHING,
+    owners: Mapping[Key, OwnersView] = _NOBODY,
 ) -> tuple[NodeView, ...]:
-    """The nodes as the pass found them, in order of creation, with those who manage fields of their objects."""
+    """The nodes as the pass found them, in order of creation. `foreign` are objects of declared names that are no
+    children, `owners` those who manage fields of the objects.
+    """
     since = _since(instance)
     retiring = _by_node((member.node, member.key) for member in outcome.retiring)
     found = []
@@ -182,7 +177,9 @@ def nodes_of(
                 waits_for=report.message,
                 blocked_by=report.blocked_by,
                 since="" if report.state.is_settled else since,
-                objects=tuple(replace(_declared(key, world), owners=owners.get(key)) for key in report.objects),
+                objects=tuple(
+                    replace(_declared(key, world, foreign), owners=owners.get(key)) for key in report.objects
+                ),
             )
         )
     # Nothing declares these any more, so their nodes do not show them, or are no longer in the graph.
@@ -210,14 +207,13 @@ def _by_node(members: Iterable[tuple[str, Key]]) -> dict[str, list[Key]]:
     return found
 
 
-def _declared(key: Key, world: LiveWorld) -> ObjectView:
+def _declared(key: Key, world: OfflineWorld, foreign: Mapping[Key, Obj]) -> ObjectView:
     """A declared object: a child, an object that is none, or nothing."""
-    seen = world.seen(key)
-    if seen is None:
-        is_hidden = key.resource.group_kind in world.unseen()
-        return replace(_object(key, None), standing="not readable" if is_hidden else "")
-    obj, is_child = seen
-    return replace(_object(key, obj), standing="" if is_child else "not a child")
+    child = world.get(key)
+    if child is None and key in foreign:
+        return replace(_object(key, foreign[key]), standing="not a child")
+    is_hidden = child is None and key.resource.group_kind in world.unseen()
+    return replace(_object(key, child), standing="not readable" if is_hidden else "")
 
 
 def _object(key: Key, obj: Obj | None) -> ObjectView:

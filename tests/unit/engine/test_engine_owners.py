@@ -192,12 +192,13 @@ def walked(graph: Graph, instance: Obj, catalog: Catalog, children: list[Obj], f
     if foreign is not None:
         resource = catalog.resource(GVK.of(foreign))
         assert resource is not None
-        world.put_foreign(Key(resource, "team", foreign["metadata"]["name"]), foreign)
+        world.foreign[Key(resource, "team", foreign["metadata"]["name"])] = foreign
     walk = Walk(graph, instance, world)
     while actions := walk.next_actions():
         walk.feed([unchanged(action, instance, world) for action in actions])
-    found = owners_of(walk.runs, world.seen)
-    return {node.id: node for node in nodes_of(graph, walk.outcome, world, instance, found)}
+    found = owners_of(walk.runs, world.get, world.foreign)
+    nodes = nodes_of(graph, walk.outcome, world, instance, foreign=world.foreign, owners=found)
+    return {node.id: node for node in nodes}
 
 
 def child(instance: Obj, obj: Obj) -> Obj:
