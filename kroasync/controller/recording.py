@@ -170,7 +170,7 @@ class Recording:
         """Record adopted objects and refused adoptions, on the instance and on the objects."""
         recorder = self.recorder
         for child, managers in performer.taken_over.items():
-            had = f"its fields were managed by {', '.join(managers)}"
+            had = f"its fields were managed by {', '.join(managers)}" if managers else "nobody managed its fields"
             note = f"adopted {child}, which existed before; {had}"
             recorder.record(instance, reason="Adopted", note=note, action="Adopt")
             note = f"adopted by {key}, and deleted with it; {had}"
@@ -183,6 +183,12 @@ class Recording:
             if found is not None:
                 note = f"declared by {key}, but not changed: {text}"
                 recorder.record(found, reason="AdoptionRefused", note=note, action="Adopt", warning=True)
+
+    def recreations(self, instance: Obj, outcome: Outcome) -> None:
+        """Record children that were deleted to be created anew."""
+        for child, fields in outcome.recreated.items():
+            note = f"deleted {child} to create it anew, as fields of it cannot be changed: {fields}"
+            self.recorder.record(instance, reason="Recreated", note=note, action="Reconcile")
 
     def yields(self, key: Key, instance: Obj, yielded: Mapping[Key, Yielding]) -> None:
         """Record fields that are left to other managers, on the instance and on the objects: once for each object and

@@ -123,6 +123,8 @@ def _conclude(state: PassState) -> Outcome:
         strangers=tuple(found.strangers),
         repair=found.repair,
         not_adopted=found.not_adopted,
+        held=frozenset(found.held),
+        recreated=found.recreated,
         yielded=found.yielded,
         synced=clean and all(run.state in _APPLIED for run in runs),
         settled=settled,
