@@ -15,14 +15,16 @@ from kroasync.engine.actions import (
     Need,
     Observed,
     PatchParent,
+    Read,
     Refusal,
     Refused,
     Release,
     Result,
     WatchExternal,
 )
+from kroasync.engine.adoption import joining, objection, unshared
 from kroasync.engine.drift import fingerprint, project
-from kroasync.engine.labels import node_of
+from kroasync.engine.labels import collection_size_of, node_of
 from kroasync.engine.orphans import is_orphaned, released
 from kroasync.engine.resolve import identity
 from kroasync.engine.selectors import matches
@@ -40,6 +42,7 @@ from kroasync.model.objects import (
     namespace_of,
     uid_of,
 )
+from kroasync.model.policies import Update
 
 # What the server fills in belongs to the world that render and the controller start from.
 from kroasync.schema.filling import defaulted as defaulted
@@ -95,6 +98,9 @@ class OfflineWorld:
         same = fingerprint(project(obj, desired)) == fingerprint(desired)
         return None if same and not self.resend else Need.UPDATE
 
+    def leave(self, key: Key) -> bool:
+        return self.get(key) is not None
+
     def external(self, watch: WatchExternal) -> Sequence[Obj] | None:
         if watch.name is not None:
             obj = self.get(Key(watch.resource, watch.namespace, watch.name))
@@ -113,7 +119,9 @@ class OfflineWorld:
     def perform(self, action: Action) -> Result:
         """Do what an API server would do, without defaults and controllers."""
         if isinstance(action, Apply):
-            return Done(action=action, obj=self._apply(action))
+            return self._apply(action)
+        if isinstance(action, Read):
+            return Done(action=action, obj=self.get(action.key), changed=False)
         if isinstance(action, Delete):
             return self._delete(action)
         if isinstance(action, Release):
@@ -123,13 +131,22 @@ class OfflineWorld:
             return Done(action=action, obj=self.instance)
         return Done(action=action)
 
-    def _apply(self, action: Apply) -> Obj:
-        current = self.get(action.key)
-        obj: Obj = overlaid(current or {}, action.obj)
+    def _apply(self, action: Apply) -> Result:
+        current, adopted = self.get(action.key), False
+        sent: Obj | None = action.obj
+        if current is not None and not action.force:
+            declared = unshared(current, action.obj, action.external_fields)
+            against = objection(action.policies.adoption, current, declared, action.secrets)
+            if against is not None:
+                return Refused(action=action, refusal=against.refusal, message=against.text)
+            adopted = True
+            if action.policies.update is Update.ONCE:
+                sent = joining(current, action.obj)
+        obj: Obj = overlaid(current or {}, sent or {})
         place = f"{action.key.namespace}.{action.key.name}"
         obj["metadata"].setdefault("uid", f"{action.key.resource.plural}.{place}")
         self.put(action.key, obj)
-        return obj
+        return Done(action=action, obj=obj, adopted=adopted)
 
     def _delete(self, action: Delete) -> Result:
         obj = self.get(action.key)
@@ -167,6 +184,7 @@ def observed(key: Key, obj: Obj) -> Observed:
         part_of=labels.get(names.LABEL_APPLYSET_PART_OF, ""),
         seal=annotations_of(obj).get(names.ANNOTATION_SEAL, ""),
         apply_order=int(order) if order.isascii() and order.isdigit() else 0,
+        collection_size=collection_size_of(obj),
         orphaned=is_orphaned(obj),
     )
 
@@ -175,7 +193,8 @@ def patched(instance: Obj, action: PatchParent) -> Obj:
     """The instance with its metadata patched."""
     meta = dict(metadata(instance))
     meta["labels"] = {**labels_of(instance), **action.labels}
-    meta["annotations"] = {**annotations_of(instance), **action.annotations}
+    annotations = {**annotations_of(instance), **action.annotations}
+    meta["annotations"] = {key: text for key, text in annotations.items() if text is not None}
     finalizers = list(meta.get("finalizers") or ())
     if action.add_finalizer and names.FINALIZER not in finalizers:
         meta["finalizers"] = [*finalizers, names.FINALIZER]

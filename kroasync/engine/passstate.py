@@ -11,11 +11,12 @@ from enum import Enum, StrEnum
 from heapq import heapify, heappop, heappush
 from typing import Any, Final, TypeAlias, TypeVar
 
-from kroasync.engine.actions import Action, Observed, Pause, Refusal, Refused, Result, WatchExternal, World
+from kroasync.engine.actions import Action, Observed, Pause, Refusal, Refused, Result, WatchExternal, World, Yielding
 from kroasync.engine.allowance import Allowance
 from kroasync.engine.membership import Membership
 from kroasync.engine.outcome import Change, Failure, NodeReport, NodeState
 from kroasync.engine.plan import NodePlan, Plan
+from kroasync.engine.prune_guard import HeldPrune
 from kroasync.engine.resolve import Desired, Ownership, filling
 from kroasync.engine.scope import Scope
 from kroasync.model.applyset import Inventory
@@ -153,8 +154,12 @@ class Found:
     duplicates: list[str] = field(default_factory=list)
     leftovers: list[Key] = field(default_factory=list)
     retiring: list[Observed] = field(default_factory=list)
+    held: tuple[HeldPrune, ...] = ()
     strangers: list[Observed] = field(default_factory=list)
     not_adopted: dict[Key, str] = field(default_factory=dict)
+    awaiting_fields: set[Key] = field(default_factory=set)
+    recreated: dict[Key, str] = field(default_factory=dict)
+    yielded: dict[Key, Yielding] = field(default_factory=dict)
     management_error: str | None = None
     management_refusal: Refusal | None = None
     repair: str = ""
@@ -176,6 +181,7 @@ class PassState:
         "owners",
         "ownership",
         "plan",
+        "renewing",
         "runs",
         "scope",
         "wanted",
@@ -195,6 +201,8 @@ class PassState:
         self._shown: deque[NodeRun] = deque()
         # The nodes whose objects the recorded inventory does not cover yet.
         self.held: list[NodeRun] = []
+        # The nodes whose answers are there, and whose children are to be recreated.
+        self.renewing: list[NodeRun] = []
         # The recorded inventory, and the inventory after the patch that is being sent.
         self.inventory = Inventory()
         self.wanted = Inventory()

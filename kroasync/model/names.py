@@ -48,10 +48,14 @@ ANNOTATION_INSTANCE_NAME: Final = "internal.kro.run/instance-name"
 ANNOTATION_INSTANCE_GROUP: Final = "internal.kro.run/instance-group"
 # On every child: the seal proves that this controller applied it (model.seal).
 ANNOTATION_SEAL: Final = "kroasync.io/seal"
+# On an instance: the children that were recreated for its generation (engine.recreation).
+ANNOTATION_RECREATED: Final = "kroasync.io/recreated"
 ANNOTATION_INVENTORY_HASH: Final = "internal.kro.run/applyset-inventory-hash"
 ANNOTATION_ALLOW_BREAKING: Final = "kro.run/allow-breaking-changes"
 # On a child: what happens when its instance no longer wants it. Behind its gate, templates may set it.
 ANNOTATION_DELETION_POLICY: Final = "kro.run/deletion-policy"
+# On an instance: the generation for which a held prune may go on, once (`engine.prune_guard`).
+ANNOTATION_ALLOW_PRUNE: Final = "kroasync.io/allow-prune"
 POLICY_DELETE: Final = "Delete"
 POLICY_ORPHANED: Final = "Orphaned"
 # On an instance, by kro: what it wrote into objects of others.
