@@ -1,6 +1,7 @@
 """What a forecast reads of the cluster: definitions, CRDs, instances, their children, external objects. It only reads.
 
 Everything is read once. What the caller may not read is noted, and never taken for something that does not exist.
+Whoever may not list a kind in the whole cluster may be allowed to list it in the namespaces of the instances.
 """
 
 import asyncio
@@ -9,17 +10,20 @@ from typing import Final
 
 from kroasync.controller.cluster_kinds import ClusterKinds
 from kroasync.controller.crds import CrdStore, SeenCrd
+from kroasync.controller.revisions import definition_of, identity_of, number_of, snapshot_of
 from kroasync.engine.actions import WatchExternal
-from kroasync.kube.api_errors import ApiError, NotFoundError
+from kroasync.engine.labels import label_value
+from kroasync.kube.api_errors import ApiError, ForbiddenError, NotFoundError
 from kroasync.kube.client import Client
 from kroasync.model import applyset, names
-from kroasync.model.applyset import InventoryError
+from kroasync.model.applyset import Inventory, InventoryError
 from kroasync.model.definition import Definition, parse_definition
-from kroasync.model.kinds import CRDS, GRAPH_DEFINITIONS, GROUPS
+from kroasync.model.kinds import CRDS, GRAPH_DEFINITIONS, GROUPS, REVISIONS
 from kroasync.model.objects import Key, Obj, Resource, annotations_of, labels_of, name_of, namespace_of, uid_of
 
 # For so many instances or fewer, the children of each are listed by its UID; for more, those of all instances.
 _FEW: Final = 3
+_REVIEWS: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
 class Reading:
@@ -32,20 +36,28 @@ class Reading:
         self.definitions: dict[tuple[str, str, str], tuple[Obj, Definition]] = {}
         # What could not be read, and why.
         self.unread: dict[str, str] = {}
+        # Whether the CRDs could be listed.
+        self._has_crds = True
+        self._allowed: dict[tuple[str, Resource, str], bool] = {}
         self._external: dict[tuple[object, ...], Sequence[Obj]] = {}
         self._locks: dict[tuple[object, ...], asyncio.Lock] = {}
 
     async def begin(self) -> None:
-        """Read the CRDs and the definitions; raises ApiError."""
-        crds, *lists = await asyncio.gather(
-            self.client.list(CRDS, keep=self.crds.keep),
-            *(self.client.list(resource) for resource in (GRAPH_DEFINITIONS, GROUPS)),
+        """Read the CRDs and the definitions; raises ApiError if the definitions cannot be read."""
+        _, *lists = await asyncio.gather(
+            self._list_crds(), *(self.client.list(resource) for resource in (GRAPH_DEFINITIONS, GROUPS))
         )
-        self.crds.replace(crds[0])
         for obj in (obj for found, _ in lists for obj in found):
             definition, _ = parse_definition(obj)
             if definition is not None:
                 self.definitions[definition.api_kind, definition.namespace, definition.name] = (obj, definition)
+
+    async def _list_crds(self) -> None:
+        try:
+            self.crds.replace((await self.client.list(CRDS, keep=self.crds.keep))[0])
+        except ForbiddenError as error:
+            self._has_crds = False
+            self.unread[CRDS.group_kind] = f"cannot list {CRDS}: {error.message}"
 
     def live(self, api_kind: str, namespace: str, name: str) -> tuple[Obj, Definition] | None:
         """The live definition of that kind and name."""
@@ -61,26 +73,80 @@ class Reading:
         return next(found, None)
 
     async def crd(self, name: str) -> Obj | None:
-        """A CRD, whole."""
+        """A CRD, whole; None if there is none, or if it may not be read, which is noted."""
         try:
             return await self.client.get(Key(CRDS, "", name))
         except NotFoundError:
             return None
+        except ForbiddenError as error:
+            self.unread[f"{CRDS.group_kind} {name}"] = f"cannot read CRD {name}: {error.message}"
+            return None
 
-    async def instances(self, resource: Resource, namespace: str, selector: str) -> Sequence[Obj]:
-        """The instances of a kind; none if the cluster does not serve it."""
-        if self.crds.of_kind(resource.group, resource.kind) is None:
+    async def recorded(self, obj: Obj, definition: Definition) -> Definition | None:
+        """The definition that the newest revision records: the controller follows it while the live spec is refused."""
+        selector = f"{names.LABEL_DEFINITION_NAME}={label_value(definition.name)}"
+        found, _ = await self.client.list(REVISIONS, label_selector=selector)
+        ours = [one for one in found if snapshot_of(one).get("name") == identity_of(definition)]
+        return parse_definition(definition_of(max(ours, key=number_of), obj))[0] if ours else None
+
+    async def may(self, verb: str, key: Key) -> bool:
+        """Whether the caller may do this to objects of a kind in a namespace."""
+        place = (verb, key.resource, key.namespace)
+        if place not in self._allowed:
+            resource = key.resource
+            attributes = {
+                "verb": verb,
+                "group": resource.group,
+                "resource": resource.plural,
+                "namespace": key.namespace,
+            }
+            review = {
+                "apiVersion": "authorization.k8s.io/v1",
+                "kind": "SelfSubjectAccessReview",
+                "spec": {"resourceAttributes": {name: value for name, value in attributes.items() if value}},
+            }
+            # A review stores nothing. That it is a dry run, too, lets no request of a forecast look like a write.
+            answer = await self.client.request("POST", _REVIEWS, query={"dryRun": "All"}, body=review)
+            self._allowed[place] = (answer.get("status") or {}).get("allowed") is True
+        return self._allowed[place]
+
+    async def is_served(self, resource: Resource) -> bool:
+        """Whether the cluster serves a kind."""
+        if self._has_crds:
+            return self.crds.of_kind(resource.group, resource.kind) is not None
+        return await self.kinds.resource_of_group_kind(resource.group, resource.kind) is not None
+
+    def is_unestablished(self, name: str) -> bool:
+        """Whether there is a CRD of that name that the API server does not serve, or not yet."""
+        seen = self.crds.get(name)
+        return seen is not None and not seen.established
+
+    async def instances(
+        self, resource: Resource, namespace: str = "", selector: str = "", name: str = ""
+    ) -> Sequence[Obj]:
+        """The instances of a kind, or those of a name; none if the cluster does not serve it."""
+        if not await self.is_served(resource):
             return []
         place = namespace if resource.namespaced else ""
-        found, _ = await self.client.list(resource, place, label_selector=selector)
+        field = f"metadata.name={name}" if name else ""
+        found, _ = await self.client.list(resource, place, label_selector=selector, field_selector=field)
         return found
+
+    async def instance(self, key: Key) -> Obj | None:
+        """An instance as it is now; None if there is none."""
+        if not await self.is_served(key.resource):
+            return None
+        try:
+            return await self.client.get(key)
+        except NotFoundError:
+            return None
 
     async def children(
         self, kinds: Iterable[Resource], instances: Collection[Obj]
     ) -> dict[str, list[tuple[Resource, Obj]]]:
         """The children of instances by UID. Kinds that cannot be listed are noted in `unread`."""
         wanted = {(r.group, r.kind): r for r in kinds}
-        for group_kind in {kind for one in instances for kind in _inventory(one)}:
+        for group_kind in {kind for one in instances for kind in inventory_of(one)}:
             kind, _, group = group_kind.partition(".")
             if (group, kind) not in wanted:
                 resource = await self.kinds.resource_of_group_kind(group, kind)
@@ -93,8 +159,9 @@ class Reading:
             else [f"{names.LABEL_OWNED}=true"]
         )
         found: dict[str, list[tuple[Resource, Obj]]] = {}
+        places = sorted({place for one in instances for place in _namespaces(one)})
         lists = await asyncio.gather(
-            *(self._listed(resource, selector) for resource in wanted.values() for selector in selectors)
+            *(self._listed(resource, selector, places) for resource in wanted.values() for selector in selectors)
         )
         for resource, objects in lists:
             for obj in objects:
@@ -103,14 +170,23 @@ class Reading:
                     found.setdefault(uid, []).append((resource, obj))
         return found
 
-    async def _listed(self, resource: Resource, selector: str) -> tuple[Resource, Sequence[Obj]]:
+    async def _listed(self, resource: Resource, selector: str, places: Sequence[str]) -> tuple[Resource, Sequence[Obj]]:
         try:
             return resource, (await self.client.list(resource, label_selector=selector))[0]
         except NotFoundError:
             return resource, ()
+        except ForbiddenError as error:
+            refused: ApiError = error
+            if resource.namespaced and places:
+                try:
+                    lists = [await self.client.list(resource, place, label_selector=selector) for place in places]
+                    return resource, [obj for found, _ in lists for obj in found]
+                except ApiError as second:
+                    refused = second
         except ApiError as error:
-            self.unread[resource.group_kind] = f"cannot list {resource}: {error.message}"
-            return resource, ()
+            refused = error
+        self.unread[resource.group_kind] = f"cannot list {resource}: {refused.message}"
+        return resource, ()
 
     async def external(self, watch: WatchExternal) -> Sequence[Obj]:
         """The objects of an external reference; raises ApiError."""
@@ -130,11 +206,21 @@ class Reading:
             return []
 
 
-def _inventory(instance: Obj) -> frozenset[str]:
+def inventory_of(instance: Obj) -> frozenset[str]:
+    """The kinds that an instance recorded for its children (`Kind.group`)."""
+    return _recorded(instance).group_kinds
+
+
+def _namespaces(instance: Obj) -> frozenset[str]:
+    """Where an instance may have children."""
+    return frozenset((*_recorded(instance).namespaces, *filter(None, [namespace_of(instance)])))
+
+
+def _recorded(instance: Obj) -> Inventory:
     try:
-        return applyset.parse(annotations_of(instance), namespace_of(instance)).group_kinds
+        return applyset.parse(annotations_of(instance), namespace_of(instance))
     except InventoryError:
-        return frozenset()
+        return Inventory()
 
 
 def _ignore(_before: SeenCrd | None, _after: SeenCrd | None) -> None:

@@ -1,29 +1,34 @@
 """Two passes over one instance become its forecast: what is drift, what follows from the edit, and why.
 
 One pass follows the graph and the instance as they are, the other as the files make them. An object that both leave in
-the same state is drift, or no change at all; where they differ, the edit is the reason.
+the same state is drift, or no change at all; where they differ, the edit is the reason. What a pass could not decide,
+since it depends on the results of other steps, is unknown.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kroasync.engine.actions import Apply, Delete, Done, Refusal, Refused, Release
+from kroasync.controller.perform import quotable_field
+from kroasync.engine.actions import Apply, Delete, Done, Observed, Refusal, Refused, Release
+from kroasync.engine.contests import contests
+from kroasync.engine.drift import stored
 from kroasync.engine.orphans import removal
-from kroasync.engine.outcome import NodeState, Outcome
-from kroasync.graph.nodes import Graph
-from kroasync.model.kinds import SECRETS
-from kroasync.model.objects import Key, Obj
-from kroasync.model.paths import get, has, set_at
-from kroasync.planning.difference import FieldChange, difference, plain, without
+from kroasync.engine.outcome import NodeReport, NodeState
+from kroasync.graph.nodes import Graph, Node
+from kroasync.model.names import MANAGER_CHILDREN
+from kroasync.model.objects import Key, Obj, metadata
+from kroasync.model.paths import Path
+from kroasync.planning.difference import difference, plain, without
 from kroasync.planning.forecast import PlannedStep, Verb
 from kroasync.planning.passes import Passed, Touch
+from kroasync.planning.withholding import places, withheld, without_secrets
 
-_WITHHELD: Final = "(withheld: a value of a Secret)"
-_CHANGED: Final = "(withheld: another value of a Secret)"
-_UNRESOLVED: Final = (NodeState.IN_PROGRESS, NodeState.DELETING, NodeState.ERROR)
+_FAILED: Final = (NodeState.ERROR, NodeState.DELETING)
 _UNSETTLED: Final = (NodeState.IN_PROGRESS, NodeState.DELETING)
-_NOT_OURS: Final = (Refusal.FOREIGN, Refusal.CLAIMED)
+_DECLARED: Final = (NodeState.SYNCED, NodeState.WAITING_FOR_READINESS)
+# Other managers hold fields of the object, so nothing of it changes.
+_CONTESTED: Final = (Refusal.CONTESTED, Refusal.HELD)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,41 +40,64 @@ class Outlook:
     notes: tuple[str, ...]
 
 
-def outlook(
-    before: Passed | None, after: Passed | None, graph: Graph | None, *, ignored: Iterable[str] = ()
-) -> Outlook:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One pass, and the graph that it followed."""
+
+    passed: Passed
+    graph: Graph
+
+
+def outlook(before: Side | None, after: Side | None, *, edits: bool, ignored: Iterable[str] = ()) -> Outlook:
     """What both passes show. Without `before` everything follows from the edit; without `after` nothing does.
 
-    `graph` is the one of the pass `after`, for the reasons of deletes.
+    `edits` tells whether the files change the instance itself.
     """
     skipped = tuple(ignored)
-    old = _States.of(before, None, skipped)
-    new = _States.of(after, graph, skipped) if after is not None else old
-    drift = [old.step(key) for key in old.touches]
-    steps = [_edited(key, old, new) for key in dict.fromkeys((*new.touches, *old.touches))] if after is not None else []
+    secrets = _Secrets(before, after)
+    old = _States.of(before, secrets, skipped)
+    new = _States.of(after, secrets, skipped) if after is not None else old
+    drift: list[PlannedStep | None] = [old.step(key) for key in old.touches]
+    drift += _held(old, None)
+    steps: list[PlannedStep | None] = []
     if after is not None:
-        was = before.outcome if before is not None else None
-        steps += [*_unknown(was, after.outcome), *_later(was, after, graph)]
+        steps += [_edited(key, old, new) for key in dict.fromkeys((*new.touches, *old.touches))]
+        steps += [*_held(new, old), *_failed(new, old), *_unknown(new, old, edits=edits), *_later(new, old)]
     return Outlook(
         steps=tuple(step for step in steps if step is not None),
         drift=tuple(step for step in drift if step is not None),
-        notes=tuple(_notes((after or before), graph)),
+        notes=tuple(dict.fromkeys(_notes(new if new.passed is not None else old))),
     )
+
+
+class _Secrets:
+    """Where objects have values of Secrets: what either graph put there is withheld."""
+
+    def __init__(self, *sides: Side | None) -> None:
+        self._known = [side.passed.secrets for side in sides if side is not None]
+
+    def of(self, node: str) -> tuple[Path, ...]:
+        return tuple(path for known in self._known for path in known.get(node, ()))
+
+    def knows(self, node: str) -> bool:
+        """Whether a graph has the node. Of what an earlier one left behind nobody knows what is secret."""
+        return any(node in known for known in self._known)
 
 
 class _States:
     """The objects of one pass: how they were read, and how the pass leaves them."""
 
-    def __init__(self, passed: Passed | None, graph: Graph | None, ignored: Sequence[str]) -> None:
-        self.passed = passed
-        self.graph = graph
+    def __init__(self, side: Side | None, secrets: _Secrets, ignored: Sequence[str]) -> None:
+        self.passed = side.passed if side is not None else None
+        self.graph = side.graph if side is not None else None
+        self.secrets = secrets
         self.ignored = ignored
         self.touches: dict[Key, Touch] = {}
 
     @staticmethod
-    def of(passed: Passed | None, graph: Graph | None, ignored: Sequence[str]) -> "_States":
-        states = _States(passed, graph, ignored)
-        for touch in passed.touches if passed is not None else ():
+    def of(side: Side | None, secrets: _Secrets, ignored: Sequence[str]) -> "_States":
+        states = _States(side, secrets, ignored)
+        for touch in side.passed.touches if side is not None else ():
             known = states.touches.get(touch.action.key)
             # A second touch follows a deletion that makes room: the object is created anew.
             states.touches[touch.action.key] = (
@@ -77,45 +105,89 @@ class _States:
             )
         return states
 
+    @property
+    def reports(self) -> Mapping[str, NodeReport]:
+        return self.passed.outcome.nodes if self.passed is not None else {}
+
+    @property
+    def members(self) -> tuple[Observed, ...]:
+        return self.passed.members if self.passed is not None else ()
+
     def after(self, key: Key, read: Obj | None) -> Obj | None:
         """The object after the pass; as it was read if the pass does not touch it."""
         touch = self.touches.get(key)
         return read if touch is None else touch.after
+
+    def declares(self, key: Key) -> bool:
+        """Whether the object is as a node of this pass declares it."""
+        return any(key in report.objects for report in self.reports.values() if report.state in _DECLARED)
 
     def step(self, key: Key) -> PlannedStep | None:
         """The step about an object in this pass; None if the pass changes nothing of it."""
         touch = self.touches[key]
         return _step(touch, touch.before, self)
 
+    def shown(self, obj: Obj | None, node: str, key: Key) -> Obj | None:
+        """The object for people: without the bookkeeping of the server, and without values of Secrets."""
+        if obj is None or not self.secrets.knows(node):
+            return None
+        return without(without_secrets(plain(obj), places(key, self.secrets.of(node))), self.ignored)
+
 
 def _step(touch: Touch, since: Obj | None, states: _States) -> PlannedStep | None:
     """The step of a touch, with the fields that differ from the state `since`."""
-    action, result = touch.action, touch.result
-    common: dict[str, Any] = {"node": action.node, "key": action.key}
+    action, result, key = touch.action, touch.result, touch.action.key
+    common: dict[str, Any] = {"node": action.node, "key": key}
+    reason = states.passed.recreated.get(key) if states.passed is not None else None
     if isinstance(result, Refused):
-        return PlannedStep(verb=_refusal_verb(result), why=_refusal_text(result), **common)
-    secrets = action.secrets if isinstance(action, Apply) else ()
+        verb = Verb.CONFLICT if result.refusal in _CONTESTED else Verb.REFUSED
+        return PlannedStep(verb=verb, why=_refusal_text(result), **common)
     if isinstance(action, Delete | Release):
-        verb = Verb.RELEASE if isinstance(action, Release) else Verb.DELETE
-        shown = _shown(touch.before, action.key, (), states.ignored)
-        return PlannedStep(verb=verb, why=_departure(action.node, states), before=shown, **common)
+        is_recreated = reason is not None
+        verb = Verb.RELEASE if isinstance(action, Release) else Verb.RECREATE if is_recreated else Verb.DELETE
+        why = _recreation(reason) if reason is not None else _departure(action.node, states)
+        return PlannedStep(verb=verb, why=why, before=states.shown(touch.before, action.node, key), **common)
     assert isinstance(result, Done)
     after = touch.after
     if since is None and after is not None:
-        return PlannedStep(verb=Verb.CREATE, after=_shown(after, action.key, secrets, states.ignored), **common)
+        return PlannedStep(verb=Verb.CREATE, after=states.shown(after, action.node, key), **common)
     if since is None or after is None:
         return None
     fields = difference(since, after, ignored=states.ignored)
-    if not fields:
+    if not fields and reason is None:
         return None
+    paths = places(key, states.secrets.of(action.node))
     return PlannedStep(
-        verb=Verb.UPDATE,
-        why="adopts an object that exists" if result.adopted else "",
-        fields=tuple(_withheld(change, action.key, secrets) for change in fields),
-        before=_shown(since, action.key, secrets, states.ignored),
-        after=_shown(after, action.key, secrets, states.ignored),
+        verb=Verb.UPDATE if reason is None else Verb.RECREATE,
+        why=_recreation(reason) if reason is not None else "; ".join(_circumstances(touch)),
+        fields=tuple(withheld(change, paths) for change in fields),
+        before=states.shown(since, action.node, key),
+        after=states.shown(after, action.node, key),
         **common,
     )
+
+
+def _recreation(reason: str) -> str:
+    return f"it cannot be changed, so it is deleted and created anew: {reason}"
+
+
+def _circumstances(touch: Touch) -> Iterator[str]:
+    """What a reader should know of an update: an adoption, and whose fields it takes."""
+    action, result, live = touch.action, touch.result, touch.before
+    if isinstance(result, Done) and result.adopted:
+        yield "adopts an object that exists"
+    if not isinstance(action, Apply) or live is None:
+        return
+    declared, after = stored(action.obj), touch.after or {}
+    is_answer = metadata(after).get("managedFields") != metadata(live).get("managedFields") if after else False
+    kept = {(one.manager, one.path) for one in contests(after, declared, MANAGER_CHILDREN)} if is_answer else set()
+    taken: dict[str, dict[str, None]] = {}
+    for one in contests(live, declared, MANAGER_CHILDREN):
+        if one.differs and (one.manager, one.path) not in kept:
+            field = quotable_field(one.field, action.secrets) if action.secrets else one.field
+            taken.setdefault(one.manager, {})[field] = None
+    for manager, fields in taken.items():
+        yield f'takes {", ".join(fields)} from manager "{manager}"'
 
 
 def _edited(key: Key, old: _States, new: _States) -> PlannedStep | None:
@@ -124,17 +196,18 @@ def _edited(key: Key, old: _States, new: _States) -> PlannedStep | None:
     if now is None:
         # Without the edit, the controller would change the object. With it, the object is as declared.
         assert was is not None
-        if not isinstance(was.result, Done) or not isinstance(was.action, Apply) or was.before is None:
+        if not isinstance(was.result, Done) or was.before is None or not new.declares(key):
             return None
-        fields = difference(was.after or was.before, was.before, ignored=new.ignored)
+        fields = difference(was.after or {"metadata": {}}, was.before, ignored=new.ignored)
         if not fields:
             return None
+        paths = places(key, new.secrets.of(was.action.node))
         return PlannedStep(
             verb=Verb.UPDATE,
             node=was.action.node,
             key=key,
             why="stays as it is: what was drift is declared now",
-            fields=tuple(_withheld(change, key, was.action.secrets) for change in fields),
+            fields=tuple(withheld(change, paths) for change in fields) if isinstance(was.action, Apply) else (),
         )
     step = _step(now, old.after(key, now.before), new)
     if step is None or was is None:
@@ -144,57 +217,113 @@ def _edited(key: Key, old: _States, new: _States) -> PlannedStep | None:
     return None if is_same and step.verb not in (Verb.UPDATE, Verb.CREATE) else step
 
 
-def _refusal_verb(refused: Refused) -> Verb:
-    return Verb.CONFLICT if refused.refusal.value == "contested" else Verb.REFUSED
-
-
 def _refusal_text(refused: Refused) -> str:
     if refused.refusal is Refusal.FOREIGN:
         return f'it belongs to ApplySet "{refused.message}"'
-    if refused.refusal is Refusal.CLAIMED:
-        return f"it existed before and belongs to {refused.message}"
+    if refused.refusal in (Refusal.CLAIMED, Refusal.HELD):
+        return f"it existed before and {refused.message}: it is not adopted"
     return refused.message
 
 
 def _departure(node: str, states: _States) -> str:
     """Why an object leaves its instance."""
-    graph, passed = states.graph, states.passed
-    if graph is None or passed is None:
+    if states.graph is None:
         return ""
-    if node not in graph.nodes:
+    if node not in states.graph.nodes:
         return f'dropped: the definition has no resource "{node}" any more'
-    report = passed.outcome.nodes.get(node)
+    report = states.reports.get(node)
     if report is not None and report.state is NodeState.SKIPPED:
-        return f"excluded: {report.message}"
-    if graph.nodes[node].is_collection:
+        return f"excluded: {report.message}" if report.message else "excluded"
+    if states.graph.nodes[node].is_collection:
         return f'shrunk: the collection "{node}" does not have it any more'
     return f'replaced: the resource "{node}" has another name, namespace or kind'
 
 
-def _unknown(before: Outcome | None, after: Outcome) -> Iterator[PlannedStep]:
+def _held(states: _States, other: _States | None) -> Iterator[PlannedStep]:
+    """What is not deleted, since it is more than a collection may lose at once."""
+    held = states.passed.outcome.held if states.passed is not None else ()
+    known = other.passed.outcome.held if other is not None and other.passed is not None else ()
+    for one in held:
+        if one not in known:
+            for key in one.objects:
+                yield PlannedStep(verb=Verb.HELD, node=one.node, key=key, why=str(one))
+
+
+def _failed(new: _States, old: _States) -> Iterator[PlannedStep]:
+    """What fails without an answer of the API server: an expression, a policy, the metadata of the instance."""
+    assert new.passed is not None
+    told = {touch.action.node for touch in new.touches.values() if isinstance(touch.result, Refused)}
+    outcome = new.passed.outcome
+    known = old.passed.outcome if old.passed is not None else None
+    before = {failure.message for failure in known.failures} if known is not None else set()
+    for failure in outcome.failures:
+        if failure.node not in told and failure.message not in before:
+            yield PlannedStep(verb=Verb.REFUSED, node=failure.node or "", why=failure.message)
+    error = outcome.management_error
+    if error is not None and (known is None or known.management_error != error):
+        yield PlannedStep(verb=Verb.REFUSED, node="", why=error)
+
+
+def _unknown(new: _States, old: _States, *, edits: bool) -> Iterator[PlannedStep]:
     """The nodes whose objects depend on what is known only after other steps."""
-    for report in after.nodes.values():
+    for report in new.reports.values():
         if report.state not in _UNSETTLED:
             continue
-        known = before.nodes.get(report.id) if before is not None else None
-        if known is None or (known.state, known.message) != (report.state, report.message):
+        known = old.reports.get(report.id)
+        is_same = known is not None and (known.state, known.message) == (report.state, report.message)
+        if not is_same or edits or _is_concerned(report.id, new.graph, old.graph):
             yield PlannedStep(verb=Verb.UNKNOWN, node=report.id, why=report.message)
 
 
-def _later(before: Outcome | None, after: Passed, graph: Graph | None) -> Iterator[PlannedStep]:
-    """The children of nodes that the graph has no more. They go when all nodes are resolved."""
-    waiting = [r.id for r in after.outcome.nodes.values() if r.state in _UNRESOLVED]
-    if graph is None or not waiting:
+def _is_concerned(node: str, after: Graph | None, before: Graph | None) -> bool:
+    """Whether the edit of a definition changes a node, or one that it depends on."""
+    if after is None or before is None or after is before:
+        return False
+    waiting, seen = [node], {node}
+    while waiting:
+        one = waiting.pop()
+        old, new = before.nodes.get(one), after.nodes[one]
+        if old is None or _declaration(old) != _declaration(new):
+            return True
+        found = set(new.dependencies) - seen
+        seen |= found
+        waiting += found
+    return False
+
+
+def _declaration(node: Node) -> Any:
+    """What a node declares, as data."""
+    expressions = (*node.include_when, *node.ready_when, *(one.expression for one in node.for_each))
+    policy = {name: str(getattr(value, "text", value)) for name, value in node.policy.items()}
+    return node.resource, node.template, [one.text for one in expressions], policy, node.max_prune, node.external_fields
+
+
+def _later(new: _States, old: _States) -> Iterator[PlannedStep]:
+    """The children that no node declares any more, and that go when all nodes are resolved."""
+    known = {step.key for step in _waiting(old)}
+    yield from (step for step in _waiting(new) if step.key not in known)
+
+
+def _waiting(states: _States) -> Iterator[PlannedStep]:
+    reports, passed, graph = states.reports.values(), states.passed, states.graph
+    failed = [r.id for r in reports if r.state in _FAILED]
+    open_nodes = [r.id for r in reports if r.state is NodeState.IN_PROGRESS] + failed
+    if passed is None or graph is None or not open_nodes or passed.outcome.suspended:
         return
-    for member in after.members:
-        action = None if member.node in graph.nodes else removal(member)
+    declared = {key for report in reports for key in report.objects}
+    for member in passed.members:
+        is_open = member.node in graph.nodes and (member.node in open_nodes or member.node not in states.reports)
+        action = None if is_open or member.key in declared or member.key in states.touches else removal(member)
         if action is not None:
             verb = Verb.DELETE if isinstance(action, Delete) else Verb.RELEASE
-            why = f'dropped: the definition has no resource "{member.node}" any more; it waits for {", ".join(waiting)}'
-            yield PlannedStep(verb=verb, node=member.node, key=member.key, why=why)
+            why = f"{_departure(member.node, states)}; it waits for {', '.join(open_nodes)}"
+            shown = states.shown(member.obj, member.node, member.key)
+            verb = Verb.UNKNOWN if failed else verb
+            yield PlannedStep(verb=verb, node=member.node, key=member.key, why=why, before=shown)
 
 
-def _notes(passed: Passed | None, graph: Graph | None) -> Iterator[str]:
+def _notes(states: _States) -> Iterator[str]:
+    passed = states.passed
     if passed is None:
         return
     outcome = passed.outcome
@@ -205,38 +334,11 @@ def _notes(passed: Passed | None, graph: Graph | None) -> Iterator[str]:
     for report in outcome.nodes.values():
         if report.state is NodeState.WAITING_FOR_READINESS:
             yield report.message
-    told = {(t.action.node) for t in passed.touches if isinstance(t.result, Refused)}
+    for key, left in outcome.yielded.items():
+        yield f"{key} leaves {left.what}"
+    told = {t.action.node for t in passed.touches if isinstance(t.result, Refused)}
     yield from (f.message for f in outcome.failures if f.node not in told)
-
-
-# Values of Secrets
-
-
-def _withheld(change: FieldChange, key: Key, secrets: Sequence[tuple[str | int, ...]]) -> FieldChange:
-    """The change without a value of a Secret."""
-    steps = tuple(step for step in change.route if isinstance(step, str))
-    is_content = key.resource.group_kind == SECRETS.group_kind and steps[:1] in (("data",), ("stringData",))
-    if not is_content and not any(_overlaps(steps, tuple(s for s in path if isinstance(s, str))) for path in secrets):
-        return change
-    shown = [_WITHHELD if value is not None else None for value in (change.before, change.after)]
-    return FieldChange(change.route, shown[0], _CHANGED)
-
-
-def _overlaps(one: Sequence[str], other: Sequence[str]) -> bool:
-    shared = min(len(one), len(other))
-    return tuple(one[:shared]) == tuple(other[:shared])
-
-
-def _shown(obj: Obj | None, key: Key, secrets: Sequence[tuple[str | int, ...]], ignored: Sequence[str]) -> Obj | None:
-    """The object for people: without the bookkeeping of the server, and without values of Secrets."""
-    if obj is None:
-        return None
-    found = without(plain(obj), ignored)
-    if key.resource.group_kind == SECRETS.group_kind:
-        for field in ("data", "stringData"):
-            if isinstance(found.get(field), Mapping):
-                found = {**found, field: dict.fromkeys(found[field], _WITHHELD)}
-    for path in secrets:
-        if has(found, path) and get(found, path) != _WITHHELD and not isinstance(get(found, path), Mapping):
-            found = set_at(found, tuple(path), _WITHHELD)
-    return found
+    for key in sorted(passed.unasked):
+        yield f"{key} is predicted, since you may not write it: the API server was not asked"
+    for key in sorted(passed.stale):
+        yield f"{key} changed while it was planned"

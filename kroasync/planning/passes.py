@@ -1,13 +1,19 @@
 """One pass of the controller's engine over one instance, with the cluster as read and writes as dry runs.
 
 The pass is the controller's own: its walk, its performer, its cache of children. Only the ends differ: a write is a dry
-run, or is predicted here, and the instance's own metadata is patched in memory.
+run, or is predicted here, and the instance's own metadata is patched in memory. What the caller may not write is
+predicted, too: the controller has rights of its own. A child that is deleted to be created anew is created by a second
+pass, as in the controller.
+
+An object of a dry run has no UID, version or time of its own. So an expression that reads one waits for it, as it waits
+for everything that is known only after the apply.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import partial
 from typing import Any, Final
 
 from kroasync.controller.child_store import ChildStore
@@ -23,21 +29,33 @@ from kroasync.engine.actions import (
     Need,
     Observed,
     PatchParent,
+    Read,
+    Refusal,
+    Refused,
     Release,
     Result,
     WatchExternal,
 )
+from kroasync.engine.adoption import is_child, joining, objection, unshared
+from kroasync.engine.drift import stored
 from kroasync.engine.offline import patched
+from kroasync.engine.orphans import released
 from kroasync.engine.outcome import Outcome
 from kroasync.engine.plan import Plan
 from kroasync.engine.walk import Walk
+from kroasync.kube.api_errors import NotFoundError
 from kroasync.kube.client import Client
 from kroasync.model.names import ANNOTATION_SEAL, LABEL_KRO_VERSION
-from kroasync.model.objects import Key, Obj, Resource, annotations_of, labels_of, metadata
-from kroasync.planning.prediction import predicted
+from kroasync.model.objects import Key, Obj, Resource, annotations_of, labels_of, metadata, version_of
+from kroasync.model.paths import Path
+from kroasync.model.policies import Update
+from kroasync.planning.difference import difference
+from kroasync.planning.prediction import patched_by, predicted
 
-_WHOLE: Final = ((),)
+# Everything, and who manages it.
+_WHOLE: Final = ((), ("metadata", "managedFields"))
 _ONLY_WHEN_CREATED: Final = frozenset({"uid", "resourceVersion", "creationTimestamp"})
+_VERSION: Final = frozenset({"resourceVersion"})
 
 
 class DryRun(Enum):
@@ -61,22 +79,34 @@ class Touch:
     after: Obj | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Passed:
     """What a pass over an instance does."""
 
     outcome: Outcome
-    touches: tuple[Touch, ...]
+    touches: tuple[Touch, ...] = ()
     # The children of the instance as read.
     members: tuple[Observed, ...] = ()
+    # Children that are deleted and created anew, and why.
+    recreated: Mapping[Key, str] = field(default_factory=dict)
+    # By node: the paths in its objects with values of Secrets.
+    secrets: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    # The objects that the API server was not asked about, since the caller may not write them.
+    unasked: frozenset[Key] = frozenset()
+
+    # The objects that somebody changed after they were read.
+    stale: frozenset[Key] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pass:
-    """What the passes of a forecast share. `external` reads the objects of an external reference."""
+    """What the passes of a forecast share. `external` reads the objects of an external reference; `may` tells whether
+    the caller may do something (a verb) to an object.
+    """
 
     client: Client
     external: Callable[[WatchExternal], Awaitable[Sequence[Obj]]]
+    may: Callable[[str, Key], Awaitable[bool]]
     dry_run: DryRun = DryRun.ALL
 
     async def over(
@@ -85,10 +115,19 @@ class Pass:
         """The pass over an instance with these children; raises ApiError if something cannot be read."""
         one = _OnePass.of(self, resource, instance, members)
         read = tuple(one.members())
-        walk = Walk(plan, instance, one)
-        while actions := walk.next_actions():
-            walk.feed(await asyncio.gather(*(one.perform(action) for action in actions)))
-        return Passed(walk.outcome, tuple(one.touches), read)
+        outcome = await one.walked(plan, instance)
+        recreated = outcome.recreated
+        if recreated:
+            outcome = await one.walked(plan, one.instance)
+        return Passed(
+            outcome=outcome,
+            touches=tuple(one.touches),
+            members=read,
+            recreated=recreated,
+            secrets={node.id: node.secrets for node in plan.nodes},
+            unasked=frozenset(one.unasked),
+            stale=frozenset((*one.stale, *(t.action.key for t in one.touches if _is_stale(t.result)))),
+        )
 
 
 @dataclass(slots=True)
@@ -104,6 +143,11 @@ class _OnePass:
     read: Mapping[Key, Obj]
     externals: dict[WatchExternal, Sequence[Obj]] = field(default_factory=dict)
     touches: list[Touch] = field(default_factory=list)
+    # Objects that this pass deletes: the API server still has them.
+    deleted: set[Key] = field(default_factory=set)
+    unasked: set[Key] = field(default_factory=set)
+    # Objects that somebody changed after they were read.
+    stale: set[Key] = field(default_factory=set)
 
     @staticmethod
     def of(shared: Pass, resource: Resource, instance: Obj, members: Sequence[tuple[Resource, Obj]]) -> "_OnePass":
@@ -122,6 +166,12 @@ class _OnePass:
         performer = Performer(shared.client, children, instances, key, _read_nothing, _no_pause, Fights(lambda: 0.0))
         return _OnePass(shared, children, performer, instance, str(metadata(instance).get("uid") or ""), read)
 
+    async def walked(self, plan: Plan, instance: Obj) -> Outcome:
+        walk = Walk(plan, instance, self)
+        while actions := walk.next_actions():
+            walk.feed(await asyncio.gather(*(self.perform(action) for action in actions)))
+        return walk.outcome
+
     # The engine's World
 
     def find(self, key: Key) -> Observed | None:
@@ -132,6 +182,9 @@ class _OnePass:
 
     def compare(self, key: Key, desired: Obj) -> Need | None:
         return self.children.compare(key, self._as_written(key, desired))
+
+    def leave(self, key: Key) -> bool:
+        return self.children.leave(key)
 
     def external(self, watch: WatchExternal) -> Sequence[Obj] | None:
         return self.externals.get(watch)
@@ -154,31 +207,97 @@ class _OnePass:
             case Delete():
                 return await self._noted(action, self._delete(action))
             case Release():
-                return await self._noted(action, self.performer.perform(action))
+                return await self._noted(action, self._release(action))
+            case Read():
+                return await self.performer.perform(action)
             case _:
                 return Done(action=action)
 
     async def _apply(self, action: Apply) -> Result:
-        sent = replace(action, obj=self._as_written(action.key, action.obj))
-        known = self.children.find(action.key) is not None
-        if self.shared.dry_run.asks(exists=known):
-            result = await self.performer.perform(sent)
-        else:
-            live = self.read.get(action.key)
-            result = Done(action=action, obj=predicted(live, sent.obj))
-        if isinstance(result, Done) and result.obj is not None and action.key not in self.read and not result.adopted:
-            result = replace(result, obj=_not_created(result.obj))
+        sent, key = replace(action, obj=self._as_written(action.key, action.obj)), action.key
+        result = await self._answer(sent)
+        if not isinstance(result, Done) or result.obj is None:
+            return replace(result, action=action)
+        live = None if key in self.deleted else self.read.get(key)
+        if version_of(result.obj) != version_of(live or {"metadata": {}}) and live is not None:
+            self.stale.add(key)
+        if live is None and not result.adopted:
+            return replace(result, action=action, obj=_without(result.obj, _ONLY_WHEN_CREATED))
+        if live is None or difference(live, result.obj):
+            return replace(result, action=action, obj=_without(result.obj, _VERSION))
         return replace(result, action=action)
 
+    async def _answer(self, action: Apply) -> Result:
+        key, dry_run = action.key, self.shared.dry_run
+        live = self.read.get(key)
+        if key in self.deleted:
+            return Done(action=action, obj=predicted(live, action.obj))
+        if self._is_in_new_namespace(key):
+            return Done(action=action, obj=stored(action.obj))
+        if dry_run is not DryRun.ALL and live is None:
+            live = await self._found(key)
+        if not dry_run.asks(exists=live is not None):
+            return _predicted(action, live)
+        # An apply that creates an object needs both rights.
+        verbs = ("patch", "create") if live is None else ("patch",)
+        return await self._asked(action, verbs, lambda: self._predicted(action))
+
+    async def _asked(
+        self, action: Apply | Delete | Release, verbs: Sequence[str], otherwise: Callable[[], Awaitable[Result]]
+    ) -> Result:
+        """The API server's answer, or the other one if the caller may not do these verbs."""
+        result = await self.performer.perform(action)
+        if not isinstance(result, Refused) or result.refusal is not Refusal.FORBIDDEN:
+            return result
+        for verb in verbs:
+            if not await self.shared.may(verb, action.key):
+                self.unasked.add(action.key)
+                return await otherwise()
+        return result
+
+    async def _predicted(self, action: Apply) -> Result:
+        live = self.read.get(action.key)
+        return _predicted(action, live if live is not None else await self._found(action.key))
+
+    async def _found(self, key: Key) -> Obj | None:
+        try:
+            return await self.shared.client.get(key)
+        except NotFoundError:
+            return None
+
+    def _is_in_new_namespace(self, key: Key) -> bool:
+        """Whether this pass creates the namespace of an object: the API server would miss it."""
+        return any(
+            (t.action.key.resource.group_kind, t.action.key.name) == ("Namespace", key.namespace)
+            and t.before is None
+            and isinstance(t.result, Done)
+            for t in self.touches
+        )
+
     async def _delete(self, action: Delete) -> Result:
+        done: Result = Done(action=action)
         if self.shared.dry_run is DryRun.NONE:
-            result: Result = Done(action=action)
+            result = done
         else:
-            result = await self.performer.perform(action)
+            result = await self._asked(action, ("delete",), partial(_same, done))
         if isinstance(result, Done):
             # The dry run may answer with an object that waits for its finalizers. The next wave is planned, too.
             self.children.gone(action.key, action.uid)
+            self.deleted.add(action.key)
         return result
+
+    async def _release(self, action: Release) -> Result:
+        if self.shared.dry_run is DryRun.NONE:
+            return await self._let_go(action)
+        return await self._asked(action, ("patch",), lambda: self._let_go(action))
+
+    async def _let_go(self, action: Release) -> Result:
+        live = self.read[action.key]
+        patch = released(live, action)
+        if patch is None:
+            return Refused(action=action, refusal=Refusal.CONFLICT, message="the object changed meanwhile")
+        self.children.gone(action.key, action.uid)
+        return Done(action=action, obj=patched_by(live, patch))
 
     async def _noted(self, action: Apply | Delete | Release, work: Awaitable[Result]) -> Result:
         """The result of the work, noted in the order in which the engine requests the actions."""
@@ -186,6 +305,8 @@ class _OnePass:
         before = self.read.get(action.key)
         self.touches.append(Touch(action, Done(action=action), before, before))
         result = await work
+        if isinstance(result, Done) and result.adopted and before is None:
+            before = await self._found(action.key)
         after = result.obj if isinstance(result, Done) else before
         self.touches[place] = Touch(action, result, before, None if isinstance(action, Delete) else after)
         return result
@@ -207,9 +328,33 @@ class _OnePass:
         return {**desired, "metadata": meta}
 
 
-def _not_created(answer: Obj) -> Obj:
-    """The answer to a dry run of a creation, without what a real one would answer differently."""
-    meta = {k: v for k, v in metadata(answer).items() if k not in _ONLY_WHEN_CREATED}
+def _predicted(action: Apply, live: Obj | None) -> Result:
+    """What the controller makes of an object that is there, or is not, by the rules of the engine alone."""
+    if live is None:
+        return Done(action=action, obj=stored(action.obj))
+    if action.force:
+        return Done(action=action, obj=predicted(live, stored(action.obj)))
+    declared = unshared(live, action.obj, action.external_fields)
+    against = objection(action.policies.adoption, live, declared, action.secrets)
+    if against is not None:
+        return Refused(action=action, refusal=against.refusal, message=against.text)
+    adopted = not is_child(live, action.obj)
+    if action.policies.update is Update.ONCE:
+        patch = joining(live, action.obj)
+        return Done(action=action, obj=live if patch is None else patched_by(live, patch), adopted=adopted)
+    return Done(action=action, obj=predicted(live, stored(declared)), adopted=adopted)
+
+
+def _is_stale(result: Result) -> bool:
+    return isinstance(result, Refused) and result.refusal is Refusal.CONFLICT
+
+
+async def _same(result: Result) -> Result:
+    return result
+
+
+def _without(answer: Obj, names: frozenset[str]) -> Obj:
+    meta = {k: v for k, v in metadata(answer).items() if k not in names}
     return {**answer, "metadata": meta}
 
 

@@ -8,7 +8,7 @@ definitions come after the instances that declare them, so an edit shows through
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from kroasync.controller.crd_stage import labelled
 from kroasync.engine.actions import Delete, Done
@@ -19,13 +19,13 @@ from kroasync.engine.teardown import membership_of
 from kroasync.graph.analysis import Analysis, CheckedDefinition, analyse
 from kroasync.graph.build import build, needed_kinds
 from kroasync.graph.nodes import Graph
-from kroasync.kube.api_errors import ApiError
+from kroasync.kube.api_errors import ApiError, ForbiddenError
 from kroasync.kube.client import Client
 from kroasync.model.definition import Definition, is_definition, parse_definition
 from kroasync.model.manifests import Document, Positions, Text, load_objects
 from kroasync.model.objects import GVK, Key, Obj, Resource, is_deleting, metadata, name_of, namespace_of, uid_of
 from kroasync.model.problems import Problem, Severity, has_errors
-from kroasync.planning.cluster import Reading
+from kroasync.planning.cluster import Reading, inventory_of
 from kroasync.planning.difference import difference, plain, without
 from kroasync.planning.dry_run import DryRunClient
 from kroasync.planning.forecast import (
@@ -37,8 +37,8 @@ from kroasync.planning.forecast import (
     SchemaStep,
     Verb,
 )
-from kroasync.planning.outlook import outlook
-from kroasync.planning.passes import DryRun, Pass, Passed
+from kroasync.planning.outlook import Side, outlook
+from kroasync.planning.passes import DryRun, Pass
 from kroasync.schema import compat
 from kroasync.schema.catalog import bundled
 from kroasync.schema.crd import (
@@ -47,7 +47,6 @@ from kroasync.schema.crd import (
     Incomparable,
     NotOwned,
     OwnedByOther,
-    Patch,
     crd_name,
     ensure_crd_patch,
     instance_resource,
@@ -60,7 +59,11 @@ Progress = Callable[[int, int, str], None]
 
 # How many instances are planned at a time.
 _AT_ONCE: Final = 16
-_UID: Final = "00000000-0000-0000-0000-000000000000"
+# Stands for the UID of what does not exist yet.
+_UID: Final = "7c0ffee0-0000-4000-8000-000000000000"
+# Owns nothing, since every request is a dry run.
+_MANAGER: Final = "kroasync-plan"
+_LATER: Final = "(known after apply)"
 
 
 class PlanningError(Exception):
@@ -97,7 +100,7 @@ async def forecast(client: Client, request: Request, progress: Progress) -> Fore
     await reading.begin()
     dry_run = DryRun(request.dry_run)
     # Without dry runs, nothing but reads is sent. A client of dry runs cannot send anything else than these either.
-    shared = Pass(client=DryRunClient(client.connection), external=reading.external, dry_run=dry_run)
+    shared = Pass(client=DryRunClient(client.connection), external=reading.external, may=reading.may, dry_run=dry_run)
     return await _Planning(client, request, reading, progress, shared).whole()
 
 
@@ -108,6 +111,10 @@ class _Kind:
     resource: Resource
     before: Graph | None
     after: Graph | None
+    # Whether the files change the CRD: the API server cannot check new instances yet.
+    has_new_schema: bool = False
+    # Whether all instances were listed.
+    is_listed: bool = False
     # The plans of the graphs, made once.
     before_plan: Plan | None = None
     after_plan: Plan | None = None
@@ -202,6 +209,8 @@ class _Planning:
         graph = replace(built.graph, definition=replace(definition, uid=uid))
         resource = graph.resource
         result = DefinitionForecast(name=definition.name, kind=definition.kind, crd=crd_name(definition))
+        if self.reading.is_unestablished(result.crd):
+            result = replace(result, why=f"CRD {result.crd} is not established, so its instances cannot be listed")
         existing = await self.reading.crd(result.crd)
         desired = labelled(graph.crd, graph.definition, "")
         outcome = ensure_crd_patch(existing, desired, allow_breaking=definition.allow_breaking_changes)
@@ -210,10 +219,11 @@ class _Planning:
             # The controller refuses the CRD, and goes on with the graph that it has.
             self._know(resource, before, before)
             return replace(result, verb=Verb.REFUSED, why=outcome.message, schema=schema)
-        self._know(resource, before, graph)
+        has_new_schema = isinstance(outcome, Create) or bool(schema)
         if live is not None and live[1].kind != definition.kind:
             old = instance_resource(live[1])
             self._know(old, before, None)
+            self._know(resource, None, graph, has_new_schema=has_new_schema)
             return replace(
                 result,
                 verb=Verb.UPDATE,
@@ -221,8 +231,11 @@ class _Planning:
                 schema=schema,
             )
         if live is None:
+            self._know(resource, None, graph, has_new_schema=has_new_schema)
             return replace(result, verb=Verb.CREATE, schema=schema)
-        changed = live[1].hash != definition.hash or (isinstance(outcome, Patch | Create) and bool(schema))
+        is_same = live[1].hash == definition.hash and before is not None and before.hash == graph.hash
+        self._know(resource, before, before if is_same else graph, has_new_schema=has_new_schema)
+        changed = live[1].hash != definition.hash or has_new_schema
         return replace(result, verb=Verb.UPDATE if changed else None, schema=schema)
 
     async def _deleted(self, name: str) -> DefinitionForecast:
@@ -241,11 +254,22 @@ class _Planning:
         )
         return DefinitionForecast(name=name, kind=definition.kind, crd=crd_name(definition), verb=Verb.DELETE, why=why)
 
-    def _know(self, resource: Resource, before: Graph | None, after: Graph | None) -> None:
-        self.kinds[resource.group, resource.kind] = _Kind(resource=resource, before=before, after=after)
+    def _know(
+        self, resource: Resource, before: Graph | None, after: Graph | None, *, has_new_schema: bool = False
+    ) -> None:
+        self.kinds[resource.group, resource.kind] = _Kind(
+            resource=resource, before=before, after=after, has_new_schema=has_new_schema
+        )
 
-    async def _graph(self, _obj: Obj, definition: Definition) -> Graph | None:
-        """The graph of a live definition; None if it is refused."""
+    async def _graph(self, obj: Obj, definition: Definition) -> Graph | None:
+        """The graph that a live definition has: of its newest revision if its spec is refused; None if it has none."""
+        graph = await self._built(definition)
+        if graph is not None:
+            return graph
+        recorded = await self.reading.recorded(obj, definition)
+        return await self._built(recorded) if recorded is not None and recorded.kind == definition.kind else None
+
+    async def _built(self, definition: Definition) -> Graph | None:
         known = await self.reading.kinds.load(needed_kinds(definition))
         return build(definition, known, features=self.request.features).graph
 
@@ -274,33 +298,39 @@ class _Planning:
                 await self._known_kind(definitions[0].group, definitions[0].kind)
         for kind in list(self.kinds.values()):
             try:
-                found = await self.reading.instances(kind.resource, request.namespace, request.selector)
+                found = await self._listed(kind, wanted)
             except ApiError as error:
                 self.reading.unread[kind.resource.group_kind] = f"cannot list {kind.resource}: {error.message}"
                 continue
             for obj in found:
                 key = _key(kind.resource, obj)
-                if not wanted or any(_is_named(key, one) for one in wanted):
-                    self.subjects[key] = _Subject(key=key, live=obj, wanted=obj)
+                self.subjects[key] = _Subject(key=key, live=obj, wanted=obj)
         for document in analysis.instances:
             await self._of_file(document.obj)
+
+    async def _listed(self, kind: _Kind, wanted: Sequence[tuple[str, str, str]]) -> Sequence[Obj]:
+        """The instances of a kind to plan. Of named ones, only these are read."""
+        request = self.request
+        if not wanted:
+            kind.is_listed = not request.namespace and not request.selector
+            return await self.reading.instances(kind.resource, request.namespace, request.selector)
+        found: list[Obj] = []
+        for word, namespace, name in wanted:
+            if word.lower() == kind.resource.kind.lower():
+                place = namespace or request.namespace
+                found += await self.reading.instances(kind.resource, place, request.selector, name)
+        return found
 
     async def _of_file(self, obj: Obj) -> None:
         gvk = GVK.of(obj)
         kind = await self._known_kind(gvk.group, gvk.kind)
         if kind is None:
             return
-        namespace = (namespace_of(obj) or "default") if kind.resource.namespaced else ""
+        namespace = (namespace_of(obj) or self.request.namespace or "default") if kind.resource.namespaced else ""
         key = Key(kind.resource, namespace, name_of(obj))
         known = self.subjects.get(key)
-        live = known.live if known is not None else await self._live(key)
+        live = known.live if known is not None else None if kind.is_listed else await self.reading.instance(key)
         self.subjects[key] = _Subject(key=key, live=live, wanted=_applied(live, obj, namespace), by_file=True)
-
-    async def _live(self, key: Key) -> Obj | None:
-        if self.reading.crds.of_kind(key.resource.group, key.resource.kind) is None:
-            return None
-        found = await self.reading.instances(key.resource, key.namespace, "")
-        return next((obj for obj in found if name_of(obj) == key.name), None)
 
     async def _instances(self) -> list[InstanceForecast]:
         """All instances, those first whose steps may concern the others."""
@@ -355,31 +385,73 @@ class _Planning:
                 self.done += 1
 
     async def _forecast(self, subject: _Subject, members: Sequence[tuple[Resource, Obj]]) -> InstanceForecast:
-        kind, key = self._kind(subject), subject.key
-        edit = _edit_of(subject, self.request.ignore)
-        if unread := self._unread_of(kind):
-            return InstanceForecast(key=key, edit=edit, error="; ".join(unread))
+        kind, key, ignored = self._kind(subject), subject.key, self.request.ignore
+        if unread := self._unread_of(kind, subject):
+            return InstanceForecast(key=key, edit=_edit_of(subject, ignored), error="; ".join(unread))
         if subject.live is not None and is_deleting(subject.live):
-            return InstanceForecast(key=key, edit=edit, notes=("it is being deleted",))
+            return InstanceForecast(key=key, edit=_edit_of(subject, ignored), notes=("it is being deleted",))
         if subject.wanted is None:
-            return InstanceForecast(key=key, edit=edit, steps=tuple(_torn_down(subject.live or {}, members)))
+            return InstanceForecast(key=key, steps=tuple(_torn_down(subject.live or {}, members)))
         if not kind.graphs:
-            return InstanceForecast(
-                key=key, edit=edit, error="its definition is refused or gone, so nothing is reconciled"
-            )
-        shared = self.shared
+            why = "its definition is refused or gone, so nothing is reconciled"
+            return InstanceForecast(key=key, edit=_edit_of(subject, ignored), error=why)
+        refused = await self._submitted(subject, kind)
+        edit = refused or _edit_of(subject, ignored)
+        if refused is not None:
+            subject.wanted = subject.live
+            if subject.live is None:
+                return InstanceForecast(key=key, edit=edit)
+        before, after = await self._passes(subject, kind, members)
+        if any(side is not None and side.passed.stale for side in (before, after)):
+            subject.live = await self.reading.instance(key)
+            again = await self._children([subject])
+            members = again.get(uid_of(subject.live or {}), [])
+            before, after = await self._passes(subject, kind, members)
+        edits = after is not None and subject.wanted is not subject.live
+        found = outlook(before, after, edits=edits, ignored=ignored)
+        await self._pass_on(found.steps, after, members)
+        steps = found.steps if subject.live is not None else tuple(map(_without_uid, found.steps))
+        return InstanceForecast(key=key, edit=edit, steps=steps, drift=found.drift, notes=found.notes)
+
+    async def _passes(
+        self, subject: _Subject, kind: _Kind, members: Sequence[tuple[Resource, Obj]]
+    ) -> tuple[Side | None, Side | None]:
+        """The pass without the files, and the one with them; None for what does not exist, or does not differ."""
         before = after = None
         if subject.live is not None and kind.before is not None:
             kind.before_plan = kind.before_plan or self._plan(kind.before)
-            before = await shared.over(kind.before_plan, key.resource, _filled(subject.live, kind.before), members)
+            live = _filled(subject.live, kind.before)
+            passed = await self.shared.over(kind.before_plan, kind.resource, live, members)
+            before = Side(passed=passed, graph=kind.before)
         is_edited = kind.after is not kind.before or subject.wanted is not subject.live
-        if is_edited and kind.after is not None:
+        if is_edited and kind.after is not None and subject.wanted is not None:
             kind.after_plan = kind.after_plan or self._plan(kind.after)
             wanted = _filled(subject.wanted, kind.after)
-            after = await shared.over(kind.after_plan, key.resource, wanted, members)
-        found = outlook(before, after, kind.after, ignored=self.request.ignore)
-        await self._pass_on(after if after is not None else before, members)
-        return InstanceForecast(key=key, edit=edit, steps=found.steps, drift=found.drift, notes=found.notes)
+            passed = await self.shared.over(kind.after_plan, kind.resource, wanted, members)
+            after = Side(passed=passed, graph=kind.after)
+        return before, after
+
+    async def _submitted(self, subject: _Subject, kind: _Kind) -> PlannedStep | None:
+        """Let the API server check the instance of a file, and complete it; returns the step if it refuses it."""
+        wanted, live, key = subject.wanted, subject.live, subject.key
+        if not subject.by_file or wanted is None or wanted is live or kind.has_new_schema:
+            return None
+        if not self.shared.dry_run.asks(exists=live is not None) or not await self.reading.is_served(key.resource):
+            return None
+        try:
+            if live is not None:
+                answer = await self.shared.client.merge_patch(key, _patch(live, wanted), manager=_MANAGER)
+            else:
+                meta = {name: value for name, value in metadata(wanted).items() if name not in ("uid", "generation")}
+                answer = await self.shared.client.create(key, {**wanted, "metadata": meta})
+        except ApiError as error:
+            verb = "create" if live is None else "patch"
+            if isinstance(error, ForbiddenError) and not await self.reading.may(verb, key):
+                return None
+            return PlannedStep(verb=Verb.REFUSED, node="", key=key, why=error.message)
+        uid = uid_of(live) if live is not None else _UID
+        subject.wanted = {**answer, "metadata": {**metadata(answer), "uid": uid}}
+        return None
 
     def _plan(self, graph: Graph) -> Plan:
         plan = Plan.of(graph, Options())
@@ -387,23 +459,29 @@ class _Planning:
             return plan
         return replace(plan, nodes=tuple(replace(node, ready_when=()) for node in plan.nodes))
 
-    def _unread_of(self, kind: _Kind) -> list[str]:
+    def _unread_of(self, kind: _Kind, subject: _Subject) -> list[str]:
         kinds = {n.resource.group_kind for g in kind.graphs for n in g.nodes.values() if not n.is_external}
+        kinds |= inventory_of(subject.live or {})
         return [text for group_kind, text in self.reading.unread.items() if group_kind in kinds]
 
-    async def _pass_on(self, passed: Passed | None, members: Sequence[tuple[Resource, Obj]]) -> None:
+    async def _pass_on(
+        self, steps: Sequence[PlannedStep], after: Side | None, members: Sequence[tuple[Resource, Obj]]
+    ) -> None:
         """Plan the children that are instances themselves, as this instance's steps make them."""
+        changed = {step.key for step in steps}
         read = {_key(resource, obj): obj for resource, obj in members}
-        for touch in passed.touches if passed is not None else ():
-            resource = touch.action.key.resource
-            if not isinstance(touch.result, Done) or await self._known_kind(resource.group, resource.kind) is None:
+        for touch in after.passed.touches if after is not None else ():
+            key, resource = touch.action.key, touch.action.key.resource
+            if key not in changed or not isinstance(touch.result, Done):
                 continue
-            key = touch.action.key
+            if await self._known_kind(resource.group, resource.kind) is None:
+                continue
             known = self.subjects.get(key)
             live = known.live if known is not None else read.get(key)
-            self.subjects[key] = _Subject(
-                key=key, live=live, wanted=None if isinstance(touch.action, Delete) else touch.after
-            )
+            wanted = None if isinstance(touch.action, Delete) else touch.after
+            if wanted is not None and live is None:
+                wanted = {**wanted, "metadata": {"uid": _UID, "generation": 1, **metadata(wanted)}}
+            self.subjects[key] = _Subject(key=key, live=live, wanted=wanted)
 
 
 def _named(text: str) -> tuple[str, str, str]:
@@ -433,7 +511,37 @@ def _applied(live: Obj | None, obj: Obj, namespace: str) -> Obj:
         for name in ("labels", "annotations")
         if meta.get(name)
     }
-    return {**live, "metadata": {**metadata(live), **added}, "spec": obj.get("spec") or {}}
+    spec = obj.get("spec") or {}
+    generation = int(metadata(live).get("generation") or 0) + (spec != live.get("spec"))
+    return {**live, "metadata": {**metadata(live), **added, "generation": generation}, "spec": spec}
+
+
+def _patch(live: Obj, wanted: Obj) -> Obj:
+    """The merge patch that makes `wanted` of the live instance."""
+    meta = {name: metadata(wanted).get(name) or {} for name in ("labels", "annotations")}
+    return {"metadata": meta, "spec": _merge(live.get("spec") or {}, wanted.get("spec") or {})}
+
+
+def _merge(before: Obj, after: Obj) -> Obj:
+    found: Obj = dict.fromkeys(before.keys() - after.keys())
+    for name, value in after.items():
+        if name not in before or before[name] != value:
+            old = before.get(name)
+            found[name] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return found
+
+
+def _without_uid(step: PlannedStep) -> PlannedStep:
+    """The step about an object of an instance that does not exist yet: nobody knows its UID."""
+    return replace(step, after=_later(step.after)) if step.after is not None else step
+
+
+def _later(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace(_UID, _LATER)
+    if isinstance(value, dict):
+        return {name: _later(item) for name, item in value.items()}
+    return [_later(item) for item in value] if isinstance(value, list) else value
 
 
 def _filled(instance: Obj, graph: Graph) -> Obj:

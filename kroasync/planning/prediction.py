@@ -38,6 +38,15 @@ def predicted(live: Obj | None, declared: Obj) -> Obj:
     return merged
 
 
+def patched_by(live: Obj, patch: Obj) -> Obj:
+    """The object after a merge patch of its labels and annotations."""
+    meta = dict(metadata(live))
+    for field in ("labels", "annotations"):
+        merged = {**(meta.get(field) or {}), **patch["metadata"].get(field, {})}
+        meta[field] = {key: value for key, value in merged.items() if value is not None}
+    return {**live, "metadata": meta}
+
+
 def _owned(live: Obj) -> tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]:
     """The field set of our applies, and those of all other managers."""
     ours: Mapping[str, Any] = {}
