@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from kroasync.engine.drift import MERGE_KEYS
-from kroasync.model.names import ANNOTATION_SEAL
+from kroasync.model.names import ANNOTATION_SEAL, LABEL_KRO_VERSION
 from kroasync.model.objects import Obj
 
 Step: TypeAlias = str | tuple[str, Any]
@@ -63,12 +63,14 @@ def shown(route: Route) -> str:
 
 
 def plain(obj: Obj) -> Obj:
-    """The object without what only the API server keeps, and without our seal."""
+    """The object without what only the API server keeps, and without our seal and the version of our program."""
     meta = {key: value for key, value in obj.get("metadata", {}).items() if key not in _KEPT_BY_SERVER}
+    labels = {k: v for k, v in (meta.get("labels") or {}).items() if k != LABEL_KRO_VERSION}
     annotations = {k: v for k, v in (meta.get("annotations") or {}).items() if k not in _HIDDEN_ANNOTATIONS}
-    meta.pop("annotations", None)
-    if annotations:
-        meta["annotations"] = annotations
+    for name, kept in (("labels", labels), ("annotations", annotations)):
+        meta.pop(name, None)
+        if kept:
+            meta[name] = kept
     return {**{key: value for key, value in obj.items() if key not in ("metadata", "status")}, "metadata": meta}
 
 
