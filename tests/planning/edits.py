@@ -33,7 +33,7 @@ class Wanted:
     conflicts: str = "Force"
     deletion: str = "Delete"
     has_kept: bool = True
-    limit: str = "50%"
+    limit: int | str = "50%"
     is_refused: bool = False
     count: int = 0
 
@@ -177,7 +177,7 @@ def _spec(wanted: Wanted, chance: Random) -> None:
 def _policies(wanted: Wanted, chance: Random) -> None:
     wanted.conflicts = chance.choice(["Force", "Yield", "Fail"])
     wanted.deletion = chance.choice(["Delete", "Orphan"])
-    wanted.limit = chance.choice(["50%", "", "1"])
+    wanted.limit = chance.choice(["50%", "", 1])
 
 
 def _freeze(wanted: Wanted, chance: Random) -> None:
