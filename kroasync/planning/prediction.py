@@ -1,0 +1,111 @@
+"""What an apply makes of an object, predicted without the API server: no defaults, no admission, no validation.
+
+Server-side apply merges by the schema of the kind, which is not asked for here. Lists of objects are merged by the
+field that names their elements; other lists are replaced. A field that only we had, and declare no more, goes.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from kroasync.engine.drift import MERGE_KEYS
+from kroasync.model.names import MANAGER_CHILDREN
+from kroasync.model.objects import Obj, metadata
+
+
+def predicted(live: Obj | None, declared: Obj) -> Obj:
+    """The object after an apply of `declared`."""
+    if live is None:
+        return declared
+    ours, others = _owned(live)
+    kept: Obj = _without_ours(live, declared, ours, others)
+    merged: Obj = _merged(kept, declared)
+    return merged
+
+
+def _owned(live: Obj) -> tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]:
+    """The field set of our applies, and those of all other managers."""
+    ours: Mapping[str, Any] = {}
+    others: list[Mapping[str, Any]] = []
+    for entry in metadata(live).get("managedFields") or ():
+        fields = entry.get("fieldsV1") or {}
+        if entry.get("manager") == MANAGER_CHILDREN and entry.get("operation") == "Apply":
+            ours = fields
+        else:
+            others.append(fields)
+    return ours, others
+
+
+def _without_ours(live: Any, declared: Any, ours: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> Any:
+    """The live value without what only we own and declare no more."""
+    if isinstance(live, dict):
+        wanted = declared if isinstance(declared, dict) else {}
+        found = {}
+        for name, value in live.items():
+            mine, theirs = ours.get(f"f:{name}"), [o[f"f:{name}"] for o in others if f"f:{name}" in o]
+            if mine is None:
+                found[name] = value
+            elif name in wanted:
+                found[name] = _without_ours(value, wanted[name], mine, theirs)
+            elif theirs or _has_others(value, mine):
+                found[name] = _without_ours(value, None, mine, theirs)
+        return found
+    if isinstance(live, list) and any(step.startswith("k:") for step in ours):
+        return _elements_without_ours(live, declared, ours, others)
+    return live
+
+
+def _has_others(value: Any, mine: Mapping[str, Any]) -> bool:
+    """Whether a value has parts that are not ours."""
+    if not isinstance(value, dict):
+        return isinstance(value, list) and bool(value) and bool(mine) and not _all_ours(value, mine)
+    return bool(mine) and any(
+        f"f:{name}" not in mine or _has_others(below, mine[f"f:{name}"]) for name, below in value.items()
+    )
+
+
+def _all_ours(items: Sequence[Any], mine: Mapping[str, Any]) -> bool:
+    return len([step for step in mine if step.startswith(("k:", "v:"))]) >= len(items)
+
+
+def _elements_without_ours(
+    live: Sequence[Any], declared: Any, ours: Mapping[str, Any], others: Sequence[Mapping[str, Any]]
+) -> list[Any]:
+    wanted = [item for item in declared if isinstance(item, dict)] if isinstance(declared, list) else []
+    kept = []
+    for item in live:
+        step = next((s for s in ours if s.startswith("k:") and _names(orjson.loads(s[2:]), item)), None)
+        if step is None:
+            kept.append(item)
+            continue
+        keys = orjson.loads(step[2:])
+        match = next((one for one in wanted if _names({k: v for k, v in keys.items() if k in one}, one)), None)
+        theirs = [o[step] for o in others if step in o]
+        if match is not None or theirs:
+            kept.append(_without_ours(item, match, ours[step], theirs))
+    return kept
+
+
+def _names(keys: Mapping[str, Any], item: Any) -> bool:
+    return isinstance(item, dict) and bool(keys) and all(item.get(name) == value for name, value in keys.items())
+
+
+def _merged(live: Any, declared: Any) -> Any:
+    if isinstance(live, dict) and isinstance(declared, dict):
+        return {**live, **{name: _merged(live.get(name), value) for name, value in declared.items()}}
+    if isinstance(live, list) and isinstance(declared, list):
+        return _merged_lists(live, declared)
+    return declared
+
+
+def _merged_lists(live: Sequence[Any], declared: Sequence[Any]) -> Sequence[Any]:
+    if not all(isinstance(item, dict) for item in (*live, *declared)):
+        return declared
+    for key in MERGE_KEYS:
+        names = [item.get(key) for item in declared]
+        if all(type(name) in (str, int) for name in names) and len(set(names)) == len(names):
+            wanted = dict(zip(names, declared, strict=True))
+            merged = [_merged(item, wanted.pop(item.get(key), {})) for item in live]
+            return [*merged, *wanted.values()]
+    return declared
