@@ -4,6 +4,7 @@ A step is about one object. The steps that the controller would take without the
 stand apart. Values of Secrets are withheld before they enter a forecast.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -93,6 +94,9 @@ class DefinitionForecast:
     misfits: tuple[Misfit, ...] = ()
     # How many live instances it has.
     instances: int = 0
+    # The place of the definition in the files.
+    source: str | None = None
+    line: int | None = None
 
     @property
     def is_breaking(self) -> bool:
@@ -160,6 +164,13 @@ def _signature(one: InstanceForecast) -> Any:
     )
 
 
+def _with_placeholder(text: str, word: str, placeholder: str) -> str:
+    """Whole words only: an instance called `a` is not in every word with that letter."""
+    if word not in text:
+        return text
+    return re.sub(rf"(?<![A-Za-z0-9]){re.escape(word)}(?![A-Za-z0-9])", placeholder, text)
+
+
 @dataclass(frozen=True, slots=True)
 class _Told:
     """Steps as data in which the name and the namespace of the instance are placeholders."""
@@ -167,8 +178,8 @@ class _Told:
     key: Key
 
     def text(self, text: str) -> str:
-        text = text.replace(self.key.name, "{name}")
-        return text.replace(self.key.namespace, "{namespace}") if self.key.namespace else text
+        text = _with_placeholder(text, self.key.name, "{name}")
+        return _with_placeholder(text, self.key.namespace, "{namespace}") if self.key.namespace else text
 
     def value(self, value: Any) -> Any:
         if isinstance(value, str):
