@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from kroasync.model.objects import Key, Obj
+from kroasync.model.names import APPLYSET_PREFIX, RESERVED_PREFIXES
+from kroasync.model.objects import Key, Obj, labels_of
 from kroasync.planning.difference import FieldChange
 
 
@@ -164,22 +165,17 @@ def _signature(one: InstanceForecast) -> Any:
     )
 
 
-def _with_placeholder(text: str, word: str, placeholder: str) -> str:
-    """Whole words only: an instance called `a` is not in every word with that letter."""
-    if word not in text:
-        return text
-    return re.sub(rf"(?<![A-Za-z0-9]){re.escape(word)}(?![A-Za-z0-9])", placeholder, text)
-
-
-@dataclass(frozen=True, slots=True)
 class _Told:
     """Steps as data in which the name and the namespace of the instance are placeholders."""
 
-    key: Key
+    def __init__(self, key: Key) -> None:
+        words = {key.name: "{name}", **({key.namespace: "{namespace}"} if key.namespace else {})}
+        self._words = words
+        # Whole words only: an instance may be called "a".
+        self._pattern = re.compile("(?<![a-z0-9])(?:" + "|".join(map(re.escape, words)) + ")(?![a-z0-9])")
 
     def text(self, text: str) -> str:
-        text = _with_placeholder(text, self.key.name, "{name}")
-        return _with_placeholder(text, self.key.namespace, "{namespace}") if self.key.namespace else text
+        return self._pattern.sub(lambda match: self._words[match.group()], text)
 
     def value(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -194,5 +190,12 @@ class _Told:
         place = (step.key.resource, self.text(step.key.namespace), self.text(step.key.name)) if step.key else None
         fields: Sequence[FieldChange] = step.fields
         changed = tuple((self.value(c.route), self.value(c.before), self.value(c.after)) for c in fields)
-        created = self.value(step.after) if step.verb is Verb.CREATE else None
+        created = self.value(_unmarked(step.after)) if step.verb is Verb.CREATE and step.after else None
         return step.verb, step.node, place, self.text(step.why), changed, created
+
+
+def _unmarked(obj: Obj) -> Obj:
+    """The object without the labels by which it belongs to its instance."""
+    ours = (*RESERVED_PREFIXES, APPLYSET_PREFIX)
+    kept = {key: value for key, value in labels_of(obj).items() if not key.startswith(ours)}
+    return {**obj, "metadata": {**obj["metadata"], "labels": kept}}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from kroasync.engine.actions import Apply, Delete, Done, Refusal, Refused, Release
+from kroasync.engine.orphans import removal
 from kroasync.engine.outcome import NodeState, Outcome
 from kroasync.graph.nodes import Graph
 from kroasync.model.kinds import SECRETS
@@ -20,6 +21,7 @@ from kroasync.planning.passes import Passed, Touch
 
 _WITHHELD: Final = "(withheld: a value of a Secret)"
 _CHANGED: Final = "(withheld: another value of a Secret)"
+_UNRESOLVED: Final = (NodeState.IN_PROGRESS, NodeState.DELETING, NodeState.ERROR)
 _UNSETTLED: Final = (NodeState.IN_PROGRESS, NodeState.DELETING)
 _NOT_OURS: Final = (Refusal.FOREIGN, Refusal.CLAIMED)
 
@@ -46,7 +48,8 @@ def outlook(
     drift = [old.step(key) for key in old.touches]
     steps = [_edited(key, old, new) for key in dict.fromkeys((*new.touches, *old.touches))] if after is not None else []
     if after is not None:
-        steps += _unknown(before.outcome if before is not None else None, after.outcome)
+        was = before.outcome if before is not None else None
+        steps += [*_unknown(was, after.outcome), *_later(was, after, graph)]
     return Outlook(
         steps=tuple(step for step in steps if step is not None),
         drift=tuple(step for step in drift if step is not None),
@@ -176,6 +179,19 @@ def _unknown(before: Outcome | None, after: Outcome) -> Iterator[PlannedStep]:
         known = before.nodes.get(report.id) if before is not None else None
         if known is None or (known.state, known.message) != (report.state, report.message):
             yield PlannedStep(verb=Verb.UNKNOWN, node=report.id, why=report.message)
+
+
+def _later(before: Outcome | None, after: Passed, graph: Graph | None) -> Iterator[PlannedStep]:
+    """The children of nodes that the graph has no more. They go when all nodes are resolved."""
+    waiting = [r.id for r in after.outcome.nodes.values() if r.state in _UNRESOLVED]
+    if graph is None or not waiting:
+        return
+    for member in after.members:
+        action = None if member.node in graph.nodes else removal(member)
+        if action is not None:
+            verb = Verb.DELETE if isinstance(action, Delete) else Verb.RELEASE
+            why = f'dropped: the definition has no resource "{member.node}" any more; it waits for {", ".join(waiting)}'
+            yield PlannedStep(verb=verb, node=member.node, key=member.key, why=why)
 
 
 def _notes(passed: Passed | None, graph: Graph | None) -> Iterator[str]:

@@ -23,7 +23,6 @@ from kroasync.engine.actions import (
     Need,
     Observed,
     PatchParent,
-    Refused,
     Release,
     Result,
     WatchExternal,
@@ -38,6 +37,7 @@ from kroasync.model.objects import Key, Obj, Resource, annotations_of, labels_of
 from kroasync.planning.prediction import predicted
 
 _WHOLE: Final = ((),)
+_ONLY_WHEN_CREATED: Final = frozenset({"uid", "resourceVersion", "creationTimestamp"})
 
 
 class DryRun(Enum):
@@ -67,6 +67,8 @@ class Passed:
 
     outcome: Outcome
     touches: tuple[Touch, ...]
+    # The children of the instance as read.
+    members: tuple[Observed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,10 +84,11 @@ class Pass:
     ) -> Passed:
         """The pass over an instance with these children; raises ApiError if something cannot be read."""
         one = _OnePass.of(self, resource, instance, members)
+        read = tuple(one.members())
         walk = Walk(plan, instance, one)
         while actions := walk.next_actions():
             walk.feed(await asyncio.gather(*(one.perform(action) for action in actions)))
-        return Passed(walk.outcome, tuple(one.touches))
+        return Passed(walk.outcome, tuple(one.touches), read)
 
 
 @dataclass(slots=True)
@@ -147,11 +150,11 @@ class _OnePass:
                 self.externals[action] = await self.shared.external(action)
                 return Done(action=action)
             case Apply():
-                return self._noted(action, await self._apply(action))
+                return await self._noted(action, self._apply(action))
             case Delete():
-                return self._noted(action, await self._delete(action))
+                return await self._noted(action, self._delete(action))
             case Release():
-                return self._noted(action, await self.performer.perform(action))
+                return await self._noted(action, self.performer.perform(action))
             case _:
                 return Done(action=action)
 
@@ -163,6 +166,8 @@ class _OnePass:
         else:
             live = self.read.get(action.key)
             result = Done(action=action, obj=predicted(live, sent.obj))
+        if isinstance(result, Done) and result.obj is not None and action.key not in self.read and not result.adopted:
+            result = replace(result, obj=_not_created(result.obj))
         return replace(result, action=action)
 
     async def _delete(self, action: Delete) -> Result:
@@ -175,10 +180,14 @@ class _OnePass:
             self.children.gone(action.key, action.uid)
         return result
 
-    def _noted(self, action: Apply | Delete | Release, result: Result) -> Result:
+    async def _noted(self, action: Apply | Delete | Release, work: Awaitable[Result]) -> Result:
+        """The result of the work, noted in the order in which the engine requests the actions."""
+        place = len(self.touches)
         before = self.read.get(action.key)
+        self.touches.append(Touch(action, Done(action=action), before, before))
+        result = await work
         after = result.obj if isinstance(result, Done) else before
-        self.touches.append(Touch(action, result, before, None if isinstance(action, Delete) else after))
+        self.touches[place] = Touch(action, result, before, None if isinstance(action, Delete) else after)
         return result
 
     def _as_written(self, key: Key, desired: Obj) -> Obj:
@@ -198,9 +207,10 @@ class _OnePass:
         return {**desired, "metadata": meta}
 
 
-def is_refused(touch: Touch) -> bool:
-    """Whether the action would not be performed."""
-    return isinstance(touch.result, Refused)
+def _not_created(answer: Obj) -> Obj:
+    """The answer to a dry run of a creation, without what a real one would answer differently."""
+    meta = {k: v for k, v in metadata(answer).items() if k not in _ONLY_WHEN_CREATED}
+    return {**answer, "metadata": meta}
 
 
 def _key(resource: Resource, obj: Obj) -> Key:

@@ -4,14 +4,28 @@ Server-side apply merges by the schema of the kind, which is not asked for here.
 field that names their elements; other lists are replaced. A field that only we had, and declare no more, goes.
 """
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from decimal import Decimal
+from typing import Any, Final
 
 import orjson
 
 from kroasync.engine.drift import MERGE_KEYS
 from kroasync.model.names import MANAGER_CHILDREN
 from kroasync.model.objects import Obj, metadata
+
+# The fields whose values are quantities, which the API server writes in its own form.
+_QUANTITIES: Final = frozenset({"requests", "limits", "capacity", "hard", "overhead", "default", "defaultRequest"})
+_SUFFIXES: Final = {
+    "": Decimal(1),
+    "n": Decimal("1e-9"),
+    "u": Decimal("1e-6"),
+    "m": Decimal("1e-3"),
+    **{suffix: Decimal(1000) ** power for power, suffix in enumerate(("k", "M", "G", "T", "P", "E"), 1)},
+    **{suffix: Decimal(1024) ** power for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)},
+}
+_QUANTITY: Final = re.compile(r"([+-]?[0-9]{1,30}(?:\.[0-9]{0,30})?)([numkMGTPE]|[KMGTPE]i|)", re.ASCII)
 
 
 def predicted(live: Obj | None, declared: Obj) -> Obj:
@@ -91,12 +105,32 @@ def _names(keys: Mapping[str, Any], item: Any) -> bool:
     return isinstance(item, dict) and bool(keys) and all(item.get(name) == value for name, value in keys.items())
 
 
-def _merged(live: Any, declared: Any) -> Any:
+def _merged(live: Any, declared: Any, field: str = "") -> Any:
     if isinstance(live, dict) and isinstance(declared, dict):
-        return {**live, **{name: _merged(live.get(name), value) for name, value in declared.items()}}
+        are_quantities = field in _QUANTITIES
+        return {
+            **live,
+            **{
+                name: _merged(live.get(name), value, name)
+                if not (are_quantities and is_same_quantity(live.get(name), value))
+                else live[name]
+                for name, value in declared.items()
+            },
+        }
     if isinstance(live, list) and isinstance(declared, list):
         return _merged_lists(live, declared)
     return declared
+
+
+def is_same_quantity(one: Any, other: Any) -> bool:
+    """Whether two texts or numbers are the same resource quantity, as `1000m` and `1`."""
+    found = [_quantity(value) for value in (one, other)]
+    return found[0] is not None and found[0] == found[1]
+
+
+def _quantity(value: Any) -> Decimal | None:
+    match = _QUANTITY.fullmatch(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else None
+    return Decimal(match.group(1)) * _SUFFIXES[match.group(2)] if match else None
 
 
 def _merged_lists(live: Sequence[Any], declared: Sequence[Any]) -> Sequence[Any]:
