@@ -135,13 +135,13 @@ def _ref(key: Key) -> dict[str, str]:
     }
 
 
-# GitHub refuses a longer comment.
+# GitHub refuses a longer comment. The tables have at most 30 rows of three sentences: a code span may triple its text.
 COMMENT_LENGTH: Final = 65_536
-_ROWS: Final = 20
+_ROWS: Final = 10
 _LINES: Final = 60
 _DIFF_LINES: Final = 60
 _WIDTH: Final = 200
-_SENTENCE: Final = 400
+_SENTENCE: Final = 300
 _SECTION_LENGTH: Final = 15_000
 # Room for the line that says what was cut.
 _RESERVE: Final = 300
@@ -170,9 +170,9 @@ def _cut_off(definitions: int, groups: int) -> str:
 
 def _head(forecast: Forecast, groups: tuple[Group, ...]) -> Iterator[str]:
     yield f"### kroasync plan: {summary_line(forecast)}"
-    if errors := [cut(clean(text), _SENTENCE) for text in forecast.errors]:
+    if errors := forecast.errors:
         yield f"\n**{count(len(errors), 'error')}: this is not the whole plan**\n"
-        yield from (f"- {_span(text)}" for text in errors[:_ROWS])
+        yield from (f"- {_span(clean(text))}" for text in errors[:_ROWS])
         yield from _rest(len(errors) - _ROWS, "error")
     changed = changed_definitions(forecast)
     if changed:
@@ -214,12 +214,11 @@ def _numbers(counts: Counter[Verb], verbs: Iterable[Verb]) -> str:
 
 
 def _definition_section(one: DefinitionForecast) -> str:
-    lines = [f"{_span(cut(clean(one.why), _SENTENCE))}\n"] if one.why else []
-    misfits = [f"- does not fit: {_span(cut(clean(line), _SENTENCE))}" for line in misfit_lines(one)]
+    lines = [f"{_span(clean(one.why))}\n"] if one.why else []
+    misfits = [f"- does not fit: {_span(clean(line))}" for line in misfit_lines(one)]
     lines += cut_list(misfits, _LINES, "stored instances")
     changes = [
-        f"- {'**breaking**' if step.breaking else 'compatible'}: "
-        + _span(cut(clean(f"{step.path}: {step.text}"), _SENTENCE))
+        f"- {'**breaking**' if step.breaking else 'compatible'}: " + _span(clean(f"{step.path}: {step.text}"))
         for step in sorted(one.schema, key=lambda step: not step.breaking)
     ]
     lines += cut_list(changes, _LINES, "changes of the CRD")
@@ -231,9 +230,9 @@ def _definition_section(one: DefinitionForecast) -> str:
 def _group_section(group: Group) -> str:
     sample = group.sample
     lines = [f"{_span(named(group.keys, 10))}\n"]
-    lines += [f"- note: {_span(cut(clean(note), _SENTENCE))}" for note in sample.notes[:_ROWS]]
+    lines += [f"- note: {_span(clean(note))}" for note in sample.notes[:_ROWS]]
     if sample.error:
-        lines.append(f"- error: {_span(cut(clean(sample.error), _SENTENCE))}")
+        lines.append(f"- error: {_span(clean(sample.error))}")
     room = _SECTION_LENGTH
     shown = [*((step, left, "") for step, left in few(sample.whole))]
     shown += [(step, left, " (drift)") for step, left in few(sample.drift)]
@@ -249,7 +248,7 @@ def _group_section(group: Group) -> str:
 
 def _step_text(step: PlannedStep, left: int, remark: str) -> str:
     sentence = subject(step) + (f": {clean(step.why)}" if step.why else "")
-    text = f"\n**{step.verb}**{remark} {_span(cut(sentence, _SENTENCE))}"
+    text = f"\n**{step.verb}**{remark} {_span(sentence)}"
     if is_worth_reading(step) and (lines := [cut(clean(line), _WIDTH) for line in diff_lines(step)]):
         text += "\n\n" + _fenced(cut_list(lines, _DIFF_LINES, "lines"))
     if left:
@@ -260,7 +259,7 @@ def _step_text(step: PlannedStep, left: int, remark: str) -> str:
 def _details(heading: str, lines: Iterable[str]) -> str:
     """A part to unfold. Between the HTML and the Markdown there must be an empty line."""
     body = "\n".join(lines)
-    return f"\n<details><summary><code>{escape(heading)}</code></summary>\n\n{body}\n\n</details>\n"
+    return f"\n<details><summary><code>{escape(cut(heading, _SENTENCE))}</code></summary>\n\n{body}\n\n</details>\n"
 
 
 def _fenced(lines: Iterable[str]) -> str:
@@ -271,6 +270,7 @@ def _fenced(lines: Iterable[str]) -> str:
 
 def _span(text: str) -> str:
     """A code span: nothing in it is Markdown, HTML, a link or the name of somebody to notify."""
+    text = cut(text, _SENTENCE)
     fence = "`" * (_longest_run(text) + 1)
     return f"{fence} {text} {fence}" if text.strip(" ") else ""
 

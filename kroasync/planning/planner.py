@@ -197,7 +197,14 @@ class _Planning:
         uid = live[1].uid if live is not None else _UID
         graph = replace(built.graph, definition=replace(definition, uid=uid))
         resource = graph.resource
-        result = DefinitionForecast(name=definition.name, kind=definition.kind, crd=crd_name(definition))
+        place = checked.document.positions.value(())
+        result = DefinitionForecast(
+            name=definition.name,
+            kind=definition.kind,
+            crd=crd_name(definition),
+            source=checked.document.source,
+            line=place[0] if place is not None else None,
+        )
         existing = await self.reading.crd(result.crd)
         desired = labelled(graph.crd, graph.definition, "")
         outcome = ensure_crd_patch(existing, desired, allow_breaking=definition.allow_breaking_changes)

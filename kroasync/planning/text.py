@@ -31,7 +31,7 @@ from kroasync.planning.wording import (
 # Together, the parts of the summary have at most 24 lines.
 _DEFINITIONS: Final = 3
 _DETAILS: Final = 6
-_GROUPS: Final = 5
+_GROUPS: Final = 4
 _ERRORS: Final = 3
 _LINE: Final = 160
 _SENTENCE: Final = 600

@@ -67,12 +67,14 @@ def definition(name: str = "webapplication", **more: Any) -> DefinitionForecast:
     return DefinitionForecast(name=name, kind="WebApplication", crd="webapplications.kro.run", **more)
 
 
+def misfit(name: str) -> Misfit:
+    return Misfit(key=web(name), problems=("spec.replicas: expected integer, found string",))
+
+
 def large() -> Forecast:
     """Of everything more than fits a screen."""
     schema = tuple(SchemaStep(path=f"spec.field{n}", text="removed", breaking=n % 2 == 0) for n in range(40))
-    misfits = tuple(
-        Misfit(key=web(f"w{n}"), problems=("spec.replicas: expected integer, found string",)) for n in range(9)
-    )
+    misfits = tuple(misfit(f"w{n}") for n in range(9))
     definitions = tuple(definition(f"d{n}", schema=schema, misfits=misfits, instances=200) for n in range(12))
     same = [instance(f"web{n}", update(f"web{n}"), create(f"web{n}")) for n in range(200)]
     different = [instance(f"other{n}", update(f"other{n}", new=f"web:{n}-x")) for n in range(20)]

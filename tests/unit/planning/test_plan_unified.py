@@ -79,7 +79,7 @@ def test_fields_without_an_object_are_shown_alone() -> None:
         FieldChange(("spec", "containers", ("name", "web"), "image"), ABSENT, "web:2"),
     )
     one = step(Verb.CONFLICT, fields=fields)
-    assert changed(one) == ["-  - name: web", "-  replicas: 1", "+  - name: web", "+    image: web:2", "+  replicas: 2"]
+    assert changed(one) == ["-  replicas: 1", "+    image: web:2", "+  replicas: 2"]
 
 
 def test_the_object_of_a_step_is_not_touched() -> None:
