@@ -95,7 +95,10 @@ async def forecast(client: Client, request: Request, progress: Progress) -> Fore
     """The forecast; raises PlanningError, or ApiError if the cluster cannot be read at all."""
     reading = Reading(client)
     await reading.begin()
-    return await _Planning(client, request, reading, progress).whole()
+    dry_run = DryRun(request.dry_run)
+    # Without dry runs, nothing but reads is sent. A client of dry runs cannot send anything else than these either.
+    shared = Pass(client=DryRunClient(client.connection), external=reading.external, dry_run=dry_run)
+    return await _Planning(client, request, reading, progress, shared).whole()
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -133,6 +136,7 @@ class _Planning:
     request: Request
     reading: Reading
     progress: Progress
+    shared: Pass
     kinds: dict[tuple[str, str], _Kind] = field(default_factory=dict)
     subjects: dict[Key, _Subject] = field(default_factory=dict)
     done: int = 0
@@ -370,9 +374,7 @@ class _Planning:
             return InstanceForecast(
                 key=key, edit=edit, error="its definition is refused or gone, so nothing is reconciled"
             )
-        dry_run = DryRun(self.request.dry_run)
-        client = DryRunClient(self.client.connection) if dry_run is not DryRun.NONE else self.client
-        shared = Pass(client=client, external=self.reading.external, dry_run=dry_run)
+        shared = self.shared
         before = after = None
         if subject.live is not None and kind.before is not None:
             kind.before_plan = kind.before_plan or self._plan(kind.before)
