@@ -4,7 +4,7 @@ import pytest
 from rich.text import Text
 
 from kroasync.planning.forecast import Forecast, InstanceForecast, SchemaStep, Verb
-from kroasync.planning.text import diffs, report, summary
+from kroasync.planning.terminal import diffs, report, summary
 from tests.unit.planning.samples import (
     create,
     definition,
@@ -18,13 +18,17 @@ from tests.unit.planning.samples import (
 )
 
 
-def lines(text: Text) -> list[str]:
-    return text.plain.split("\n")
+def lines(texts: list[Text]) -> list[str]:
+    return [text.plain for text in texts]
+
+
+def whole(texts: list[Text]) -> str:
+    return "\n".join(lines(texts))
 
 
 def test_nothing_to_do_is_one_line() -> None:
     forecast = Forecast(definitions=(definition(verb=None),), instances=(instance(), instance("b")))
-    assert report(forecast).plain == "Plan: no change (1 definition, 2 instances)"
+    assert whole(report(forecast)) == "Plan: no change (1 definition, 2 instances)"
 
 
 def test_the_same_changes_are_told_once_with_the_instances() -> None:
@@ -63,7 +67,7 @@ def test_the_summary_of_much_fits_a_screen_and_counts_what_it_leaves_out() -> No
 
 
 def test_what_the_summary_cuts_is_said_below() -> None:
-    text = report(large()).plain
+    text = whole(report(large()))
     assert all(text.count(f"breaking: spec.field{n}: removed") == 12 for n in range(2, 40, 2))
     assert "~ update d11 (WebApplication, 200 instances), CRD breaking" in text
 
@@ -85,13 +89,13 @@ def test_a_definition_says_its_change_of_the_crd_and_the_misfits() -> None:
 
 @pytest.mark.parametrize("verb", list(Verb))
 def test_each_class_says_its_verb_object_node_and_reason(verb: Verb) -> None:
-    text = report(Forecast(instances=(instance("a", step(verb, why="the server says no")),))).plain
+    text = whole(report(Forecast(instances=(instance("a", step(verb, why="the server says no")),))))
     assert f" {verb} ConfigMap team/a (node config): the server says no" in text
 
 
 def test_drift_stands_apart() -> None:
     forecast = Forecast(instances=(instance("a", create(), drift=(update(),)),))
-    text = report(forecast).plain
+    text = whole(report(forecast))
     assert "Drift, with or without the edit: 1 update in 1 instance" in text
     assert (
         text.index("+ create ConfigMap") < text.index("drift, with or without the edit:") < text.index("~ update Dep")
@@ -101,13 +105,13 @@ def test_drift_stands_apart() -> None:
 
 def test_a_collection_is_told_by_a_few_and_the_count() -> None:
     items = [create(f"item-{n}") for n in range(200)]
-    text = report(Forecast(instances=(instance("a", *items),))).plain
+    text = whole(report(Forecast(instances=(instance("a", *items),))))
     assert text.count("+ create ConfigMap") == 3
     assert "and 197 more create of node config" in text
 
 
 def test_an_object_that_goes_is_named_and_not_printed() -> None:
-    text = report(Forecast(instances=(instance("a", delete(why="dropped from the definition")),))).plain
+    text = whole(report(Forecast(instances=(instance("a", delete(why="dropped from the definition")),))))
     assert "- delete ConfigMap team/a (node old): dropped from the definition" in text
     assert "size" not in text
 
@@ -124,16 +128,16 @@ def test_errors_say_that_the_plan_is_not_whole() -> None:
 
 
 def test_predictions_are_said_to_be_such() -> None:
-    assert "Dry runs: none." in report(Forecast(dry_run="none")).plain
-    assert "Dry runs" not in report(Forecast(dry_run="all")).plain
+    assert "Dry runs: none." in whole(report(Forecast(dry_run="none")))
+    assert "Dry runs" not in whole(report(Forecast(dry_run="all")))
 
 
 def test_long_values_and_diffs_are_cut_with_counts() -> None:
     wide = update("a", new="x" * 1000)
-    assert "more characters)" in report(Forecast(instances=(instance("a", wide),))).plain
+    assert "more characters)" in whole(report(Forecast(instances=(instance("a", wide),))))
     object_ = {"metadata": {"name": "a"}, "data": {f"k{n}": "v" for n in range(100)}}
     many = create("a").__class__(verb=Verb.CREATE, node="n", after=object_)
-    assert "and 65 more lines; -o diff prints them" in report(Forecast(instances=(instance("a", many),))).plain
+    assert "and 65 more lines; -o diff prints them" in whole(report(Forecast(instances=(instance("a", many),))))
 
 
 def test_many_distinct_changes_are_cut_with_the_count() -> None:
@@ -154,7 +158,7 @@ def test_a_text_of_others_cannot_command_the_terminal(text: str) -> None:
     )
     for found in (report(forecast), diffs(forecast)):
         assert all(character.isprintable() for line in lines(found) for character in line)
-        assert text not in found.plain
+        assert text not in whole(found)
 
 
 def test_whole_diffs_have_comments_for_what_is_no_diff() -> None:
@@ -178,5 +182,9 @@ def test_whole_diffs_have_comments_for_what_is_no_diff() -> None:
 
 
 def test_the_colours_are_of_a_terminal() -> None:
-    styles = {str(span.style) for span in report(Forecast(instances=(instance("a", update()),))).spans}
+    styles = {
+        str(style)
+        for line in report(Forecast(instances=(instance("a", update()),)))
+        for style in (line.style, *(span.style for span in line.spans))
+    }
     assert {"green", "red", "yellow", "cyan"} <= styles

@@ -4,7 +4,7 @@ Nothing is left out without its count. `diffs` prints whole diffs and nothing el
 redirected to a file.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from rich.text import Text
@@ -53,7 +53,7 @@ _COLOURS: Final = {
 _FAINT: Final = "bright_black"
 
 
-def report(forecast: Forecast) -> Text:
+def report(forecast: Forecast) -> list[Text]:
     """The summary, then every distinct change with the instances that it is for."""
     groups = forecast.groups()
     lines = [*_summary(forecast, groups)]
@@ -64,15 +64,15 @@ def report(forecast: Forecast) -> Text:
     if left := groups[_BLOCKS:]:
         instances = count(sum(len(group.keys) for group in left), "instance")
         lines += [Text(), Text(f"and {instances} with other changes; -o diff and -o json print them", style=_FAINT)]
-    return _joined(lines)
+    return lines
 
 
-def summary(forecast: Forecast) -> Text:
+def summary(forecast: Forecast) -> list[Text]:
     """What happens in total and for an instance of each group, on one screen."""
-    return _joined(_summary(forecast, forecast.groups()))
+    return list(_summary(forecast, forecast.groups()))
 
 
-def diffs(forecast: Forecast) -> Text:
+def diffs(forecast: Forecast) -> list[Text]:
     """One whole diff for each distinct change; comments say what it is for. `patch` skips the comments."""
     lines: list[Text] = []
     for group in forecast.groups():
@@ -85,16 +85,12 @@ def diffs(forecast: Forecast) -> Text:
         if group.sample.error:
             lines.append(Text(f"# error: {clean(group.sample.error)}", style="red"))
     lines += [Text(f"# error: {clean(text)}", style="red") for text in forecast.unread]
-    return _joined(lines)
+    return lines
 
 
 def _all_steps(group: Group) -> Iterator[tuple[PlannedStep, bool]]:
     yield from ((step, False) for step in group.sample.whole)
     yield from ((step, True) for step in group.sample.drift)
-
-
-def _joined(lines: Iterable[Text]) -> Text:
-    return Text("\n").join(lines)
 
 
 def _summary(forecast: Forecast, groups: tuple[Group, ...]) -> Iterator[Text]:
