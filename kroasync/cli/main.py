@@ -20,6 +20,9 @@ COMMANDS: Final = {
     "graph": ("kroasync.cli.graph", "graph_command"),
     "generate": ("kroasync.cli.generate", "app"),
     "eval": ("kroasync.cli.eval", "eval_command"),
+    "plan": ("kroasync.cli.preview", "plan_command"),
+    "preview": ("kroasync.cli.preview", "plan_command"),
+    "diff": ("kroasync.cli.preview", "diff_command"),
     "tree": ("kroasync.cli.tree", "tree_command"),
     "playground": ("kroasync.cli.playground", "app"),
 }

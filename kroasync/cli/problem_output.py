@@ -7,6 +7,7 @@ from typing import Any, Final
 from kroasync import __version__
 from kroasync.graph.analysis import Analysis
 from kroasync.model.problems import Problem, Severity
+from kroasync.planning.workflow_commands import workflow_command
 
 _SARIF_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 
@@ -91,23 +92,14 @@ def _text(problem: Problem) -> str:
 
 def as_github(problems: Iterable[Problem]) -> str:
     """One workflow command for each problem."""
-    lines = []
-    for problem in problems:
-        properties = {
-            "file": problem.source,
-            "line": problem.line,
-            "col": problem.column,
-            "title": problem.code,
-        }
-        shown = ",".join(
-            f"{key}={_escaped(str(value), property_value=True)}"
-            for key, value in properties.items()
-            if value is not None
+    return "".join(
+        workflow_command(
+            problem.severity.value,
+            _text(problem),
+            file=problem.source,
+            line=problem.line,
+            col=problem.column,
+            title=problem.code,
         )
-        lines.append(f"::{problem.severity.value} {shown}::{_escaped(_text(problem))}\n")
-    return "".join(lines)
-
-
-def _escaped(text: str, *, property_value: bool = False) -> str:
-    text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    return text.replace(":", "%3A").replace(",", "%2C") if property_value else text
+        for problem in problems
+    )

@@ -14,13 +14,13 @@ import os
 import ssl
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 
@@ -32,12 +32,58 @@ _KEEPALIVE_S: Final = 60.0
 _CONNECT_S: Final = 10.0
 _READ_BUFFER: Final = 1 << 20
 
+# What a name of a header may have beside letters and digits; quote() keeps "_.-~" anyway.
+_TOKEN: Final = "!#$&'*+^`|"
+
 Refresh = Callable[[bool], Awaitable[str | None]]
 """Returns the value of the Authorization header; the flag asks for a new credential even if the old one looks valid."""
 
 
 class ConfigError(Exception):
     """The configuration is missing or unusable; the message names the file and the reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Impersonation:
+    """Whose rights the API server is to check instead of those of the credential; empty: those of the credential."""
+
+    user: str = ""
+    groups: tuple[str, ...] = ()
+    uid: str = ""
+    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def over(self, other: "Impersonation") -> "Impersonation":
+        """What is set here, and from `other` the rest."""
+        return Impersonation(
+            user=self.user or other.user,
+            groups=self.groups or other.groups,
+            uid=self.uid or other.uid,
+            extra=self.extra or other.extra,
+        )
+
+    def headers(self) -> list[tuple[str, str]]:
+        """The headers, one for each group and value. Raises ConfigError."""
+        if not self.user:
+            if self.groups or self.uid or self.extra:
+                raise ConfigError("impersonation of a group, UID or extra field without a user: use --as")
+            return []
+        found = [("Impersonate-User", self.user), *(("Impersonate-Group", group) for group in self.groups)]
+        found += [("Impersonate-Uid", self.uid)] if self.uid else []
+        found += [
+            (f"Impersonate-Extra-{quote(key.lower(), safe=_TOKEN)}", value)
+            for key, values in self.extra.items()
+            for value in values
+        ]
+        for name, value in found:
+            # The value is that of the user: `strip` would make it another name.
+            if value != _header_value(value, of=f"header {name}"):
+                raise ConfigError(f"the header {name} begins or ends with white space")
+            if not value:
+                raise ConfigError(f"the header {name} is empty")
+        return found
+
+
+_NOBODY: Final = Impersonation()
 
 
 class Connection:
@@ -56,6 +102,7 @@ class Connection:
         proxy: str | None = None,
         server_name: str | None = None,
         user_agent: str = "kroasync",
+        impersonation: Impersonation = _NOBODY,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.base_url = base_url.rstrip("/")
@@ -64,8 +111,10 @@ class Connection:
             self.options["proxy"] = proxy
         if server_name:
             self.options["server_hostname"] = server_name
-        self.requests = _session(tls, user_agent)
-        self.watches = _session(tls, user_agent)
+        # Headers that never change are those of the sessions: a group for each needs one name several times.
+        constant = [("User-Agent", user_agent), ("Accept", "application/json"), *impersonation.headers()]
+        self.requests = _session(tls, constant)
+        self.watches = _session(tls, constant)
         self._refresh = refresh
         self._clock = clock
         self._check_at = -float("inf")
@@ -112,6 +161,7 @@ async def connect(
     context: str | None = None,
     in_cluster: bool | None = None,
     user_agent: str = "kroasync",
+    impersonation: Impersonation = _NOBODY,
     environ: Mapping[str, str] = os.environ,
     service_account: Path = SERVICE_ACCOUNT_DIRECTORY,
     clock: Callable[[], float] = time.monotonic,
@@ -119,7 +169,8 @@ async def connect(
     """A connection from the first of: `kubeconfig`, `$KUBECONFIG`, the pod's service account, `~/.kube/config`.
 
     If `in_cluster` is True, the service account is used, whatever else exists; if it is False, the service account is
-    ignored; None means this order. A `context` requires a kubeconfig, so the service account is ignored then. Raises
+    ignored; None means this order. A `context` requires a kubeconfig, so the service account is ignored then. What
+    `impersonation` sets goes before what the kubeconfig says (`as`, `as-groups`, `as-uid`, `as-user-extra`). Raises
     ConfigError.
     """
     explicit = kubeconfig or environ.get("KUBECONFIG") or None
@@ -137,6 +188,7 @@ async def connect(
         proxy=access.proxy or _proxy_of(access.server, environ),
         server_name=access.server_name,
         user_agent=user_agent,
+        impersonation=impersonation.over(access.impersonation),
         clock=clock,
     )
     try:
@@ -156,6 +208,7 @@ class _Access:
     refresh: Refresh | None
     proxy: str | None = None
     server_name: str | None = None
+    impersonation: Impersonation = _NOBODY
 
 
 def _check_address(server: str) -> None:
@@ -240,6 +293,24 @@ async def _from_kubeconfig(paths: str, context: str | None, *, found: bool) -> _
         refresh=_kubeconfig_refresh(loader),
         proxy=configuration.proxy,
         server_name=configuration.tls_server_name,
+        impersonation=_impersonation_of(loader._user.value, paths),
+    )
+
+
+def _impersonation_of(user: Any, paths: str) -> Impersonation:
+    """The fields of a kubeconfig's user. kubectl and client-go read the same ones."""
+    name, groups, uid = user.get("as") or "", user.get("as-groups") or [], user.get("as-uid") or ""
+    extra = user.get("as-user-extra") or {}
+    lists = [groups, *extra.values()] if isinstance(extra, dict) else [None]
+    if not all(isinstance(one, list) and all(isinstance(text, str) for text in one) for one in lists):
+        raise ConfigError(f"kubeconfig {paths} cannot be used: as-groups and as-user-extra: expected lists of strings")
+    if not isinstance(name, str) or not isinstance(uid, str):
+        raise ConfigError(f"kubeconfig {paths} cannot be used: as and as-uid: expected strings")
+    return Impersonation(
+        user=name,
+        groups=tuple(groups),
+        uid=uid,
+        extra={str(key): tuple(values) for key, values in extra.items()},
     )
 
 
@@ -319,11 +390,11 @@ def _exec_refresh(loader: Any) -> Refresh:
     return refresh
 
 
-def _header_value(value: str) -> str:
+def _header_value(value: str, *, of: str = "token") -> str:
     """A valid value for a header. Raises ConfigError, because the error of the request would not name the file."""
     value = value.strip()
     if not value.isascii() or not value.isprintable():
-        raise ConfigError("the token contains characters that are not allowed in an HTTP header")
+        raise ConfigError(f"the {of} contains characters that are not allowed in an HTTP header")
     return value
 
 
@@ -383,7 +454,7 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _session(tls: ssl.SSLContext | None, user_agent: str) -> aiohttp.ClientSession:
+def _session(tls: ssl.SSLContext | None, headers: Sequence[tuple[str, str]]) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
             limit=0,
@@ -391,7 +462,7 @@ def _session(tls: ssl.SSLContext | None, user_agent: str) -> aiohttp.ClientSessi
             keepalive_timeout=_KEEPALIVE_S,
             ttl_dns_cache=30,
         ),
-        headers={"User-Agent": user_agent, "Accept": "application/json"},
+        headers=headers,
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S),
         read_bufsize=_READ_BUFFER,

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from kroasync.engine.difference import FieldChange
 from kroasync.model.names import APPLYSET_PREFIX, RESERVED_PREFIXES
 from kroasync.model.objects import Key, Obj, labels_of
-from kroasync.planning.difference import FieldChange
 
 
 class Verb(StrEnum):
@@ -95,6 +95,9 @@ class DefinitionForecast:
     misfits: tuple[Misfit, ...] = ()
     # How many live instances it has.
     instances: int = 0
+    # The place of the definition in the files.
+    source: str | None = None
+    line: int | None = None
 
     @property
     def is_breaking(self) -> bool:

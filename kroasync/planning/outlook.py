@@ -12,17 +12,17 @@ from typing import Any, Final
 from kroasync.controller.perform import quotable_field
 from kroasync.engine.actions import Apply, Delete, Done, Observed, Refusal, Refused, Release
 from kroasync.engine.contests import contests
+from kroasync.engine.difference import difference, plain, without
 from kroasync.engine.drift import stored
 from kroasync.engine.orphans import removal
 from kroasync.engine.outcome import NodeReport, NodeState
+from kroasync.engine.withholding import places, withheld, without_secrets
 from kroasync.graph.nodes import Graph, Node
 from kroasync.model.names import MANAGER_CHILDREN
 from kroasync.model.objects import Key, Obj, metadata
 from kroasync.model.paths import Path
-from kroasync.planning.difference import difference, plain, without
 from kroasync.planning.forecast import PlannedStep, Verb
 from kroasync.planning.passes import Passed, Touch
-from kroasync.planning.withholding import places, withheld, without_secrets
 
 _FAILED: Final = (NodeState.ERROR, NodeState.DELETING)
 _UNSETTLED: Final = (NodeState.IN_PROGRESS, NodeState.DELETING)

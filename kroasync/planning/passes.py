@@ -37,6 +37,7 @@ from kroasync.engine.actions import (
     WatchExternal,
 )
 from kroasync.engine.adoption import is_child, joining, objection, unshared
+from kroasync.engine.difference import difference
 from kroasync.engine.drift import stored
 from kroasync.engine.offline import patched
 from kroasync.engine.orphans import released
@@ -49,7 +50,6 @@ from kroasync.model.names import ANNOTATION_SEAL, LABEL_KRO_VERSION
 from kroasync.model.objects import Key, Obj, Resource, annotations_of, labels_of, metadata, version_of
 from kroasync.model.paths import Path
 from kroasync.model.policies import Update
-from kroasync.planning.difference import difference
 from kroasync.planning.prediction import patched_by, predicted
 
 # Everything, and who manages it.

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from kroasync.controller.crd_stage import labelled
 from kroasync.engine.actions import Delete, Done
+from kroasync.engine.difference import difference, plain, without
 from kroasync.engine.offline import defaulted, observed
 from kroasync.engine.orphans import removal
 from kroasync.engine.plan import Options, Plan
@@ -26,7 +27,6 @@ from kroasync.model.manifests import Document, Positions, Text, load_objects
 from kroasync.model.objects import GVK, Key, Obj, Resource, is_deleting, metadata, name_of, namespace_of, uid_of
 from kroasync.model.problems import Problem, Severity, has_errors
 from kroasync.planning.cluster import Reading, inventory_of
-from kroasync.planning.difference import difference, plain, without
 from kroasync.planning.dry_run import DryRunClient
 from kroasync.planning.forecast import (
     DefinitionForecast,
@@ -208,7 +208,14 @@ class _Planning:
         uid = live[1].uid if live is not None else _UID
         graph = replace(built.graph, definition=replace(definition, uid=uid))
         resource = graph.resource
-        result = DefinitionForecast(name=definition.name, kind=definition.kind, crd=crd_name(definition))
+        place = checked.document.positions.value(())
+        result = DefinitionForecast(
+            name=definition.name,
+            kind=definition.kind,
+            crd=crd_name(definition),
+            source=checked.document.source,
+            line=place[0] if place is not None else None,
+        )
         if self.reading.is_unestablished(result.crd):
             result = replace(result, why=f"CRD {result.crd} is not established, so its instances cannot be listed")
         existing = await self.reading.crd(result.crd)

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
+from kroasync.engine.difference import difference
 from kroasync.model.names import LABEL_INSTANCE_NAME, LABEL_NODE_ID
 from kroasync.model.objects import Key, Obj, labels_of, uid_of, version_of
-from kroasync.planning.difference import difference
 from kroasync.planning.forecast import Forecast, InstanceForecast, PlannedStep, Verb
 
 Place: TypeAlias = tuple[str, str]

@@ -177,7 +177,7 @@ def _spec(wanted: Wanted, chance: Random) -> None:
 def _policies(wanted: Wanted, chance: Random) -> None:
     wanted.conflicts = chance.choice(["Force", "Yield", "Fail"])
     wanted.deletion = chance.choice(["Delete", "Orphan"])
-    wanted.limit = chance.choice(["50%", "", 1])
+    wanted.limit = ("50%", "", 1)[chance.randrange(3)]
 
 
 def _freeze(wanted: Wanted, chance: Random) -> None:

@@ -23,6 +23,7 @@ class Seen:
     query: dict[str, str]
     headers: dict[str, str]
     body: bytes
+    pairs: list[tuple[str, str]]
 
     def json(self) -> Any:
         return orjson.loads(self.body)
@@ -43,7 +44,8 @@ class Api:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        self.seen.append(Seen(request.method, request.path, dict(request.query), dict(request.headers), body))
+        pairs = list(request.headers.items())
+        self.seen.append(Seen(request.method, request.path, dict(request.query), dict(request.headers), body, pairs))
         queue = self.answers.get((request.method, request.path))
         if queue is None:
             return web.json_response(

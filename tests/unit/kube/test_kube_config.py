@@ -13,7 +13,7 @@ import pytest
 
 from kroasync.kube.api_errors import UnreachableError
 from kroasync.kube.client import Client
-from kroasync.kube.config import CREDENTIAL_CHECK_S, ConfigError, Connection, connect
+from kroasync.kube.config import CREDENTIAL_CHECK_S, ConfigError, Connection, Impersonation, connect
 
 Connect = Callable[..., Any]
 
@@ -325,3 +325,73 @@ print(kubernetes_asyncio.client.V1Pod.__name__, kubernetes_asyncio.config.load_k
     header, count, *rest = done.stdout.split("\n")
     assert (header, rest, done.stderr) == ("Bearer t", ["V1Pod load_kube_config", ""], "")
     assert int(count) < 20
+
+
+def impersonated(api: Any) -> list[tuple[str, str]]:
+    """What the last request says of whom it is for."""
+    return [(name, value) for name, value in api.seen[-1].pairs if name.startswith("Impersonate-")]
+
+
+AS: dict[str, Any] = {
+    "token": "t",
+    "as": "ann",
+    "as-groups": ["dev", "ops"],
+    "as-uid": "7",
+    "as-user-extra": {"Acme.com/Team": ["a", "b"], "per%cent": ["x"]},
+}
+
+
+async def test_the_impersonation_of_a_kubeconfig_is_in_every_request(open_: Connect, api: Any, tmp_path: Path) -> None:
+    api.on("GET", "/version", api.json({}))
+    connection = await open_(kubeconfig=write(tmp_path / "k", kubeconfig(api.url, user=AS)))
+    await Client(connection).request("GET", "/version")
+    assert impersonated(api) == [
+        ("Impersonate-User", "ann"),
+        ("Impersonate-Group", "dev"),
+        ("Impersonate-Group", "ops"),
+        ("Impersonate-Uid", "7"),
+        ("Impersonate-Extra-acme.com%2Fteam", "a"),
+        ("Impersonate-Extra-acme.com%2Fteam", "b"),
+        ("Impersonate-Extra-per%25cent", "x"),
+    ]
+    async with connection.watches.get(f"{api.url}/version"):
+        assert len(impersonated(api)) == 7
+
+
+async def test_the_caller_goes_before_the_kubeconfig(open_: Connect, api: Any, tmp_path: Path) -> None:
+    api.on("GET", "/version", api.json({}))
+    user = {"token": "t", "as": "ann", "as-groups": ["dev"]}
+    path = write(tmp_path / "k", kubeconfig(api.url, user=user))
+    bob = Impersonation(user="bob")
+    await Client(await open_(kubeconfig=path, impersonation=bob)).request("GET", "/version")
+    assert impersonated(api) == [("Impersonate-User", "bob"), ("Impersonate-Group", "dev")]
+    ops = Impersonation(groups=("ops",))
+    await Client(await open_(kubeconfig=path, impersonation=ops)).request("GET", "/version")
+    assert impersonated(api) == [("Impersonate-User", "ann"), ("Impersonate-Group", "ops")]
+
+
+@pytest.mark.parametrize(
+    ("user", "message"),
+    [
+        ({"as-groups": ["dev"]}, "without a user"),
+        ({"as-uid": "7"}, "without a user"),
+        ({"as-user-extra": {"team": ["a"]}}, "without a user"),
+        ({"as": "ann", "as-groups": "dev"}, "lists of strings"),
+        ({"as": "ann", "as-groups": [1]}, "lists of strings"),
+        ({"as": "ann", "as-user-extra": ["a"]}, "lists of strings"),
+        ({"as": "ann", "as-user-extra": {"team": "a"}}, "lists of strings"),
+        ({"as": 7}, "expected strings"),
+        ({"as": "ann", "as-uid": {"a": "b"}}, "expected strings"),
+        ({"as": "ann\r\nX-Evil: 1"}, "not allowed in an HTTP header"),
+        ({"as": "änn"}, "not allowed in an HTTP header"),
+        ({"as": "ann "}, "white space"),
+        ({"as": "ann", "as-groups": [""]}, "is empty"),
+    ],
+)
+async def test_impersonation_that_cannot_be_sent_is_refused(
+    open_: Connect, tmp_path: Path, user: dict[str, Any], message: str
+) -> None:
+    """Without it, the request would have other rights."""
+    path = write(tmp_path / "k", kubeconfig(user={"token": "t", **user}))
+    with pytest.raises(ConfigError, match=message):
+        await open_(kubeconfig=path)

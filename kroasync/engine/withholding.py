@@ -8,10 +8,10 @@ names of fields there, and the keys of elements if they are such values.
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from kroasync.engine.difference import ABSENT, FieldChange, Route
 from kroasync.model.kinds import SECRETS
 from kroasync.model.objects import Key, Obj
 from kroasync.model.paths import Path
-from kroasync.planning.difference import ABSENT, FieldChange, Route
 
 WITHHELD: Final = "(withheld: a value of a Secret)"
 CHANGED: Final = "(withheld: another value of a Secret)"
