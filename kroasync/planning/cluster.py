@@ -26,7 +26,7 @@ _FEW: Final = 3
 _REVIEWS: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
-class Reading:
+class ClusterReading:
     """Reads each thing once, whoever asks; raises ApiError to everybody who asked for what cannot be read."""
 
     def __init__(self, client: Client) -> None:

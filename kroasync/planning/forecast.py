@@ -74,7 +74,7 @@ class SchemaStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Misfit:
+class UnfitInstance:
     """A stored instance that the new schema refuses, with the reasons."""
 
     key: Key
@@ -92,7 +92,7 @@ class DefinitionForecast:
     # Why it is refused, or what a reader should know.
     why: str = ""
     schema: tuple[SchemaStep, ...] = ()
-    misfits: tuple[Misfit, ...] = ()
+    misfits: tuple[UnfitInstance, ...] = ()
     # How many live instances it has.
     instances: int = 0
     # The place of the definition in the files.

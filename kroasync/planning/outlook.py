@@ -22,7 +22,7 @@ from kroasync.model.names import MANAGER_CHILDREN
 from kroasync.model.objects import Key, Obj, metadata
 from kroasync.model.paths import Path
 from kroasync.planning.forecast import PlannedStep, Verb
-from kroasync.planning.passes import Passed, Touch
+from kroasync.planning.rehearsal import Passed, Touch
 
 _FAILED: Final = (NodeState.ERROR, NodeState.DELETING)
 _UNSETTLED: Final = (NodeState.IN_PROGRESS, NodeState.DELETING)

@@ -1,8 +1,10 @@
 """Forecast what happens if files are applied to a live cluster; nothing is written.
 
 The definitions of the files are checked as `validate` does, with the kinds of the cluster. Each live instance gets two
-passes (`passes`): by the definition as it is, and by the one of the files. Instances whose kinds are resources of other
-definitions come after the instances that declare them, so an edit shows through.
+passes (`rehearsal`): by the definition as it is, and by the one of the files. Instances whose kinds are resources of
+other definitions come after the instances that declare them, so an edit shows through.
+
+The defaults of the controller's policies are unknown here: the passes follow those of the program.
 """
 
 import asyncio
@@ -26,19 +28,19 @@ from kroasync.model.definition import Definition, is_definition, parse_definitio
 from kroasync.model.manifests import Document, Positions, Text, load_objects
 from kroasync.model.objects import GVK, Key, Obj, Resource, is_deleting, metadata, name_of, namespace_of, uid_of
 from kroasync.model.problems import Problem, Severity, has_errors
-from kroasync.planning.cluster import Reading, inventory_of
+from kroasync.planning.cluster import ClusterReading, inventory_of
 from kroasync.planning.dry_run import DryRunClient
 from kroasync.planning.forecast import (
     DefinitionForecast,
     Forecast,
     InstanceForecast,
-    Misfit,
     PlannedStep,
     SchemaStep,
+    UnfitInstance,
     Verb,
 )
 from kroasync.planning.outlook import Side, outlook
-from kroasync.planning.passes import DryRun, Pass
+from kroasync.planning.rehearsal import DryRun, Pass
 from kroasync.schema import compat
 from kroasync.schema.catalog import bundled
 from kroasync.schema.crd import (
@@ -96,7 +98,7 @@ class Request:
 
 async def forecast(client: Client, request: Request, progress: Progress) -> Forecast:
     """The forecast; raises PlanningError, or ApiError if the cluster cannot be read at all."""
-    reading = Reading(client)
+    reading = ClusterReading(client)
     await reading.begin()
     dry_run = DryRun(request.dry_run)
     # Without dry runs, nothing but reads is sent. A client of dry runs cannot send anything else than these either.
@@ -105,7 +107,7 @@ async def forecast(client: Client, request: Request, progress: Progress) -> Fore
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class _Kind:
+class _PlannedKind:
     """A kind of instances: the graph that they follow now, and the one that they would follow."""
 
     resource: Resource
@@ -141,10 +143,10 @@ class _Planning:
 
     client: Client
     request: Request
-    reading: Reading
+    reading: ClusterReading
     progress: Progress
     shared: Pass
-    kinds: dict[tuple[str, str], _Kind] = field(default_factory=dict)
+    kinds: dict[tuple[str, str], _PlannedKind] = field(default_factory=dict)
     subjects: dict[Key, _Subject] = field(default_factory=dict)
     done: int = 0
 
@@ -264,7 +266,7 @@ class _Planning:
     def _know(
         self, resource: Resource, before: Graph | None, after: Graph | None, *, has_new_schema: bool = False
     ) -> None:
-        self.kinds[resource.group, resource.kind] = _Kind(
+        self.kinds[resource.group, resource.kind] = _PlannedKind(
             resource=resource, before=before, after=after, has_new_schema=has_new_schema
         )
 
@@ -280,7 +282,7 @@ class _Planning:
         known = await self.reading.kinds.load(needed_kinds(definition))
         return build(definition, known, features=self.request.features).graph
 
-    async def _known_kind(self, group: str, kind: str) -> _Kind | None:
+    async def _known_kind(self, group: str, kind: str) -> _PlannedKind | None:
         """A kind of the files, or of a live definition that the files do not change."""
         if (group, kind) not in self.kinds:
             definition = self.reading.generating(group, kind)
@@ -315,7 +317,7 @@ class _Planning:
         for document in analysis.instances:
             await self._of_file(document.obj)
 
-    async def _listed(self, kind: _Kind, wanted: Sequence[tuple[str, str, str]]) -> Sequence[Obj]:
+    async def _listed(self, kind: _PlannedKind, wanted: Sequence[tuple[str, str, str]]) -> Sequence[Obj]:
         """The instances of a kind to plan. Of named ones, only these are read."""
         request = self.request
         if not wanted:
@@ -366,7 +368,7 @@ class _Planning:
         first = [s for s in waiting if (s.key.resource.group, s.key.resource.kind) not in declared]
         return first or list(waiting)
 
-    def _kind(self, subject: _Subject) -> _Kind:
+    def _kind(self, subject: _Subject) -> _PlannedKind:
         return self.kinds[subject.key.resource.group, subject.key.resource.kind]
 
     async def _children(self, batch: Sequence[_Subject]) -> Mapping[str, list[tuple[Resource, Obj]]]:
@@ -421,7 +423,7 @@ class _Planning:
         return InstanceForecast(key=key, edit=edit, steps=steps, drift=found.drift, notes=found.notes)
 
     async def _passes(
-        self, subject: _Subject, kind: _Kind, members: Sequence[tuple[Resource, Obj]]
+        self, subject: _Subject, kind: _PlannedKind, members: Sequence[tuple[Resource, Obj]]
     ) -> tuple[Side | None, Side | None]:
         """The pass without the files, and the one with them; None for what does not exist, or does not differ."""
         before = after = None
@@ -438,7 +440,7 @@ class _Planning:
             after = Side(passed=passed, graph=kind.after)
         return before, after
 
-    async def _submitted(self, subject: _Subject, kind: _Kind) -> PlannedStep | None:
+    async def _submitted(self, subject: _Subject, kind: _PlannedKind) -> PlannedStep | None:
         """Let the API server check the instance of a file, and complete it; returns the step if it refuses it."""
         wanted, live, key = subject.wanted, subject.live, subject.key
         if not subject.by_file or wanted is None or wanted is live or kind.has_new_schema:
@@ -466,7 +468,7 @@ class _Planning:
             return plan
         return replace(plan, nodes=tuple(replace(node, ready_when=()) for node in plan.nodes))
 
-    def _unread_of(self, kind: _Kind, subject: _Subject) -> list[str]:
+    def _unread_of(self, kind: _PlannedKind, subject: _Subject) -> list[str]:
         kinds = {n.resource.group_kind for g in kind.graphs for n in g.nodes.values() if not n.is_external}
         kinds |= inventory_of(subject.live or {})
         return [text for group_kind, text in self.reading.unread.items() if group_kind in kinds]
@@ -592,7 +594,7 @@ def _schema_steps(existing: Obj | None, desired: Obj) -> tuple[SchemaStep, ...]:
     return tuple(SchemaStep(path=c.path, text=c.description, breaking=c.breaking) for c in found.changes)
 
 
-def _misfits(analysis: Analysis, subjects: Iterable[_Subject]) -> dict[str, list[Misfit]]:
+def _misfits(analysis: Analysis, subjects: Iterable[_Subject]) -> dict[str, list[UnfitInstance]]:
     """The stored instances that the new schemas refuse, by the name of the CRD."""
     by_kind = {}
     for checked in analysis.definitions:
@@ -600,7 +602,7 @@ def _misfits(analysis: Analysis, subjects: Iterable[_Subject]) -> dict[str, list
         if definition is not None and built is not None and built.graph is not None and built.known_spec is not None:
             schema = built.graph.crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
             by_kind[definition.group, definition.kind] = (definition, built.known_spec, InstanceRules(schema))
-    found: dict[str, list[Misfit]] = {}
+    found: dict[str, list[UnfitInstance]] = {}
     for subject in subjects:
         known = by_kind.get((subject.key.resource.group, subject.key.resource.kind))
         if known is None or subject.live is None:
@@ -611,5 +613,5 @@ def _misfits(analysis: Analysis, subjects: Iterable[_Subject]) -> dict[str, list
         problems = [*problems, *rules.broken(subject.live, invalid)]
         told = tuple(str(p) for p in problems if p.severity is Severity.ERROR)
         if told:
-            found.setdefault(crd_name(definition), []).append(Misfit(key=subject.key, problems=told))
+            found.setdefault(crd_name(definition), []).append(UnfitInstance(key=subject.key, problems=told))
     return found

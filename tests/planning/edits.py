@@ -35,6 +35,7 @@ class Wanted:
     has_kept: bool = True
     limit: int | str = "50%"
     is_refused: bool = False
+    occupied: str = ""
     count: int = 0
 
     def definition(self) -> Obj:
@@ -104,6 +105,8 @@ class Wanted:
     def recover(self) -> None:
         """Undo what keeps everything else from happening."""
         self.is_refused = False
+        if self.occupied in self.added:
+            self.added.remove(self.occupied)
         for spec in self.specs.values():
             if spec.get("items") == []:
                 del spec["items"]
@@ -233,7 +236,8 @@ def _occupy(wanted: Wanted, chance: Random, cluster: Cluster) -> None:
     """Somebody has an object of a name that the next edit declares."""
     names = wanted.some(chance)
     word = wanted.fresh()
-    wanted.added.append(f"added{word}")
+    wanted.occupied = f"added{word}"
+    wanted.added.append(wanted.occupied)
     for index, name in enumerate(names):
         marks = {"annotations": {"meta.helm.sh/release-name": "other"}} if index % 2 else {}
         cluster.apply(config_map(f"{name}-added{word}", wanted.lab.namespace, {"added": "before"}, **marks))

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -17,6 +18,7 @@ from kroasync.model.manifests import Text
 from kroasync.model.objects import Obj
 from kroasync.planning.forecast import Forecast
 from kroasync.planning.planner import Request, forecast
+from tests.faults.site import persistently
 from tests.integration.cluster import Lab, RefusedError, audited, eventually
 from tests.planning.comparing import State, broken, writes_of
 from tests.planning.edits import EDITS, KIND, STIRS, Wanted, guard, share, unguard
@@ -93,7 +95,7 @@ class Rounds:
     def _apply(self, objects: Sequence[Obj]) -> None:
         for obj in objects:
             if obj["kind"] == KIND:
-                self.lab.cluster.apply(obj)
+                persistently(partial(self.lab.cluster.apply, obj))
             else:
                 self.lab.submit(obj)
 
@@ -112,7 +114,8 @@ class Rounds:
         """Wait until every instance is looked at, and the controller writes nothing more."""
         path = self.lab.cluster.path(KIND, self.lab.namespace, api_version=f"{self.lab.group}/v1alpha1")
         eventually(
-            lambda: self.lab.cluster.list(path),
+            # The API server reads a kind anew when its schema changes.
+            lambda: persistently(lambda: self.lab.cluster.list(path)),
             lambda found: len(found) >= len(self.wanted.names) and all(map(_is_looked_at, found)),
             timeout_s=_WITHIN_S,
             what="every instance is looked at",

@@ -8,7 +8,7 @@ from kroasync.planning.forecast import (
     DefinitionForecast,
     Forecast,
     InstanceForecast,
-    Misfit,
+    UnfitInstance,
     PlannedStep,
     SchemaStep,
     Verb,
@@ -67,8 +67,8 @@ def definition(name: str = "webapplication", **more: Any) -> DefinitionForecast:
     return DefinitionForecast(name=name, kind="WebApplication", crd="webapplications.kro.run", **more)
 
 
-def misfit(name: str) -> Misfit:
-    return Misfit(key=web(name), problems=("spec.replicas: expected integer, found string",))
+def misfit(name: str) -> UnfitInstance:
+    return UnfitInstance(key=web(name), problems=("spec.replicas: expected integer, found string",))
 
 
 def large() -> Forecast:
