@@ -19,8 +19,8 @@ Route: TypeAlias = tuple[Step, ...]
 _KEPT_BY_SERVER: Final = frozenset(
     {"managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink", "deletionTimestamp"}
 )
-_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
-_HIDDEN_ANNOTATIONS: Final = frozenset({ANNOTATION_SEAL, _LAST_APPLIED})
+LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
+_HIDDEN_ANNOTATIONS: Final = frozenset({ANNOTATION_SEAL, LAST_APPLIED})
 
 
 class Absent:

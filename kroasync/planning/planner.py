@@ -40,6 +40,7 @@ from kroasync.planning.forecast import (
     Verb,
 )
 from kroasync.planning.outlook import Side, outlook
+from kroasync.planning.prediction import after_file
 from kroasync.planning.rehearsal import DryRun, Pass
 from kroasync.schema import compat
 from kroasync.schema.catalog import bundled
@@ -510,24 +511,23 @@ def _key(resource: Resource, obj: Obj) -> Key:
 
 
 def _applied(live: Obj | None, obj: Obj, namespace: str) -> Obj:
-    """The instance after the file is applied: the file has the whole spec; labels and annotations are added."""
+    """The instance after the file is applied."""
     meta = {k: v for k, v in metadata(obj).items() if k != "namespace"}
     if live is None:
         place = {"namespace": namespace} if namespace else {}
         return {**obj, "metadata": {"uid": _UID, "generation": 1, **meta, **place}}
-    added = {
-        name: {**(metadata(live).get(name) or {}), **(meta.get(name) or {})}
-        for name in ("labels", "annotations")
-        if meta.get(name)
-    }
-    spec = obj.get("spec") or {}
-    generation = int(metadata(live).get("generation") or 0) + (spec != live.get("spec"))
-    return {**live, "metadata": {**metadata(live), **added, "generation": generation}, "spec": spec}
+    marks = {name: meta[name] for name in ("labels", "annotations") if meta.get(name)}
+    applied = after_file(live, {"metadata": marks, "spec": obj.get("spec") or {}})
+    generation = int(metadata(live).get("generation") or 0) + (applied.get("spec") != live.get("spec"))
+    return {**applied, "metadata": {**metadata(applied), "generation": generation}}
 
 
 def _patch(live: Obj, wanted: Obj) -> Obj:
     """The merge patch that makes `wanted` of the live instance."""
-    meta = {name: metadata(wanted).get(name) or {} for name in ("labels", "annotations")}
+    meta = {
+        name: _merge(metadata(live).get(name) or {}, metadata(wanted).get(name) or {})
+        for name in ("labels", "annotations")
+    }
     return {"metadata": meta, "spec": _merge(live.get("spec") or {}, wanted.get("spec") or {})}
 
 

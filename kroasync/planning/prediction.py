@@ -11,9 +11,10 @@ from typing import Any, Final
 
 import orjson
 
+from kroasync.engine.difference import LAST_APPLIED
 from kroasync.engine.drift import MERGE_KEYS
 from kroasync.model.names import MANAGER_CHILDREN
-from kroasync.model.objects import Obj, metadata
+from kroasync.model.objects import Obj, annotations_of, metadata
 
 # The fields whose values are quantities, which the API server writes in its own form.
 _QUANTITIES: Final = frozenset({"requests", "limits", "capacity", "hard", "overhead", "default", "defaultRequest"})
@@ -28,11 +29,11 @@ _SUFFIXES: Final = {
 _QUANTITY: Final = re.compile(r"([+-]?[0-9]{1,30}(?:\.[0-9]{0,30})?)([numkMGTPE]|[KMGTPE]i|)", re.ASCII)
 
 
-def predicted(live: Obj | None, declared: Obj) -> Obj:
-    """The object after an apply of `declared`."""
+def predicted(live: Obj | None, declared: Obj, *, manager: str = MANAGER_CHILDREN) -> Obj:
+    """The object after a server-side apply of `declared` by a field manager."""
     if live is None:
         return declared
-    ours, others = _owned(live)
+    ours, others = _owned(live, manager)
     kept: Obj = _without_ours(live, declared, ours, others)
     merged: Obj = _merged(kept, declared)
     return merged
@@ -47,13 +48,54 @@ def patched_by(live: Obj, patch: Obj) -> Obj:
     return {**live, "metadata": meta}
 
 
-def _owned(live: Obj) -> tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]:
-    """The field set of our applies, and those of all other managers."""
+def after_file(live: Obj, file: Obj) -> Obj:
+    """A live object after somebody applied a file again, with kubectl or server-side.
+
+    What an earlier state of the file set, and the file has no more, goes. The object says what that was: in the
+    annotation of kubectl, or as the fields of the manager that applied it. Everything else stays.
+    """
+    last = annotations_of(live).get(LAST_APPLIED)
+    if last:
+        try:
+            before = orjson.loads(last)
+        except orjson.JSONDecodeError:
+            before = {}
+        kept: Obj = _without_dropped(live, before, file)
+        merged: Obj = _merged(kept, file)
+        return merged
+    return predicted(live, file, manager=_applier(live))
+
+
+def _without_dropped(live: Any, before: Any, now: Any) -> Any:
+    """The live value without what was declared before and is not now."""
+    if not (isinstance(live, dict) and isinstance(before, dict)):
+        return live
+    declared = now if isinstance(now, dict) else {}
+    return {
+        name: _without_dropped(value, before.get(name), declared.get(name))
+        for name, value in live.items()
+        if name not in before or name in declared
+    }
+
+
+def _applier(live: Obj) -> str:
+    """The manager that applies the spec; empty if nobody does."""
+    entries = metadata(live).get("managedFields") or ()
+    found = (
+        str(e.get("manager"))
+        for e in entries
+        if e.get("operation") == "Apply" and "f:spec" in (e.get("fieldsV1") or {})
+    )
+    return next(found, "")
+
+
+def _owned(live: Obj, manager: str) -> tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]:
+    """The field set of a manager's applies, and those of all other managers."""
     ours: Mapping[str, Any] = {}
     others: list[Mapping[str, Any]] = []
     for entry in metadata(live).get("managedFields") or ():
         fields = entry.get("fieldsV1") or {}
-        if entry.get("manager") == MANAGER_CHILDREN and entry.get("operation") == "Apply":
+        if entry.get("manager") == manager and entry.get("operation") == "Apply":
             ours = fields
         else:
             others.append(fields)

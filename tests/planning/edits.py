@@ -104,7 +104,7 @@ class Wanted:
 
     def recover(self) -> None:
         """Undo what keeps everything else from happening."""
-        self.is_refused = False
+        self.is_refused, self.update = False, "Recreate"
         if self.occupied in self.added:
             self.added.remove(self.occupied)
         for spec in self.specs.values():
