@@ -181,11 +181,28 @@ class _Planning:
         """The files, checked with the kinds of the cluster; raises PlanningError if they have errors."""
         request = self.request
         documents = load_objects(request.texts)
-        others = [*request.kinds, *(await self._crds_for(documents))]
+        live = self._definitions_of(documents)
+        others = [*request.kinds, *live, *(await self._crds_for([*documents, *live]))]
         analysis = analyse(request.texts, others, features=request.features)
         if has_errors(analysis.problems):
             raise PlanningError("the files have errors", analysis.problems)
         return analysis
+
+    def _definitions_of(self, documents: Iterable[Document]) -> list[Document]:
+        """The live definitions that generate the kinds of the files' objects. Those of the files go before them."""
+        found: dict[tuple[str, str, str], Document] = {}
+        for document in documents:
+            api_version, kind = document.obj.get("apiVersion"), document.obj.get("kind")
+            if not isinstance(api_version, str) or not isinstance(kind, str):
+                continue
+            definition = self.reading.generating(GVK.parse(api_version, kind).group, kind)
+            if definition is None:
+                continue
+            place = (definition.api_kind, definition.namespace, definition.name)
+            live = self.reading.live(*place)
+            if live is not None:
+                found[place] = Document(obj=live[0], positions=Positions(), source="<cluster>")
+        return list(found.values())
 
     async def _crds_for(self, documents: Iterable[Document]) -> list[Document]:
         """The CRDs of the cluster that the definitions of the files need."""
@@ -396,17 +413,18 @@ class _Planning:
 
     async def _forecast(self, subject: _Subject, members: Sequence[tuple[Resource, Obj]]) -> InstanceForecast:
         kind, key, ignored = self._kind(subject), subject.key, self.request.ignore
+        edit = _edit_of(subject, kind.after or kind.before, ignored)
         if unread := self._unread_of(kind, subject):
-            return InstanceForecast(key=key, edit=_edit_of(subject, ignored), error="; ".join(unread))
+            return InstanceForecast(key=key, edit=edit, error="; ".join(unread))
         if subject.live is not None and is_deleting(subject.live):
-            return InstanceForecast(key=key, edit=_edit_of(subject, ignored), notes=("it is being deleted",))
+            return InstanceForecast(key=key, edit=edit, notes=("it is being deleted",))
         if subject.wanted is None:
             return InstanceForecast(key=key, steps=tuple(_torn_down(subject.live or {}, members)))
         if not kind.graphs:
             why = "its definition is refused or gone, so nothing is reconciled"
-            return InstanceForecast(key=key, edit=_edit_of(subject, ignored), error=why)
+            return InstanceForecast(key=key, edit=edit, error=why)
         refused = await self._submitted(subject, kind)
-        edit = refused or _edit_of(subject, ignored)
+        edit = refused or _edit_of(subject, kind.after or kind.before, ignored)
         if refused is not None:
             subject.wanted = subject.live
             if subject.live is None:
@@ -559,11 +577,13 @@ def _filled(instance: Obj, graph: Graph) -> Obj:
     return {**instance, "spec": defaulted(instance.get("spec") or {}, schema)}
 
 
-def _edit_of(subject: _Subject, ignored: Sequence[str]) -> PlannedStep | None:
-    """What the files change of the instance itself."""
+def _edit_of(subject: _Subject, graph: Graph | None, ignored: Sequence[str]) -> PlannedStep | None:
+    """What the files change of the instance itself. A default that the file does not say is no change."""
     live, wanted = subject.live, subject.wanted
     if not subject.by_file or wanted is None:
         return None
+    if graph is not None:
+        live, wanted = live and _filled(live, graph), _filled(wanted, graph)
     shown = without(plain(wanted), ignored)
     if live is None:
         return PlannedStep(verb=Verb.CREATE, node="", key=subject.key, after=shown)

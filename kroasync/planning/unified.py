@@ -10,24 +10,43 @@ from typing import Any, Final
 
 from kroasync.engine.difference import Absent, FieldChange, Route
 from kroasync.model.manifests import dump
-from kroasync.model.objects import Obj
+from kroasync.model.names import APPLYSET_PREFIX, INTERNAL_GROUP, RESERVED_PREFIXES
+from kroasync.model.objects import Obj, metadata
 from kroasync.planning.forecast import PlannedStep, Verb
 
 _CONTEXT: Final = 3
 _FIRST: Final = ("apiVersion", "kind", "metadata", "name", "namespace")
+_MARKS: Final = {
+    "labels": (*RESERVED_PREFIXES, APPLYSET_PREFIX),
+    # Authors write annotations with the prefix of kro.
+    "annotations": (f"{INTERNAL_GROUP}/",),
+}
 _NOTHING: Final = "/dev/null"
 # difflib needs a second for so many lines that all differ.
 _MOST_LINES: Final = 20_000
 
 
 def states(step: PlannedStep) -> tuple[Obj | None, Obj | None]:
-    """The object before and after the step, different in nothing but the step's fields."""
+    """The object before and after the step, different in nothing but the step's fields.
+
+    A whole object is shown without the marks by which it belongs to its instance: they say nothing about the edit.
+    """
     if not step.fields:
-        return step.before, step.after
+        return _unmarked(step.before), _unmarked(step.after)
     before = step.before
     if before is None:
         before = _with(None, ((change.route, change.before) for change in step.fields))
     return before, _with(before, ((change.route, change.after) for change in step.fields))
+
+
+def _unmarked(obj: Obj | None) -> Obj | None:
+    if obj is None:
+        return None
+    meta = {**metadata(obj)}
+    for field, prefixes in _MARKS.items():
+        kept = {key: value for key, value in (meta.pop(field, None) or {}).items() if not key.startswith(prefixes)}
+        meta |= {field: kept} if kept else {}
+    return {**obj, "metadata": meta} if meta else obj
 
 
 def _with(obj: Obj | None, values: Iterable[tuple[Route, Any]]) -> Obj:

@@ -8,9 +8,9 @@ from kroasync.planning.forecast import (
     DefinitionForecast,
     Forecast,
     InstanceForecast,
-    UnfitInstance,
     PlannedStep,
     SchemaStep,
+    UnfitInstance,
     Verb,
 )
 

@@ -35,6 +35,21 @@ def test_a_created_and_a_deleted_object_are_whole() -> None:
     assert headers(delete()) == ("--- live/ConfigMap/team/a", "+++ /dev/null")
 
 
+def test_a_whole_object_is_shown_without_the_marks_of_its_instance() -> None:
+    labels = {"kro.run/owned": "true", "applyset.kubernetes.io/part-of": "x", "team": "a"}
+    annotations = {"internal.kro.run/node-path": "n", "kro.run/deletion-policy": "Orphaned"}
+    obj: Any = {"kind": "ConfigMap", "metadata": {"name": "a", "labels": labels, "annotations": annotations}}
+    one = PlannedStep(verb=Verb.CREATE, node="n", after=obj)
+    assert [line for line in changed(one) if "/" in line or "team" in line] == [
+        "+    kro.run/deletion-policy: Orphaned",
+        "+    team: a",
+    ]
+    marked = of(obj, {**obj, "metadata": {**obj["metadata"], "labels": {**labels, "kro.run/owned": "false"}}})
+    assert changed(marked) == ['-    kro.run/owned: "true"', '+    kro.run/owned: "false"']
+    only_marks = {"kind": "ConfigMap", "metadata": {"name": "a", "labels": {"kro.run/owned": "true"}}}
+    assert "labels" not in "".join(changed(PlannedStep(verb=Verb.CREATE, node="n", after=only_marks)))
+
+
 def test_another_order_of_keys_and_named_elements_is_no_difference() -> None:
     before = deployment("a", "web:1")
     after = dict(reversed(deployment("a", "web:1").items()))
