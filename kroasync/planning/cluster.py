@@ -134,8 +134,10 @@ class ClusterReading:
 
     async def instance(self, key: Key) -> Obj | None:
         """An instance as it is now; None if there is none."""
-        if not await self.is_served(key.resource):
-            return None
+        return await self.found(key) if await self.is_served(key.resource) else None
+
+    async def found(self, key: Key) -> Obj | None:
+        """An object as it is now; None if there is none."""
         try:
             return await self.client.get(key)
         except NotFoundError:

@@ -102,8 +102,13 @@ async def forecast(client: Client, request: Request, progress: Progress) -> Fore
     reading = ClusterReading(client)
     await reading.begin()
     dry_run = DryRun(request.dry_run)
-    # Without dry runs, nothing but reads is sent. A client of dry runs cannot send anything else than these either.
-    shared = Pass(client=DryRunClient(client.connection), external=reading.external, may=reading.may, dry_run=dry_run)
+    shared = Pass(
+        client=DryRunClient(client.connection),
+        external=reading.external,
+        find=reading.found,
+        may=reading.may,
+        dry_run=dry_run,
+    )
     return await _Planning(client, request, reading, progress, shared).whole()
 
 

@@ -44,7 +44,6 @@ from kroasync.engine.orphans import released
 from kroasync.engine.outcome import Outcome
 from kroasync.engine.plan import Plan
 from kroasync.engine.walk import Walk
-from kroasync.kube.api_errors import NotFoundError
 from kroasync.kube.client import Client
 from kroasync.model.names import ANNOTATION_SEAL, LABEL_KRO_VERSION
 from kroasync.model.objects import Key, Obj, Resource, annotations_of, labels_of, metadata, version_of
@@ -100,12 +99,13 @@ class Passed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pass:
-    """What the passes of a forecast share. `external` reads the objects of an external reference; `may` tells whether
-    the caller may do something (a verb) to an object.
+    """What the passes of a forecast share. `external` reads the objects of an external reference; `find` reads an
+    object, None if there is none; `may` tells whether the caller may do something (a verb) to an object.
     """
 
     client: Client
     external: Callable[[WatchExternal], Awaitable[Sequence[Obj]]]
+    find: Callable[[Key], Awaitable[Obj | None]]
     may: Callable[[str, Key], Awaitable[bool]]
     dry_run: DryRun = DryRun.ALL
 
@@ -235,7 +235,7 @@ class _OnePass:
         if self._is_in_new_namespace(key):
             return Done(action=action, obj=stored(action.obj))
         if dry_run is not DryRun.ALL and live is None:
-            live = await self._found(key)
+            live = await self.shared.find(key)
         if not dry_run.asks(exists=live is not None):
             return _predicted(action, live)
         # An apply that creates an object needs both rights.
@@ -257,13 +257,7 @@ class _OnePass:
 
     async def _predicted(self, action: Apply) -> Result:
         live = self.read.get(action.key)
-        return _predicted(action, live if live is not None else await self._found(action.key))
-
-    async def _found(self, key: Key) -> Obj | None:
-        try:
-            return await self.shared.client.get(key)
-        except NotFoundError:
-            return None
+        return _predicted(action, live if live is not None else await self.shared.find(action.key))
 
     def _is_in_new_namespace(self, key: Key) -> bool:
         """Whether this pass creates the namespace of an object: the API server would miss it."""
@@ -306,7 +300,7 @@ class _OnePass:
         self.touches.append(Touch(action, Done(action=action), before, before))
         result = await work
         if isinstance(result, Done) and result.adopted and before is None:
-            before = await self._found(action.key)
+            before = await self.shared.find(action.key)
         after = result.obj if isinstance(result, Done) else before
         self.touches[place] = Touch(action, result, before, None if isinstance(action, Delete) else after)
         return result
