@@ -7,6 +7,7 @@ since it depends on the results of other steps, is unknown.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Final
 
 from kroasync.controller.perform import quotable_field
@@ -16,6 +17,7 @@ from kroasync.engine.difference import difference, plain, without
 from kroasync.engine.drift import stored
 from kroasync.engine.orphans import removal
 from kroasync.engine.outcome import NodeReport, NodeState
+from kroasync.engine.prune_guard import LimitedCollection, held_prunes, is_released
 from kroasync.engine.withholding import places, withheld, without_secrets
 from kroasync.graph.nodes import Graph, Node
 from kroasync.model.names import MANAGER_CHILDREN
@@ -301,6 +303,7 @@ def _declaration(node: Node) -> Any:
 def _later(new: _States, old: _States) -> Iterator[PlannedStep]:
     """The children that no node declares any more, and that go when all nodes are resolved."""
     known = {step.key for step in _waiting(old)}
+    known |= {key for one in (old.passed.outcome.held if old.passed is not None else ()) for key in one.objects}
     yield from (step for step in _waiting(new) if step.key not in known)
 
 
@@ -311,15 +314,45 @@ def _waiting(states: _States) -> Iterator[PlannedStep]:
     if passed is None or graph is None or not open_nodes or passed.outcome.suspended:
         return
     declared = {key for report in reports for key in report.objects}
+    removals: list[tuple[Observed, Delete | Release]] = []
     for member in passed.members:
         is_open = member.node in graph.nodes and (member.node in open_nodes or member.node not in states.reports)
         action = None if is_open or member.key in declared or member.key in states.touches else removal(member)
         if action is not None:
+            removals.append((member, action))
+    held = {} if is_released(passed.outcome.instance) else dict(_limits(removals, graph, states.reports))
+    # A wave with something held is the last one; the waves are numbered from the last to the first.
+    last_wave = max((_wave(member) for member, _ in removals if member.key in held), default=0.0)
+    for member, action in removals:
+        common: dict[str, Any] = {"node": member.node, "key": member.key}
+        if member.key in held:
+            yield PlannedStep(verb=Verb.HELD, why=held[member.key], **common)
+        elif _wave(member) >= last_wave:
             verb = Verb.DELETE if isinstance(action, Delete) else Verb.RELEASE
             why = f"{_departure(member.node, states)}; it waits for {', '.join(open_nodes)}"
             shown = states.shown(member.obj, member.node, member.key)
-            verb = Verb.UNKNOWN if failed else verb
-            yield PlannedStep(verb=verb, node=member.node, key=member.key, why=why, before=shown)
+            yield PlannedStep(verb=Verb.UNKNOWN if failed else verb, why=why, before=shown, **common)
+
+
+def _limits(
+    removals: Sequence[tuple[Observed, Delete | Release]], graph: Graph, reports: Mapping[str, NodeReport]
+) -> Iterator[tuple[Key, str]]:
+    """The objects that are more than their collections may lose, and the text about each."""
+    collections = {
+        node.id: LimitedCollection(
+            node=node.id,
+            limit=node.max_prune,
+            declared=len(reports[node.id].objects) if node.id in reports else 0,
+        )
+        for node in graph.nodes.values()
+        if node.max_prune is not None
+    }
+    for one in held_prunes(collections, removals):
+        yield from ((key, str(one)) for key in one.objects)
+
+
+def _wave(member: Observed) -> float:
+    return member.apply_order or inf
 
 
 def _notes(states: _States) -> Iterator[str]:

@@ -28,6 +28,7 @@ class Wanted:
     gate: str = "true"
     added: list[str] = field(default_factory=list)
     more_status: bool = False
+    had_status: bool = False
     frozen: str = "cold"
     update: str = "Recreate"
     conflicts: str = "Force"
@@ -105,6 +106,7 @@ class Wanted:
     def recover(self) -> None:
         """Undo what keeps everything else from happening."""
         self.is_refused, self.update = False, "Recreate"
+        self.more_status = self.had_status
         if self.occupied in self.added:
             self.added.remove(self.occupied)
         for spec in self.specs.values():
@@ -170,7 +172,9 @@ def _default(wanted: Wanted, _: Random) -> None:
 
 
 def _status(wanted: Wanted, _: Random) -> None:
+    """A new field; if there is one, without it, which the controller refuses."""
     wanted.more_status = not wanted.more_status
+    wanted.had_status = True
 
 
 def _spec(wanted: Wanted, chance: Random) -> None:

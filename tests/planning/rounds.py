@@ -16,7 +16,7 @@ from kroasync.kube.client import Client
 from kroasync.kube.config import connect
 from kroasync.model.manifests import Text
 from kroasync.model.objects import Obj
-from kroasync.planning.forecast import Forecast
+from kroasync.planning.forecast import Forecast, Verb
 from kroasync.planning.planner import Request, forecast
 from tests.faults.site import persistently
 from tests.integration.cluster import Lab, RefusedError, audited, eventually
@@ -74,8 +74,10 @@ class Rounds:
         if name in STIRS:
             self.lab.controller.start()
             self.lab.controller.wait_ready()
-        generation = self.lab.read_definition(definition["metadata"]["name"])["metadata"]["generation"]
-        self.lab.await_definition(definition["metadata"]["name"], generation=generation)
+        name_of_it = definition["metadata"]["name"]
+        generation = self.lab.read_definition(name_of_it)["metadata"]["generation"]
+        state = "Inactive" if any(one.verb is Verb.REFUSED for one in plan.definitions) else "Active"
+        self.lab.await_definition(name_of_it, state, generation=generation, timeout_s=_WITHIN_S)
         self._rest(mark)
         events = audited(self.lab.cluster.playground, user=self.user, since=mark)
         found = broken(plan, before, self._state(), writes_of(events, self.lab.namespace))
