@@ -11,8 +11,10 @@ What is applied only once is adopted by a patch of its labels and annotations.
 """
 
 import asyncio
+import logging
 import re
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from kroasync.controller.child_store import ChildStore
@@ -35,10 +37,12 @@ from kroasync.engine.actions import (
     Yielding,
 )
 from kroasync.engine.adoption import held_text, is_child, joining, managers_of, objection, unshared
+from kroasync.engine.difference import difference
 from kroasync.engine.drift import stored
 from kroasync.engine.mending import Mending, disowning_patch, key_patch, may_have_leftovers, mending
 from kroasync.engine.orphans import released, still_goes
 from kroasync.engine.recreation import unchangeable
+from kroasync.engine.withholding import places, withheld
 from kroasync.engine.yielding import agree, foreign_fields, is_guarded, refusal_text, yielding
 from kroasync.kube.api_errors import (
     AlreadyExistsError,
@@ -64,6 +68,8 @@ from kroasync.model.names import (
 )
 from kroasync.model.objects import Key, Obj, labels_of, metadata, uid_of, version_of
 from kroasync.model.policies import Adoption, Conflicts, Update
+
+log = logging.getLogger("kroasync.children")
 
 # The first resourceVersion of etcd is 2. So an apply with this version creates an object, or is a conflict.
 _OF_NO_OBJECT = "1"
@@ -123,7 +129,7 @@ class Performer:
         try:
             match action:
                 case Apply():
-                    return self._passed(action.key, await self._apply(action))
+                    return self._passed(action.key, await self._logged(action))
                 case Read():
                     return self._passed(action.key, await self._read(action))
                 case Delete():
@@ -158,6 +164,22 @@ class Performer:
             refusal = Refusal.FAULT
             message += " (the API server fails at this object again and again, and takes other writes)"
         return Refused(action=action, refusal=refusal, message=message, immutable=_immutable(action, error))
+
+    async def _logged(self, action: Apply) -> Result:
+        """The result of an apply. At debug level, and only there, the log says which fields changed; never a value."""
+        if not log.isEnabledFor(logging.DEBUG) or action.need is Need.CREATE:
+            return await self._apply(action)
+        before = self.children.unread(action.key)
+        if before is None:
+            self.sent += 1
+            with suppress(ApiError):  # whatever is wrong, the apply meets it, too
+                before = await self.client.get(action.key)
+        result = await self._apply(action)
+        if before is not None and isinstance(result, Done) and result.obj is not None and result.changed:
+            hidden = places(action.key, action.secrets)
+            fields = _unique(withheld(change, hidden).path for change in difference(before, result.obj))
+            log.debug("child updated", extra={"child": str(action.key), "need": action.need.value, "fields": fields})
+        return result
 
     async def _apply(self, action: Apply) -> Result:
         subject, others = self._others(action)

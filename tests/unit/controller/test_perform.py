@@ -1027,3 +1027,26 @@ async def test_an_object_is_not_adopted_under_fail_while_others_have_its_fields(
     assert isinstance(result, Refused)
     assert result.refusal is Refusal.CONTESTED
     assert bench.performer.taken_over == {}
+
+
+async def test_at_debug_level_the_log_names_what_an_apply_changes(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(get=[config(version=5, data={"v": "1", "p": VALUE})], apply=[config(version=6, data={"v": "2"})] * 2)
+    action = replace(apply(force=True), need=Need.UPDATE, secrets=(("data", "p"),))
+    with caplog.at_level("DEBUG", logger="kroasync.children"):
+        await bench.performer.perform(action)
+    (line,) = caplog.records
+    assert (line.message, line.__dict__["fields"]) == ("child updated", ["data.v", "data.p"])
+    assert VALUE not in repr(line.__dict__)
+    assert bench.asked() == ["get", "apply"]
+    with caplog.at_level("INFO", logger="kroasync.children"):
+        await bench.performer.perform(action)
+    assert bench.asked() == ["get", "apply", "apply"]
+
+
+async def test_a_read_for_the_log_that_is_refused_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    refused = NotFoundError("gone", status=404, reason="NotFound")
+    bench = Bench(get=[refused], apply=[config(version=6, data={"v": "2"})])
+    with caplog.at_level("DEBUG", logger="kroasync.children"):
+        result = await bench.performer.perform(replace(apply(force=True), need=Need.UPDATE))
+    assert isinstance(result, Done)
+    assert caplog.records == []
