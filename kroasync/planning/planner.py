@@ -17,7 +17,7 @@ from kroasync.engine.actions import Delete, Done
 from kroasync.engine.difference import difference, plain, without
 from kroasync.engine.offline import defaulted, observed
 from kroasync.engine.orphans import removal
-from kroasync.engine.plan import Options, Plan
+from kroasync.engine.plan import MAX_DEPTH, Options, Plan
 from kroasync.engine.teardown import membership_of
 from kroasync.graph.analysis import Analysis, CheckedDefinition, analyse
 from kroasync.graph.build import build, needed_kinds
@@ -27,6 +27,7 @@ from kroasync.kube.client import Client
 from kroasync.model.definition import Definition, is_definition, parse_definition
 from kroasync.model.manifests import Document, Positions, Text, load_objects
 from kroasync.model.objects import GVK, Key, Obj, Resource, is_deleting, metadata, name_of, namespace_of, uid_of
+from kroasync.model.paths import nests_deeper
 from kroasync.model.problems import Problem, Severity, has_errors
 from kroasync.planning.cluster import ClusterReading, inventory_of
 from kroasync.planning.dry_run import DryRunClient
@@ -413,6 +414,10 @@ class _Planning:
                 return await self._forecast(subject, members)
             except ApiError as error:
                 return InstanceForecast(key=subject.key, error=error.message)
+            except RecursionError:
+                if not any(nests_deeper((obj or {}).get("spec"), MAX_DEPTH) for obj in (subject.live, subject.wanted)):
+                    raise
+                return InstanceForecast(key=subject.key, error=f"spec is nested more than {MAX_DEPTH} levels")
             finally:
                 self.done += 1
 
