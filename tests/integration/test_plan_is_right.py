@@ -37,6 +37,7 @@ ROUNDS = (
     "empty a collection",
     "be refused",
     "names are taken",
+    "allow prunes",
 )
 TOKEN = "correct-horse-battery-staple"
 SPEC = {"value": "string | default=one", "items": '[]string | default=["a","b"]', "extra": "boolean | default=true"}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
+from kroasync.model.names import ANNOTATION_ALLOW_PRUNE
 from kroasync.model.objects import Obj
 from tests.integration.cluster import Cluster, Lab, config, config_map, node
 
@@ -37,6 +38,8 @@ class Wanted:
     limit: int | str = "50%"
     is_refused: bool = False
     occupied: str = ""
+    # By instance: the generation for which a held prune is allowed.
+    allowed: dict[str, str] = field(default_factory=dict)
     count: int = 0
 
     def definition(self) -> Obj:
@@ -88,10 +91,11 @@ class Wanted:
         return self.lab.definition(KIND, resources, spec=spec, status=status)
 
     def instance(self, name: str) -> Obj:
+        notes = {"annotations": {ANNOTATION_ALLOW_PRUNE: self.allowed[name]}} if name in self.allowed else {}
         return {
             "apiVersion": f"{self.lab.group}/v1alpha1",
             "kind": KIND,
-            "metadata": {"name": name, "namespace": self.lab.namespace},
+            "metadata": {"name": name, "namespace": self.lab.namespace, **notes},
             "spec": self.specs.get(name, {}),
         }
 
@@ -107,6 +111,7 @@ class Wanted:
         """Undo what keeps everything else from happening."""
         self.is_refused, self.update = False, "Recreate"
         self.more_status = self.had_status
+        self.allowed = {}
         if self.occupied in self.added:
             self.added.remove(self.occupied)
         for spec in self.specs.values():
@@ -236,6 +241,12 @@ def _remove(wanted: Wanted, chance: Random, cluster: Cluster) -> None:
         cluster.delete(wanted.lab.child_path("ConfigMap", f"{name}-after"))
 
 
+def _allow(wanted: Wanted, chance: Random, cluster: Cluster) -> None:
+    """Held prunes are allowed for the present generation."""
+    for name in wanted.names:
+        wanted.allowed[name] = str(wanted.lab.read(KIND, name)["metadata"]["generation"])
+
+
 def _occupy(wanted: Wanted, chance: Random, cluster: Cluster) -> None:
     """Somebody has an object of a name that the next edit declares."""
     names = wanted.some(chance)
@@ -272,6 +283,7 @@ STIRS: Final[Mapping[str, Stir]] = {
     "external objects vanish or come": _vanish,
     "children vanish": _remove,
     "names are taken": _occupy,
+    "allow prunes": _allow,
 }
 
 
