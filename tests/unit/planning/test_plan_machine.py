@@ -174,6 +174,13 @@ def test_a_comment_has_tables_and_a_part_for_each_distinct_change() -> None:
     assert "**2 errors: this is not the whole plan**" in text
 
 
+def test_a_long_list_of_a_comment_ends_with_its_count() -> None:
+    misfits = tuple(misfit(f"w{n}") for n in range(90))
+    text = as_markdown(Forecast(definitions=(definition(misfits=misfits),)))
+    assert text.count("- does not fit:") == 59
+    assert "\n- and 31 more stored instances\n" in text
+
+
 def test_a_long_comment_is_cut_and_says_what_was_cut() -> None:
     wide = [instance(f"w{n}", create(f"w{n}"), update(f"w{n}", new=f"{n}-x")) for n in range(300)]
     text = as_markdown(Forecast(definitions=large().definitions, instances=tuple(wide)))
