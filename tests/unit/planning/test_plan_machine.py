@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kroasync.planning.difference import ABSENT, FieldChange
-from kroasync.planning.forecast import Forecast, InstanceForecast, SchemaStep, Verb
+from kroasync.planning.forecast import Forecast, InstanceForecast, PlannedStep, SchemaStep, Verb
 from kroasync.planning.machine import COMMENT_LENGTH, as_github, as_json, as_markdown
 from tests.unit.planning.samples import create, definition, delete, instance, large, misfit, step, update, web
 
@@ -51,7 +51,7 @@ def mismatches(value: Any, schema: Any, path: str = "$") -> list[str]:
 def everything() -> Forecast:
     """A forecast with every class and every field."""
     schema = (SchemaStep(path="spec.b", text="removed", breaking=True),)
-    node_only = step(Verb.UNKNOWN).__class__(verb=Verb.UNKNOWN, node="n", why="depends on status")
+    node_only = PlannedStep(verb=Verb.UNKNOWN, node="n", why="depends on status")
     added = step(Verb.CONFLICT, fields=(FieldChange(("spec", "x"), ABSENT, None), FieldChange(("a",), 1, ABSENT)))
     return Forecast(
         definitions=(definition(schema=schema, misfits=(misfit("x"),), why="why"), definition("same", verb=None)),

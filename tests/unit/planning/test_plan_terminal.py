@@ -3,7 +3,8 @@
 import pytest
 from rich.text import Text
 
-from kroasync.planning.forecast import Forecast, InstanceForecast, SchemaStep, Verb
+from kroasync.planning.difference import ABSENT, FieldChange
+from kroasync.planning.forecast import Forecast, InstanceForecast, PlannedStep, SchemaStep, Verb
 from kroasync.planning.terminal import diffs, report, summary
 from tests.unit.planning.samples import (
     create,
@@ -110,6 +111,15 @@ def test_a_collection_is_told_by_a_few_and_the_count() -> None:
     assert "and 197 more create of node config" in text
 
 
+def test_an_item_of_a_collection_that_changes_in_another_way_is_shown() -> None:
+    items = [update(f"item-{n}") for n in range(10)]
+    fields = (FieldChange(("spec", "paused"), ABSENT, True),)
+    items.append(PlannedStep(verb=Verb.UPDATE, node="deployment", key=items[0].key, fields=fields, before={}, after={}))
+    text = whole(report(Forecast(instances=(instance("a", *items),))))
+    assert "and 7 more update of node deployment" in text
+    assert "+  paused: true" in text
+
+
 def test_an_object_that_goes_is_named_and_not_printed() -> None:
     text = whole(report(Forecast(instances=(instance("a", delete(why="dropped from the definition")),))))
     assert "- delete ConfigMap team/a (node old): dropped from the definition" in text
@@ -136,7 +146,7 @@ def test_long_values_and_diffs_are_cut_with_counts() -> None:
     wide = update("a", new="x" * 1000)
     assert "more characters)" in whole(report(Forecast(instances=(instance("a", wide),))))
     object_ = {"metadata": {"name": "a"}, "data": {f"k{n}": "v" for n in range(100)}}
-    many = create("a").__class__(verb=Verb.CREATE, node="n", after=object_)
+    many = PlannedStep(verb=Verb.CREATE, node="n", after=object_)
     assert "and 65 more lines; -o diff prints them" in whole(report(Forecast(instances=(instance("a", many),))))
 
 
