@@ -22,6 +22,7 @@ SIGNS: Final = {
     Verb.REFUSED: "!",
     Verb.UNKNOWN: "?",
 }
+KNOWN_AFTER_APPLY: Final = "(known after apply)"
 _STEPS_OF_ONE_KIND: Final = 3
 
 
@@ -85,7 +86,7 @@ def subject(step: PlannedStep) -> str:
     """The object of a step, and the node that it is of."""
     node = f"node {clean(step.node)}" if step.node else ""
     if step.key is None:
-        return node or "the instance"
+        return (node or "the instance") + (f" {KNOWN_AFTER_APPLY}" if step.verb is Verb.UNKNOWN else "")
     return f"{clean(step.key.resource.kind)} {place(step.key)}" + (f" ({node})" if node else "")
 
 

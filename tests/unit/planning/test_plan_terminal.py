@@ -94,6 +94,12 @@ def test_each_class_says_its_verb_object_node_and_reason(verb: Verb) -> None:
     assert f" {verb} ConfigMap team/a (node config): the server says no" in text
 
 
+def test_objects_that_cannot_be_known_yet_are_not_guessed() -> None:
+    unknown = PlannedStep(verb=Verb.UNKNOWN, node="dns", why="waits for status.address of service")
+    text = whole(report(Forecast(instances=(instance("a", unknown),))))
+    assert "? unknown node dns (known after apply): waits for status.address of service" in text
+
+
 def test_drift_stands_apart() -> None:
     forecast = Forecast(instances=(instance("a", create(), drift=(update(),)),))
     text = whole(report(forecast))
