@@ -215,13 +215,13 @@ def _numbers(counts: Counter[Verb], verbs: Iterable[Verb]) -> str:
 
 def _definition_section(one: DefinitionForecast) -> str:
     lines = [f"{_span(clean(one.why))}\n"] if one.why else []
-    misfits = [f"- does not fit: {_span(clean(line))}" for line in misfit_lines(one)]
-    lines += cut_list(misfits, _LINES, "stored instances")
+    misfits = [f"does not fit: {_span(clean(line))}" for line in misfit_lines(one)]
     changes = [
-        f"- {'**breaking**' if step.breaking else 'compatible'}: " + _span(clean(f"{step.path}: {step.text}"))
+        f"{'**breaking**' if step.breaking else 'compatible'}: " + _span(clean(f"{step.path}: {step.text}"))
         for step in sorted(one.schema, key=lambda step: not step.breaking)
     ]
-    lines += cut_list(changes, _LINES, "changes of the CRD")
+    shown = [*cut_list(misfits, _LINES, "stored instances"), *cut_list(changes, _LINES, "changes of the CRD")]
+    lines += [f"- {line}" for line in shown]
     return (
         _details(f"{one.verb or 'unchanged'} definition {clean(one.name)}: CRD {verdict(one)}", lines) if lines else ""
     )

@@ -22,6 +22,7 @@ SIGNS: Final = {
     Verb.REFUSED: "!",
     Verb.UNKNOWN: "?",
 }
+KNOWN_AFTER_APPLY: Final = "(known after apply)"
 _STEPS_OF_ONE_KIND: Final = 3
 
 
@@ -85,19 +86,19 @@ def subject(step: PlannedStep) -> str:
     """The object of a step, and the node that it is of."""
     node = f"node {clean(step.node)}" if step.node else ""
     if step.key is None:
-        return node or "the instance"
+        return (node or "the instance") + (f" {KNOWN_AFTER_APPLY}" if step.verb is Verb.UNKNOWN else "")
     return f"{clean(step.key.resource.kind)} {place(step.key)}" + (f" ({node})" if node else "")
 
 
 def few(steps: Iterable[PlannedStep]) -> Iterator[tuple[PlannedStep, int]]:
-    """The steps to show, each with the number of steps of its node and class that are not shown after it.
+    """The steps to show, each with the number of steps like it that are not shown after it.
 
-    A collection may have thousands of objects with which the same happens.
+    A collection may have thousands of objects with which the same happens. Steps of one node and class are alike if the
+    same fields change.
     """
-    same: dict[tuple[Verb, str], list[PlannedStep]] = {}
+    same: dict[tuple[Verb, str, tuple[str, ...]], list[PlannedStep]] = {}
     for step in steps:
-        # The key tells apart steps that have no node: they are of the instance itself.
-        same.setdefault((step.verb, step.node), []).append(step)
+        same.setdefault((step.verb, step.node, tuple(change.path for change in step.fields)), []).append(step)
     for alike in same.values():
         shown = alike[:_STEPS_OF_ONE_KIND]
         for step in shown:

@@ -122,7 +122,7 @@ def resources(**changes: Any) -> list[Obj]:
     }
     frozen = config("frozen", data={"v": changes.get("frozen", "1")}, policy={"update": "Recreate"})
     frozen["template"]["immutable"] = True
-    copied = {"copy": "${string(base64.decode(secret.data.token))}"} if changes.get("copies", True) else {"none": "-"}
+    copied = {"copy": "${string(secret.data.token)}"} if changes.get("copies", True) else {"none": "-"}
     name = "${schema.metadata.name}-${x}"
     return [
         config("config", data={"value": "${schema.spec.value}", "c": changes.get("constant", "1")}),

@@ -107,16 +107,17 @@ class Wanted:
         for name in self.some(chance):
             self.specs[name] = {**self.specs.get(name, {}), **spec}
 
-    def recover(self) -> None:
-        """Undo what keeps everything else from happening."""
-        self.is_refused, self.update = False, "Recreate"
-        self.more_status = self.had_status
-        self.allowed = {}
+    def recover(self) -> bool:
+        """Undo what keeps everything else from happening; True if there was something."""
+        before = repr((self.definition(), self.specs, self.allowed))
+        self.is_refused, self.update, self.more_status = False, "Recreate", self.had_status
         if self.occupied in self.added:
             self.added.remove(self.occupied)
+        self.allowed = {}
         for spec in self.specs.values():
             if spec.get("items") == []:
                 del spec["items"]
+        return before != repr((self.definition(), self.specs, self.allowed))
 
     def fresh(self) -> str:
         """A word that was not used yet."""

@@ -57,15 +57,17 @@ class Rounds:
             unguard(self.lab)
 
     def _round(self, number: int, name: str) -> None:
-        self.wanted.recover()
+        if self.wanted.recover():
+            self._apply(self._files())
+            self.lab.await_definition(self.lab.definition_name(KIND), timeout_s=_WITHIN_S)
+            self._rest(0)
         if name in STIRS:
             # The controller would repair at once what is to be planned.
             self.lab.controller.stop()
             STIRS[name](self.wanted, self.chance, self.lab.cluster)
         else:
             EDITS[name](self.wanted, self.chance)
-        definition = self.wanted.definition()
-        files = [definition, *(self.wanted.instance(one) for one in self.wanted.names)]
+        files = self._files()
         before, began = self._state(), time.monotonic()
         plan = asyncio.run(self._plan(files))
         took_s = time.monotonic() - began
@@ -74,7 +76,7 @@ class Rounds:
         if name in STIRS:
             self.lab.controller.start()
             self.lab.controller.wait_ready()
-        name_of_it = definition["metadata"]["name"]
+        name_of_it = self.lab.definition_name(KIND)
         generation = self.lab.read_definition(name_of_it)["metadata"]["generation"]
         state = "Inactive" if any(one.verb is Verb.REFUSED for one in plan.definitions) else "Active"
         self.lab.await_definition(name_of_it, state, generation=generation, timeout_s=_WITHIN_S)
@@ -85,6 +87,9 @@ class Rounds:
         self.steps += sum(counts.values())
         self.tell(f"{number} {name}: planned {counts} in {took_s:.1f} s, {len(found)} differences")
         self.broken += [f"{number} {name}: {text}" for text in found]
+
+    def _files(self) -> list[Obj]:
+        return [self.wanted.definition(), *(self.wanted.instance(one) for one in self.wanted.names)]
 
     async def _plan(self, files: Sequence[Obj]) -> Forecast:
         connection = await connect(kubeconfig=str(self.lab.cluster.playground.kubeconfig))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kroasync.engine.difference import ABSENT, FieldChange
-from kroasync.planning.forecast import Forecast, InstanceForecast, SchemaStep, Verb
+from kroasync.planning.forecast import Forecast, InstanceForecast, PlannedStep, SchemaStep, Verb
 from kroasync.planning.machine import COMMENT_LENGTH, as_github, as_json, as_markdown
 from tests.unit.planning.samples import create, definition, delete, instance, large, misfit, step, update, web
 
@@ -51,7 +51,7 @@ def mismatches(value: Any, schema: Any, path: str = "$") -> list[str]:
 def everything() -> Forecast:
     """A forecast with every class and every field."""
     schema = (SchemaStep(path="spec.b", text="removed", breaking=True),)
-    node_only = step(Verb.UNKNOWN).__class__(verb=Verb.UNKNOWN, node="n", why="depends on status")
+    node_only = PlannedStep(verb=Verb.UNKNOWN, node="n", why="depends on status")
     added = step(Verb.CONFLICT, fields=(FieldChange(("spec", "x"), ABSENT, None), FieldChange(("a",), 1, ABSENT)))
     return Forecast(
         definitions=(definition(schema=schema, misfits=(misfit("x"),), why="why"), definition("same", verb=None)),
@@ -172,6 +172,13 @@ def test_a_comment_has_tables_and_a_part_for_each_distinct_change() -> None:
     assert "```diff\n@@" in text
     assert "**update** (drift) ` Deployment team/a (node deployment) `" in text
     assert "**2 errors: this is not the whole plan**" in text
+
+
+def test_a_long_list_of_a_comment_ends_with_its_count() -> None:
+    misfits = tuple(misfit(f"w{n}") for n in range(90))
+    text = as_markdown(Forecast(definitions=(definition(misfits=misfits),)))
+    assert text.count("- does not fit:") == 59
+    assert "\n- and 31 more stored instances\n" in text
 
 
 def test_a_long_comment_is_cut_and_says_what_was_cut() -> None:

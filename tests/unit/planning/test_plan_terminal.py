@@ -1,9 +1,10 @@
 """What people read of a forecast."""
 
 import pytest
+from kroasync.engine.difference import ABSENT, FieldChange
 from rich.text import Text
 
-from kroasync.planning.forecast import Forecast, InstanceForecast, SchemaStep, Verb
+from kroasync.planning.forecast import Forecast, InstanceForecast, PlannedStep, SchemaStep, Verb
 from kroasync.planning.terminal import diffs, report, summary
 from tests.unit.planning.samples import (
     create,
@@ -93,6 +94,12 @@ def test_each_class_says_its_verb_object_node_and_reason(verb: Verb) -> None:
     assert f" {verb} ConfigMap team/a (node config): the server says no" in text
 
 
+def test_objects_that_cannot_be_known_yet_are_not_guessed() -> None:
+    unknown = PlannedStep(verb=Verb.UNKNOWN, node="dns", why="waits for status.address of service")
+    text = whole(report(Forecast(instances=(instance("a", unknown),))))
+    assert "? unknown node dns (known after apply): waits for status.address of service" in text
+
+
 def test_drift_stands_apart() -> None:
     forecast = Forecast(instances=(instance("a", create(), drift=(update(),)),))
     text = whole(report(forecast))
@@ -108,6 +115,15 @@ def test_a_collection_is_told_by_a_few_and_the_count() -> None:
     text = whole(report(Forecast(instances=(instance("a", *items),))))
     assert text.count("+ create ConfigMap") == 3
     assert "and 197 more create of node config" in text
+
+
+def test_an_item_of_a_collection_that_changes_in_another_way_is_shown() -> None:
+    items = [update(f"item-{n}") for n in range(10)]
+    fields = (FieldChange(("spec", "paused"), ABSENT, True),)
+    items.append(PlannedStep(verb=Verb.UPDATE, node="deployment", key=items[0].key, fields=fields, before={}, after={}))
+    text = whole(report(Forecast(instances=(instance("a", *items),))))
+    assert "and 7 more update of node deployment" in text
+    assert "+  paused: true" in text
 
 
 def test_an_object_that_goes_is_named_and_not_printed() -> None:
@@ -136,7 +152,7 @@ def test_long_values_and_diffs_are_cut_with_counts() -> None:
     wide = update("a", new="x" * 1000)
     assert "more characters)" in whole(report(Forecast(instances=(instance("a", wide),))))
     object_ = {"metadata": {"name": "a"}, "data": {f"k{n}": "v" for n in range(100)}}
-    many = create("a").__class__(verb=Verb.CREATE, node="n", after=object_)
+    many = PlannedStep(verb=Verb.CREATE, node="n", after=object_)
     assert "and 65 more lines; -o diff prints them" in whole(report(Forecast(instances=(instance("a", many),))))
 
 
