@@ -143,6 +143,8 @@ class _OnePass:
     read: Mapping[Key, Obj]
     externals: dict[WatchExternal, Sequence[Obj]] = field(default_factory=dict)
     touches: list[Touch] = field(default_factory=list)
+    # What the applies made of the objects.
+    answers: dict[Key, Obj] = field(default_factory=dict)
     # Objects that this pass deletes: the API server still has them.
     deleted: set[Key] = field(default_factory=set)
     unasked: set[Key] = field(default_factory=set)
@@ -175,7 +177,9 @@ class _OnePass:
     # The engine's World
 
     def find(self, key: Key) -> Observed | None:
-        return self.children.find(key)
+        found, answer = self.children.find(key), self.answers.get(key)
+        # The cache takes no answer with the version that it has, as those to dry runs of updates.
+        return replace(found, obj=answer) if found is not None and answer is not None else found
 
     def members(self) -> Sequence[Observed]:
         return self.children.members(self.uid)
@@ -221,11 +225,13 @@ class _OnePass:
         live = None if key in self.deleted else self.read.get(key)
         if version_of(result.obj) != version_of(live or {"metadata": {}}) and live is not None:
             self.stale.add(key)
-        if live is None and not result.adopted:
-            return replace(result, action=action, obj=_without(result.obj, _ONLY_WHEN_CREATED))
-        if live is None or difference(live, result.obj):
-            return replace(result, action=action, obj=_without(result.obj, _VERSION))
-        return replace(result, action=action)
+        unknown = frozenset[str]()
+        if live is None:
+            unknown = _VERSION if result.adopted else _ONLY_WHEN_CREATED
+        elif difference(live, result.obj):
+            unknown = _VERSION
+        self.answers[key] = _without(result.obj, unknown)
+        return replace(result, action=action, obj=self.answers[key])
 
     async def _answer(self, action: Apply) -> Result:
         key, dry_run = action.key, self.shared.dry_run
@@ -278,6 +284,7 @@ class _OnePass:
             # The dry run may answer with an object that waits for its finalizers. The next wave is planned, too.
             self.children.gone(action.key, action.uid)
             self.deleted.add(action.key)
+            self.answers.pop(action.key, None)
         return result
 
     async def _release(self, action: Release) -> Result:

@@ -167,6 +167,8 @@ def test_a_plan_writes_nothing_and_shows_no_value_of_a_secret(lab: Lab, plan: Pl
         "one-secret": Verb.UPDATE,
         "one-copy": Verb.UPDATE,
         "one-frozen": Verb.RECREATE,
+        # Another index.
+        "one-b": Verb.UPDATE,
         "one-c": Verb.CREATE,
         "one-a": Verb.DELETE,
         "one-extra": Verb.DELETE,
