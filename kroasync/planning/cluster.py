@@ -85,7 +85,11 @@ class ClusterReading:
     async def recorded(self, obj: Obj, definition: Definition) -> Definition | None:
         """The definition that the newest revision records: the controller follows it while the live spec is refused."""
         selector = f"{names.LABEL_DEFINITION_NAME}={label_value(definition.name)}"
-        found, _ = await self.client.list(REVISIONS, label_selector=selector)
+        try:
+            found, _ = await self.client.list(REVISIONS, label_selector=selector)
+        except ForbiddenError as error:
+            self.unread[REVISIONS.group_kind] = f"cannot list {REVISIONS}: {error.message}"
+            return None
         ours = [one for one in found if snapshot_of(one).get("name") == identity_of(definition)]
         return parse_definition(definition_of(max(ours, key=number_of), obj))[0] if ours else None
 

@@ -191,7 +191,7 @@ class _Planning:
         others = [*request.kinds, *live, *(await self._crds_for([*documents, *live]))]
         analysis = analyse(request.texts, others, features=request.features)
         if has_errors(analysis.problems):
-            raise PlanningError("the files have errors", analysis.problems)
+            raise PlanningError("; ".join(["the files have errors", *self.reading.unread.values()]), analysis.problems)
         return analysis
 
     def _definitions_of(self, documents: Iterable[Document]) -> list[Document]:
@@ -442,6 +442,8 @@ class _Planning:
         before, after = await self._passes(subject, kind, members)
         if any(side is not None and side.passed.stale for side in (before, after)):
             subject.live = await self.reading.instance(key)
+            if subject.live is None:
+                return InstanceForecast(key=key, edit=edit, error="it was deleted while it was planned")
             again = await self._children([subject])
             members = again.get(uid_of(subject.live or {}), [])
             before, after = await self._passes(subject, kind, members)

@@ -1,9 +1,9 @@
 """What people read of a forecast."""
 
 import pytest
-from kroasync.engine.difference import ABSENT, FieldChange
 from rich.text import Text
 
+from kroasync.engine.difference import ABSENT, FieldChange
 from kroasync.planning.forecast import Forecast, InstanceForecast, PlannedStep, SchemaStep, Verb
 from kroasync.planning.terminal import diffs, report, summary
 from tests.unit.planning.samples import (
