@@ -7,6 +7,7 @@ since it depends on the results of other steps, is unknown.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import inf
 from typing import Any, Final
 
@@ -65,10 +66,11 @@ def outlook(before: Side | None, after: Side | None, *, edits: bool, ignored: It
     if after is not None:
         steps += [_edited(key, old, new) for key in dict.fromkeys((*new.touches, *old.touches))]
         steps += [*_held(new, old), *_failed(new, old), *_unknown(new, old, edits=edits), *_later(new, old)]
+    found = tuple(step for step in steps if step is not None)
+    changed = frozenset(step.node for step in found if step.verb in (Verb.UPDATE, Verb.RECREATE))
+    notes = [*_notes(new if new.passed is not None else old), *_readers_of_status(new.graph, changed)]
     return Outlook(
-        steps=tuple(step for step in steps if step is not None),
-        drift=tuple(step for step in drift if step is not None),
-        notes=tuple(dict.fromkeys(_notes(new if new.passed is not None else old))),
+        steps=found, drift=tuple(step for step in drift if step is not None), notes=tuple(dict.fromkeys(notes))
     )
 
 
@@ -375,3 +377,21 @@ def _notes(states: _States) -> Iterator[str]:
         yield f"{key} is predicted, since you may not write it: the API server was not asked"
     for key in sorted(passed.stale):
         yield f"{key} changed while it was planned"
+
+
+def _readers_of_status(graph: Graph | None, changed: frozenset[str]) -> Iterator[str]:
+    """What may change later, with the status of objects that change now."""
+    for reader, nodes in _status_reads(graph).items() if graph is not None and changed else ():
+        for node in sorted(nodes & changed - {reader}):
+            yield f'node "{reader}" reads the status of "{node}", which may change after the apply'
+
+
+@lru_cache(maxsize=32)
+def _status_reads(graph: Graph) -> Mapping[str, frozenset[str]]:
+    """By node: the nodes whose status its objects depend on."""
+    found: dict[str, frozenset[str]] = {}
+    for node in graph.nodes.values():
+        sources = [field.expression for field in node.fields] + [dimension.expression for dimension in node.for_each]
+        reads = [read for one in (*sources, *node.include_when) for read in one.program.reads]
+        found[node.id] = frozenset(read[0] for read in reads if "status" in read[1:3] and read[0] in graph.nodes)
+    return found

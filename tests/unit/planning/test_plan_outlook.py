@@ -294,3 +294,23 @@ def test_what_an_earlier_graph_took_from_a_secret_is_withheld() -> None:
 def test_ignored_fields_are_no_step() -> None:
     touch = apply(config(v="2"), config(v="1"))
     assert looked(side(ONE), side(ONE, touch), ignored=("data.v",)).steps == ()
+
+
+def test_what_reads_the_status_of_a_changed_object_may_change_later() -> None:
+    web = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "${schema.metadata.name}"}}
+    labels = {"matchLabels": {"a": "b"}}
+    pod = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    template = {**web, "spec": {"selector": labels, "template": pod}}
+    seen = config_map(
+        "${schema.metadata.name}-seen", data={"n": "${string(a.status.replicas)}", "m": "${a.metadata.name}"}
+    )
+    resources = [{"id": "a", "template": template}, {"id": "seen", "template": seen}]
+    analysis = analyse([Text("f", json.dumps(definition("Shop", resources)))])
+    built = analysis.definitions[0].built
+    assert built is not None
+    assert built.graph is not None
+    after = side(built.graph, apply(config(v="2"), config(v="1")))
+    assert looked(side(built.graph), after).notes == (
+        'node "seen" reads the status of "a", which may change after the apply',
+    )
+    assert looked(after, after).notes == ()
