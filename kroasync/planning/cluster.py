@@ -166,33 +166,46 @@ class ClusterReading:
         )
         found: dict[str, list[tuple[Resource, Obj]]] = {}
         places = sorted({place for one in instances for place in _namespaces(one)})
-        lists = await asyncio.gather(
-            *(self._listed(resource, selector, places) for resource in wanted.values() for selector in selectors)
+        await asyncio.gather(
+            *(
+                self._list_into(found, uids, resource, selector, places)
+                for resource in wanted.values()
+                for selector in selectors
+            )
         )
-        for resource, objects in lists:
-            for obj in objects:
-                uid = labels_of(obj).get(names.LABEL_INSTANCE_ID, "")
-                if uid in uids:
-                    found.setdefault(uid, []).append((resource, obj))
         return found
 
-    async def _listed(self, resource: Resource, selector: str, places: Sequence[str]) -> tuple[Resource, Sequence[Obj]]:
+    async def _list_into(
+        self,
+        found: dict[str, list[tuple[Resource, Obj]]],
+        uids: Collection[str],
+        resource: Resource,
+        selector: str,
+        places: Sequence[str],
+    ) -> None:
+        """List the children of a kind, in the whole cluster or else in these namespaces; others are not kept."""
+
+        def keep(obj: Obj) -> None:
+            uid = labels_of(obj).get(names.LABEL_INSTANCE_ID, "")
+            if uid in uids:
+                children[uid, namespace_of(obj), name_of(obj)] = obj
+
+        # A list whose snapshot expires starts again.
+        children: dict[tuple[str, str, str], Obj] = {}
         try:
-            return resource, (await self.client.list(resource, label_selector=selector))[0]
+            try:
+                await self.client.list(resource, label_selector=selector, keep=keep)
+            except ForbiddenError:
+                if not resource.namespaced or not places:
+                    raise
+                for place in places:
+                    await self.client.list(resource, place, label_selector=selector, keep=keep)
         except NotFoundError:
-            return resource, ()
-        except ForbiddenError as error:
-            refused: ApiError = error
-            if resource.namespaced and places:
-                try:
-                    lists = [await self.client.list(resource, place, label_selector=selector) for place in places]
-                    return resource, [obj for found, _ in lists for obj in found]
-                except ApiError as second:
-                    refused = second
+            return
         except ApiError as error:
-            refused = error
-        self.unread[resource.group_kind] = f"cannot list {resource}: {refused.message}"
-        return resource, ()
+            self.unread[resource.group_kind] = f"cannot list {resource}: {error.message}"
+        for (uid, _, _), obj in children.items():
+            found.setdefault(uid, []).append((resource, obj))
 
     async def external(self, watch: WatchExternal) -> Sequence[Obj]:
         """The objects of an external reference; raises ApiError."""

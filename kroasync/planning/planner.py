@@ -172,7 +172,7 @@ class _Planning:
                 replace(
                     one,
                     misfits=tuple(misfits.get(one.crd, ())),
-                    instances=next((n for (_, kind), n in counts.items() if kind == one.kind), 0),
+                    instances=counts.get((one.crd.partition(".")[2], one.kind), 0),
                 )
                 for one in definitions
             ),
