@@ -7,12 +7,13 @@ the version that it read.
 The first apply of an unknown object can only create it: the apply carries a resourceVersion that no object has. If an
 object exists already, the API server answers with a conflict, and the performer reads the object. If nobody owns the
 object, a second apply with the version just read adopts it (`engine.adoption`). If somebody owns it, nothing changes.
+What is applied only once is adopted by a patch of its labels and annotations.
 """
 
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kroasync.controller.child_store import ChildStore
 from kroasync.controller.fights import Fights, contenders
@@ -25,16 +26,20 @@ from kroasync.engine.actions import (
     Need,
     PatchParent,
     Pause,
+    Read,
     Refusal,
     Refused,
     Release,
     Result,
     WatchExternal,
+    Yielding,
 )
-from kroasync.engine.adoption import claimed_by
+from kroasync.engine.adoption import held_text, is_child, joining, managers_of, objection, unshared
 from kroasync.engine.drift import stored
 from kroasync.engine.mending import Mending, disowning_patch, key_patch, may_have_leftovers, mending
 from kroasync.engine.orphans import released, still_goes
+from kroasync.engine.recreation import unchangeable
+from kroasync.engine.yielding import agree, foreign_fields, is_guarded, refusal_text, yielding
 from kroasync.kube.api_errors import (
     AlreadyExistsError,
     ApiError,
@@ -58,9 +63,27 @@ from kroasync.model.names import (
     MANAGER_PARENT,
 )
 from kroasync.model.objects import Key, Obj, labels_of, metadata, uid_of, version_of
+from kroasync.model.policies import Adoption, Conflicts, Update
 
 # The first resourceVersion of etcd is 2. So an apply with this version creates an object, or is a conflict.
 _OF_NO_OBJECT = "1"
+
+
+class _HeldError(ApiError):
+    """Other managers have fields of an object that is adopted only if nobody does."""
+
+
+class _ContestedError(ApiError):
+    """Other managers have fields of the object, and its policy is to change nothing then."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """The answer to an apply, the object that was sent, and what of the declared one was left to others."""
+
+    answer: Obj
+    obj: Obj
+    left: Yielding | None = None
 
 
 @dataclass(slots=True)
@@ -74,7 +97,7 @@ class Performer:
     watch_external: Callable[[Key, WatchExternal], Awaitable[None]]
     pause: Callable[[Key], Awaitable[None]]
     fights: Fights
-    # Adopted objects, and the managers whose fields we took.
+    # Adopted objects, and the managers that their fields had.
     taken_over: dict[Key, tuple[str, ...]] = field(default_factory=dict)
     # The identities of adopted objects and of objects whose adoption was refused.
     existed: dict[Key, Obj] = field(default_factory=dict)
@@ -101,6 +124,8 @@ class Performer:
             match action:
                 case Apply():
                     return self._passed(action.key, await self._apply(action))
+                case Read():
+                    return self._passed(action.key, await self._read(action))
                 case Delete():
                     return self._passed(action.key, await self._delete(action))
                 case Release():
@@ -123,15 +148,16 @@ class Performer:
     def _failed(self, action: Action, error: ApiError) -> Refused:
         """The result of an action that the API server did not perform."""
         refusal, message = refusal_of(error), _told(action, error)
-        if isinstance(error, NotFoundError) and not error.is_of_object and isinstance(action, Apply | Delete | Release):
-            message = unserved(action.key)
-        subject = action.key if isinstance(action, Apply | Delete | Release) else self.instance
+        child = action.key if isinstance(action, Apply | Read | Delete | Release) else None
+        if isinstance(error, NotFoundError) and not error.is_of_object and child is not None:
+            message = unserved(child)
+        subject = child or self.instance
         if refusal is not Refusal.UNAVAILABLE:
             self.stumbles.passed(subject)
         elif self.stumbles.failed(subject, error):
             refusal = Refusal.FAULT
             message += " (the API server fails at this object again and again, and takes other writes)"
-        return Refused(action=action, refusal=refusal, message=message)
+        return Refused(action=action, refusal=refusal, message=message, immutable=_immutable(action, error))
 
     async def _apply(self, action: Apply) -> Result:
         subject, others = self._others(action)
@@ -140,7 +166,12 @@ class Performer:
             return Refused(action=action, refusal=Refusal.CONFLICT, message=others)
         before, lists = self.children.version(action.key), self.children.lists(action.key.resource)
         taken_from: tuple[str, ...] = ()
-        if action.force:
+        is_adopted, sent = False, action.obj
+        shared: _Shared | None = None
+        if action.force and is_guarded(action.policies, action.external_fields):
+            shared = await self._guarded(action)
+            answer = shared.answer
+        elif action.force:
             answer = await self._forced(action)
         else:
             try:
@@ -152,32 +183,59 @@ class Performer:
                 if refused is not None:
                     return refused
                 before = version_of(found)
-                answer, taken_from = await self._take_over(action, found, conflict.managers)
-                if LABEL_APPLYSET_PART_OF not in labels_of(found):
-                    # It was nobody's, even if all its fields are ours: an instance released it.
-                    taken_from = taken_from or tuple(sorted(_managers(found)))
-        self.children.applied(action.key, action.obj, answer, lists=lists)
+                if action.policies.update is Update.ONCE:
+                    answer, sent = await self._join(action, found)
+                elif action.policies.adoption is Adoption.IF_UNOWNED and not is_child(found, action.obj):
+                    answer, sent = await self._take_unowned(action, found)
+                elif is_guarded(action.policies, action.external_fields):
+                    shared = await self._take_part(action, found, conflict)
+                    answer = shared.answer
+                else:
+                    answer, taken_from = await self._take_over(action, found, conflict.managers)
+                is_adopted = bool(taken_from) or not is_child(found, action.obj)
+                taken_from = taken_from or managers_of(found)
+            else:
+                # An API server that knows no versions: the apply did not create it.
+                taken_from = tuple(m for m in managers_of(answer) if m != MANAGER_CHILDREN)
+                is_adopted = bool(taken_from)
+        self.children.applied(action.key, shared.obj if shared else sent, answer, lists=lists)
         if subject is not None and version_of(answer) != before and self.fights.healed(subject):
             self.contested[action.key] = others
-        if not action.force and not taken_from:
-            taken_from = _other_managers(answer)
-        if taken_from:
+        if is_adopted:
             self.taken_over[action.key] = taken_from
             self.existed[action.key] = _identity(answer)
         changed = version_of(answer) != before
-        return Done(action=action, obj=answer, changed=changed, adopted=bool(taken_from))
+        left = shared.left if shared else None
+        return Done(action=action, obj=answer, changed=changed, adopted=is_adopted, yielded=left)
 
     def _refused(self, action: Apply, found: Obj) -> Refused | None:
         """Why an existing object is not adopted; None if it belongs to this instance or to nobody."""
         self.existed[action.key] = _identity(found)
-        owner = labels_of(found).get(LABEL_APPLYSET_PART_OF, "")
-        ours = labels_of(action.obj).get(LABEL_APPLYSET_PART_OF, "")
-        if owner and owner != ours:
-            return Refused(action=action, refusal=Refusal.FOREIGN, message=owner)
-        if owner and MANAGER_CHILDREN in _managers(found):
-            return None  # our create got no answer, or its event is late
-        claim = claimed_by(found, action.obj)
-        return Refused(action=action, refusal=Refusal.CLAIMED, message=claim) if claim else None
+        declared = unshared(found, action.obj, action.external_fields)
+        against = objection(action.policies.adoption, found, declared, action.secrets)
+        return Refused(action=action, refusal=against.refusal, message=against.text) if against else None
+
+    async def _join(self, action: Apply, found: Obj) -> tuple[Obj, Obj]:
+        """Adopt an object as it was found without changing what it is; returns the answer and what was sent."""
+        patch = joining(found, action.obj)
+        if patch is None:
+            return found, {}
+        self.sent += 1
+        return await self.client.merge_patch(action.key, patch, manager=MANAGER_CHILDREN), patch
+
+    async def _take_unowned(self, action: Apply, found: Obj) -> tuple[Obj, Obj]:
+        """Adopt an object as it was found, if no other manager has a field of it with another value; returns the
+        answer and what was sent.
+        """
+        sent = unshared(found, action.obj, action.external_fields)
+        try:
+            return await self._send(replace(action, obj=sent), force=False, version=version_of(found)), sent
+        except ConflictError as conflict:
+            if not conflict.managers:
+                raise  # the object changed meanwhile, so its owner must be checked again
+            fields = _unique(quotable_field(field, action.secrets) for field in conflict.fields)
+            text = f"{', '.join(fields)} by {', '.join(conflict.managers)}"
+            raise _HeldError(held_text(text)) from None
 
     async def _take_over(self, action: Apply, found: Obj, managers: tuple[str, ...]) -> tuple[Obj, tuple[str, ...]]:
         """Adopt an object as it was found; returns the answer and the managers that had its fields.
@@ -194,13 +252,57 @@ class Performer:
                 managers = conflict.managers
         return await self._send(action, force=True, version=version), managers
 
-    async def _forced(self, action: Apply) -> Obj:
+    async def _guarded(self, action: Apply) -> _Shared:
+        """Apply to a child some of whose fields other managers may have meanwhile (`engine.yielding`)."""
+        try:
+            if action.policies.conflicts is Conflicts.FORCE:
+                # Only to the version that the decision about external fields was made for.
+                answer = await self._forced(action, version=self.children.version(action.key) or _OF_NO_OBJECT)
+            else:
+                answer = await self._send(action, force=False)
+            return _Shared(answer, action.obj)
+        except ConflictError as conflict:
+            self.sent += 1
+            found = await self.client.get(action.key)
+            owner = labels_of(found).get(LABEL_APPLYSET_PART_OF, "")
+            if owner not in ("", labels_of(action.obj).get(LABEL_APPLYSET_PART_OF, "")):
+                raise  # it became a child of somebody else, which the cache will show
+            return await self._share(action, found, conflict.fields, conflict)
+
+    async def _take_part(self, action: Apply, found: Obj, conflict: ConflictError) -> _Shared:
+        """Adopt an object as it was found, as far as other managers may keep fields of it."""
+        try:
+            return await self._share(action, found, conflict.fields, conflict, version=version_of(found))
+        except ConflictError as second:
+            if conflict.managers or not second.managers:
+                raise
+            return await self._share(action, found, second.fields, second, version=version_of(found))
+
+    async def _share(
+        self, action: Apply, live: Obj, named: Sequence[str], conflict: ConflictError, *, version: str = ""
+    ) -> _Shared:
+        """Apply to an object as it was read, without the fields that are left to others.
+
+        `named` are the fields that the API server named in its conflict. If a version is given, an apply that is not
+        forced is bound to it, too.
+        """
+        terms = agree(live, action.obj, action.policies, action.external_fields, named)
+        if terms.refused:
+            raise _ContestedError(refusal_text(foreign_fields(terms.refused, action.secrets)))
+        if named and not terms.yielded and not terms.force:
+            raise conflict  # managedFields do not say what is contested
+        shared = replace(action, obj=terms.obj)
+        answer = await self._send(shared, force=terms.force, version=version_of(live) if terms.force else version)
+        return _Shared(answer, terms.obj, yielding(live, terms, action.secrets))
+
+    async def _forced(self, action: Apply, *, version: str = "") -> Obj:
         """Apply to a child; before that, set back the keys that somebody edited in its lists (`engine.mending`)."""
         live = self.children.unread(action.key)
         if live is not None:
-            await self._mend(action, live, mending(live, stored(action.obj), MANAGER_CHILDREN))
+            mended = await self._mend(action, live, mending(live, stored(action.obj), MANAGER_CHILDREN))
+            version = version and version_of(mended)
         try:
-            answer = await self._send(action, force=True)
+            answer = await self._send(action, force=True, version=version)
         except InvalidError as error:
             if not error.is_about_elements:
                 raise
@@ -252,13 +354,20 @@ class Performer:
         if action.need is not Need.HEAL or child is None or live is None:
             return None, ""
         held = contenders(live, stored(action.obj), MANAGER_CHILDREN)
-        shown = {name: _unique(quotable_field(path, action.secrets) for path in paths) for name, paths in held.items()}
+        quotable = (lambda path: quotable_field(path, action.secrets)) if action.secrets else str
+        shown = {name: _unique(map(quotable, paths)) for name, paths in held.items()}
         named = "; ".join(f'manager "{name}" keeps changing {", ".join(paths)}' for name, paths in shown.items())
         return child.uid, f"{named or 'somebody keeps changing it'}; it is restored with growing delays"
 
     def _lasting(self, child: Key) -> Hashable:
         """The subject of a fight over a child that is deleted and recreated: its UID changes each time."""
         return child, uid_of(self.instances.head(self.instance) or {})
+
+    async def _read(self, action: Read) -> Result:
+        self.sent += 1
+        live = await self.client.get(action.key)
+        self.children.put(action.key.resource, live)
+        return Done(action=action, obj=live, changed=False)
 
     async def _delete(self, action: Delete) -> Result:
         try:
@@ -294,7 +403,7 @@ class Performer:
     async def _send_delete(self, action: Delete, version: str | None) -> Obj | None:
         self.sent += 1
         # Explicit, because the API server's default for Jobs orphans their Pods.
-        return await self.client.delete(action.key, uid=action.uid, version=version, propagation="Background")
+        return await self.client.delete(action.key, uid=action.uid, version=version, propagation=action.propagation)
 
     async def _release(self, action: Release) -> Result:
         self.sent += 1
@@ -367,6 +476,8 @@ def parent_patch(instance: Obj, action: PatchParent) -> Obj:
         meta["labels"] = action.labels
     if action.annotations:
         meta["annotations"] = action.annotations
+    if action.version:
+        meta["resourceVersion"] = action.version
     if action.add_finalizer:
         # A merge patch replaces the whole list, so it is valid only for the version that the list was read from.
         meta["resourceVersion"] = version_of(instance)
@@ -377,16 +488,6 @@ def parent_patch(instance: Obj, action: PatchParent) -> Obj:
 def unserved(key: Key) -> str:
     """The message about a kind that the API server does not serve: its own answer is "404 page not found"."""
     return f"kind {key.resource.kind} ({key.resource.api_version}) is not served: its CRD or aggregated API is gone"
-
-
-def _other_managers(answer: Obj) -> tuple[str, ...]:
-    """The other managers of an object that we just applied; none if the apply created it."""
-    return tuple(sorted(_managers(answer) - {MANAGER_CHILDREN}))
-
-
-def _managers(obj: Obj) -> set[str]:
-    entries = metadata(obj).get("managedFields") or ()
-    return {str(e.get("manager") or "unknown") for e in entries if not e.get("subresource")}
 
 
 def _identity(obj: Obj) -> Obj:
@@ -404,6 +505,18 @@ def _told(action: Action, error: ApiError) -> str:
     fields = _unique(sorted(quotable_field(field, action.secrets) for field in error.fields))
     where = f" in {', '.join(fields)}" if any(fields) else ""
     return f"{error.known_reason}{where} (details withheld: the object holds values of a Secret)"
+
+
+def _immutable(action: Action, error: ApiError) -> tuple[str, ...]:
+    """The fields that cannot be changed, if that is all that is wrong with an apply, and what the server says of them;
+    of an object with values of Secrets, only where they are.
+    """
+    if not isinstance(action, Apply) or not isinstance(error, InvalidError):
+        return ()
+    found = unchangeable(error.causes)
+    if action.secrets or action.key.resource == SECRETS:
+        return tuple(_unique(quotable_field(field, action.secrets) or "a field" for field, _ in found))
+    return tuple(_unique(f"{field}: {said}" if field else said for field, said in found))
 
 
 def quotable_field(field: str, secrets: Sequence[tuple[str | int, ...]]) -> str:
@@ -430,6 +543,8 @@ def _unique(texts: Iterable[str]) -> list[str]:
 
 
 _REFUSALS: tuple[tuple[type[ApiError], Refusal], ...] = (
+    (_HeldError, Refusal.HELD),
+    (_ContestedError, Refusal.CONTESTED),
     (AlreadyExistsError, Refusal.CONFLICT),
     (ConflictError, Refusal.CONFLICT),
     (NotFoundError, Refusal.MISSING),

@@ -37,6 +37,17 @@ class Apply:
     # The paths in `obj` with values of Secrets: the server's messages about such an object must not be quoted.
     secrets: tuple[tuple[str | int, ...], ...] = ()
     policies: Policies = field(default_factory=Policies)
+    external_fields: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """Read one child whose fields the World does not keep, and which must not be sent to learn them."""
+
+    node: str
+    # As in `Apply`.
+    index: int | None
+    key: Key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +57,8 @@ class Delete:
     node: str
     key: Key
     uid: str
+    # With Foreground the child is there until its dependents are gone.
+    propagation: str = "Background"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +82,8 @@ class PatchParent:
     # None removes an annotation.
     annotations: Mapping[str, str | None]
     add_finalizer: bool = False
+    # The only resourceVersion of the instance that may be patched; empty for any.
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +104,38 @@ class Pause:
     """Let other passes run: this pass has computed for a while."""
 
 
-Action: TypeAlias = Apply | Delete | Release | PatchParent | WatchExternal | Pause
+Action: TypeAlias = Apply | Read | Delete | Release | PatchParent | WatchExternal | Pause
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignField:
+    """A declared field that another manager has, as messages show it. `declared` and `live` are short texts."""
+
+    field: str
+    manager: str
+    declared: str
+    live: str
+
+    def __str__(self) -> str:
+        return f'{self.field} is {self.live} by manager "{self.manager}", declared is {self.declared}'
+
+
+@dataclass(frozen=True, slots=True)
+class Yielding:
+    """The fields of one child, by its UID, that are left to other managers."""
+
+    uid: str
+    fields: tuple[ForeignField, ...]
+
+    def beside(self, other: "Yielding | None") -> "Yielding":
+        """This, and what was left to others before."""
+        earlier = other.fields if other is not None and other.uid == self.uid else ()
+        return Yielding(self.uid, tuple(dict.fromkeys((*earlier, *self.fields))))
+
+    @property
+    def what(self) -> str:
+        """The fields and their managers without the values: the same text as long as these are the same."""
+        return "; ".join(sorted(f'{one.field} to manager "{one.manager}"' for one in self.fields))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +146,10 @@ class Done:
     obj: Obj | None = None
     # False if the action changed nothing (the resourceVersion stayed the same).
     changed: bool = True
-    # The object existed before, and nobody owned it.
+    # The object existed before, and was not a child.
     adopted: bool = False
+    # The fields that the apply left to other managers after the API server reported conflicts.
+    yielded: Yielding | None = None
 
 
 class Refusal(Enum):
@@ -109,7 +157,9 @@ class Refusal(Enum):
 
     CONFLICT = "conflict"  # fields owned by another manager, or a stale precondition
     FOREIGN = "foreign"  # the object belongs to a different ApplySet
-    CLAIMED = "claimed"  # the object existed before and belongs to somebody else (engine.adoption)
+    CONTESTED = "contested"  # other managers have fields of it, and its policy is to fail (engine.yielding)
+    CLAIMED = "claimed"  # the object existed before and may not be adopted (engine.adoption)
+    HELD = "held"  # the object existed before, and somebody else manages fields that we declare differently
     INVALID = "invalid"  # the API server rejects the object
     FORBIDDEN = "forbidden"
     TOO_BIG = "too big"  # for the API server or its store
@@ -120,13 +170,15 @@ class Refusal(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """The action was not performed. `message` is the server's message (for FOREIGN, the id of the other ApplySet; for
-    CLAIMED, the owner of the object).
+    """The action was not performed. `message` is the server's message; for FOREIGN, CLAIMED and HELD, the text of
+    `engine.adoption.Objection`.
     """
 
     action: Action
     refusal: Refusal
     message: str
+    # The fields that cannot be changed, if that alone is why the API server refused an apply (`engine.recreation`).
+    immutable: tuple[str, ...] = ()
 
 
 Result: TypeAlias = Done | Refused
@@ -167,6 +219,11 @@ class World(Protocol):
 
     def compare(self, key: Key, desired: Obj) -> Need | None:
         """Why `desired` must be sent, by the hashes of the last apply; None if it need not be sent."""
+
+    def leave(self, key: Key) -> bool:
+        """Note that the object stays as it is, whatever it is declared to be. False if its fields are not kept, so
+        that it must be read.
+        """
 
     def external(self, watch: WatchExternal) -> Sequence[Obj] | None:
         """The external objects that a watch covers, sorted by namespace and name; None without a watch."""

@@ -17,8 +17,10 @@ from kroasync.engine.actions import (
     Apply,
     Done,
     Need,
+    Observed,
     PatchParent,
     Pause,
+    Read,
     Refusal,
     Refused,
     Result,
@@ -33,23 +35,26 @@ from kroasync.engine.parent import covers, patch, place
 from kroasync.engine.passstate import Batches, Ending, NodeRun, PassState, Stage
 from kroasync.engine.policy_values import resolved
 from kroasync.engine.readiness import NotReady, is_included, readiness
+from kroasync.engine.renewal import is_renewed, renew
 from kroasync.engine.resolve import Desired, desired
 from kroasync.engine.scope import NodeFailure, PendingData
+from kroasync.engine.yielding import Terms, agree, foreign_fields, is_guarded, refusal_text, yielding
 from kroasync.graph.nodes import NodeType
 from kroasync.model.applyset import Inventory
 from kroasync.model.objects import Key, Obj, is_deleting
+from kroasync.model.policies import Update
 
 _CHANGES: Final = {
     Need.CREATE: ChangeKind.CREATED,
     Need.UPDATE: ChangeKind.UPDATED,
     Need.HEAL: ChangeKind.HEALED,
 }
-# The object is somebody else's.
-_CLAIMS: Final = (Refusal.FOREIGN, Refusal.CLAIMED)
+# The object is not a child, and is not adopted.
+_CLAIMS: Final = (Refusal.FOREIGN, Refusal.CLAIMED, Refusal.HELD)
 # The API server will not have the object as it is.
 _REJECTIONS: Final = (Refusal.INVALID, Refusal.FORBIDDEN, Refusal.TOO_BIG)
 # Refusals that are failures of their own beside all others.
-_SORTS: Final = {Refusal.TOO_BIG: 1, Refusal.UNAVAILABLE: 2}
+_SORTS: Final = {Refusal.TOO_BIG: 1, Refusal.UNAVAILABLE: 2, Refusal.CONTESTED: 3}
 
 
 def converge(state: PassState) -> Batches[None]:
@@ -72,6 +77,11 @@ def converge(state: PassState) -> Batches[None]:
             return
         for result in (yield batch):
             _ANSWERS[type(result.action)](state, result)
+        if state.renewing:
+            runs, state.renewing = state.renewing, []
+            yield from renew(state, runs)
+            for run in runs:
+                _complete(state, run)
         state.cover()
 
 
@@ -170,7 +180,7 @@ def _dispatch(state: PassState, run: NodeRun) -> Batches[list[Action]]:
     run.answers = [None] * len(run.desired)
     actions: list[Action] = []
     for index, item in enumerate(run.desired):
-        action = _apply(state, run, index, item)
+        action = _write(state, run, index, item)
         if action is not None:
             actions.append(action)
         if state.allowance.tired():
@@ -183,8 +193,10 @@ def _dispatch(state: PassState, run: NodeRun) -> Batches[list[Action]]:
     return actions
 
 
-def _apply(state: PassState, run: NodeRun, index: int, item: Desired) -> Apply | None:
-    """The apply for one object; None if the object is as declared or must not be sent."""
+def _write(state: PassState, run: NodeRun, index: int, item: Desired) -> Apply | Read | None:
+    """The apply for one object; None if the object is as declared or must not be sent. A child that is applied only
+    once is at most read.
+    """
     observed, own = state.world.find(item.key), state.ownership.applyset_id
     is_child = observed is not None and observed.ours and observed.part_of == own
     if observed is not None and is_child:
@@ -193,30 +205,54 @@ def _apply(state: PassState, run: NodeRun, index: int, item: Desired) -> Apply |
     if observed is not None and observed.deleting:
         run.deleting = run.deleting or item.key
         return None
+    if observed is not None and is_child and run.policies.update is Update.ONCE:
+        if not state.membership().is_proven(observed):
+            is_child = False  # it is adopted again, which seals it
+        else:
+            is_kept = state.world.leave(item.key)
+            return None if is_kept else Read(node=run.plan.id, index=item.index, key=item.key)
     foreign = observed is not None and observed.part_of not in ("", own)
-    need = Need.CREATE if observed is None else state.world.compare(item.key, item.obj)
-    if observed is not None and need is None and not foreign:
+    terms = _terms(state, run, item, observed if is_child else None)
+    need = Need.CREATE if observed is None else state.world.compare(item.key, terms.obj)
+    if observed is not None and need is None and not foreign and not terms.refused:
         run.answers[index] = observed.obj
         return None
     action = Apply(
         node=run.plan.id,
         index=item.index,
         key=item.key,
-        obj=item.obj,
+        obj=terms.obj,
         need=need or Need.UPDATE,
         force=is_child,
         secrets=run.plan.secrets,
         policies=run.policies,
+        external_fields=run.plan.node.external_fields,
     )
     if observed is not None and foreign:
         refused = Refused(action=action, refusal=Refusal.FOREIGN, message=observed.part_of)
         run.errors.append((item.index, refused))
         return None
-    text = _too_big(item.obj, state.plan.options.max_object_bytes)
+    if terms.refused:
+        message = refusal_text(foreign_fields(terms.refused, run.plan.secrets))
+        run.errors.append((item.index, Refused(action=action, refusal=Refusal.CONTESTED, message=message)))
+        return None
+    text = _too_big(terms.obj, state.plan.options.max_object_bytes)
     if text:
         run.errors.append((item.index, Refused(action=action, refusal=Refusal.TOO_BIG, message=text)))
         return None
     return action
+
+
+def _terms(state: PassState, run: NodeRun, item: Desired, child: Observed | None) -> Terms:
+    """What is compared and sent of an object: of a child, without the fields that are left to others."""
+    external = run.plan.node.external_fields
+    if child is None or not is_guarded(run.policies, external):
+        return Terms(obj=item.obj)
+    terms = agree(child.obj, item.obj, run.policies, external)
+    left = yielding(child.obj, terms, run.plan.secrets)
+    if left is not None:
+        state.found.yielded[item.key] = left
+    return terms
 
 
 def _too_big(obj: Obj, limit: int) -> str:
@@ -253,14 +289,18 @@ def _widened(state: PassState, result: Result) -> None:
 
 def _applied(state: PassState, result: Result) -> None:
     action = result.action
-    assert isinstance(action, Apply)
+    assert isinstance(action, Apply | Read)
     run = state.runs[action.node]
     run.outstanding -= 1
     if isinstance(result, Refused):
         run.errors.append((action.index, result))
+    elif isinstance(action, Read):
+        run.answers[action.index or 0] = result.obj
     else:
         answer = result.obj if result.obj is not None else action.obj
         run.answers[action.index or 0] = answer
+        if result.yielded is not None:
+            state.found.yielded[action.key] = result.yielded.beside(state.found.yielded.get(action.key))
         if is_deleting(answer):
             run.deleting = run.deleting or action.key
         # After a restart an apply may only learn hashes. An apply that changed nothing is not reported.
@@ -273,7 +313,9 @@ def _applied(state: PassState, result: Result) -> None:
 
 def _complete(state: PassState, run: NodeRun) -> None:
     """Continue with a managed node that has all its answers."""
-    if run.errors or run.policy_faults:
+    if is_renewed(run):
+        state.renewing.append(run)
+    elif run.errors or run.policy_faults:
         _fail_apply(state, run)
     elif run.deleting is not None:
         _show_what_is_there(state, run)
@@ -299,6 +341,8 @@ def _fail_apply(state: PassState, run: NodeRun) -> None:
     for _, refused in errors:
         if refused.refusal in _CLAIMS and isinstance(refused.action, Apply):
             state.found.not_adopted[refused.action.key] = _claim_text(refused.action.key, refused, own)
+            if refused.refusal is Refusal.HELD:
+                state.found.awaiting_fields.add(refused.action.key)
     failures = _failures(run.plan.id, errors, own)
     failures += [
         Failure(message=f'node "{run.plan.id}": {text}', retryable=False, node=run.plan.id)
@@ -321,12 +365,21 @@ def _failures(node: str, errors: Sequence[tuple[int | None, Refused]], own: str)
     return [
         Failure(
             message=f'node "{node}": ' + "; ".join(_refusal_text(refused, own) for refused in alike),
-            retryable=alike[0].refusal is not Refusal.TOO_BIG,
+            retryable=not all(map(_is_final, alike)),
             node=node,
             refusal=alike[0].refusal,
         )
         for _, alike in sorted(sorts.items())
     ]
+
+
+def _is_final(refused: Refused) -> bool:
+    """Whether only a change of the instance, the definition or a child can help. Nothing reports changes of an object
+    that is no child yet.
+    """
+    if refused.refusal is Refusal.CONTESTED:
+        return isinstance(refused.action, Apply) and refused.action.force
+    return refused.refusal is Refusal.TOO_BIG
 
 
 def _show_what_is_there(state: PassState, run: NodeRun) -> None:
@@ -339,7 +392,9 @@ def _show_what_is_there(state: PassState, run: NodeRun) -> None:
 def _refusal_text(refused: Refused, own: str) -> str:
     """What is said of a refused apply; `own` is the instance's ApplySet."""
     action = refused.action
-    assert isinstance(action, Apply)
+    assert isinstance(action, Apply | Read)
+    if isinstance(action, Read):
+        return f"read {action.key}: {refused.message}"
     if refused.refusal in _CLAIMS:
         item = "" if action.index is None else f"collection item {action.index}: "
         return item + _claim_text(action.key, refused, own)
@@ -351,8 +406,8 @@ def _refusal_text(refused: Refused, own: str) -> str:
 
 def _claim_text(key: Key, refused: Refused, own: str) -> str:
     """Whose an object is that is not taken."""
-    if refused.refusal is Refusal.CLAIMED:
-        return f"{key} existed before and belongs to {refused.message}: it is not adopted"
+    if refused.refusal is not Refusal.FOREIGN:
+        return f"{key} existed before and {refused.message}: it is not adopted"
     return (
         f"resource belongs to a different ApplySet: {_where(key)} ({key.resource.gvk}) belongs to ApplySet "
         f'"{refused.message}", cannot reassign to "{own}"'
@@ -394,4 +449,5 @@ _ANSWERS: Final[Mapping[type[Action], Callable[[PassState, Result], None]]] = {
     PatchParent: _widened,
     WatchExternal: watched,
     Apply: _applied,
+    Read: _applied,
 }

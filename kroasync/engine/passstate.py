@@ -11,7 +11,7 @@ from enum import Enum, StrEnum
 from heapq import heapify, heappop, heappush
 from typing import Any, Final, TypeAlias, TypeVar
 
-from kroasync.engine.actions import Action, Observed, Pause, Refusal, Refused, Result, WatchExternal, World
+from kroasync.engine.actions import Action, Observed, Pause, Refusal, Refused, Result, WatchExternal, World, Yielding
 from kroasync.engine.allowance import Allowance
 from kroasync.engine.membership import Membership
 from kroasync.engine.outcome import Change, Failure, NodeReport, NodeState
@@ -157,6 +157,9 @@ class Found:
     held: tuple[HeldPrune, ...] = ()
     strangers: list[Observed] = field(default_factory=list)
     not_adopted: dict[Key, str] = field(default_factory=dict)
+    awaiting_fields: set[Key] = field(default_factory=set)
+    recreated: dict[Key, str] = field(default_factory=dict)
+    yielded: dict[Key, Yielding] = field(default_factory=dict)
     management_error: str | None = None
     management_refusal: Refusal | None = None
     repair: str = ""
@@ -178,6 +181,7 @@ class PassState:
         "owners",
         "ownership",
         "plan",
+        "renewing",
         "runs",
         "scope",
         "wanted",
@@ -197,6 +201,8 @@ class PassState:
         self._shown: deque[NodeRun] = deque()
         # The nodes whose objects the recorded inventory does not cover yet.
         self.held: list[NodeRun] = []
+        # The nodes whose answers are there, and whose children are to be recreated.
+        self.renewing: list[NodeRun] = []
         # The recorded inventory, and the inventory after the patch that is being sent.
         self.inventory = Inventory()
         self.wanted = Inventory()
