@@ -108,8 +108,8 @@ def _object_text(found: ObjectView) -> Text:
     place = f"{found.namespace}/{found.name}" if found.namespace else found.name
     if not found.exists:
         return Text.assemble(f"{found.kind} {place}  ", (found.standing or "missing", "red"))
-    how = ("deleting", "magenta") if found.deleting else (found.standing, "red")
-    return Text.assemble(f"{found.kind} {place}  ", (_age(found.since), "bright_black"), "  ", how)
+    how = ("  deleting", "magenta") if found.deleting else (f"  {found.standing}" if found.standing else "", "red")
+    return Text.assemble(f"{found.kind} {place}  ", (_age(found.since), "bright_black"), how)
 
 
 def _age(stamp: str) -> str:
