@@ -82,6 +82,8 @@ class StubClient:
     confidential: list[bool] = field(default_factory=list)
     # For each apply and delete, the resourceVersion that it was bound to.
     bound: list[str | None] = field(default_factory=list)
+    # The applied objects.
+    applied: list[Obj] = field(default_factory=list)
     # For each delete, its propagation.
     propagations: list[str | None] = field(default_factory=list)
     metrics: Metrics | None = None
@@ -100,6 +102,7 @@ class StubClient:
     async def apply(self, key: Key, obj: Obj, *, manager: str, force: bool, confidential: bool = False) -> Obj:
         self.confidential.append(confidential)
         self.bound.append(obj["metadata"].get("resourceVersion"))
+        self.applied.append(obj)
         return self._answer("apply", key, force)
 
     async def get(self, key: Key) -> Obj:

@@ -1,10 +1,14 @@
 """The Events that a pass over an instance records."""
 
-from kroasync.controller.recording import LISTED, change_notes, failure_note
+from kroasync.controller.events import Recorder
+from kroasync.controller.options import RuntimeOptions
+from kroasync.controller.recording import LISTED, Recording, change_notes, failure_note
+from kroasync.engine.actions import ForeignField, Yielding
 from kroasync.engine.outcome import Change, ChangeKind, Failure, Outcome
 from kroasync.engine.scope import Scope
+from kroasync.metrics import Metrics
 from kroasync.model.objects import Obj
-from tests.unit.controller.samples import app, config_key
+from tests.unit.controller.samples import NOW, StubClient, app, app_key, config_key
 
 UP = {"state": "ACTIVE", "observedGeneration": 1}
 READY = "all resources are available and configured correctly"
@@ -54,3 +58,26 @@ def test_a_failure_says_what_the_condition_says_or_else_what_the_pass_found() ->
     assert failure_note(told, failed) == "why"
     assert failure_note({}, failed) == "one; two"
     assert failure_note({}, outcome(error="no rights")) == "no rights"
+
+
+async def test_yielded_fields_are_told_once_for_each_set_of_fields_and_managers() -> None:
+    client = StubClient({"create": [{}] * 6})
+    recorder = Recorder(client, reporter="r", instance="i", now=lambda: NOW)  # type: ignore[arg-type]
+    recording = Recording(recorder, Metrics(), RuntimeOptions())
+
+    async def told(*fields: ForeignField) -> list[str]:
+        recording.yields(app_key(), app(version=1), {config_key(): Yielding("u1", fields)})
+        client.asked.clear()
+        await recorder.flush()
+        return [f"{event['regarding']['kind']}: {event['note']}" for _, _, event in client.asked]
+
+    left = ForeignField(".data.v", "hpa", "1", "2")
+    text = '.data.v is 2 by manager "hpa", declared is 1'
+    assert await told(left) == [
+        f"App: left fields of {config_key()} to other managers: {text}",
+        f"ConfigMap: declared by {app_key()}, but left to other managers: {text}",
+    ]
+    assert await told(ForeignField(".data.v", "hpa", "1", "3")) == []
+    assert len(await told(ForeignField(".data.v", "vpa", "1", "3"))) == 2
+    recording.forget(app_key())
+    assert len(await told(left)) == 2
