@@ -47,7 +47,10 @@ class Contest:
 
 def contests(live: Obj, declared: Obj, manager: str) -> tuple[Contest, ...]:
     """The declared fields that managers other than `manager` own, in the order of the declaration."""
-    return tuple(_below(_Place(live, declared, _owners(live), (), ""), manager))
+    owners = _owners(live)
+    if all(owner.manager == manager for owner in owners):
+        return ()  # as most objects are
+    return tuple(_below(_Place(live, declared, owners, (), ""), manager))
 
 
 def owner_of(live: Obj, path: Sequence[str], manager: str) -> str | None:
