@@ -365,7 +365,13 @@ class Performer:
 
     async def _read(self, action: Read) -> Result:
         self.sent += 1
-        live = await self.client.get(action.key)
+        known = self.children.find(action.key)
+        try:
+            live = await self.client.get(action.key)
+        except NotFoundError as error:
+            if known is not None and error.is_of_object:
+                self.children.gone(action.key, known.uid)
+            raise
         self.children.put(action.key.resource, live)
         return Done(action=action, obj=live, changed=False)
 
