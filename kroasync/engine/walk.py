@@ -25,7 +25,7 @@ from kroasync.engine.allowance import Allowance, Evaluate, never, untimed
 from kroasync.engine.convergence import converge
 from kroasync.engine.management import manage
 from kroasync.engine.outcome import NodeState, Outcome, Retry
-from kroasync.engine.passstate import Batches, PassState
+from kroasync.engine.passstate import Batches, NodeRun, PassState
 from kroasync.engine.plan import Options, Plan
 from kroasync.engine.prune import is_resolved, prune, shrink
 from kroasync.graph.nodes import Graph
@@ -87,6 +87,11 @@ class Walk:
         if self._outcome is None:
             raise RuntimeError("the pass is not over")
         return self._outcome
+
+    @property
+    def runs(self) -> Iterable[NodeRun]:
+        """The nodes with their policies and the objects that they declare, in topological order, for display."""
+        return self._state.by_position
 
 
 def _phases(state: PassState) -> Batches[None]:
