@@ -154,10 +154,10 @@ def _contested(at: _Place, manager: str) -> Iterator[Contest]:
 
 
 def _owners(live: Obj) -> list[_Holder]:
-    entries = metadata(live).get("managedFields") or ()
+    entries = metadata(live).get("managedFields")
     return [
         _Holder(str(entry.get("manager") or "unknown"), entry["fieldsV1"])
-        for entry in entries
+        for entry in (entries if isinstance(entries, list) else ())
         if isinstance(entry, dict) and entry.get("subresource") != _STATUS and isinstance(entry.get("fieldsV1"), dict)
     ]
 
