@@ -245,6 +245,8 @@ def test_after_a_crash_before_the_delete_it_is_deleted_without_another_note(stag
     passed = stage.walk("2")
     assert passed.state("a") == "ERROR"
     assert "it cannot be deleted to be recreated: cut off" in passed.message("a")
+    # So it is tried again as soon as the API server is there.
+    assert [failure.refusal for failure in passed.outcome.failures] == [Refusal.UNAVAILABLE]
     stage.cluster.perform = perform
     passed = stage.walk("2")
     assert recreations(passed) == [[Delete]]
