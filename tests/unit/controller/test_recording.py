@@ -111,7 +111,7 @@ async def test_what_is_held_is_told_once_whatever_its_values_are_and_other_refus
 
     async def told(text: str, *, held: bool) -> list[str]:
         keys = frozenset({config_key()} if held else ())
-        found = replace(outcome(), not_adopted={config_key(): text}, held=keys)
+        found = replace(outcome(), not_adopted={config_key(): text}, awaiting_fields=keys)
         desk.recording.adoptions(app_key(), app(version=1), found, desk.performer)
         return await desk.events()
 
@@ -128,7 +128,8 @@ async def test_an_object_that_nobody_managed_is_told_as_adopted() -> None:
     desk.recording.adoptions(app_key(), app(version=1), outcome(), desk.performer)
     first, second = await desk.events()
     assert first == f"App: adopted {config_key()}, which existed before; nobody managed its fields"
-    assert second == f"App: adopted by {app_key()}, and deleted with it; nobody managed its fields"
+    kept = "and deleted with it unless its deletion policy is Orphaned"
+    assert second == f"App: adopted by {app_key()}, {kept}; nobody managed its fields"
 
 
 async def test_yielded_fields_are_told_once_for_each_set_of_fields_and_managers() -> None:
