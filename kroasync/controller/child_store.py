@@ -78,6 +78,8 @@ class Child:
     # The whole object, until it was compared with what is declared; None without room, too: then `applied` is None.
     fresh: Held | None
     applied: Applied | None = None
+    # It stays as it is, whatever is declared: it is not compared.
+    left: bool = False
 
     @property
     def sighting(self) -> Sighting:
@@ -162,6 +164,7 @@ class ChildStore:
         child = self._children.get(key)
         if child is None:
             return Need.CREATE
+        child.left = False
         if child.kept is None:
             return Need.UPDATE  # the answer has what the graph reads
         desired = stored(desired)
@@ -173,6 +176,17 @@ class ChildStore:
         if found is None:
             child.fresh = None
         return found
+
+    def leave(self, key: Key) -> bool:
+        """Drop what only a comparison needs, since there is none. False if the fields that the graph reads are not
+        kept.
+        """
+        child = self._children.get(key)
+        if child is None:
+            return False
+        # Nobody notes what changes from now on: if it is compared again some day, it is sent first.
+        child.left, child.fresh, child.applied = True, None, None
+        return child.kept is not None
 
     def unread(self, key: Key) -> Obj | None:
         """The whole object as last seen, if it was not found to be as declared since."""
@@ -379,7 +393,7 @@ class ChildStore:
         key, known = child.key, self._children.get(child.key)
         if known is not None and known.uid == child.uid:
             if _is_compared(known, child.uid, child.body):
-                child.applied, child.fresh = known.applied, None
+                child.applied, child.fresh, child.left = known.applied, None, known.left
             elif child.fresh is not None:
                 child.applied = known.applied
         if known is not None:
@@ -413,10 +427,10 @@ class ChildStore:
 
 
 def _is_compared(known: Child | None, uid: str, body: str) -> bool:
-    """Whether an object with this body was compared with what is declared."""
-    if known is None or known.applied is None or known.fresh is not None:
+    """Whether an object with this body was compared with what is declared, or need not be."""
+    if known is None or known.uid != uid:
         return False
-    return known.uid == uid and known.body == body
+    return known.left or (known.applied is not None and known.fresh is None and known.body == body)
 
 
 def _keeps_the_same(one: Child, other: Child) -> bool:

@@ -39,6 +39,9 @@ class InstanceWorld:
     def compare(self, key: Key, desired: Obj) -> Need | None:
         return self.children.compare(key, desired)
 
+    def leave(self, key: Key) -> bool:
+        return self.children.leave(key)
+
     def external(self, watch: WatchExternal) -> Sequence[Obj] | None:
         return self.watches.external(watch, holder=self.instance)
 

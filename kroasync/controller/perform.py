@@ -7,6 +7,7 @@ the version that it read.
 The first apply of an unknown object can only create it: the apply carries a resourceVersion that no object has. If an
 object exists already, the API server answers with a conflict, and the performer reads the object. If nobody owns the
 object, a second apply with the version just read adopts it (`engine.adoption`). If somebody owns it, nothing changes.
+What is applied only once is adopted by a patch of its labels and annotations.
 """
 
 import asyncio
@@ -25,13 +26,14 @@ from kroasync.engine.actions import (
     Need,
     PatchParent,
     Pause,
+    Read,
     Refusal,
     Refused,
     Release,
     Result,
     WatchExternal,
 )
-from kroasync.engine.adoption import claimed_by
+from kroasync.engine.adoption import is_child, joining, managers_of, objection
 from kroasync.engine.drift import stored
 from kroasync.engine.mending import Mending, disowning_patch, key_patch, may_have_leftovers, mending
 from kroasync.engine.orphans import released, still_goes
@@ -52,12 +54,12 @@ from kroasync.kube.outage import Stumbles
 from kroasync.model.kinds import SECRETS
 from kroasync.model.names import (
     FINALIZER,
-    LABEL_APPLYSET_PART_OF,
     LABEL_INSTANCE_ID,
     MANAGER_CHILDREN,
     MANAGER_PARENT,
 )
 from kroasync.model.objects import Key, Obj, labels_of, metadata, uid_of, version_of
+from kroasync.model.policies import Update
 
 # The first resourceVersion of etcd is 2. So an apply with this version creates an object, or is a conflict.
 _OF_NO_OBJECT = "1"
@@ -74,7 +76,7 @@ class Performer:
     watch_external: Callable[[Key, WatchExternal], Awaitable[None]]
     pause: Callable[[Key], Awaitable[None]]
     fights: Fights
-    # Adopted objects, and the managers whose fields we took.
+    # Adopted objects, and the managers that their fields had.
     taken_over: dict[Key, tuple[str, ...]] = field(default_factory=dict)
     # The identities of adopted objects and of objects whose adoption was refused.
     existed: dict[Key, Obj] = field(default_factory=dict)
@@ -101,6 +103,8 @@ class Performer:
             match action:
                 case Apply():
                     return self._passed(action.key, await self._apply(action))
+                case Read():
+                    return self._passed(action.key, await self._read(action))
                 case Delete():
                     return self._passed(action.key, await self._delete(action))
                 case Release():
@@ -123,9 +127,10 @@ class Performer:
     def _failed(self, action: Action, error: ApiError) -> Refused:
         """The result of an action that the API server did not perform."""
         refusal, message = refusal_of(error), _told(action, error)
-        if isinstance(error, NotFoundError) and not error.is_of_object and isinstance(action, Apply | Delete | Release):
-            message = unserved(action.key)
-        subject = action.key if isinstance(action, Apply | Delete | Release) else self.instance
+        child = action.key if isinstance(action, Apply | Read | Delete | Release) else None
+        if isinstance(error, NotFoundError) and not error.is_of_object and child is not None:
+            message = unserved(child)
+        subject = child or self.instance
         if refusal is not Refusal.UNAVAILABLE:
             self.stumbles.passed(subject)
         elif self.stumbles.failed(subject, error):
@@ -140,6 +145,7 @@ class Performer:
             return Refused(action=action, refusal=Refusal.CONFLICT, message=others)
         before, lists = self.children.version(action.key), self.children.lists(action.key.resource)
         taken_from: tuple[str, ...] = ()
+        is_adopted, sent = False, action.obj
         if action.force:
             answer = await self._forced(action)
         else:
@@ -152,32 +158,40 @@ class Performer:
                 if refused is not None:
                     return refused
                 before = version_of(found)
-                answer, taken_from = await self._take_over(action, found, conflict.managers)
-                if LABEL_APPLYSET_PART_OF not in labels_of(found):
-                    # It was nobody's, even if all its fields are ours: an instance released it.
-                    taken_from = taken_from or tuple(sorted(_managers(found)))
-        self.children.applied(action.key, action.obj, answer, lists=lists)
+                if action.policies.update is Update.ONCE:
+                    answer, sent = await self._join(action, found)
+                else:
+                    answer, taken_from = await self._take_over(action, found, conflict.managers)
+                is_adopted = bool(taken_from) or not is_child(found, action.obj)
+                taken_from = taken_from or managers_of(found)
+            else:
+                # An API server that knows no versions: the apply did not create it.
+                taken_from = tuple(m for m in managers_of(answer) if m != MANAGER_CHILDREN)
+                is_adopted = bool(taken_from)
+        self.children.applied(action.key, sent, answer, lists=lists)
         if subject is not None and version_of(answer) != before and self.fights.healed(subject):
             self.contested[action.key] = others
-        if not action.force and not taken_from:
-            taken_from = _other_managers(answer)
-        if taken_from:
+        if is_adopted:
             self.taken_over[action.key] = taken_from
             self.existed[action.key] = _identity(answer)
         changed = version_of(answer) != before
-        return Done(action=action, obj=answer, changed=changed, adopted=bool(taken_from))
+        return Done(action=action, obj=answer, changed=changed, adopted=is_adopted)
 
     def _refused(self, action: Apply, found: Obj) -> Refused | None:
         """Why an existing object is not adopted; None if it belongs to this instance or to nobody."""
         self.existed[action.key] = _identity(found)
-        owner = labels_of(found).get(LABEL_APPLYSET_PART_OF, "")
-        ours = labels_of(action.obj).get(LABEL_APPLYSET_PART_OF, "")
-        if owner and owner != ours:
-            return Refused(action=action, refusal=Refusal.FOREIGN, message=owner)
-        if owner and MANAGER_CHILDREN in _managers(found):
-            return None  # our create got no answer, or its event is late
-        claim = claimed_by(found, action.obj)
-        return Refused(action=action, refusal=Refusal.CLAIMED, message=claim) if claim else None
+        found_against = objection(action.policies.adoption, found, action.obj)
+        if found_against is None:
+            return None
+        return Refused(action=action, refusal=found_against.refusal, message=found_against.text)
+
+    async def _join(self, action: Apply, found: Obj) -> tuple[Obj, Obj]:
+        """Adopt an object as it was found without changing what it is; returns the answer and what was sent."""
+        patch = joining(found, action.obj)
+        if patch is None:
+            return found, {}
+        self.sent += 1
+        return await self.client.merge_patch(action.key, patch, manager=MANAGER_CHILDREN), patch
 
     async def _take_over(self, action: Apply, found: Obj, managers: tuple[str, ...]) -> tuple[Obj, tuple[str, ...]]:
         """Adopt an object as it was found; returns the answer and the managers that had its fields.
@@ -260,6 +274,12 @@ class Performer:
         """The subject of a fight over a child that is deleted and recreated: its UID changes each time."""
         return child, uid_of(self.instances.head(self.instance) or {})
 
+    async def _read(self, action: Read) -> Result:
+        self.sent += 1
+        live = await self.client.get(action.key)
+        self.children.put(action.key.resource, live)
+        return Done(action=action, obj=live, changed=False)
+
     async def _delete(self, action: Delete) -> Result:
         try:
             answer = await self._deleted(action)
@@ -294,7 +314,7 @@ class Performer:
     async def _send_delete(self, action: Delete, version: str | None) -> Obj | None:
         self.sent += 1
         # Explicit, because the API server's default for Jobs orphans their Pods.
-        return await self.client.delete(action.key, uid=action.uid, version=version, propagation="Background")
+        return await self.client.delete(action.key, uid=action.uid, version=version, propagation=action.propagation)
 
     async def _release(self, action: Release) -> Result:
         self.sent += 1
@@ -367,6 +387,8 @@ def parent_patch(instance: Obj, action: PatchParent) -> Obj:
         meta["labels"] = action.labels
     if action.annotations:
         meta["annotations"] = action.annotations
+    if action.version:
+        meta["resourceVersion"] = action.version
     if action.add_finalizer:
         # A merge patch replaces the whole list, so it is valid only for the version that the list was read from.
         meta["resourceVersion"] = version_of(instance)
@@ -377,16 +399,6 @@ def parent_patch(instance: Obj, action: PatchParent) -> Obj:
 def unserved(key: Key) -> str:
     """The message about a kind that the API server does not serve: its own answer is "404 page not found"."""
     return f"kind {key.resource.kind} ({key.resource.api_version}) is not served: its CRD or aggregated API is gone"
-
-
-def _other_managers(answer: Obj) -> tuple[str, ...]:
-    """The other managers of an object that we just applied; none if the apply created it."""
-    return tuple(sorted(_managers(answer) - {MANAGER_CHILDREN}))
-
-
-def _managers(obj: Obj) -> set[str]:
-    entries = metadata(obj).get("managedFields") or ()
-    return {str(e.get("manager") or "unknown") for e in entries if not e.get("subresource")}
 
 
 def _identity(obj: Obj) -> Obj:

@@ -169,7 +169,7 @@ class Recording:
         """Record adopted objects and refused adoptions, on the instance and on the objects."""
         recorder = self.recorder
         for child, managers in performer.taken_over.items():
-            had = f"its fields were managed by {', '.join(managers)}"
+            had = f"its fields were managed by {', '.join(managers)}" if managers else "nobody managed its fields"
             note = f"adopted {child}, which existed before; {had}"
             recorder.record(instance, reason="Adopted", note=note, action="Adopt")
             note = f"adopted by {key}, and deleted with it; {had}"

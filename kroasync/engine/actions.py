@@ -40,12 +40,24 @@ class Apply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """Read one child whose fields the World does not keep, and which must not be sent to learn them."""
+
+    node: str
+    # As in `Apply`.
+    index: int | None
+    key: Key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Delete:
     """Delete one child with its UID as precondition."""
 
     node: str
     key: Key
     uid: str
+    # With Foreground the child is there until its dependents are gone.
+    propagation: str = "Background"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +78,8 @@ class PatchParent:
     labels: dict[str, str]
     annotations: dict[str, str]
     add_finalizer: bool = False
+    # The only resourceVersion of the instance that may be patched; empty for any.
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +100,7 @@ class Pause:
     """Let other passes run: this pass has computed for a while."""
 
 
-Action: TypeAlias = Apply | Delete | Release | PatchParent | WatchExternal | Pause
+Action: TypeAlias = Apply | Read | Delete | Release | PatchParent | WatchExternal | Pause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +111,7 @@ class Done:
     obj: Obj | None = None
     # False if the action changed nothing (the resourceVersion stayed the same).
     changed: bool = True
-    # The object existed before, and nobody owned it.
+    # The object existed before, and was not a child.
     adopted: bool = False
 
 
@@ -106,7 +120,8 @@ class Refusal(Enum):
 
     CONFLICT = "conflict"  # fields owned by another manager, or a stale precondition
     FOREIGN = "foreign"  # the object belongs to a different ApplySet
-    CLAIMED = "claimed"  # the object existed before and belongs to somebody else (engine.adoption)
+    CLAIMED = "claimed"  # the object existed before and may not be adopted (engine.adoption)
+    HELD = "held"  # the object existed before, and somebody else manages fields that we declare differently
     INVALID = "invalid"  # the API server rejects the object
     FORBIDDEN = "forbidden"
     TOO_BIG = "too big"  # for the API server or its store
@@ -117,13 +132,15 @@ class Refusal(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """The action was not performed. `message` is the server's message (for FOREIGN, the id of the other ApplySet; for
-    CLAIMED, the owner of the object).
+    """The action was not performed. `message` is the server's message; for FOREIGN, CLAIMED and HELD, the text of
+    `engine.adoption.Objection`.
     """
 
     action: Action
     refusal: Refusal
     message: str
+    # The fields that cannot be changed, if that alone is why the API server refused an apply (`engine.recreation`).
+    immutable: tuple[str, ...] = ()
 
 
 Result: TypeAlias = Done | Refused
@@ -162,6 +179,11 @@ class World(Protocol):
 
     def compare(self, key: Key, desired: Obj) -> Need | None:
         """Why `desired` must be sent, by the hashes of the last apply; None if it need not be sent."""
+
+    def leave(self, key: Key) -> bool:
+        """Note that the object stays as it is, whatever it is declared to be. False if its fields are not kept, so
+        that it must be read.
+        """
 
     def external(self, watch: WatchExternal) -> Sequence[Obj] | None:
         """The external objects that a watch covers, sorted by namespace and name; None without a watch."""

@@ -1,16 +1,22 @@
-"""Decide whether an instance may adopt an object that existed before.
+"""Decide whether an instance may adopt an object that existed before, and what it writes to adopt it.
 
-An instance changes its objects and deletes them when it is deleted. So it must not adopt an object that somebody else
-claims: a controller by its owner reference, or a tool by the label or annotation with which it tracks its objects. The
-caller checks the membership of another ApplySet.
+An instance changes its objects and deletes them when it is deleted. So unless the author says otherwise (policy
+`adoption`), it must not adopt an object that somebody else claims: a controller by its owner reference, or a tool by
+the label or annotation with which it tracks its objects. An object of another ApplySet or of another instance is never
+adopted, whatever the policy.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from kroasync.engine.actions import Refusal
 from kroasync.engine.labels import is_value_of
+from kroasync.engine.orphans import is_annotation_of_member, is_label_of_member
 from kroasync.model import names
-from kroasync.model.objects import Obj, annotations_of, labels_of, metadata
+from kroasync.model.objects import Obj, annotations_of, labels_of, metadata, uid_of, version_of
+from kroasync.model.policies import Adoption
+from kroasync.model.seal import seal_of
 
 _TOOLS_BY_LABEL: Final = {
     "argocd.argoproj.io/instance": "Argo CD application",
@@ -37,14 +43,71 @@ _SAME_INSTANCE: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objection:
+    """Why an object is not adopted. `text` continues "<object> existed before and"; for FOREIGN it is the id of the
+    other ApplySet.
+    """
+
+    refusal: Refusal
+    text: str
+
+
+def objection(policy: Adoption, live: Obj, declared: Obj) -> Objection | None:
+    """Why an instance that declares an object may not adopt the live one; None if it may, or if it is its child."""
+    owner = labels_of(live).get(names.LABEL_APPLYSET_PART_OF, "")
+    if owner and owner != labels_of(declared).get(names.LABEL_APPLYSET_PART_OF, ""):
+        return Objection(refusal=Refusal.FOREIGN, text=owner)
+    if is_child(live, declared):
+        return None
+    claim = instance_of(live, declared) if policy is Adoption.ALWAYS else claimed_by(live, declared)
+    if claim:
+        return Objection(refusal=Refusal.CLAIMED, text=f"belongs to {claim}")
+    if policy is Adoption.NEVER:
+        return Objection(refusal=Refusal.CLAIMED, text=f"{_had_by(live)}, and its policy is adoption: {policy}")
+    return None
+
+
+def is_child(live: Obj, declared: Obj) -> bool:
+    """Whether the live object is the instance's already: its create got no answer, or its event is late."""
+    owner = labels_of(live).get(names.LABEL_APPLYSET_PART_OF, "")
+    is_member = bool(owner) and owner == labels_of(declared).get(names.LABEL_APPLYSET_PART_OF, "")
+    return is_member and names.MANAGER_CHILDREN in managers_of(live)
+
+
+def managers_of(live: Obj) -> tuple[str, ...]:
+    """The field managers of an object, without those that only write a subresource, sorted."""
+    entries = metadata(live).get("managedFields") or ()
+    return tuple(sorted({str(e.get("manager") or "unknown") for e in entries if not e.get("subresource")}))
+
+
+def joining(live: Obj, declared: Obj) -> Obj | None:
+    """The merge patch by which the live object, in this version, becomes a child and keeps everything else: only the
+    labels and annotations of members. None if it is a child with a seal already.
+
+    This is no server-side apply: that would take away the fields that our manager has and that are not applied again.
+    """
+    is_sealed = seal_of(live) == seal_of(declared)
+    if is_child(live, declared) and is_sealed:
+        return None
+    labels = {key: value for key, value in labels_of(declared).items() if is_label_of_member(key, value)}
+    annotations = {key: value for key, value in annotations_of(declared).items() if is_annotation_of_member(key)}
+    meta = {"uid": uid_of(live), "resourceVersion": version_of(live)}
+    return {"metadata": {**meta, "labels": labels, "annotations": annotations}}
+
+
 def claimed_by(live: Obj, declared: Obj) -> str | None:
     """The owner of an object, as a text; None if nobody claims it, or only the instance that declares it."""
-    labels, ours = labels_of(live), labels_of(declared)
     return (
-        _controller_of(live, ours.get(names.LABEL_INSTANCE_ID, ""))
-        or _tool_of(labels, annotations_of(live))
-        or _instance_of(labels, ours, annotations_of(declared))
+        _controller_of(live, labels_of(declared).get(names.LABEL_INSTANCE_ID, ""))
+        or _tool_of(labels_of(live), annotations_of(live))
+        or instance_of(live, declared)
     )
+
+
+def instance_of(live: Obj, declared: Obj) -> str | None:
+    """The other instance that the labels of an object name."""
+    return _instance_of(labels_of(live), labels_of(declared), annotations_of(declared))
 
 
 def marks_of(live: Obj) -> Marks:
@@ -58,6 +121,11 @@ def marks_of(live: Obj) -> Marks:
     claiming = (names.LABEL_APPLYSET_PART_OF, names.LABEL_MANAGED_BY, names.LABEL_INSTANCE_ID, *_TOOLS_BY_LABEL)
     by_label = tuple((key, labels[key]) for key in claiming if key in labels)
     return owners, by_label, tuple((key, annotations[key]) for key in _TOOLS_BY_ANNOTATION if key in annotations)
+
+
+def _had_by(live: Obj) -> str:
+    managers = managers_of(live)
+    return f"is managed by {', '.join(managers)}" if managers else "is not a resource of this instance"
 
 
 def _controller_of(live: Obj, instance_uid: str) -> str | None:

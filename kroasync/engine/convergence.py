@@ -19,6 +19,7 @@ from kroasync.engine.actions import (
     Need,
     PatchParent,
     Pause,
+    Read,
     Refusal,
     Refused,
     Result,
@@ -38,14 +39,15 @@ from kroasync.engine.scope import NodeFailure, PendingData
 from kroasync.graph.nodes import NodeType
 from kroasync.model.applyset import Inventory
 from kroasync.model.objects import Key, Obj, is_deleting
+from kroasync.model.policies import Update
 
 _CHANGES: Final = {
     Need.CREATE: ChangeKind.CREATED,
     Need.UPDATE: ChangeKind.UPDATED,
     Need.HEAL: ChangeKind.HEALED,
 }
-# The object is somebody else's.
-_CLAIMS: Final = (Refusal.FOREIGN, Refusal.CLAIMED)
+# The object is not a child, and is not adopted.
+_CLAIMS: Final = (Refusal.FOREIGN, Refusal.CLAIMED, Refusal.HELD)
 # The API server will not have the object as it is.
 _REJECTIONS: Final = (Refusal.INVALID, Refusal.FORBIDDEN, Refusal.TOO_BIG)
 # Refusals that are failures of their own beside all others.
@@ -169,7 +171,7 @@ def _dispatch(state: PassState, run: NodeRun) -> Batches[list[Action]]:
     run.answers = [None] * len(run.desired)
     actions: list[Action] = []
     for index, item in enumerate(run.desired):
-        action = _apply(state, run, index, item)
+        action = _write(state, run, index, item)
         if action is not None:
             actions.append(action)
         if state.allowance.tired():
@@ -182,8 +184,10 @@ def _dispatch(state: PassState, run: NodeRun) -> Batches[list[Action]]:
     return actions
 
 
-def _apply(state: PassState, run: NodeRun, index: int, item: Desired) -> Apply | None:
-    """The apply for one object; None if the object is as declared or must not be sent."""
+def _write(state: PassState, run: NodeRun, index: int, item: Desired) -> Apply | Read | None:
+    """The apply for one object; None if the object is as declared or must not be sent. A child that is applied only
+    once is at most read.
+    """
     observed, own = state.world.find(item.key), state.ownership.applyset_id
     is_child = observed is not None and observed.ours and observed.part_of == own
     if observed is not None and is_child:
@@ -192,6 +196,12 @@ def _apply(state: PassState, run: NodeRun, index: int, item: Desired) -> Apply |
     if observed is not None and observed.deleting:
         run.deleting = run.deleting or item.key
         return None
+    if observed is not None and is_child and run.policies.update is Update.ONCE:
+        if not state.membership().is_proven(observed):
+            is_child = False  # it is adopted again, which seals it
+        else:
+            is_kept = state.world.leave(item.key)
+            return None if is_kept else Read(node=run.plan.id, index=item.index, key=item.key)
     foreign = observed is not None and observed.part_of not in ("", own)
     need = Need.CREATE if observed is None else state.world.compare(item.key, item.obj)
     if observed is not None and need is None and not foreign:
@@ -252,11 +262,13 @@ def _widened(state: PassState, result: Result) -> None:
 
 def _applied(state: PassState, result: Result) -> None:
     action = result.action
-    assert isinstance(action, Apply)
+    assert isinstance(action, Apply | Read)
     run = state.runs[action.node]
     run.outstanding -= 1
     if isinstance(result, Refused):
         run.errors.append((action.index, result))
+    elif isinstance(action, Read):
+        run.answers[action.index or 0] = result.obj
     else:
         answer = result.obj if result.obj is not None else action.obj
         run.answers[action.index or 0] = answer
@@ -338,7 +350,9 @@ def _show_what_is_there(state: PassState, run: NodeRun) -> None:
 def _refusal_text(refused: Refused, own: str) -> str:
     """What is said of a refused apply; `own` is the instance's ApplySet."""
     action = refused.action
-    assert isinstance(action, Apply)
+    assert isinstance(action, Apply | Read)
+    if isinstance(action, Read):
+        return f"read {action.key}: {refused.message}"
     if refused.refusal in _CLAIMS:
         item = "" if action.index is None else f"collection item {action.index}: "
         return item + _claim_text(action.key, refused, own)
@@ -350,8 +364,8 @@ def _refusal_text(refused: Refused, own: str) -> str:
 
 def _claim_text(key: Key, refused: Refused, own: str) -> str:
     """Whose an object is that is not taken."""
-    if refused.refusal is Refusal.CLAIMED:
-        return f"{key} existed before and belongs to {refused.message}: it is not adopted"
+    if refused.refusal is not Refusal.FOREIGN:
+        return f"{key} existed before and {refused.message}: it is not adopted"
     return (
         f"resource belongs to a different ApplySet: {_where(key)} ({key.resource.gvk}) belongs to ApplySet "
         f'"{refused.message}", cannot reassign to "{own}"'
@@ -393,4 +407,5 @@ _ANSWERS: Final[Mapping[type[Action], Callable[[PassState, Result], None]]] = {
     PatchParent: _widened,
     WatchExternal: watched,
     Apply: _applied,
+    Read: _applied,
 }

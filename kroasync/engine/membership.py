@@ -34,18 +34,18 @@ class Membership:
     seal_key: bytes
 
     def has(self, found: Observed) -> bool:
-        return self._claims(found) and self._is_proven(found)
+        return self._claims(found) and self.is_proven(found)
 
     def members(self, found: Iterable[Observed]) -> list[Observed]:
         return [one for one in found if self.has(one)]
 
     def strangers(self, found: Iterable[Observed]) -> list[Observed]:
         """The objects that look like members but have no valid seal."""
-        return [one for one in found if self._claims(one) and not self._is_proven(one)]
+        return [one for one in found if self._claims(one) and not self.is_proven(one)]
 
     def places(self, found: Iterable[Observed]) -> Inventory:
         """The places of all sealed children, whatever the inventory records; empty without a key."""
-        proven = [one for one in found if self.seal_key and one.part_of == self.applyset_id and self._is_proven(one)]
+        proven = [one for one in found if self.seal_key and one.part_of == self.applyset_id and self.is_proven(one)]
         return Inventory.of(((m.key.resource.group_kind, m.key.namespace) for m in proven), self.namespace)
 
     def _claims(self, found: Observed) -> bool:
@@ -57,7 +57,8 @@ class Membership:
             and namespace in ("", self.namespace, *self.inventory.namespaces)
         )
 
-    def _is_proven(self, found: Observed) -> bool:
+    def is_proven(self, found: Observed) -> bool:
+        """Whether the object has the seal of this instance, or there are no seals."""
         return not self.seal_key or is_sealed(self.seal_key, self.instance_uid, found.key, found.seal)
 
 

@@ -15,12 +15,14 @@ from kroasync.engine.actions import (
     Need,
     Observed,
     PatchParent,
+    Read,
     Refusal,
     Refused,
     Release,
     Result,
     WatchExternal,
 )
+from kroasync.engine.adoption import joining, objection
 from kroasync.engine.drift import fingerprint, project
 from kroasync.engine.labels import node_of
 from kroasync.engine.orphans import is_orphaned, released
@@ -40,6 +42,7 @@ from kroasync.model.objects import (
     namespace_of,
     uid_of,
 )
+from kroasync.model.policies import Update
 
 # What the server fills in belongs to the world that render and the controller start from.
 from kroasync.schema.filling import defaulted as defaulted
@@ -95,6 +98,9 @@ class OfflineWorld:
         same = fingerprint(project(obj, desired)) == fingerprint(desired)
         return None if same and not self.resend else Need.UPDATE
 
+    def leave(self, key: Key) -> bool:
+        return self.get(key) is not None
+
     def external(self, watch: WatchExternal) -> Sequence[Obj] | None:
         if watch.name is not None:
             obj = self.get(Key(watch.resource, watch.namespace, watch.name))
@@ -113,7 +119,9 @@ class OfflineWorld:
     def perform(self, action: Action) -> Result:
         """Do what an API server would do, without defaults and controllers."""
         if isinstance(action, Apply):
-            return Done(action=action, obj=self._apply(action))
+            return self._apply(action)
+        if isinstance(action, Read):
+            return Done(action=action, obj=self.get(action.key), changed=False)
         if isinstance(action, Delete):
             return self._delete(action)
         if isinstance(action, Release):
@@ -123,13 +131,21 @@ class OfflineWorld:
             return Done(action=action, obj=self.instance)
         return Done(action=action)
 
-    def _apply(self, action: Apply) -> Obj:
-        current = self.get(action.key)
-        obj: Obj = overlaid(current or {}, action.obj)
+    def _apply(self, action: Apply) -> Result:
+        current, adopted = self.get(action.key), False
+        sent: Obj | None = action.obj
+        if current is not None and not action.force:
+            against = objection(action.policies.adoption, current, action.obj)
+            if against is not None:
+                return Refused(action=action, refusal=against.refusal, message=against.text)
+            adopted = True
+            if action.policies.update is Update.ONCE:
+                sent = joining(current, action.obj)
+        obj: Obj = overlaid(current or {}, sent or {})
         place = f"{action.key.namespace}.{action.key.name}"
         obj["metadata"].setdefault("uid", f"{action.key.resource.plural}.{place}")
         self.put(action.key, obj)
-        return obj
+        return Done(action=action, obj=obj, adopted=adopted)
 
     def _delete(self, action: Delete) -> Result:
         obj = self.get(action.key)

@@ -24,6 +24,7 @@ _OF_PARENTS: Final = frozenset(
         names.ANNOTATION_PATCH_CONTRIBUTIONS,
         names.ANNOTATION_RECONCILE,
         names.ANNOTATION_ALLOW_BREAKING,
+        names.ANNOTATION_RECREATED,
     }
 )
 
@@ -53,14 +54,19 @@ def released(live: Obj, release: Release) -> Obj | None:
     if uid_of(live) != release.uid or not is_member or not is_orphaned(live):
         return None
     keeps = _OF_PARENTS if names.FINALIZER in finalizers_of(live) else frozenset[str]()
-    gone_labels = {key: None for key, value in labels.items() if key not in keeps and _is_of_member(key, value)}
-    gone_annotations = {key: None for key in annotations if key not in keeps and key.startswith(_PREFIXES)}
+    gone_labels = {key: None for key, value in labels.items() if key not in keeps and is_label_of_member(key, value)}
+    gone_annotations = {key: None for key in annotations if key not in keeps and is_annotation_of_member(key)}
     meta = {"uid": uid_of(live), "resourceVersion": version_of(live)}
     return {"metadata": {**meta, "labels": gone_labels, "annotations": gone_annotations}}
 
 
-def _is_of_member(label: str, value: str) -> bool:
+def is_label_of_member(label: str, value: str) -> bool:
     """Whether a label says that the object belongs to an instance."""
     if label == names.LABEL_MANAGED_BY:
         return value == names.MANAGED_BY
     return label == names.LABEL_APPLYSET_PART_OF or label.startswith(_PREFIXES)
+
+
+def is_annotation_of_member(key: str) -> bool:
+    """Whether an annotation belongs to the instance of an object, and not to its author."""
+    return key.startswith(_PREFIXES)

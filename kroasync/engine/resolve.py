@@ -23,8 +23,12 @@ from kroasync.model.steps import Steps
 # No kind of object has longer names; and how many characters of a name a message shows.
 _MAX_NAME: Final = 253
 _SHOWN: Final = 80
-# A template must not set these labels and annotations, from whatever source: they would forge ownership.
-_RESERVED: Final = (*names.RESERVED_PREFIXES, names.APPLYSET_PREFIX, names.ANNOTATION_SEAL)
+# A template must not set these labels and annotations, from whatever source: they would forge ownership, or what the
+# controller of a nested instance remembers.
+_RESERVED: Final = (
+    *(*names.RESERVED_PREFIXES, names.APPLYSET_PREFIX),
+    *(names.ANNOTATION_SEAL, names.ANNOTATION_RECREATED),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

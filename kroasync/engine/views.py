@@ -15,6 +15,7 @@ from kroasync.engine.actions import (
     Need,
     PatchParent,
     Pause,
+    Read,
     Refusal,
     Refused,
     Release,
@@ -98,7 +99,7 @@ def unchanged(action: Action, instance: Obj) -> Result:
             return Done(action=action, obj=instance, changed=False)
         case WatchExternal():
             return Done(action=action)
-        case Apply():
+        case Apply() | Read():
             return Refused(action=action, refusal=Refusal.MISSING, message="does not exist yet")
         case Delete() | Release() | Pause():
             return Done(action=action, changed=False)

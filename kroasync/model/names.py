@@ -48,6 +48,8 @@ ANNOTATION_INSTANCE_NAME: Final = "internal.kro.run/instance-name"
 ANNOTATION_INSTANCE_GROUP: Final = "internal.kro.run/instance-group"
 # On every child: the seal proves that this controller applied it (model.seal).
 ANNOTATION_SEAL: Final = "kroasync.io/seal"
+# On an instance: the children that were recreated for its generation (engine.recreation).
+ANNOTATION_RECREATED: Final = "kroasync.io/recreated"
 ANNOTATION_INVENTORY_HASH: Final = "internal.kro.run/applyset-inventory-hash"
 ANNOTATION_ALLOW_BREAKING: Final = "kro.run/allow-breaking-changes"
 # On a child: what happens when its instance no longer wants it. Behind its gate, templates may set it.

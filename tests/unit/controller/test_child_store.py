@@ -123,6 +123,41 @@ def test_defaults_of_the_server_are_not_drift(bench: Bench) -> None:
     assert bench.need(ONE) is None
 
 
+def test_what_is_left_alone_is_not_kept_whole_and_is_sent_when_it_is_compared_again(bench: Bench) -> None:
+    bench.applied(config(version=5, data=ONE))
+    bench.put(config(version=6, data=TWO))
+    assert bench.store.unread(config_key()) is not None
+    assert bench.store.leave(config_key())
+    assert bench.store.unread(config_key()) is None
+    bench.put(config(version=7, data={"v": "3"}))
+    bench.put(config(version=8, data=ONE, labels={LABEL_INSTANCE_ID: OWNER, "more": "x"}))
+    assert bench.store.unread(config_key()) is None
+    assert bench.store.version(config_key()) == "8"
+    assert bench.need(ONE) is Need.UPDATE
+    bench.applied(config(version=8, data=ONE))
+    bench.put(config(version=9, data=TWO))
+    assert bench.need(ONE) is Need.HEAL
+
+
+def test_a_change_of_what_is_left_alone_wakes_its_instance(bench: Bench) -> None:
+    bench.store.widen(CONFIG_MAPS, [("data",)])
+    bench.applied(config(version=5, data=ONE))
+    bench.store.leave(config_key())
+    bench.woken.clear()
+    assert bench.put(config(version=6, data=TWO))
+    assert bench.woken == [OWNER]
+    found = bench.store.find(config_key())
+    assert found is not None
+    assert found.obj["data"] == TWO
+
+
+def test_what_is_kept_of_a_stranger_is_not_enough_to_leave_it(bench: Bench) -> None:
+    assert not bench.store.leave(config_key())
+    full = ChildStore(bench.woken.append, claims=lambda key, obj: True, room=Room(loose=0, packed=0))
+    full.put(CONFIG_MAPS, config(version=5, data=ONE))
+    assert not full.leave(config_key())
+
+
 def test_bookkeeping_wakes_nobody(bench: Bench) -> None:
     bench.applied(config(version=5, data=ONE))
     assert not bench.put({**config(version=6, data=ONE), "status": {"seen": True}})

@@ -17,6 +17,7 @@ from kroasync.engine.actions import (
     Need,
     PatchParent,
     Pause,
+    Read,
     Refusal,
     Refused,
     Release,
@@ -46,6 +47,7 @@ from kroasync.model.names import (
     POLICY_ORPHANED,
 )
 from kroasync.model.objects import Key, Obj, uid_of
+from kroasync.model.policies import Adoption, Policies, Update
 from tests.samples import CONFIG_MAPS
 from tests.unit.controller.samples import APPS, StubClient, app, app_key, config, config_key, desired
 
@@ -175,7 +177,8 @@ async def test_what_is_made_is_bound_to_no_object_being_there() -> None:
 async def test_what_was_there_and_is_somebodys_is_not_touched(first: ConflictError) -> None:
     bench = Bench(apply=[first], get=[labelled(config(version=4), HELM)])
     action = apply()
-    assert await bench.performer.perform(action) == Refused(action=action, refusal=Refusal.CLAIMED, message="Helm")
+    expected = Refused(action=action, refusal=Refusal.CLAIMED, message="belongs to Helm")
+    assert await bench.performer.perform(action) == expected
     assert bench.asked() == ["apply", "get"]
     assert bench.performer.taken_over == {}
     assert uid_of(bench.performer.existed[config_key()]) == "u1"
@@ -200,6 +203,86 @@ async def test_what_was_there_and_is_nobodys_is_taken_over_as_it_was_read() -> N
     assert bench.client.bound == ["1", "4"]
     assert [call[2] for call in bench.client.asked if call[0] == "apply"] == [False, False]
     assert bench.performer.taken_over == {config_key(): ("kubectl",)}
+
+
+def under(adoption: Adoption, *, update: Update = Update.APPLY) -> Apply:
+    return replace(apply(), policies=Policies(adoption=adoption, update=update))
+
+
+def of_others(version: int = 4, **more: Any) -> Obj:
+    """An object that existed before, whose fields `kubectl` manages."""
+    fields = {"f:data": {"f:v": {}}}
+    entry = {"manager": "kubectl", "operation": "Update", "fieldsV1": fields}
+    return labelled(config(version=version, managedFields=[entry], **more), {})
+
+
+@pytest.mark.parametrize("managed", [[], [{"manager": "kubectl"}]])
+async def test_every_adoption_is_told_without_a_conflict_too(managed: list[Obj]) -> None:
+    found = labelled(config(version=4, managedFields=managed), {})
+    bench = Bench(apply=[TAKEN, config(version=6, managedFields=[{"manager": MANAGER_CHILDREN}])], get=[found])
+    result = await bench.performer.perform(apply())
+    assert isinstance(result, Done)
+    assert result.adopted
+    assert bench.performer.taken_over == {config_key(): tuple(entry["manager"] for entry in managed)}
+
+
+async def test_never_adopted_is_read_and_not_written() -> None:
+    bench = Bench(apply=[TAKEN], get=[of_others()])
+    result = await bench.performer.perform(under(Adoption.NEVER))
+    assert isinstance(result, Refused)
+    assert result.refusal is Refusal.CLAIMED
+    assert result.message == "is managed by kubectl, and its policy is adoption: Never"
+    assert bench.asked() == ["apply", "get"]
+
+
+@pytest.mark.parametrize("policy", list(Adoption))
+async def test_a_create_whose_answer_was_lost_is_no_adoption(policy: Adoption) -> None:
+    found = labelled(config(version=4, managedFields=[{"manager": MANAGER_CHILDREN}]), MINE)
+    bench = Bench(apply=[TAKEN, config(version=4)], get=[found])
+    result = await bench.performer.perform(under(policy))
+    assert isinstance(result, Done)
+    assert not result.adopted
+
+
+async def test_always_takes_what_a_tool_marked() -> None:
+    found = labelled(of_others(), HELM)
+    bench = Bench(apply=[TAKEN, config(version=6)], get=[found])
+    result = await bench.performer.perform(under(Adoption.ALWAYS))
+    assert isinstance(result, Done)
+    assert result.adopted
+
+
+async def test_what_is_applied_once_is_adopted_by_its_marks_alone() -> None:
+    answer = config(version=6)
+    bench = Bench(apply=[TAKEN], get=[of_others()], merge_patch=[answer])
+    action = under(Adoption.ALWAYS, update=Update.ONCE)
+    result = await bench.performer.perform(action)
+    assert result == Done(action=action, obj=answer, changed=True, adopted=True)
+    assert bench.asked() == ["apply", "get", "merge_patch"]
+    meta = {"uid": "u1", "resourceVersion": "4", "labels": MINE, "annotations": {}}
+    assert bench.client.asked[-1][2] == {"metadata": meta}
+    # If it is applied again one day, it is sent: what is there is not what is declared.
+    assert bench.children.compare(config_key(), action.obj) is Need.UPDATE
+
+
+async def test_a_child_that_is_applied_once_is_not_written_when_its_create_got_no_answer() -> None:
+    found = labelled(config(version=4, managedFields=[{"manager": MANAGER_CHILDREN}]), MINE)
+    bench = Bench(apply=[TAKEN], get=[found])
+    result = await bench.performer.perform(under(Adoption.NEVER, update=Update.ONCE))
+    assert isinstance(result, Done)
+    assert not result.adopted
+    assert not result.changed
+    assert bench.asked() == ["apply", "get"]
+
+
+async def test_a_child_that_must_not_be_sent_is_read() -> None:
+    live = config(version=5, data={"v": "theirs"})
+    bench = Bench(get=[live])
+    action = Read(node="config", index=None, key=config_key())
+    assert await bench.performer.perform(action) == Done(action=action, obj=live, changed=False)
+    found = bench.children.find(config_key())
+    assert found is not None
+    assert found.uid == "u1"
 
 
 async def test_what_changed_while_it_was_looked_at_is_looked_at_again() -> None:

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
-from kroasync.engine.adoption import claimed_by
+from kroasync.engine.actions import Refusal
+from kroasync.engine.adoption import claimed_by, joining, objection
 from kroasync.engine.labels import label_value
 from kroasync.model.objects import Obj
+from kroasync.model.policies import Adoption
 
 ME = "uid-of-the-instance"
 MINE = {
@@ -76,3 +78,81 @@ def test_an_instance_with_a_long_name_that_was_created_again_is_known_by_both_fo
 )
 def test_what_nobody_says_to_be_theirs_may_be_taken_over(meta: Obj) -> None:
     assert claimed_by(live(**meta), live(labels=MINE)) is None
+
+
+# The policies
+
+PART_OF = "applyset.kubernetes.io/part-of"
+DECLARED = live(
+    labels={**MINE, PART_OF: "set-1", "app.kubernetes.io/managed-by": "kro", "team": "x"},
+    annotations={"kroasync.io/seal": "v1-a", "kro.run/deletion-policy": "Orphaned", "note": "x"},
+)
+OURS = [{"manager": "kro.run/applyset", "operation": "Apply"}]
+
+
+@pytest.mark.parametrize("policy", list(Adoption))
+@pytest.mark.parametrize(
+    ("meta", "refusal", "text"),
+    [
+        ({"labels": {PART_OF: "set-2"}, "managedFields": OURS}, Refusal.FOREIGN, "set-2"),
+        ({"labels": {"kro.run/instance-id": "u2"}}, Refusal.CLAIMED, 'belongs to instance "" (u2)'),
+    ],
+)
+def test_what_another_instance_has_is_adopted_by_no_policy(
+    policy: Adoption, meta: Obj, refusal: Refusal, text: str
+) -> None:
+    found = objection(policy, live(**meta), DECLARED)
+    assert found is not None
+    assert (found.refusal, found.text) == (refusal, text)
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"labels": {"app.kubernetes.io/managed-by": "Helm"}},
+        {"annotations": {"argocd.argoproj.io/tracking-id": "shop:/x"}},
+        {"ownerReferences": [owner(controller=True)]},
+    ],
+)
+def test_only_always_takes_what_somebody_claims(meta: Obj) -> None:
+    allowed = [policy for policy in Adoption if objection(policy, live(**meta), DECLARED) is None]
+    assert allowed == [Adoption.ALWAYS]
+
+
+def test_never_takes_nothing_and_names_who_has_it() -> None:
+    managed = [{"manager": "b"}, {"manager": "a"}, {"manager": "c", "subresource": "status"}]
+    for meta, text in (
+        ({"managedFields": managed}, "is managed by a, b, and its policy is adoption: Never"),
+        ({}, "is not a resource of this instance, and its policy is adoption: Never"),
+    ):
+        found = objection(Adoption.NEVER, live(**meta), DECLARED)
+        assert found is not None
+        assert found.text == text
+
+
+@pytest.mark.parametrize("policy", list(Adoption))
+def test_a_child_needs_no_adoption_but_copied_labels_make_no_child(policy: Adoption) -> None:
+    child = live(labels={PART_OF: "set-1"}, managedFields=OURS)
+    assert objection(policy, child, DECLARED) is None
+    copied = live(labels={PART_OF: "set-1"}, managedFields=[{"manager": "kubectl"}])
+    assert (objection(policy, copied, DECLARED) is None) is (policy is not Adoption.NEVER)
+
+
+def test_what_joins_an_instance_gets_the_marks_of_its_members_and_nothing_of_the_template() -> None:
+    found = live(uid="u", resourceVersion="7", labels={"team": "theirs"}, managedFields=OURS)
+    assert joining(found, DECLARED) == {
+        "metadata": {
+            "uid": "u",
+            "resourceVersion": "7",
+            "labels": {**MINE, PART_OF: "set-1", "app.kubernetes.io/managed-by": "kro"},
+            "annotations": {"kroasync.io/seal": "v1-a", "kro.run/deletion-policy": "Orphaned"},
+        }
+    }
+
+
+def test_a_sealed_child_does_not_join_again() -> None:
+    seal = {"annotations": {"kroasync.io/seal": "v1-a"}}
+    assert joining(live(labels={PART_OF: "set-1"}, managedFields=OURS, **seal), DECLARED) is None
+    assert joining(live(labels={PART_OF: "set-1"}, managedFields=OURS), DECLARED) is not None
+    # Released before: it still has all our fields.
+    assert joining(live(managedFields=OURS, **seal), DECLARED) is not None
