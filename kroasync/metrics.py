@@ -615,6 +615,11 @@ class Metrics:
             "Times that a pass computed for too long without a pause; the log has the keys",
             "gvr",
         )
+        self.kroasync_prunes_held_total = counter(
+            "kroasync_prunes_held_total",
+            "Times that policy.maxPrune held a prune; a prune that is held again in the same way counts once",
+            "gvr",
+        )
         self.kroasync_odd_objects_total = counter(
             "kroasync_odd_objects_total",
             "Times that an object was left out because it cannot be read; the log has its name",

@@ -1,6 +1,8 @@
 """The output of `render`: one pass of the controller's engine over an instance, with the given objects as the cluster.
 
 Nodes really wait: a child has a status only if `observed` contains it, so nodes that need a readyWhen wait and say so.
+What the pass deletes, releases or holds is known if `observed` contains the instance too: its UID and its inventory say
+which of the objects are its children.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,18 +19,20 @@ from kroasync.engine.offline import OfflineWorld, defaulted
 from kroasync.engine.orphans import is_orphaned
 from kroasync.engine.outcome import ChangeKind, NodeState, Outcome
 from kroasync.engine.plan import Plan
+from kroasync.engine.prune_guard import held_text
 from kroasync.engine.walk import Walk
 from kroasync.graph.analysis import Analysis
 from kroasync.graph.nodes import Graph
 from kroasync.model import names, timestamps
 from kroasync.model.manifests import Document, Text, dump_all, load_objects
-from kroasync.model.objects import GVK, Obj, Resource, metadata, name_of
+from kroasync.model.objects import GVK, Obj, Resource, metadata, name_of, namespace_of
 from kroasync.model.problems import Problem, has_errors
 from kroasync.schema.catalog import bundled
 from kroasync.schema.crd import CRD_KIND
 
 # Instead of the UID that the API server would assign.
 _UID: Final = "00000000-0000-0000-0000-000000000000"
+_ORPHANED: Final = f"{names.ANNOTATION_DELETION_POLICY}: {names.POLICY_ORPHANED}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +43,7 @@ class Rendered:
     # The instance with updated metadata and the status that it would get.
     instance: Obj
     # Nodes that are left out, wait or failed, each with the reason, in topological order; then the objects that are
-    # released instead of being deleted.
+    # deleted, released or held, and those that will be released instead of being deleted.
     remarks: tuple[str, ...]
     has_errors: bool
 
@@ -97,6 +101,7 @@ def _completed(instance: Obj, graph: Graph, spec_schema: Obj) -> Obj:
 def render(graph: Graph, instance: Obj, observed: Sequence[Obj], others: Iterable[Document]) -> Rendered:
     """One pass that sends everything declared, even if it does not differ from the observed objects."""
     plan = Plan.of(graph)
+    instance = _as_stored(instance, observed)
     world = OfflineWorld(instance, observed, _kinds(graph, others).get, resend=True)
     walk = Walk(plan, instance, world)
     applies: list[Apply] = []
@@ -107,9 +112,27 @@ def render(graph: Graph, instance: Obj, observed: Sequence[Obj], others: Iterabl
     return Rendered(
         manifests=tuple(action.obj for action in applies),
         instance={**outcome.instance, "status": _status(plan, outcome)},
-        remarks=(*_remarks(outcome), *_kept(applies, outcome)),
+        remarks=(*_remarks(outcome), *_undeclared(outcome), *_kept(applies)),
         has_errors=bool(outcome.failures) or outcome.management_error is not None,
     )
+
+
+def _as_stored(instance: Obj, observed: Sequence[Obj]) -> Obj:
+    """The instance with the metadata that the observed objects show it with, as if it had just been applied."""
+    live = next((one for one in observed if _identity(one, instance) == _identity(instance, instance)), None)
+    if live is None:
+        return instance
+    given, stored = metadata(instance), metadata(live)
+    is_edited = live.get("spec") != instance["spec"]
+    merged = {
+        field: {**(stored.get(field) or {}), **(given.get(field) or {})} for field in ("labels", "annotations")
+    }
+    generation = int(stored.get("generation") or 0) + is_edited
+    return {**instance, "metadata": {**given, **stored, **merged, "generation": generation}}
+
+
+def _identity(obj: Obj, instance: Obj) -> tuple[object, ...]:
+    return obj.get("apiVersion"), obj.get("kind"), namespace_of(obj) or namespace_of(instance), name_of(obj)
 
 
 def _kinds(graph: Graph, others: Iterable[Document]) -> dict[GVK, Resource]:
@@ -141,15 +164,22 @@ def _remarks(outcome: Outcome) -> Iterator[str]:
         yield f"error: {outcome.management_error}"
 
 
-def _kept(applies: Sequence[Apply], outcome: Outcome) -> Iterator[str]:
-    """The objects that this pass released, and those that will be released instead of being deleted."""
-    policy = f"{names.ANNOTATION_DELETION_POLICY}: {names.POLICY_ORPHANED}"
+def _undeclared(outcome: Outcome) -> Iterator[str]:
+    """What happened to the objects that no node declares any more."""
     for change in outcome.changes:
-        if change.kind is ChangeKind.RELEASED:
-            yield f'released: node "{change.node}": {change.key} stays ({policy})'
+        if change.kind is ChangeKind.DELETED:
+            yield f'deleted: node "{change.node}": {change.key} is no longer declared'
+        elif change.kind is ChangeKind.RELEASED:
+            yield f'released: node "{change.node}": {change.key} stays ({_ORPHANED})'
+    if outcome.held:
+        yield f"held: {held_text(outcome.held, outcome.instance)}"
+
+
+def _kept(applies: Sequence[Apply]) -> Iterator[str]:
+    """The objects that will be released instead of being deleted."""
     for action in applies:
         if is_orphaned(action.obj):
-            yield f'kept: node "{action.node}": {action.key} is released where it would be deleted ({policy})'
+            yield f'kept: node "{action.node}": {action.key} is released where it would be deleted ({_ORPHANED})'
 
 
 def as_yaml(manifests: Sequence[Obj]) -> str:

@@ -29,7 +29,9 @@ def render_command(
     observed: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="FILE", help="Objects that exist in the cluster: external references, children with a status."
+            metavar="FILE",
+            help="Objects that exist in the cluster: external references, children with a status; with the instance "
+            "itself among them, also what is deleted, released or held.",
         ),
     ] = None,
     crds: CrdsOption = None,
@@ -43,7 +45,8 @@ def render_command(
 ) -> None:
     """Print the manifests of an instance without a cluster.
 
-    The manifests are printed in the order in which the controller would apply them.
+    The manifests are printed in the order in which the controller would apply them. Remarks name what waits, and
+    what would be deleted, released or held.
     """
     from kroasync.cli import offline_pass
     from kroasync.graph.analysis import analyse

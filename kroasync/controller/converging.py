@@ -58,6 +58,7 @@ class Converging:
         if not reported.is_lost:
             self.recording.contested(instance, performer.contested)
             self.recording.strangers(key, instance, outcome.strangers)
+            self.recording.held(key, outcome)
             self.recording.repair(key, instance, outcome.repair)
         changes = [change.kind for change in outcome.changes]
         summary = summed_up(status, changes, performer.sent, reported.written)

@@ -17,9 +17,11 @@ from kroasync.controller.served_kinds import NOT_AVAILABLE, Unresolved
 from kroasync.controller.told import Told
 from kroasync.engine.actions import Observed
 from kroasync.engine.allowance import Evaluable
+from kroasync.engine.instance_status import PRUNE_HELD
 from kroasync.engine.labels import hash_text
 from kroasync.engine.membership import stranger_text
 from kroasync.engine.outcome import ChangeKind, NodeState, Outcome
+from kroasync.engine.prune_guard import held_text
 from kroasync.engine.teardown import Teardown
 from kroasync.graph.nodes import Graph
 from kroasync.metrics import ConditionAge, Metrics
@@ -191,6 +193,13 @@ class Recording:
             self.recorder.record(instance, reason="Released", note=note, action="Delete")
             note = f"released by {key} instead of being deleted ({policy})"
             self.recorder.record(found, reason="Released", note=note, action="Delete")
+
+    def held(self, key: Key, outcome: Outcome) -> None:
+        """Record and count prunes that are held, once as long as they stay the same."""
+        note = held_text(outcome.held, outcome.instance) if outcome.held else ""
+        if note and self.told.is_new(key, note):
+            self.metrics.kroasync_prunes_held_total.inc(str(key.resource))
+            self.recorder.record(outcome.instance, reason=PRUNE_HELD, note=note, action="Delete", warning=True)
 
     def deletes(self, instance: Obj, plan: Teardown, deleted: Sequence[str]) -> None:
         """Record one step of a deletion."""

@@ -4,7 +4,7 @@ Everything here is plain data. The engine never waits: it emits a batch of actio
 concurrently and returns one result for each action, whatever happened (a refusal is a result, not an exception).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol, TypeAlias
@@ -69,14 +69,17 @@ class Release:
     uid: str
     # The ApplySet that the child leaves.
     part_of: str
+    # The node's policy says so, whatever the child says.
+    by_node: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatchParent:
-    """Bring the instance's own metadata up to date, by one merge patch: finalizer, labels, inventory."""
+    """Bring the instance's own metadata up to date, by one merge patch: finalizer, labels, annotations."""
 
     labels: dict[str, str]
-    annotations: dict[str, str]
+    # None removes an annotation.
+    annotations: Mapping[str, str | None]
     add_finalizer: bool = False
     # The only resourceVersion of the instance that may be patched; empty for any.
     version: str = ""

@@ -148,10 +148,11 @@ def _resolve(state: PassState, run: NodeRun) -> Batches[list[Action]]:
     run.policies, run.policy_faults = resolved(plan.policies, plan.computed_policies, state.scope)
     if kind is NodeType.RESOURCE:
         obj = yield from state.fill(plan)
-        run.desired = [desired(plan, obj, state.ownership)]
+        run.desired = [desired(plan, obj, state.ownership, run.policies.deletion)]
     elif kind is NodeType.COLLECTION:
         limit = state.plan.options.max_collection_size
-        run.desired = yield from state.paced(expand(plan, state.scope, state.ownership, limit=limit))
+        items = expand(plan, state.scope, state.ownership, run.policies.deletion, limit=limit)
+        run.desired = yield from state.paced(items)
     else:
         obj = yield from state.fill(plan)
         return read(state, run, obj)

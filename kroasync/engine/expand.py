@@ -13,9 +13,12 @@ from kroasync.engine.plan import NodePlan
 from kroasync.engine.resolve import Desired, Ownership, desired, evaluated, evaluated_with, filling, key_of
 from kroasync.engine.scope import Compiled, NodeFailure, Scope
 from kroasync.model.objects import Key
+from kroasync.model.policies import Deletion
 
 
-def expand(plan: NodePlan, scope: Scope, ownership: Ownership, *, limit: int) -> Iterator[Desired | None]:
+def expand(
+    plan: NodePlan, scope: Scope, ownership: Ownership, deletion: Deletion, *, limit: int
+) -> Iterator[Desired | None]:
     """Yield the objects of a collection in order, and None whenever the pass is tired.
 
     Raises PendingData, or NodeFailure on limits and, after the last one, repeated identities.
@@ -27,7 +30,7 @@ def expand(plan: NodePlan, scope: Scope, ownership: Ownership, *, limit: int) ->
     items: list[Desired] = []
     for index, variables in enumerate(_scopes(combinations, scope.variables)):
         obj = yield from filling(plan, scope, variables)
-        items.append(desired(plan, obj, ownership, index=index, size=size))
+        items.append(desired(plan, obj, ownership, deletion, index=index, size=size))
         yield items[-1]
     _refuse_repeated(plan, items)
 

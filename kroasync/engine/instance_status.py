@@ -18,6 +18,7 @@ from kroasync.engine.identities import DUPLICATE
 from kroasync.engine.membership import retiring_text
 from kroasync.engine.outcome import Failure, NodeState, Outcome
 from kroasync.engine.plan import MAX_DEPTH, Plan
+from kroasync.engine.prune_guard import held_text
 from kroasync.engine.scope import Compiled, Scope
 from kroasync.engine.teardown import Teardown
 from kroasync.graph.nodes import Path
@@ -75,6 +76,7 @@ _OWN_BYTES: Final = 65_536
 _CONDITION_BYTES: Final = 262_144
 _AS_EXPECTED: Final = "AsExpected"
 _SUSPENDED: Final = "ReconciliationSuspended"
+PRUNE_HELD: Final = "PruneHeld"
 
 
 # Why the API server refused a status with the author's fields: a reason and a message.
@@ -218,6 +220,8 @@ def _verdict(outcome: Outcome) -> _Verdict:
         )
     if outcome.suspended:
         return _suspended(outcome)
+    if outcome.held:
+        return _held(outcome)
     if outcome.failures:
         return _failed(outcome)
     waiting = [r for r in outcome.nodes.values() if not r.state.is_settled]
@@ -236,6 +240,24 @@ def _verdict(outcome: Outcome) -> _Verdict:
         state="IN_PROGRESS",
         conditions=(_MANAGED, _RESOLVED, (RESOURCES_READY, FALSE, reason, text)),
         progressing=(reason, text),
+    )
+
+
+def _held(outcome: Outcome) -> _Verdict:
+    """Somebody must decide, or the collection must declare the objects again."""
+    text = held_text(outcome.held, outcome.instance)
+    retried = _is_retried(outcome.failures)
+    if outcome.failures:
+        text += f"; {_failure_text(outcome)}"
+    elif waiting := waiting_text(outcome):
+        text += f"; awaiting resource readiness: {waiting}"
+    return _Verdict(
+        state="ERROR",
+        conditions=(_MANAGED, _RESOLVED, (RESOURCES_READY, FALSE, PRUNE_HELD, text)),
+        progressing=("Retrying", text) if retried else None,
+        error=text,
+        stalled=not retried,
+        partial=any(r.state is NodeState.SYNCED for r in outcome.nodes.values()),
     )
 
 

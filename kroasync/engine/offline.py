@@ -191,7 +191,8 @@ def patched(instance: Obj, action: PatchParent) -> Obj:
     """The instance with its metadata patched."""
     meta = dict(metadata(instance))
     meta["labels"] = {**labels_of(instance), **action.labels}
-    meta["annotations"] = {**annotations_of(instance), **action.annotations}
+    annotations = {**annotations_of(instance), **action.annotations}
+    meta["annotations"] = {key: text for key, text in annotations.items() if text is not None}
     finalizers = list(meta.get("finalizers") or ())
     if action.add_finalizer and names.FINALIZER not in finalizers:
         meta["finalizers"] = [*finalizers, names.FINALIZER]

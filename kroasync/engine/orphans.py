@@ -1,9 +1,10 @@
 """Release: an object that its author wants to keep leaves the instance instead of being deleted.
 
 The policy is an annotation of the live object, so it holds without the definition, and a new policy counts once it is
-applied. A released object loses all metadata by which it belongs to an instance, and nothing else: not its spec or its
-data, not the author's labels and annotations, not its owner references. It is nobody's then: no deletion waits for it,
-and any instance may adopt it.
+applied. If the same edit changes the policy to Orphan and drops the object, the policy of the node counts, too, where
+there is one (`engine.prune`). A released object loses all metadata by which it belongs to an instance, and nothing
+else: not its spec or its data, not the author's labels and annotations, not its owner references. It is nobody's then:
+no deletion waits for it, and any instance may adopt it.
 """
 
 from typing import Final
@@ -25,6 +26,7 @@ _OF_PARENTS: Final = frozenset(
         names.ANNOTATION_RECONCILE,
         names.ANNOTATION_ALLOW_BREAKING,
         names.ANNOTATION_RECREATED,
+        names.ANNOTATION_ALLOW_PRUNE,
     }
 )
 
@@ -34,10 +36,13 @@ def is_orphaned(live: Obj) -> bool:
     return annotations_of(live).get(names.ANNOTATION_DELETION_POLICY) == names.POLICY_ORPHANED
 
 
-def removal(member: Observed) -> Delete | Release | None:
-    """How a member leaves its instance; None if it is being deleted already, and the instance waits for that."""
-    if member.orphaned:
-        return Release(node=member.node, key=member.key, uid=member.uid, part_of=member.part_of)
+def removal(member: Observed, *, keeps: bool = False) -> Delete | Release | None:
+    """How a member leaves its instance; None if it is being deleted already, and the instance waits for that.
+
+    `keeps` if its node's policy is to keep it, although the member does not say so yet.
+    """
+    if member.orphaned or keeps:
+        return Release(node=member.node, key=member.key, uid=member.uid, part_of=member.part_of, by_node=keeps)
     return None if member.deleting else Delete(node=member.node, key=member.key, uid=member.uid)
 
 
@@ -51,7 +56,7 @@ def released(live: Obj, release: Release) -> Obj | None:
     """The merge patch that releases the object in this version; None if it is no longer the object to release."""
     labels, annotations = labels_of(live), annotations_of(live)
     is_member = labels.get(names.LABEL_APPLYSET_PART_OF) == release.part_of
-    if uid_of(live) != release.uid or not is_member or not is_orphaned(live):
+    if uid_of(live) != release.uid or not is_member or not (release.by_node or is_orphaned(live)):
         return None
     keeps = _OF_PARENTS if names.FINALIZER in finalizers_of(live) else frozenset[str]()
     gone_labels = {key: None for key, value in labels.items() if key not in keeps and is_label_of_member(key, value)}

@@ -9,6 +9,7 @@ from enum import Enum, StrEnum
 from typing import TYPE_CHECKING
 
 from kroasync.engine.actions import Observed, Refusal, WatchExternal
+from kroasync.engine.prune_guard import HeldPrune
 from kroasync.model.objects import Key, Obj
 
 if TYPE_CHECKING:
@@ -109,6 +110,8 @@ class Outcome:
     leftovers: tuple[Key, ...] = ()
     # Those of them for which the later waves of deletes wait.
     retiring: tuple[Observed, ...] = ()
+    # Those of them that are not deleted: they are more than their collection may lose at once (`engine.prune_guard`).
+    held: tuple[HeldPrune, ...] = ()
     # Objects that are labelled as children of the instance, without proof (`engine.membership`); they stay.
     strangers: tuple[Observed, ...] = ()
     # Objects that belong to somebody else, and the message about each.

@@ -16,6 +16,7 @@ from kroasync.engine.allowance import Allowance
 from kroasync.engine.membership import Membership
 from kroasync.engine.outcome import Change, Failure, NodeReport, NodeState
 from kroasync.engine.plan import NodePlan, Plan
+from kroasync.engine.prune_guard import HeldPrune
 from kroasync.engine.resolve import Desired, Ownership, filling
 from kroasync.engine.scope import Scope
 from kroasync.model.applyset import Inventory
@@ -153,6 +154,7 @@ class Found:
     duplicates: list[str] = field(default_factory=list)
     leftovers: list[Key] = field(default_factory=list)
     retiring: list[Observed] = field(default_factory=list)
+    held: tuple[HeldPrune, ...] = ()
     strangers: list[Observed] = field(default_factory=list)
     not_adopted: dict[Key, str] = field(default_factory=dict)
     management_error: str | None = None

@@ -17,6 +17,7 @@ from kroasync.model.applyset import Parent, is_namespace
 from kroasync.model.definition import ALL, NONE
 from kroasync.model.objects import Key, Obj, labels_of, metadata, name_of, namespace_of, uid_of
 from kroasync.model.paths import nests_deeper
+from kroasync.model.policies import Deletion
 from kroasync.model.seal import seal
 from kroasync.model.steps import Steps
 
@@ -149,9 +150,18 @@ def failure_of(node: str, expression: Compiled, error: CelError) -> PendingData 
 
 
 def desired(
-    plan: NodePlan, obj: Obj, ownership: Ownership, *, index: int | None = None, size: int | None = None
+    plan: NodePlan,
+    obj: Obj,
+    ownership: Ownership,
+    deletion: Deletion = Deletion.DELETE,
+    *,
+    index: int | None = None,
+    size: int | None = None,
 ) -> Desired:
-    """The object to apply, with its identity; raises NodeFailure if it has none."""
+    """The object to apply, with its identity; raises NodeFailure if it has none.
+
+    The object carries its deletion policy: a deletion reads only children.
+    """
     key = key_of(plan, obj, ownership.parent.namespace)
     labels = {**_inherited(ownership, plan), **_allowed(plan, obj, "labels"), **ownership.labels, **plan.labels}
     if index is not None:
@@ -162,6 +172,8 @@ def desired(
         **plan.annotations,
         **ownership.annotations,
     }
+    if deletion is Deletion.ORPHAN:
+        annotations[names.ANNOTATION_DELETION_POLICY] = names.POLICY_ORPHANED
     if ownership.seal_key:
         annotations[names.ANNOTATION_SEAL] = seal(ownership.seal_key, ownership.uid, key)
     meta = {**obj["metadata"], "name": key.name, "labels": labels, "annotations": annotations}

@@ -26,6 +26,7 @@ from kroasync.engine.labels import node_of
 from kroasync.engine.membership import retiring_text
 from kroasync.engine.offline import OfflineWorld
 from kroasync.engine.outcome import NodeState, Outcome
+from kroasync.engine.prune_guard import held_text
 from kroasync.graph.nodes import Graph
 from kroasync.model import names
 from kroasync.model.conditions import conditions_of, find
@@ -152,6 +153,11 @@ def nodes_of(graph: Graph, outcome: Outcome, world: LiveWorld, instance: Obj) ->
         waits_for = text if is_settled else view.waits_for
         state = NodeState.DELETING.value if is_settled else view.state
         views[view.id] = replace(view, state=state, waits_for=waits_for, since=since, objects=objects)
+    for held in outcome.held:
+        view = views[held.node]
+        objects = (*view.objects, *(_object(key, world.get(key)) for key in held.objects))
+        text = held_text((held,), instance)
+        views[view.id] = replace(view, state=NodeState.ERROR.value, waits_for=text, since=since, objects=objects)
     return tuple(views.values())
 
 

@@ -120,6 +120,7 @@ def _conclude(state: PassState) -> Outcome:
         suspended=_is_suspended(state.instance) and found.management_error is None,
         leftovers=tuple(found.leftovers),
         retiring=tuple(found.retiring),
+        held=found.held,
         strangers=tuple(found.strangers),
         repair=found.repair,
         not_adopted=found.not_adopted,

@@ -54,6 +54,8 @@ ANNOTATION_INVENTORY_HASH: Final = "internal.kro.run/applyset-inventory-hash"
 ANNOTATION_ALLOW_BREAKING: Final = "kro.run/allow-breaking-changes"
 # On a child: what happens when its instance no longer wants it. Behind its gate, templates may set it.
 ANNOTATION_DELETION_POLICY: Final = "kro.run/deletion-policy"
+# On an instance: the generation for which a held prune may go on, once (`engine.prune_guard`).
+ANNOTATION_ALLOW_PRUNE: Final = "kroasync.io/allow-prune"
 POLICY_DELETE: Final = "Delete"
 POLICY_ORPHANED: Final = "Orphaned"
 # On an instance, by kro: what it wrote into objects of others.

@@ -220,3 +220,81 @@ def test_objects_that_are_released_instead_of_deleted_are_named(run):
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("kept: ")]
     assert 'node "config": ConfigMap default/shop-config' in line
     assert "kro.run/deletion-policy: Orphaned" in line
+
+
+POLICIES = """\
+apiVersion: kro.run/v1alpha1
+kind: ResourceGraphDefinition
+metadata: {name: web}
+spec:
+  schema:
+    apiVersion: v1alpha1
+    kind: Web
+    spec: {items: "[]string", claim: "boolean | default=true"}
+  resources:
+    - id: claim
+      includeWhen: ["${schema.spec.claim}"]
+      policy: {deletion: Orphan}
+      template: {apiVersion: v1, kind: ConfigMap, metadata: {name: claim}}
+    - id: other
+      includeWhen: ["${schema.spec.claim}"]
+      template: {apiVersion: v1, kind: ConfigMap, metadata: {name: other}}
+    - id: many
+      forEach: [{part: "${schema.spec.items}"}]
+      policy: {maxPrune: 20%}
+      template: {apiVersion: v1, kind: ConfigMap, metadata: {name: "${part}"}}
+"""
+
+
+def instance(items, claim, annotations=""):
+    meta = f"{{name: shop, annotations: {{{annotations}}}}}" if annotations else "{name: shop}"
+    return f"{INSTANCE.replace('{name: shop}', meta).replace('spec: {}', '')}spec: {{items: {items}, claim: {claim}}}\n"
+
+
+@pytest.fixture
+def observed(run):
+    """What a former pass left: its manifests and the instance, with the UID and generation of the API server."""
+    first = run("--status", definition=POLICIES, instance=instance("[a, b, c]", "true"))
+    assert first.exit_code == 0, first.stderr
+    objects = list(yaml.safe_load_all(first.stdout))
+    objects[-1]["metadata"] |= {"generation": 4}
+    return yaml.safe_dump_all(objects)
+
+
+def test_what_is_released_deleted_and_held_is_named(run, observed):
+    later = {"definition": POLICIES, "instance": instance("[a]", "false"), "observed": observed}
+    result = run("--observed", "@observed", **later)
+    assert result.exit_code == 0, result.stderr
+    lines = result.stderr.splitlines()
+    assert 'deleted: node "other": ConfigMap default/other is no longer declared' in lines
+    assert 'released: node "claim": ConfigMap default/claim stays (kro.run/deletion-policy: Orphaned)' in lines
+    (held,) = [line for line in lines if line.startswith("held: ")]
+    assert 'node "many" no longer declares 2 of its 3 objects, and policy.maxPrune is 20%: ConfigMap default/b,' in held
+    # The edit makes it the next generation.
+    assert 'kroasync.io/allow-prune: "5"' in held
+
+
+def test_the_annotation_releases_a_held_prune(run, observed):
+    allowed = instance("[a]", "true", 'kroasync.io/allow-prune: "5"')
+    result = run("--observed", "@observed", definition=POLICIES, instance=allowed, observed=observed)
+    assert [line for line in result.stderr.splitlines() if not line.startswith("kept: ")] == [
+        'deleted: node "many": ConfigMap default/b is no longer declared',
+        'deleted: node "many": ConfigMap default/c is no longer declared',
+    ]
+
+
+def test_what_stays_as_it_is_is_not_named(run, observed):
+    result = run(
+        "--observed", "@observed", definition=POLICIES, instance=instance("[a, b, c]", "true"), observed=observed
+    )
+    (line,) = result.stderr.splitlines()
+    assert line.startswith('kept: node "claim"')
+
+
+def test_objects_of_another_instance_are_not_named(run, observed):
+    *children, mine = yaml.safe_load_all(observed)
+    for child in children:
+        child["metadata"]["labels"]["kro.run/instance-id"] = "11111111-0000-0000-0000-000000000000"
+    later = {"definition": POLICIES, "instance": instance("[]", "true")}
+    result = run("--observed", "@observed", observed=yaml.safe_dump_all([*children, mine]), **later)
+    assert [line.split(":")[0] for line in result.stderr.splitlines()] == ["kept"]

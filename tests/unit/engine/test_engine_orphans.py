@@ -107,3 +107,125 @@ def test_how_a_member_leaves():
     assert removal(replace(MEMBER, orphaned=True)) == RELEASE
     # Somebody else deletes it: the instance need not wait for that.
     assert removal(replace(MEMBER, orphaned=True, deleting=True)) == RELEASE
+    assert removal(MEMBER, keeps=True) == replace(RELEASE, by_node=True)
+
+
+def test_a_release_by_the_policy_of_the_node_needs_no_mark_on_the_object():
+    unmarked = live(annotations={"note": "author's"})
+    assert released(unmarked, RELEASE) is None
+    assert released(unmarked, replace(RELEASE, by_node=True)) is not None
+    assert released(live(uid="u2"), replace(RELEASE, by_node=True)) is None
+
+
+def test_a_released_instance_keeps_the_release_of_its_own_held_prune():
+    given = {**ANNOTATIONS, names.ANNOTATION_ALLOW_PRUNE: "3"}
+    patch = released(live(annotations=given, finalizers=[names.FINALIZER]), RELEASE)
+    assert patch is not None
+    assert names.ANNOTATION_ALLOW_PRUNE not in patch["metadata"]["annotations"]
+
+
+# The policy of a resource (`policy.deletion`)
+
+POLICY = names.ANNOTATION_DELETION_POLICY
+
+
+def annotations_of(passed, node, index=None):
+    return passed.desired(node, index)["metadata"]["annotations"]
+
+
+def test_the_policy_of_a_resource_is_stored_on_its_objects(graph_of, cluster_of, instance_of, walked, config):
+    orphan = {"policy": {"deletion": "Orphan"}}
+    graph = graph_of(
+        config("kept", **orphan),
+        config("many", name="shop-${n}", forEach=[{"n": "${['x']}"}], **orphan),
+        config("plain"),
+        config("asked", policy={"deletion": "${schema.spec.keep ? 'Orphan' : 'Delete'}"}),
+        spec={"keep": "boolean"},
+    )
+    passed = walked(graph, cluster_of(instance_of({"keep": True})))
+    assert annotations_of(passed, "kept")[POLICY] == "Orphaned"
+    assert annotations_of(passed, "many", 0)[POLICY] == "Orphaned"
+    assert annotations_of(passed, "asked")[POLICY] == "Orphaned"
+    assert POLICY not in annotations_of(passed, "plain")
+    passed = walked(graph, cluster_of(instance_of({"keep": False})))
+    assert POLICY not in annotations_of(passed, "asked")
+
+
+@pytest.mark.parametrize("written", ["Delete", "Orphaned"])
+@pytest.mark.parametrize("policy", ["Delete", "Orphan"])
+def test_either_spelling_keeps_the_object(graph_of, cluster_of, instance_of, walked, config, written, policy):
+    entry = config("a", metadata={"annotations": {POLICY: written}}, policy={"deletion": policy})
+    graph = graph_of(entry, features=["DeletionPolicy"])
+    stored = annotations_of(walked(graph, cluster_of(instance_of())), "a")[POLICY]
+    assert stored == ("Orphaned" if "Orphan" in policy or written == "Orphaned" else "Delete")
+
+
+def test_without_a_known_policy_a_new_and_an_old_object_are_marked(
+    graph_of, cluster_of, instance_of, walked, config, key_of
+):
+    graph = graph_of(config("a", policy={"deletion": "${schema.spec.words[0]}"}), spec={"words": "[]string"})
+    cluster = cluster_of(instance_of({"words": ["Delete"]}))
+    walked(graph, cluster)
+    assert POLICY not in cluster.world.get(key_of("ConfigMap", "shop-a"))["metadata"]["annotations"]
+    for words in ([], ["orphan"]):
+        for others in ((), [obj for _, obj in cluster.world.objects.values()]):
+            again = cluster_of(instance_of({"words": words}), others)
+            passed = walked(graph, again)
+            assert annotations_of(passed, "a")[POLICY] == "Orphaned"
+            assert passed.state("a") == "ERROR"
+            assert "policy.deletion" in passed.message("a")
+
+
+@pytest.mark.parametrize("policy", ["Orphan", "${schema.spec.on ? 'Delete' : 'Orphan'}", "${schema.spec.words[0]}"])
+def test_a_policy_that_changes_with_the_exclusion_releases(graph_of, cluster_of, instance_of, walked, config, policy):
+    """The objects do not say it yet: nothing is applied for a resource that is left out."""
+
+    def graph_with(deletion):
+        on = {"includeWhen": ["${schema.spec.on}"], "policy": {"deletion": deletion}}
+        spec = {"on": "boolean", "words": "[]string", "items": "[]string"}
+        many = config("many", name="shop-${n}", forEach=[{"n": "${schema.spec.items}"}], policy={"deletion": deletion})
+        return graph_of(config("a", **on), many, config("b"), spec=spec)
+
+    cluster = cluster_of(instance_of({"on": True, "words": ["Delete"], "items": ["x"]}))
+    walked(graph_with("Delete"), cluster)
+    instance = cluster.world.instance
+    cluster.world.instance = {**instance, "spec": {"on": False, "words": ["Orphan"], "items": []}}
+    passed = walked(graph_with(policy), cluster)
+    assert passed.deleted == []
+    left = {key[3]: obj["metadata"] for key, (_, obj) in cluster.world.objects.items()}
+    assert names.LABEL_INSTANCE_ID in left["shop-b"]["labels"]
+    assert not left["shop-a"]["labels"]
+    assert not left["shop-x"]["labels"]
+    assert {(c.node, c.kind.value) for c in passed.outcome.changes} == {("a", "released"), ("many", "released")}
+
+
+def test_a_policy_that_changes_to_delete_with_the_exclusion_does_not_delete(
+    graph_of, cluster_of, instance_of, walked, config
+):
+    """What the object says counts, too."""
+
+    def graph_with(deletion):
+        on = {"includeWhen": ["${schema.spec.on}"], "policy": {"deletion": deletion}}
+        return graph_of(config("a", **on), spec={"on": "boolean"})
+
+    cluster = cluster_of(instance_of({"on": True}))
+    walked(graph_with("Orphan"), cluster)
+    cluster.world.instance = {**cluster.world.instance, "spec": {"on": False}}
+    assert walked(graph_with("Delete"), cluster).deleted == []
+    assert len(cluster.world.objects) == 1
+
+
+@pytest.mark.parametrize("name", ["a", "a" * 70])
+def test_a_resource_with_a_long_id_keeps_its_objects_too(graph_of, cluster_of, instance_of, walked, config, name):
+    def graph_with(deletion):
+        on = {"includeWhen": ["${schema.spec.on}"], "policy": {"deletion": deletion}}
+        return graph_of(config(name, name="shop-a", **on), spec={"on": "boolean"})
+
+    cluster = cluster_of(instance_of({"on": True}))
+    walked(graph_with("Delete"), cluster)
+    # An object of an earlier version has only the label.
+    (place, (key, obj)) = next(iter(cluster.world.objects.items()))
+    annotations = {k: v for k, v in obj["metadata"]["annotations"].items() if k != names.ANNOTATION_NODE_PATH}
+    cluster.world.objects[place] = (key, {**obj, "metadata": {**obj["metadata"], "annotations": annotations}})
+    cluster.world.instance = {**cluster.world.instance, "spec": {"on": False}}
+    assert walked(graph_with("Orphan"), cluster).deleted == []

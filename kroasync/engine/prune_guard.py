@@ -1,0 +1,90 @@
+"""The guard of `policy.maxPrune`: a pass that would delete too many objects of a collection deletes none of them.
+
+An object counts to the collection that it was applied for, as it says itself (`labels.node_of`). The objects that the
+collection declares in this pass count by their identity, so nobody makes a prune pass by relabelling objects that stay.
+A held prune goes on by itself once the collection declares the objects again, or once, if the annotation `allow-prune`
+of the instance has the instance's generation.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from kroasync.engine.actions import Delete, Observed, Release
+from kroasync.model import names
+from kroasync.model.objects import Key, Obj, annotations_of, metadata
+from kroasync.model.policies import MaxPrune
+
+# A message names this many objects and counts the rest.
+_NAMED: Final = 5
+# A message shows this many characters of an annotation.
+_SHOWN: Final = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collection:
+    """A collection with a limit, and how many objects it declares in this pass: all of them exist."""
+
+    node: str
+    limit: MaxPrune
+    declared: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldPrune:
+    """The objects of a collection that a pass would delete, and does not: they are too many."""
+
+    node: str
+    limit: MaxPrune
+    # How many objects the collection has, without those that are being deleted or released.
+    existing: int
+    objects: tuple[Key, ...]
+
+    def __str__(self) -> str:
+        more = f" and {len(self.objects) - _NAMED} more" if len(self.objects) > _NAMED else ""
+        return (
+            f'node "{self.node}" no longer declares {len(self.objects)} of its {self.existing} objects, and '
+            f"policy.maxPrune is {self.limit}: {', '.join(map(str, self.objects[:_NAMED]))}{more}"
+        )
+
+
+def held_prunes(
+    collections: Mapping[str, Collection], removals: Iterable[tuple[Observed, Delete | Release | None]]
+) -> tuple[HeldPrune, ...]:
+    """The prunes that go beyond the limit of their collection, in the order of `collections`.
+
+    `collections` has each of them by every name that an object may have for it. `removals` has all undeclared members,
+    each with what a pass would do with it.
+    """
+    deleted: dict[str, list[Key]] = {}
+    for member, action in removals:
+        collection = collections.get(member.node)
+        if collection is not None and isinstance(action, Delete):
+            deleted.setdefault(collection.node, []).append(member.key)
+    held = []
+    for collection in {one.node: one for one in collections.values()}.values():
+        keys = deleted.get(collection.node, [])
+        existing = collection.declared + len(keys)
+        if not collection.limit.allows(len(keys), existing):
+            objects = tuple(sorted(keys))
+            held.append(HeldPrune(node=collection.node, limit=collection.limit, existing=existing, objects=objects))
+    return tuple(held)
+
+
+def is_released(instance: Obj) -> bool:
+    """Whether somebody allowed the held prunes of this generation of the instance."""
+    return annotations_of(instance).get(names.ANNOTATION_ALLOW_PRUNE) == _generation(instance)
+
+
+def held_text(held: Sequence[HeldPrune], instance: Obj) -> str:
+    """The message about held prunes: what is held, and how to release it."""
+    given = annotations_of(instance).get(names.ANNOTATION_ALLOW_PRUNE)
+    wrong = f' (it is "{str(given)[:_SHOWN]}", which is not the generation of the instance)' if given else ""
+    return (
+        f"prune is held: {'; '.join(map(str, held))}; to delete them once, set the annotation "
+        f'{names.ANNOTATION_ALLOW_PRUNE}: "{_generation(instance)}" on the instance{wrong}'
+    )
+
+
+def _generation(instance: Obj) -> str:
+    return str(metadata(instance).get("generation", ""))
