@@ -107,7 +107,7 @@ def wish_of(spec: Obj) -> Wish:
 
 
 def words(plan: Plan, node: Policed, wish: Wish) -> tuple[dict[str, str], list[str]]:
-    """The policies that hold for a node of an instance, and the names of those whose expression yields no known word."""
+    """The policies that hold for a node of an instance, and the names of those that yield no known word."""
     found = {name: known[0] for name, known in _WORDS.items()} | dict(plan.words) | dict(node.words)
     faulty = []
     for name, word in zip(_WORDS, wish.words, strict=True):

@@ -6,7 +6,7 @@ controller may act on an old state, but on no state that never was. The history 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from kroasync.model.kinds import GRAPH_DEFINITIONS
 from kroasync.model.names import (
@@ -46,6 +46,7 @@ _OURS: Final = (MANAGER_CHILDREN, "Apply", "")
 _STALE_S: Final = 120.0
 _PASS_S: Final = 75.0
 Path = tuple[str, ...]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +294,7 @@ def _desired(seen: _History, uid: str, id_: str) -> list[_Desired]:
     times = [at for at in times if at >= max(instance.wishes[0][0], seen.planned[0][0])] or [instance.wishes[0][0]]
     found: list[_Desired] = []
     for begin_s, end_s in zip(times, [*times[1:], float("inf")], strict=True):
-        plan, wish, listed = (_at(said, begin_s) for said in (seen.planned, instance.wishes, seen.listed))
+        plan, wish, listed = _at(seen.planned, begin_s), _at(instance.wishes, begin_s), _at(seen.listed, begin_s)
         node = plan.node(id_)
         names: frozenset[str] | None = None
         if node is not None:
@@ -305,7 +306,7 @@ def _desired(seen: _History, uid: str, id_: str) -> list[_Desired]:
     return found
 
 
-def _at[T](said: Sequence[tuple[float, T]], at_s: float) -> T:
+def _at(said: Sequence[tuple[float, T]], at_s: float) -> T:
     """What was said last at a time."""
     return next((value for since_s, value in reversed(said) if since_s <= at_s), said[0][1])
 

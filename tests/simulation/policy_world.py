@@ -118,8 +118,8 @@ class PolicyWorld(World):
                     await self.user.create(key, wanted, manager="kubectl-create")
                     return
                 if "deletionTimestamp" not in found["metadata"]:
-                    patch = {"metadata": {"annotations": wanted["metadata"]["annotations"]}, "spec": wanted["spec"]}
-                    await self.user.merge_patch(key, {**patch, "spec": None}, manager="kubectl-edit")
+                    spec = {"policy": None, **wanted["spec"]}
+                    patch = {"metadata": {"annotations": wanted["metadata"]["annotations"]}, "spec": spec}
                     await self.user.merge_patch(key, patch, manager="kubectl-edit")
                     return
             except ApiError:
@@ -194,9 +194,7 @@ class PolicyWorld(World):
             case "applyset":
                 meta["labels"] = {LABEL_APPLYSET_PART_OF: "applyset-of-another-v1"}
             case "plain":
-                for part in ("data", "spec"):
-                    if part == "data":
-                        body.pop(part, None)
+                body.pop("data", None)
         await self._try(self.user.create(key, body, manager="somebody"))
 
     async def _touch(self, step: PolicyStep) -> None:
@@ -209,7 +207,7 @@ class PolicyWorld(World):
         text, replicas = f"of-others-{self._words}", 4 + self._words
         match step.kind:
             case "edit":
-                patch = {"spec": {"replicas": replicas}} if obj["kind"] == "Deployment" else {"data": {"value": text}}
+                patch = _content(obj, replicas, text)
                 if obj["kind"] != "Job":
                     await self._try(self.user.merge_patch(key, patch, manager="kubectl-edit"))
             case "take" | "free":
@@ -450,6 +448,11 @@ class Account:
         else:
             self._wrong.append(f"{name} has {spec_field} {live}, not {value}; others: {others_have}")
 
+    def _children(self) -> list[Obj]:
+        """The children of the instance, by their labels."""
+        found = (obj for _, obj in self._world.children())
+        return [obj for obj in found if labels_of(obj).get(LABEL_INSTANCE_ID) == self._stored.uid]
+
     def _extras(self, node: Policed, out: set[str]) -> tuple[list[Obj], int]:
         """The children of a node that the instance no longer wants, and the number of all of them."""
         instance = str(self._stored.obj["metadata"]["name"])
@@ -494,6 +497,11 @@ class Account:
             self._wrong.append(f"is {status.get('state')}, not {state}: {told}")
         if status.get("observedGeneration", -1) != self._stored.obj["metadata"]["generation"]:
             self._wrong.append(f"observed {status.get('observedGeneration')}")
+
+
+def _content(obj: Obj, replicas: int, text: str) -> Obj:
+    """The field that somebody else changes."""
+    return {"spec": {"replicas": replicas}} if obj["kind"] == "Deployment" else {"data": {"value": text}}
 
 
 def _body(node: Policed, key: Key, value: str, replicas: int) -> Obj:
