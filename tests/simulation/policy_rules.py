@@ -359,7 +359,7 @@ def _note_child(seen: _History, event: Event) -> None:
     assert stored is not None
     if after is None or LABEL_APPLYSET_PART_OF not in labels_of(after.obj):
         seen.ours.pop(stored.uid, None)
-    elif stored.uid in seen.ours or (event.by_controller and event.write.verb == "apply"):
+    elif stored.uid in seen.ours or event.by_controller:
         seen.ours[stored.uid] = after
     if event.by_controller and event.write.verb == "delete" and before is not None and not before.deleting:
         labels = labels_of(before.obj)

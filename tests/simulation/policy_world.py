@@ -256,6 +256,8 @@ class PolicyWorld(World):
             self.start()
         if self._guests:
             await asyncio.wait(self._guests)
+        if not self.plans:
+            self.wishes.clear()
         if self.plan is None and self.plans and (self.wishes or self._kind_is_served()):
             self._declare(self.plans[-1])
         for instance in sorted(self.wishes):
