@@ -124,9 +124,7 @@ def _as_stored(instance: Obj, observed: Sequence[Obj]) -> Obj:
         return instance
     given, stored = metadata(instance), metadata(live)
     is_edited = live.get("spec") != instance["spec"]
-    merged = {
-        field: {**(stored.get(field) or {}), **(given.get(field) or {})} for field in ("labels", "annotations")
-    }
+    merged = {field: {**(stored.get(field) or {}), **(given.get(field) or {})} for field in ("labels", "annotations")}
     generation = int(stored.get("generation") or 0) + is_edited
     return {**instance, "metadata": {**given, **stored, **merged, "generation": generation}}
 

@@ -169,10 +169,11 @@ class ChildStore:
             return Need.UPDATE  # the answer has what the graph reads
         desired = stored(desired)
         fresh = child.fresh.open() if child.fresh is not None else None
-        if child.applied is None and fresh is not None and is_in_effect(fresh, desired, MANAGER_CHILDREN):
-            # Applied by an earlier run of the controller: learnt from the object, not by sending it again.
-            child.applied = Applied.of(desired, fresh)
         found = need(child.applied, desired, fresh)
+        if found is Need.UPDATE and fresh is not None and is_in_effect(fresh, desired, MANAGER_CHILDREN):
+            # Applied by an earlier run of the controller, or without fields that are left to another manager since:
+            # learnt from the object, not by sending it again.
+            child.applied, found = Applied.of(desired, fresh), None
         if found is None:
             child.fresh = None
         return found

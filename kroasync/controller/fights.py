@@ -7,13 +7,12 @@ changes a child; nothing names the one that deletes it.
 A fight is about one object, by UID. If the object is deleted and recreated each time, the fight is about its key.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import orjson
-
-from kroasync.model.objects import Obj, metadata
+from kroasync.engine.contests import contests
+from kroasync.model.objects import Obj
 
 # The first attempts are immediate; after that the wait doubles.
 _PATIENCE: Final = 5
@@ -77,40 +76,7 @@ class Fights:
 def contenders(live: Obj, desired: Obj, ours: str) -> dict[str, tuple[str, ...]]:
     """The managers of fields that differ from `desired`, each with the paths of these fields (`.spec.replicas`)."""
     found: dict[str, tuple[str, ...]] = {}
-    for entry in metadata(live).get("managedFields") or ():
-        manager = str(entry.get("manager") or "unknown")
-        if manager == ours or entry.get("subresource"):
-            continue
-        taken = tuple(dict.fromkeys(_taken(entry.get("fieldsV1") or {}, live, desired, "")))
-        if taken:
-            found[manager] = (*found.get(manager, ()), *taken)
+    for contest in contests(live, desired, ours):
+        if contest.differs:
+            found[contest.manager] = (*found.get(contest.manager, ()), contest.field)
     return found
-
-
-def _taken(fields: Any, live: Any, desired: Any, at: str) -> Iterator[str]:
-    for step, below in fields.items() if isinstance(fields, dict) else ():
-        kind, _, name = step.partition(":")
-        if kind == "f" and isinstance(desired, dict) and name in desired and isinstance(live, dict):
-            if below:
-                yield from _taken(below, live.get(name), desired[name], f"{at}.{name}")
-            elif live.get(name) != desired[name]:
-                yield f"{at}.{name}"
-        elif kind == "k":
-            keys = _keys(name)
-            wanted, found = _item(desired, keys), _item(live, keys)
-            if wanted is not None and found is not None:
-                yield from _taken(below, found, wanted, f"{at}[]")
-
-
-def _keys(text: str) -> Mapping[str, Any]:
-    try:
-        found = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _item(items: Any, keys: Mapping[str, Any]) -> Any:
-    if not isinstance(items, list) or not keys:
-        return None
-    return next((i for i in items if isinstance(i, dict) and all(i.get(k, v) == v for k, v in keys.items())), None)

@@ -13,7 +13,7 @@ What is applied only once is adopted by a patch of its labels and annotations.
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kroasync.controller.child_store import ChildStore
 from kroasync.controller.fights import Fights, contenders
@@ -32,11 +32,13 @@ from kroasync.engine.actions import (
     Release,
     Result,
     WatchExternal,
+    Yielding,
 )
 from kroasync.engine.adoption import is_child, joining, managers_of, objection
 from kroasync.engine.drift import stored
 from kroasync.engine.mending import Mending, disowning_patch, key_patch, may_have_leftovers, mending
 from kroasync.engine.orphans import released, still_goes
+from kroasync.engine.yielding import agree, foreign_fields, is_guarded, refusal_text, yielding
 from kroasync.kube.api_errors import (
     AlreadyExistsError,
     ApiError,
@@ -54,15 +56,29 @@ from kroasync.kube.outage import Stumbles
 from kroasync.model.kinds import SECRETS
 from kroasync.model.names import (
     FINALIZER,
+    LABEL_APPLYSET_PART_OF,
     LABEL_INSTANCE_ID,
     MANAGER_CHILDREN,
     MANAGER_PARENT,
 )
 from kroasync.model.objects import Key, Obj, labels_of, metadata, uid_of, version_of
-from kroasync.model.policies import Update
+from kroasync.model.policies import Conflicts, Update
 
 # The first resourceVersion of etcd is 2. So an apply with this version creates an object, or is a conflict.
 _OF_NO_OBJECT = "1"
+
+
+class _ContestedError(ApiError):
+    """Other managers have fields of the object, and its policy is to change nothing then."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """The answer to an apply, the object that was sent, and what of the declared one was left to others."""
+
+    answer: Obj
+    obj: Obj
+    left: Yielding | None = None
 
 
 @dataclass(slots=True)
@@ -146,7 +162,11 @@ class Performer:
         before, lists = self.children.version(action.key), self.children.lists(action.key.resource)
         taken_from: tuple[str, ...] = ()
         is_adopted, sent = False, action.obj
-        if action.force:
+        shared: _Shared | None = None
+        if action.force and is_guarded(action.policies, action.external_fields):
+            shared = await self._guarded(action)
+            answer = shared.answer
+        elif action.force:
             answer = await self._forced(action)
         else:
             try:
@@ -160,6 +180,9 @@ class Performer:
                 before = version_of(found)
                 if action.policies.update is Update.ONCE:
                     answer, sent = await self._join(action, found)
+                elif is_guarded(action.policies, action.external_fields):
+                    shared = await self._take_part(action, found, conflict)
+                    answer = shared.answer
                 else:
                     answer, taken_from = await self._take_over(action, found, conflict.managers)
                 is_adopted = bool(taken_from) or not is_child(found, action.obj)
@@ -168,14 +191,15 @@ class Performer:
                 # An API server that knows no versions: the apply did not create it.
                 taken_from = tuple(m for m in managers_of(answer) if m != MANAGER_CHILDREN)
                 is_adopted = bool(taken_from)
-        self.children.applied(action.key, sent, answer, lists=lists)
+        self.children.applied(action.key, shared.obj if shared else sent, answer, lists=lists)
         if subject is not None and version_of(answer) != before and self.fights.healed(subject):
             self.contested[action.key] = others
         if is_adopted:
             self.taken_over[action.key] = taken_from
             self.existed[action.key] = _identity(answer)
         changed = version_of(answer) != before
-        return Done(action=action, obj=answer, changed=changed, adopted=is_adopted)
+        left = shared.left if shared else None
+        return Done(action=action, obj=answer, changed=changed, adopted=is_adopted, yielded=left)
 
     def _refused(self, action: Apply, found: Obj) -> Refused | None:
         """Why an existing object is not adopted; None if it belongs to this instance or to nobody."""
@@ -208,13 +232,57 @@ class Performer:
                 managers = conflict.managers
         return await self._send(action, force=True, version=version), managers
 
-    async def _forced(self, action: Apply) -> Obj:
+    async def _guarded(self, action: Apply) -> _Shared:
+        """Apply to a child some of whose fields other managers may have meanwhile (`engine.yielding`)."""
+        try:
+            if action.policies.conflicts is Conflicts.FORCE:
+                # Only to the version that the decision about external fields was made for.
+                answer = await self._forced(action, version=self.children.version(action.key) or _OF_NO_OBJECT)
+            else:
+                answer = await self._send(action, force=False)
+            return _Shared(answer, action.obj)
+        except ConflictError as conflict:
+            self.sent += 1
+            found = await self.client.get(action.key)
+            owner = labels_of(found).get(LABEL_APPLYSET_PART_OF, "")
+            if owner not in ("", labels_of(action.obj).get(LABEL_APPLYSET_PART_OF, "")):
+                raise  # it became a child of somebody else, which the cache will show
+            return await self._share(action, found, conflict.fields, conflict)
+
+    async def _take_part(self, action: Apply, found: Obj, conflict: ConflictError) -> _Shared:
+        """Adopt an object as it was found, as far as other managers may keep fields of it."""
+        try:
+            return await self._share(action, found, conflict.fields, conflict, version=version_of(found))
+        except ConflictError as second:
+            if conflict.managers or not second.managers:
+                raise
+            return await self._share(action, found, second.fields, second, version=version_of(found))
+
+    async def _share(
+        self, action: Apply, live: Obj, named: Sequence[str], conflict: ConflictError, *, version: str = ""
+    ) -> _Shared:
+        """Apply to an object as it was read, without the fields that are left to others.
+
+        `named` are the fields that the API server named in its conflict. If a version is given, an apply that is not
+        forced is bound to it, too.
+        """
+        terms = agree(live, action.obj, action.policies, action.external_fields, named)
+        if terms.refused:
+            raise _ContestedError(refusal_text(foreign_fields(terms.refused, action.secrets)))
+        if named and not terms.yielded and not terms.force:
+            raise conflict  # managedFields do not say what is contested
+        shared = replace(action, obj=terms.obj)
+        answer = await self._send(shared, force=terms.force, version=version_of(live) if terms.force else version)
+        return _Shared(answer, terms.obj, yielding(live, terms, action.secrets))
+
+    async def _forced(self, action: Apply, *, version: str = "") -> Obj:
         """Apply to a child; before that, set back the keys that somebody edited in its lists (`engine.mending`)."""
         live = self.children.unread(action.key)
         if live is not None:
-            await self._mend(action, live, mending(live, stored(action.obj), MANAGER_CHILDREN))
+            mended = await self._mend(action, live, mending(live, stored(action.obj), MANAGER_CHILDREN))
+            version = version and version_of(mended)
         try:
-            answer = await self._send(action, force=True)
+            answer = await self._send(action, force=True, version=version)
         except InvalidError as error:
             if not error.is_about_elements:
                 raise
@@ -266,7 +334,8 @@ class Performer:
         if action.need is not Need.HEAL or child is None or live is None:
             return None, ""
         held = contenders(live, stored(action.obj), MANAGER_CHILDREN)
-        shown = {name: _unique(quotable_field(path, action.secrets) for path in paths) for name, paths in held.items()}
+        quotable = (lambda path: quotable_field(path, action.secrets)) if action.secrets else str
+        shown = {name: _unique(map(quotable, paths)) for name, paths in held.items()}
         named = "; ".join(f'manager "{name}" keeps changing {", ".join(paths)}' for name, paths in shown.items())
         return child.uid, f"{named or 'somebody keeps changing it'}; it is restored with growing delays"
 
@@ -442,6 +511,7 @@ def _unique(texts: Iterable[str]) -> list[str]:
 
 
 _REFUSALS: tuple[tuple[type[ApiError], Refusal], ...] = (
+    (_ContestedError, Refusal.CONTESTED),
     (AlreadyExistsError, Refusal.CONFLICT),
     (ConflictError, Refusal.CONFLICT),
     (NotFoundError, Refusal.MISSING),

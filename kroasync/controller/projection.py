@@ -1,7 +1,8 @@
 """The part of an object that a cache keeps: its identity and the fields that the graphs read.
 
 A projection is built once from field paths ("*" stands for any key or index), and then walks only the parts that it
-keeps. It never keeps `managedFields`. It keeps a whole object only if an expression uses the whole object.
+keeps. It keeps a whole object only if an expression uses the whole object, and of that `managedFields` only as far as
+paths name it.
 """
 
 from collections.abc import Iterable
@@ -24,12 +25,19 @@ _IDENTITY = (
 )
 
 
+_OWNERS = ("metadata", "managedFields")
+
+
 class Projection:
     """The kept fields of one kind; immutable. An empty path keeps whole objects."""
 
     def __init__(self, paths: Iterable[tuple[str, ...]] = ()) -> None:
         self.paths = frozenset(paths)
         self._tree: Tree = {}
+        self._owners: Tree = {}
+        for path in self.paths:
+            if path[:2] == _OWNERS:
+                self._owners = _grow(self._owners, path[2:])
         for path in (*_IDENTITY, *sorted(self.paths)):
             self._tree = _grow(self._tree, path)
 
@@ -49,6 +57,9 @@ class Projection:
         if self._tree is None:
             kept = dict(obj)
             kept["metadata"] = {k: v for k, v in obj.get("metadata", {}).items() if k != "managedFields"}
+            owners = _take(obj.get("metadata", {}).get("managedFields"), self._owners) if self._owners != {} else None
+            if owners is not None:
+                kept["metadata"]["managedFields"] = owners
             return kept
         found = _take(obj, self._tree)
         return found if isinstance(found, dict) else {}

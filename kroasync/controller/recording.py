@@ -15,7 +15,7 @@ from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.perform import Performer
 from kroasync.controller.served_kinds import NOT_AVAILABLE, Unresolved
 from kroasync.controller.told import Told
-from kroasync.engine.actions import Observed
+from kroasync.engine.actions import Observed, Yielding
 from kroasync.engine.allowance import Evaluable
 from kroasync.engine.instance_status import PRUNE_HELD
 from kroasync.engine.labels import hash_text
@@ -23,6 +23,7 @@ from kroasync.engine.membership import stranger_text
 from kroasync.engine.outcome import ChangeKind, NodeState, Outcome
 from kroasync.engine.prune_guard import held_text
 from kroasync.engine.teardown import Teardown
+from kroasync.engine.yielding import foreign_text
 from kroasync.graph.nodes import Graph
 from kroasync.metrics import ConditionAge, Metrics
 from kroasync.model import timestamps
@@ -185,6 +186,18 @@ class Recording:
                 note = f"declared by {key}, but not changed: {text}"
                 recorder.record(found, reason="AdoptionRefused", note=note, action="Adopt", warning=True)
 
+    def yields(self, key: Key, instance: Obj, yielded: Mapping[Key, Yielding]) -> None:
+        """Record fields that are left to other managers, on the instance and on the objects: once for each object and
+        set of fields and managers.
+        """
+        for child, left in yielded.items():
+            if self.told.is_new(key, f"yielded {child}: {left.what}"):
+                text = foreign_text(left.fields)
+                note = f"left fields of {child} to other managers: {text}"
+                self.recorder.record(instance, reason="Yielded", note=note, action="Apply")
+                note = f"declared by {key}, but left to other managers: {text}"
+                self.recorder.record(_head(child, left.uid), reason="Yielded", note=note, action="Apply")
+
     def releases(self, key: Key, instance: Obj, performer: Performer) -> None:
         """Record objects that stay without the instance, on the instance and on the objects."""
         for child, found in performer.released.items():
@@ -238,6 +251,11 @@ def failure_note(status: Obj, outcome: Outcome) -> str:
         if condition.get("type") == "ResourcesReady" and condition.get("status") == "False":
             return str(condition.get("message", ""))
     return "; ".join(f.message for f in outcome.failures) or str(outcome.management_error or "")
+
+
+def _head(key: Key, uid: str) -> Obj:
+    meta = {"name": key.name, "namespace": key.namespace, "uid": uid}
+    return {"apiVersion": key.resource.api_version, "kind": key.resource.kind, "metadata": meta}
 
 
 def _is_current(status: Obj, instance: Obj) -> bool:

@@ -65,7 +65,8 @@ class Serving:
         """
         served = self._served(graph.resource)
         await self._know_instances()
-        waiting = [served.watch, *self._hold_children(graph, served)]
+        plan = served.plan if served.plan is not None and served.graph is graph else self._plan(graph)
+        waiting = [served.watch, *self._hold_children(plan, served)]
         is_refused = served.watch.is_refused and not served.watch.synced.is_set()
         try:
             async with asyncio.timeout(0 if is_refused else _SYNC_S):
@@ -81,7 +82,7 @@ class Serving:
         served.definition, served.graph, served.unresolved = definition, graph, None
         self._release_children(graph, served)
         if changed:
-            served.plan = self._plan(graph)
+            served.plan = plan
             root = graph.crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
             served.spec_schema = root.get("spec", {})
             # After a restart most instances are up to date, so those that need work come first.
@@ -165,14 +166,14 @@ class Serving:
         gvr, metrics = str(resource), self._metrics
         return lambda kind: metrics.dynamic_controller_informer_events_total.inc(gvr, _EVENT_TYPES[kind])
 
-    def _hold_children(self, graph: Graph, served: Served) -> list[Watch]:
+    def _hold_children(self, plan: Plan, served: Served) -> list[Watch]:
         found = []
-        for node in graph.nodes.values():
-            reads = graph.reads.get(node.id, frozenset())
+        for prepared in plan.nodes:
+            node = prepared.node
             if node.is_external:
-                self.watches.read_externals(node.resource, reads)
+                self.watches.read_externals(node.resource, prepared.reads)
                 continue
-            if self._children.widen(node.resource, reads):
+            if self._children.widen(node.resource, prepared.reads):
                 self.watches.relist_children(node.resource)
             found.append(self.watches.hold_children(node.resource, owner=served.resource))
         return found

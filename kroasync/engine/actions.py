@@ -37,6 +37,7 @@ class Apply:
     # The paths in `obj` with values of Secrets: the server's messages about such an object must not be quoted.
     secrets: tuple[tuple[str | int, ...], ...] = ()
     policies: Policies = field(default_factory=Policies)
+    external_fields: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +107,37 @@ class Pause:
 Action: TypeAlias = Apply | Read | Delete | Release | PatchParent | WatchExternal | Pause
 
 
+@dataclass(frozen=True, slots=True)
+class ForeignField:
+    """A declared field that another manager has, as messages show it. `declared` and `live` are short texts."""
+
+    field: str
+    manager: str
+    declared: str
+    live: str
+
+    def __str__(self) -> str:
+        return f'{self.field} is {self.live} by manager "{self.manager}", declared is {self.declared}'
+
+
+@dataclass(frozen=True, slots=True)
+class Yielding:
+    """The fields of one child, by its UID, that are left to other managers."""
+
+    uid: str
+    fields: tuple[ForeignField, ...]
+
+    def beside(self, other: "Yielding | None") -> "Yielding":
+        """This, and what was left to others before."""
+        earlier = other.fields if other is not None and other.uid == self.uid else ()
+        return Yielding(self.uid, tuple(dict.fromkeys((*earlier, *self.fields))))
+
+    @property
+    def what(self) -> str:
+        """The fields and their managers without the values: the same text as long as these are the same."""
+        return "; ".join(sorted(f'{one.field} to manager "{one.manager}"' for one in self.fields))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
     """The action was performed; `obj` is the server's answer (None for deletes and watches)."""
@@ -116,6 +148,8 @@ class Done:
     changed: bool = True
     # The object existed before, and was not a child.
     adopted: bool = False
+    # The fields that the apply left to other managers after the API server reported conflicts.
+    yielded: Yielding | None = None
 
 
 class Refusal(Enum):
@@ -123,6 +157,7 @@ class Refusal(Enum):
 
     CONFLICT = "conflict"  # fields owned by another manager, or a stale precondition
     FOREIGN = "foreign"  # the object belongs to a different ApplySet
+    CONTESTED = "contested"  # other managers have fields of it, and its policy is to fail (engine.yielding)
     CLAIMED = "claimed"  # the object existed before and may not be adopted (engine.adoption)
     HELD = "held"  # the object existed before, and somebody else manages fields that we declare differently
     INVALID = "invalid"  # the API server rejects the object

@@ -76,7 +76,7 @@ def without(declared: Obj, paths: Iterable[Path]) -> Obj:
     return found if "metadata" in found or "metadata" not in declared else {**found, "metadata": {}}
 
 
-def element_keys(element: str) -> Mapping[str, Any]:
+def element_keys(element: str) -> Obj:
     """The keys of an element of a list, as a `k:` element of managedFields has them; empty if it is none."""
     if not element.startswith("k:"):
         return {}

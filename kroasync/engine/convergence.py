@@ -17,6 +17,7 @@ from kroasync.engine.actions import (
     Apply,
     Done,
     Need,
+    Observed,
     PatchParent,
     Pause,
     Read,
@@ -36,6 +37,7 @@ from kroasync.engine.policy_values import resolved
 from kroasync.engine.readiness import NotReady, is_included, readiness
 from kroasync.engine.resolve import Desired, desired
 from kroasync.engine.scope import NodeFailure, PendingData
+from kroasync.engine.yielding import Terms, agree, foreign_fields, is_guarded, refusal_text, yielding
 from kroasync.graph.nodes import NodeType
 from kroasync.model.applyset import Inventory
 from kroasync.model.objects import Key, Obj, is_deleting
@@ -51,7 +53,7 @@ _CLAIMS: Final = (Refusal.FOREIGN, Refusal.CLAIMED, Refusal.HELD)
 # The API server will not have the object as it is.
 _REJECTIONS: Final = (Refusal.INVALID, Refusal.FORBIDDEN, Refusal.TOO_BIG)
 # Refusals that are failures of their own beside all others.
-_SORTS: Final = {Refusal.TOO_BIG: 1, Refusal.UNAVAILABLE: 2}
+_SORTS: Final = {Refusal.TOO_BIG: 1, Refusal.UNAVAILABLE: 2, Refusal.CONTESTED: 3}
 
 
 def converge(state: PassState) -> Batches[None]:
@@ -204,29 +206,47 @@ def _write(state: PassState, run: NodeRun, index: int, item: Desired) -> Apply |
             is_kept = state.world.leave(item.key)
             return None if is_kept else Read(node=run.plan.id, index=item.index, key=item.key)
     foreign = observed is not None and observed.part_of not in ("", own)
-    need = Need.CREATE if observed is None else state.world.compare(item.key, item.obj)
-    if observed is not None and need is None and not foreign:
+    terms = _terms(state, run, item, observed if is_child else None)
+    need = Need.CREATE if observed is None else state.world.compare(item.key, terms.obj)
+    if observed is not None and need is None and not foreign and not terms.refused:
         run.answers[index] = observed.obj
         return None
     action = Apply(
         node=run.plan.id,
         index=item.index,
         key=item.key,
-        obj=item.obj,
+        obj=terms.obj,
         need=need or Need.UPDATE,
         force=is_child,
         secrets=run.plan.secrets,
         policies=run.policies,
+        external_fields=run.plan.node.external_fields,
     )
     if observed is not None and foreign:
         refused = Refused(action=action, refusal=Refusal.FOREIGN, message=observed.part_of)
         run.errors.append((item.index, refused))
         return None
-    text = _too_big(item.obj, state.plan.options.max_object_bytes)
+    if terms.refused:
+        message = refusal_text(foreign_fields(terms.refused, run.plan.secrets))
+        run.errors.append((item.index, Refused(action=action, refusal=Refusal.CONTESTED, message=message)))
+        return None
+    text = _too_big(terms.obj, state.plan.options.max_object_bytes)
     if text:
         run.errors.append((item.index, Refused(action=action, refusal=Refusal.TOO_BIG, message=text)))
         return None
     return action
+
+
+def _terms(state: PassState, run: NodeRun, item: Desired, child: Observed | None) -> Terms:
+    """What is compared and sent of an object: of a child, without the fields that are left to others."""
+    external = run.plan.node.external_fields
+    if child is None or not is_guarded(run.policies, external):
+        return Terms(obj=item.obj)
+    terms = agree(child.obj, item.obj, run.policies, external)
+    left = yielding(child.obj, terms, run.plan.secrets)
+    if left is not None:
+        state.found.yielded[item.key] = left
+    return terms
 
 
 def _too_big(obj: Obj, limit: int) -> str:
@@ -273,6 +293,8 @@ def _applied(state: PassState, result: Result) -> None:
     else:
         answer = result.obj if result.obj is not None else action.obj
         run.answers[action.index or 0] = answer
+        if result.yielded is not None:
+            state.found.yielded[action.key] = result.yielded.beside(state.found.yielded.get(action.key))
         if is_deleting(answer):
             run.deleting = run.deleting or action.key
         # After a restart an apply may only learn hashes. An apply that changed nothing is not reported.
@@ -333,12 +355,21 @@ def _failures(node: str, errors: Sequence[tuple[int | None, Refused]], own: str)
     return [
         Failure(
             message=f'node "{node}": ' + "; ".join(_refusal_text(refused, own) for refused in alike),
-            retryable=alike[0].refusal is not Refusal.TOO_BIG,
+            retryable=not all(map(_is_final, alike)),
             node=node,
             refusal=alike[0].refusal,
         )
         for _, alike in sorted(sorts.items())
     ]
+
+
+def _is_final(refused: Refused) -> bool:
+    """Whether only a change of the instance, the definition or a child can help. Nothing reports changes of an object
+    that is no child yet.
+    """
+    if refused.refusal is Refusal.CONTESTED:
+        return isinstance(refused.action, Apply) and refused.action.force
+    return refused.refusal is Refusal.TOO_BIG
 
 
 def _show_what_is_there(state: PassState, run: NodeRun) -> None:

@@ -16,8 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-import orjson
-
+from kroasync.engine.contests import element_keys, merge_key
 from kroasync.engine.drift import KEY_DEFAULTS, fingerprint, project
 from kroasync.model.objects import Obj, metadata, version_of
 
@@ -133,7 +132,7 @@ class _Owner:
     def elements(self) -> Iterator[tuple[Obj, "_Owner"]]:
         """The elements of a keyed list, by their keys."""
         for element, below in self.fields.items():
-            if element.startswith("k:") and isinstance(below, dict) and isinstance(keys := _read(element[2:]), dict):
+            if isinstance(below, dict) and (keys := element_keys(element)):
                 yield keys, _Owner(self.manager, self.applies, below)
 
 
@@ -144,8 +143,8 @@ class _Keyed:
         self.live = live
         self.desired = desired
         self.names = names
-        self.keys = [_key(item, names) for item in live]
-        self.wanted = {key: item for item in desired if (key := _key(item, names)) is not None}
+        self.keys = [merge_key(item, names) for item in live]
+        self.wanted = {key: item for item in desired if (key := merge_key(item, names)) is not None}
         # Without a repair, the API server reports a missing key, or one that is declared twice.
         self.is_sound = len(self.wanted) == len(desired)
         self._declared: dict[str, set[str]] = {}
@@ -275,20 +274,6 @@ class _Search:
     def _clashes(self, one: Obj, other: Obj) -> bool:
         """Whether two elements have a value in common that the API server refuses."""
         return any(name in one and one[name] == other.get(name) for name in self._twice)
-
-
-def _read(text: str) -> Any:
-    """The keys of an element; None if they are no JSON."""
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return None
-
-
-def _key(item: Obj, names: Sequence[str]) -> tuple[Any, ...] | None:
-    """The values of the key fields; None if one is missing or is no scalar."""
-    values = tuple(item.get(name, KEY_DEFAULTS.get(name)) for name in names)
-    return values if all(type(value) in (str, int, bool) for value in values) else None
 
 
 def _resemblance(live: Obj, item: Obj, names: Sequence[str]) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING
 
-from kroasync.engine.actions import Observed, Refusal, WatchExternal
+from kroasync.engine.actions import Observed, Refusal, WatchExternal, Yielding
 from kroasync.engine.prune_guard import HeldPrune
 from kroasync.model.objects import Key, Obj
 
@@ -116,6 +116,8 @@ class Outcome:
     strangers: tuple[Observed, ...] = ()
     # Objects that belong to somebody else, and the message about each.
     not_adopted: Mapping[Key, str] = field(default_factory=dict)
+    # Fields of children that are left to other field managers.
+    yielded: Mapping[Key, Yielding] = field(default_factory=dict)
     # A text about entries dropped from the instance's recorded inventory; empty if there are none.
     repair: str = ""
     # All declared objects are applied and none has drifted, whether they are ready or not.

@@ -11,7 +11,7 @@ from enum import Enum, StrEnum
 from heapq import heapify, heappop, heappush
 from typing import Any, Final, TypeAlias, TypeVar
 
-from kroasync.engine.actions import Action, Observed, Pause, Refusal, Refused, Result, WatchExternal, World
+from kroasync.engine.actions import Action, Observed, Pause, Refusal, Refused, Result, WatchExternal, World, Yielding
 from kroasync.engine.allowance import Allowance
 from kroasync.engine.membership import Membership
 from kroasync.engine.outcome import Change, Failure, NodeReport, NodeState
@@ -157,6 +157,7 @@ class Found:
     held: tuple[HeldPrune, ...] = ()
     strangers: list[Observed] = field(default_factory=list)
     not_adopted: dict[Key, str] = field(default_factory=dict)
+    yielded: dict[Key, Yielding] = field(default_factory=dict)
     management_error: str | None = None
     management_refusal: Refusal | None = None
     repair: str = ""

@@ -16,6 +16,7 @@ from kroasync.engine.explain import Explainer
 from kroasync.engine.labels import label_value
 from kroasync.engine.scope import Compiled
 from kroasync.engine.taint import Taint
+from kroasync.engine.yielding import reads
 from kroasync.graph.nodes import Expression, Graph, Node, Path
 from kroasync.model import names, paths
 from kroasync.model.objects import Obj
@@ -81,6 +82,8 @@ class NodePlan:
     # The policies of the node, and the expressions that replace some of them in each pass (`engine.policy_values`).
     policies: Policies
     computed_policies: Mapping[str, Compiled]
+    # The fields of its objects that a pass reads; a cache must keep them.
+    reads: frozenset[tuple[str, ...]]
 
     @property
     def naming(self) -> tuple[Compiled, ...]:
@@ -159,6 +162,8 @@ def _plan_node(
         secret = secret or taint.reaches(expression, node)
         return Compiled.of(expression, secret=secret, place=place)
 
+    policies = _fixed_policies(node, defaults)
+    computed = {name: value for name, value in node.policy.items() if isinstance(value, Expression)}
     # An expression that fills a Secret must not be quoted in other places either.
     filling = {i.expression.program.source for i in node.fields if taint.fills_secret(node, tuple(i.path))}
 
@@ -202,12 +207,9 @@ def _plan_node(
         },
         exempt_annotations=graph.exempt_annotations,
         secrets=taint.fields(node),
-        policies=_fixed_policies(node, defaults),
-        computed_policies={
-            name: compiled(value, f"policy.{name}")
-            for name, value in node.policy.items()
-            if isinstance(value, Expression)
-        },
+        policies=policies,
+        computed_policies={name: compiled(value, f"policy.{name}") for name, value in computed.items()},
+        reads=graph.reads.get(node.id, frozenset()) | reads(node.template, policies, computed, node.external_fields),
     )
 
 

@@ -124,6 +124,7 @@ def _conclude(state: PassState) -> Outcome:
         strangers=tuple(found.strangers),
         repair=found.repair,
         not_adopted=found.not_adopted,
+        yielded=found.yielded,
         synced=clean and all(run.state in _APPLIED for run in runs),
         settled=settled,
         retry=_retry(state, settled),

@@ -77,9 +77,10 @@ def live(fields: Obj, *, manager: str = "other", subresource: str = "") -> Obj:
         (live({"f:spec": {"f:replicas": {}}}), {"other": (".spec.replicas",)}),
         (live({"f:spec": {"f:paused": {}}}), {}),
         (live({"f:spec": {"f:undeclared": {}}}), {}),
-        (live({"f:spec": {"f:ports": {'k:{"port":80}': {"f:name": {}}}}}), {"other": (".spec.ports[].name",)}),
+        (live({"f:spec": {"f:ports": {'k:{"port":80}': {"f:name": {}}}}}), {"other": (".spec.ports[port=80].name",)}),
         (live({"f:spec": {"f:replicas": {}}}, manager=OURS), {}),
         (live({"f:spec": {"f:replicas": {}}}, subresource="status"), {}),
+        (live({"f:spec": {"f:replicas": {}}}, subresource="scale"), {"other": (".spec.replicas",)}),
     ],
 )
 def test_contenders_are_those_whose_fields_differ(obj: Obj, found: dict[str, tuple[str, ...]]) -> None:
