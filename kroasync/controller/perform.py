@@ -38,6 +38,7 @@ from kroasync.engine.adoption import is_child, joining, managers_of, objection
 from kroasync.engine.drift import stored
 from kroasync.engine.mending import Mending, disowning_patch, key_patch, may_have_leftovers, mending
 from kroasync.engine.orphans import released, still_goes
+from kroasync.engine.recreation import unchangeable
 from kroasync.engine.yielding import agree, foreign_fields, is_guarded, refusal_text, yielding
 from kroasync.kube.api_errors import (
     AlreadyExistsError,
@@ -152,7 +153,7 @@ class Performer:
         elif self.stumbles.failed(subject, error):
             refusal = Refusal.FAULT
             message += " (the API server fails at this object again and again, and takes other writes)"
-        return Refused(action=action, refusal=refusal, message=message)
+        return Refused(action=action, refusal=refusal, message=message, immutable=_immutable(action, error))
 
     async def _apply(self, action: Apply) -> Result:
         subject, others = self._others(action)
@@ -485,6 +486,18 @@ def _told(action: Action, error: ApiError) -> str:
     fields = _unique(sorted(quotable_field(field, action.secrets) for field in error.fields))
     where = f" in {', '.join(fields)}" if any(fields) else ""
     return f"{error.known_reason}{where} (details withheld: the object holds values of a Secret)"
+
+
+def _immutable(action: Action, error: ApiError) -> tuple[str, ...]:
+    """The fields that cannot be changed, if that is all that is wrong with an apply, and what the server says of them;
+    of an object with values of Secrets, only where they are.
+    """
+    if not isinstance(action, Apply) or not isinstance(error, InvalidError):
+        return ()
+    found = unchangeable(error.causes)
+    if action.secrets or action.key.resource == SECRETS:
+        return tuple(_unique(quotable_field(field, action.secrets) or "a field" for field, _ in found))
+    return tuple(_unique(f"{field}: {said}" if field else said for field, said in found))
 
 
 def quotable_field(field: str, secrets: Sequence[tuple[str | int, ...]]) -> str:

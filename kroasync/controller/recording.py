@@ -198,6 +198,12 @@ class Recording:
                 note = f"declared by {key}, but left to other managers: {text}"
                 self.recorder.record(_head(child, left.uid), reason="Yielded", note=note, action="Apply")
 
+    def recreations(self, instance: Obj, outcome: Outcome) -> None:
+        """Record children that were deleted to be created anew."""
+        for child, fields in outcome.recreated.items():
+            note = f"deleted {child} to create it anew, as fields of it cannot be changed: {fields}"
+            self.recorder.record(instance, reason="Recreated", note=note, action="Reconcile")
+
     def releases(self, key: Key, instance: Obj, performer: Performer) -> None:
         """Record objects that stay without the instance, on the instance and on the objects."""
         for child, found in performer.released.items():

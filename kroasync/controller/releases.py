@@ -2,18 +2,18 @@
 
 Two channels report that: the cache of children, for an object of another instance, and a watch of the single object for
 everything else (`ClaimSink`). The watch keeps only the marks by which owners claim an object, so that an object which
-changes often wakes nobody.
+changes often wakes nobody but the instances that wait for its fields.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from kroasync.engine.adoption import Marks, marks_of
+from kroasync.engine.adoption import Marks, fields_of, marks_of
 from kroasync.model.objects import Key, Obj, Resource, key_of, uid_of, version_of
 
-# UID, version and marks.
-_Claim: TypeAlias = tuple[str, str, Marks]
+# UID, version, marks, and the hash of the fields and their managers.
+_Claim: TypeAlias = tuple[str, str, Marks, str]
 
 
 class Releases:
@@ -23,6 +23,8 @@ class Releases:
         self._wake = wake
         self._instances: dict[Key, set[Key]] = {}
         self._objects: dict[Key, frozenset[Key]] = {}
+        # Of each instance, the objects whose fields it waits for.
+        self._held: dict[Key, frozenset[Key]] = {}
 
     def __len__(self) -> int:
         return len(self._objects)
@@ -31,9 +33,12 @@ class Releases:
         """Whether the instance waits for any object."""
         return instance in self._objects
 
-    def keep(self, instance: Key, objects: Iterable[Key]) -> None:
-        """Let the instance wait for exactly these objects."""
+    def keep(self, instance: Key, objects: Iterable[Key], *, held: Iterable[Key] = ()) -> None:
+        """Let the instance wait for exactly these objects, and for the fields of those in `held`."""
         wanted = frozenset(objects)
+        self._held.pop(instance, None)
+        if held := frozenset(held):
+            self._held[instance] = held
         for obj in self._objects.pop(instance, frozenset()) - wanted:
             self._instances[obj].discard(instance)
             if not self._instances[obj]:
@@ -47,6 +52,12 @@ class Releases:
         """The object changed owner or is gone."""
         for instance in list(self._instances.get(obj, ())):
             self._wake(instance)
+
+    def changed(self, obj: Key) -> None:
+        """Fields of the object, or their managers, are others."""
+        for instance in list(self._instances.get(obj, ())):
+            if obj in self._held.get(instance, ()):
+                self._wake(instance)
 
     def listed(self, resource: Resource) -> None:
         """The objects of a kind were listed for the first time: whatever happened before was not reported."""
@@ -65,7 +76,7 @@ class ClaimSink:
     is_listed: bool = False
 
     def keep(self, obj: Obj) -> tuple[Key, _Claim]:
-        return key_of(self.resource, obj), (uid_of(obj), version_of(obj), marks_of(obj))
+        return key_of(self.resource, obj), (uid_of(obj), version_of(obj), marks_of(obj), fields_of(obj))
 
     def replace(self, items: list[tuple[Key, _Claim]], version: str = "") -> None:
         before, self.claims = self.claims, dict(items)
@@ -74,22 +85,27 @@ class ClaimSink:
             self.releases.listed(self.resource)
             return
         for key in before.keys() | self.claims.keys():
-            if _is_released(before.get(key), self.claims.get(key)):
-                self.releases.released(key)
+            self._tell(key, before.get(key), self.claims.get(key))
 
     def event(self, kind: str, obj: Obj) -> None:
         key, claim = self.keep(obj)
         before = self.claims.pop(key, None)
         if kind != "DELETED":
             self.claims[key] = claim
-        released = _is_released(before, self.claims.get(key))
+        self.heard(self._tell(key, before, self.claims.get(key)))
+
+    def _tell(self, key: Key, before: _Claim | None, after: _Claim | None) -> bool:
+        """Wake whoever waits for what changed; True if the object changed owner or is gone."""
+        released = _is_released(before, after)
         if released:
             self.releases.released(key)
-        self.heard(released)
+        elif before is not None and after is not None and before[3] != after[3]:
+            self.releases.changed(key)
+        return released
 
     def versions(self) -> dict[tuple[str, str], str]:
         """The version of every object, by namespace and name."""
-        return {(key.namespace, key.name): version for key, (_, version, _) in self.claims.items()}
+        return {(key.namespace, key.name): version for key, (_, version, _, _) in self.claims.items()}
 
 
 def _is_released(before: _Claim | None, after: _Claim | None) -> bool:

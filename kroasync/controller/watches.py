@@ -347,15 +347,16 @@ class Watches:
             sink.take(obj)
             sink.lent[holder] = sink.projection.keep(obj)
 
-    def await_releases(self, holder: Key, objects: Collection[Key]) -> None:
-        """Wake the instance when one of these objects of somebody else changes owner or goes, and for no others.
+    def await_releases(self, holder: Key, objects: Collection[Key], *, held: Collection[Key] = ()) -> None:
+        """Wake the instance when one of these objects of somebody else changes owner or goes, and for no others. For
+        those in `held` it waits until somebody else has their fields no more.
 
         A child of another instance is watched already. Each other object gets a narrow watch, or a share of one of its
         kind.
         """
         if not objects and not self.releases.waits(holder):
             return
-        self.releases.keep(holder, objects)
+        self.releases.keep(holder, objects, held=held)
         used = set[_Id]()
         for key in objects:
             if not self._is_child(key):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from kroasync.engine.actions import Refusal
+from kroasync.engine.drift import fingerprint
 from kroasync.engine.labels import is_value_of
 from kroasync.engine.orphans import is_annotation_of_member, is_label_of_member
 from kroasync.model import names
@@ -32,6 +33,7 @@ _TOOLS_BY_ANNOTATION: Final = {
     "objectset.rio.cattle.io/id": "Rancher object set",
 }
 _HELM: Final = "Helm"
+_BOOKKEEPING: Final = ("managedFields", "resourceVersion", "generation")
 # Pairs of names and values: controllers, labels, annotations.
 Marks: TypeAlias = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]
 # Labels by which an instance is the same one, and the annotations that have what is too long for a label.
@@ -126,6 +128,23 @@ def marks_of(live: Obj) -> Marks:
 def _had_by(live: Obj) -> str:
     managers = managers_of(live)
     return f"is managed by {', '.join(managers)}" if managers else "is not a resource of this instance"
+
+
+def fields_of(live: Obj) -> str:
+    """A digest of everything by which fields of an object can conflict with a declaration: the values, and who has
+    them; not when they were written.
+    """
+    meta = {key: value for key, value in metadata(live).items() if key not in _BOOKKEEPING}
+    body = {key: value for key, value in live.items() if key not in ("metadata", "status")}
+    entries = [
+        [entry.get("manager"), entry.get("fieldsV1")]
+        for entry in metadata(live).get("managedFields") or ()
+        if entry.get("subresource") != "status"
+    ]
+    try:
+        return fingerprint([body, meta, entries])
+    except (TypeError, RecursionError):
+        return version_of(live)  # nested more deeply than JSON is written
 
 
 def _controller_of(live: Obj, instance_uid: str) -> str | None:

@@ -35,6 +35,7 @@ from kroasync.engine.parent import covers, patch, place
 from kroasync.engine.passstate import Batches, Ending, NodeRun, PassState, Stage
 from kroasync.engine.policy_values import resolved
 from kroasync.engine.readiness import NotReady, is_included, readiness
+from kroasync.engine.renewal import is_renewed, renew
 from kroasync.engine.resolve import Desired, desired
 from kroasync.engine.scope import NodeFailure, PendingData
 from kroasync.engine.yielding import Terms, agree, foreign_fields, is_guarded, refusal_text, yielding
@@ -76,6 +77,11 @@ def converge(state: PassState) -> Batches[None]:
             return
         for result in (yield batch):
             _ANSWERS[type(result.action)](state, result)
+        if state.renewing:
+            runs, state.renewing = state.renewing, []
+            yield from renew(state, runs)
+            for run in runs:
+                _complete(state, run)
         state.cover()
 
 
@@ -307,7 +313,9 @@ def _applied(state: PassState, result: Result) -> None:
 
 def _complete(state: PassState, run: NodeRun) -> None:
     """Continue with a managed node that has all its answers."""
-    if run.errors or run.policy_faults:
+    if is_renewed(run):
+        state.renewing.append(run)
+    elif run.errors or run.policy_faults:
         _fail_apply(state, run)
     elif run.deleting is not None:
         _show_what_is_there(state, run)
@@ -333,6 +341,8 @@ def _fail_apply(state: PassState, run: NodeRun) -> None:
     for _, refused in errors:
         if refused.refusal in _CLAIMS and isinstance(refused.action, Apply):
             state.found.not_adopted[refused.action.key] = _claim_text(refused.action.key, refused, own)
+            if refused.refusal is Refusal.HELD:
+                state.found.awaited.add(refused.action.key)
     failures = _failures(run.plan.id, errors, own)
     failures += [
         Failure(message=f'node "{run.plan.id}": {text}', retryable=False, node=run.plan.id)

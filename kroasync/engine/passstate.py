@@ -158,6 +158,8 @@ class Found:
     strangers: list[Observed] = field(default_factory=list)
     not_adopted: dict[Key, str] = field(default_factory=dict)
     yielded: dict[Key, Yielding] = field(default_factory=dict)
+    awaited: set[Key] = field(default_factory=set)
+    recreated: dict[Key, str] = field(default_factory=dict)
     management_error: str | None = None
     management_refusal: Refusal | None = None
     repair: str = ""
@@ -179,6 +181,7 @@ class PassState:
         "owners",
         "ownership",
         "plan",
+        "renewing",
         "runs",
         "scope",
         "wanted",
@@ -198,6 +201,8 @@ class PassState:
         self._shown: deque[NodeRun] = deque()
         # The nodes whose objects the recorded inventory does not cover yet.
         self.held: list[NodeRun] = []
+        # The nodes whose answers are there, and whose children are to be recreated.
+        self.renewing: list[NodeRun] = []
         # The recorded inventory, and the inventory after the patch that is being sent.
         self.inventory = Inventory()
         self.wanted = Inventory()

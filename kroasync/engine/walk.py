@@ -125,6 +125,8 @@ def _conclude(state: PassState) -> Outcome:
         repair=found.repair,
         not_adopted=found.not_adopted,
         yielded=found.yielded,
+        awaited=frozenset(found.awaited),
+        recreated=found.recreated,
         synced=clean and all(run.state in _APPLIED for run in runs),
         settled=settled,
         retry=_retry(state, settled),
