@@ -17,7 +17,6 @@ from kroasync.controller.served_kinds import NOT_AVAILABLE, Unresolved
 from kroasync.controller.told import Told
 from kroasync.engine.actions import Observed, Yielding
 from kroasync.engine.allowance import Evaluable
-from kroasync.engine.instance_status import PRUNE_HELD
 from kroasync.engine.labels import hash_text
 from kroasync.engine.membership import stranger_text
 from kroasync.engine.outcome import ChangeKind, NodeState, Outcome
@@ -218,7 +217,7 @@ class Recording:
         note = held_text(outcome.held, outcome.instance) if outcome.held else ""
         if note and self.told.is_new(key, note):
             self.metrics.kroasync_prunes_held_total.inc(str(key.resource))
-            self.recorder.record(outcome.instance, reason=PRUNE_HELD, note=note, action="Delete", warning=True)
+            self.recorder.record(outcome.instance, reason="PruneHeld", note=note, action="Delete", warning=True)
 
     def deletes(self, instance: Obj, plan: Teardown, deleted: Sequence[str]) -> None:
         """Record one step of a deletion."""

@@ -76,7 +76,6 @@ _OWN_BYTES: Final = 65_536
 _CONDITION_BYTES: Final = 262_144
 _AS_EXPECTED: Final = "AsExpected"
 _SUSPENDED: Final = "ReconciliationSuspended"
-PRUNE_HELD: Final = "PruneHeld"
 
 
 # Why the API server refused a status with the author's fields: a reason and a message.
@@ -253,7 +252,7 @@ def _held(outcome: Outcome) -> _Verdict:
         text += f"; awaiting resource readiness: {waiting}"
     return _Verdict(
         state="ERROR",
-        conditions=(_MANAGED, _RESOLVED, (RESOURCES_READY, FALSE, PRUNE_HELD, text)),
+        conditions=(_MANAGED, _RESOLVED, (RESOURCES_READY, FALSE, "PruneHeld", text)),
         progressing=("Retrying", text) if retried else None,
         error=text,
         stalled=not retried,

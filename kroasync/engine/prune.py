@@ -16,7 +16,7 @@ from kroasync.engine.outcome import Change, ChangeKind, Failure, NodeState
 from kroasync.engine.parent import patch, place
 from kroasync.engine.passstate import Batches, NodeRun, PassState
 from kroasync.engine.policy_values import resolved
-from kroasync.engine.prune_guard import Collection, HeldPrune, held_prunes, is_released
+from kroasync.engine.prune_guard import HeldPrune, LimitedCollection, held_prunes, is_released
 from kroasync.engine.resolve import identity
 from kroasync.model import names
 from kroasync.model.applyset import Inventory
@@ -80,9 +80,9 @@ def _is_kept(state: PassState, run: NodeRun) -> bool:
     return policies.deletion is Deletion.ORPHAN
 
 
-def _limited(run: NodeRun) -> Collection | None:
+def _limited(run: NodeRun) -> LimitedCollection | None:
     limit = run.plan.node.max_prune
-    return None if limit is None else Collection(node=run.plan.id, limit=limit, declared=len(run.desired))
+    return None if limit is None else LimitedCollection(node=run.plan.id, limit=limit, declared=len(run.desired))
 
 
 def _is_in(held: Iterable[HeldPrune], wave: Iterable[Observed]) -> bool:

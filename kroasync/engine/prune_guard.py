@@ -22,7 +22,7 @@ _SHOWN: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Collection:
+class LimitedCollection:
     """A collection with a limit, and how many objects it declares in this pass: all of them exist."""
 
     node: str
@@ -49,7 +49,7 @@ class HeldPrune:
 
 
 def held_prunes(
-    collections: Mapping[str, Collection], removals: Iterable[tuple[Observed, Delete | Release | None]]
+    collections: Mapping[str, LimitedCollection], removals: Iterable[tuple[Observed, Delete | Release | None]]
 ) -> tuple[HeldPrune, ...]:
     """The prunes that go beyond the limit of their collection, in the order of `collections`.
 

@@ -31,6 +31,7 @@ _WELL_KNOWN = {
     "ConfigMap": "v1",
     "Secret": "v1",
     "Service": "v1",
+    "PersistentVolumeClaim": "v1",
     "ServiceAccount": "v1",
     "Deployment": "apps/v1",
     "Ingress": "networking.k8s.io/v1",

@@ -5,7 +5,7 @@ import pytest
 from kroasync.engine.actions import Delete, Observed, PatchParent, Refusal, Release
 from kroasync.engine.instance_status import compose
 from kroasync.engine.outcome import Retry
-from kroasync.engine.prune_guard import Collection, held_prunes
+from kroasync.engine.prune_guard import LimitedCollection, held_prunes
 from kroasync.engine.views import nodes_of
 from kroasync.model import names
 from kroasync.model.objects import Key
@@ -49,7 +49,7 @@ def removal_of(name, node="many", action=Delete):
     ],
 )
 def test_the_limit_counts_against_all_objects_of_the_collection(limit, declared, deleted, is_held):
-    many = Collection(node="many", limit=limit_of(limit), declared=declared)
+    many = LimitedCollection(node="many", limit=limit_of(limit), declared=declared)
     removals = [removal_of(f"x{i}") for i in range(deleted)]
     held = held_prunes({"many": many}, removals)
     assert bool(held) is is_held
@@ -58,13 +58,13 @@ def test_the_limit_counts_against_all_objects_of_the_collection(limit, declared,
 
 
 def test_what_stays_or_goes_already_does_not_count_nor_does_what_belongs_elsewhere():
-    many = Collection(node="many", limit=MaxPrune(0), declared=0)
+    many = LimitedCollection(node="many", limit=MaxPrune(0), declared=0)
     spared = [removal_of("a", action=Release), removal_of("b", action=None), removal_of("c", node="dropped")]
     assert held_prunes({"many": many}, spared) == ()
 
 
 def test_an_object_counts_to_its_collection_by_each_name_of_that():
-    many = Collection(node="m" * 64, limit=MaxPrune(1), declared=0)
+    many = LimitedCollection(node="m" * 64, limit=MaxPrune(1), declared=0)
     removals = [removal_of("a", node="m" * 64), removal_of("b", node="h-1")]
     (held,) = held_prunes({"m" * 64: many, "h-1": many}, removals)
     assert [key.name for key in held.objects] == ["a", "b"]
