@@ -16,7 +16,7 @@ from tests.simulation.story import FAULTS, Step, Story
 JOBS = Resource("batch", "v1", "Job", "jobs")
 CHILDREN: Final = (CONFIG_MAPS, DEPLOYMENTS, JOBS)
 LISTED: Final = "outside"
-_WORDS: Final[Mapping[str, tuple[str, ...]]] = {
+WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "adoption": ("IfUnclaimed", "Always", "IfUnowned", "Never"),
     "deletion": ("Delete", "Orphan"),
     "update": ("Apply", "Once", "Recreate"),
@@ -92,7 +92,7 @@ class Wish:
 
     def manifest(self) -> Obj:
         fixed: Obj = {"value": self.value, "replicas": self.replicas, "on": self.on, "items": list(self.items)}
-        return fixed | dict(zip(_WORDS, self.words, strict=True))
+        return fixed | dict(zip(WORDS, self.words, strict=True))
 
 
 def wish_of(spec: Obj) -> Wish:
@@ -102,18 +102,18 @@ def wish_of(spec: Obj) -> Wish:
         replicas=spec["replicas"],
         on=spec["on"],
         items=tuple(spec.get("items") or ()),
-        words=tuple(spec[name] for name in _WORDS),
+        words=tuple(spec[name] for name in WORDS),
     )
 
 
 def words(plan: Plan, node: Policed, wish: Wish) -> tuple[dict[str, str], list[str]]:
     """The policies that hold for a node of an instance, and the names of those that yield no known word."""
-    found = {name: known[0] for name, known in _WORDS.items()} | dict(plan.words) | dict(node.words)
+    found = {name: known[0] for name, known in WORDS.items()} | dict(plan.words) | dict(node.words)
     faulty = []
-    for name, word in zip(_WORDS, wish.words, strict=True):
+    for name, word in zip(WORDS, wish.words, strict=True):
         if name in node.computed:
-            found[name] = word if word in _WORDS[name] else SAFEST[name]
-            faulty += [name] * (word not in _WORDS[name])
+            found[name] = word if word in WORDS[name] else SAFEST[name]
+            faulty += [name] * (word not in WORDS[name])
     return found, faulty
 
 
@@ -168,7 +168,7 @@ def manifest(plan: Plan) -> Obj:
     kind, key = kind_of(0), definition_key(0)
     fields = {"value": "string", "replicas": "integer", "on": "boolean", "items": "[]string"}
     spec: Obj = {
-        "schema": {"apiVersion": "v1alpha1", "kind": kind, "spec": fields | dict.fromkeys(_WORDS, "string")},
+        "schema": {"apiVersion": "v1alpha1", "kind": kind, "spec": fields | dict.fromkeys(WORDS, "string")},
         "resources": [_written(plan, node) for node in plan.nodes],
     }
     if any(node.each == LISTED for node in plan.nodes):
@@ -304,7 +304,7 @@ def _plan(rng: random.Random) -> Plan:
             left=kind in ("ConfigMap", "Deployment") and rng.random() < 0.25,
         )
         if rng.random() < 0.3:
-            computed = rng.sample(list(_WORDS), rng.randint(1, 2))
+            computed = rng.sample(list(WORDS), rng.randint(1, 2))
             fixed = tuple((name, word) for name, word in node.words if name not in computed)
             node = replace(node, computed=tuple(computed), words=fixed)
         nodes.append(node)
@@ -313,7 +313,7 @@ def _plan(rng: random.Random) -> Plan:
 
 def _chosen(rng: random.Random, kind: str, rate: float) -> tuple[tuple[str, str], ...]:
     """Some policies; those that cannot change a kind otherwise are recreated more often."""
-    found = [(name, rng.choice(known)) for name, known in _WORDS.items() if rng.random() < rate]
+    found = [(name, rng.choice(known)) for name, known in WORDS.items() if rng.random() < rate]
     if kind in ("Sealed", "Job") and rng.random() < 0.6:
         found = [(name, word) for name, word in found if name != "update"] + [("update", "Recreate")]
     return tuple(found)
@@ -325,7 +325,7 @@ def _wish(rng: random.Random) -> Wish:
         replicas=rng.randint(1, 3),
         on=rng.random() < 0.75,
         items=_some(rng),
-        words=tuple(NONSENSE if rng.random() < 0.03 else rng.choice(known) for known in _WORDS.values()),
+        words=tuple(NONSENSE if rng.random() < 0.03 else rng.choice(known) for known in WORDS.values()),
     )
 
 

@@ -118,7 +118,8 @@ class PolicyWorld(World):
                     await self.user.create(key, wanted, manager="kubectl-create")
                     return
                 if "deletionTimestamp" not in found["metadata"]:
-                    spec = {"policy": None, **wanted["spec"]}
+                    # A merge patch removes only what it names.
+                    spec = {**wanted["spec"], "policy": {name: dict(plan.words).get(name) for name in WORDS}}
                     patch = {"metadata": {"annotations": wanted["metadata"]["annotations"]}, "spec": spec}
                     await self.user.merge_patch(key, patch, manager="kubectl-edit")
                     return
