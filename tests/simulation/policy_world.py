@@ -25,6 +25,7 @@ from tests.samples import CONFIG_MAPS
 from tests.simulation.family import HOME, Shape, definition_key, instance_key, resource_of
 from tests.simulation.policy_family import (
     CHILDREN,
+    WORDS,
     Plan,
     Policed,
     PolicyStep,
