@@ -125,7 +125,7 @@ def _checked(seen: _History, event: Event) -> list[str]:
     if write.verb == "delete":
         return [] if before.deleting else _of_deletion(seen, event, before, uid, id_)
     if after is not None and LABEL_APPLYSET_PART_OF not in labels_of(after.obj):
-        return _of_release(before, after)
+        return _of_release(before, after, seen.ever("deletion", uid, id_))
     return [] if after is None else _of_change(seen, write, before, after, uid, id_)
 
 
@@ -221,9 +221,9 @@ def _of_fields(seen: _History, write: Write, before: Stored, after: Stored, uid:
     return found
 
 
-def _of_release(before: Stored, after: Stored) -> list[str]:
+def _of_release(before: Stored, after: Stored, deletion: set[str]) -> list[str]:
     found = []
-    if annotations_of(before.obj).get(ANNOTATION_DELETION_POLICY) != POLICY_ORPHANED:
+    if annotations_of(before.obj).get(ANNOTATION_DELETION_POLICY) != POLICY_ORPHANED and "Orphan" not in deletion:
         found.append(f"{_name(before)} was released, which is no orphan")
     if _content(before.obj) != _content(after.obj):
         found.append(f"{_name(before)} lost data by its release")
