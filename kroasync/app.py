@@ -33,6 +33,7 @@ from kroasync.kube.watch import Sink, Watch
 from kroasync.metrics import Metrics
 from kroasync.model import names
 from kroasync.model.kinds import LEASES
+from kroasync.model.policies import Adoption, Conflicts, Deletion, Policies, Update
 from kroasync.server import Check, Server, parse_address
 from kroasync.settings import DEFAULT_DEFINITION_WORKERS, Settings
 
@@ -110,6 +111,12 @@ def runtime_options(settings: Settings, *, identity: str, seal_key: bytes = b"")
             pass_steps=settings.max_pass_steps,
             max_object_bytes=settings.max_object_bytes,
             seal_key=seal_key,
+            policies=Policies(
+                adoption=Adoption(settings.default_adoption_policy),
+                deletion=Deletion(settings.default_deletion_policy),
+                update=Update(settings.default_update_policy),
+                conflicts=Conflicts(settings.default_conflicts_policy),
+            ),
             unpropagated_labels=(*names.UNPROPAGATED_LABELS, *settings.label_propagation_exclude),
         ),
         features=settings.feature_gates,

@@ -16,6 +16,7 @@ from kroasync.controller.neighbour import KRO_NAMESPACES
 from kroasync.engine.allowance import EVALUATION_STEPS, PASS_STEPS
 from kroasync.engine.plan import MAX_OBJECT_BYTES
 from kroasync.model.name_forms import is_label_value
+from kroasync.model.policies import Adoption, Conflicts, Deletion, Policies, Update
 from kroasync.server import AddressError, parse_address
 
 DEFAULT_WORKERS: Final = 32
@@ -123,7 +124,7 @@ def _parse_gates(text: str) -> frozenset[str]:
 def _one_of(*values: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in values:
-            raise ValueError(f"expected one of {', '.join(values)}")
+            raise ValueError(f"expected one of {', '.join(values)}{_hint(text, values)}")
         return text
 
     return parse
@@ -175,6 +176,10 @@ _LABEL: Final = _Kind(name="label value", parse=_parse_label_value)
 _LEVEL: Final = _Kind(name="level", parse=_parse_level)
 _ENCODER: Final = _Kind(name="string", parse=_one_of("console", "json"))
 _STACK_LEVEL: Final = _Kind(name="level", parse=_one_of("info", "warn", "error", "panic"))
+_ADOPTION: Final = _Kind(name="policy", parse=_one_of(*Adoption))
+_DELETION: Final = _Kind(name="policy", parse=_one_of(*Deletion))
+_UPDATE: Final = _Kind(name="policy", parse=_one_of(*Update))
+_CONFLICTS: Final = _Kind(name="policy", parse=_one_of(*Conflicts))
 _TIME_ENCODING: Final = _Kind(name="string", parse=_one_of(*TIME_ENCODINGS))
 
 
@@ -202,6 +207,9 @@ class _Flag:
     @property
     def env(self) -> str:
         return "KROASYNC_" + self.name.upper().replace("-", "_")
+
+
+_DEFAULTS: Final = Policies()
 
 
 def _setting(
@@ -382,6 +390,24 @@ class Settings:
         KRO_NAMESPACES,
         _LIST,
         "Namespaces of kro's Lease `controller.kro.run`. While kro renews it, kroasync writes nothing.",
+    )
+    default_adoption_policy: str = _setting(
+        _DEFAULTS.adoption.value,
+        _ADOPTION,
+        "`policy.adoption` of resources that do not set it, nor does their definition: `IfUnclaimed`, `Always`,"
+        " `IfUnowned` or `Never`.",
+    )
+    default_deletion_policy: str = _setting(
+        _DEFAULTS.deletion.value, _DELETION, "The same for `policy.deletion`: `Delete` or `Orphan`."
+    )
+    default_update_policy: str = _setting(
+        _DEFAULTS.update.value,
+        _UPDATE,
+        "The same for `policy.update`: `Apply`, `Once` or `Recreate`. Kinds that hold data or other objects are never"
+        " recreated.",
+    )
+    default_conflicts_policy: str = _setting(
+        _DEFAULTS.conflicts.value, _CONFLICTS, "The same for `policy.conflicts`: `Force`, `Yield` or `Fail`."
     )
     version_label: str = _setting(
         "",
@@ -641,6 +667,10 @@ def _contradictions(settings: Settings) -> list[str]:
         )
     if settings.enable_controller_warmup and not settings.leader_elect:
         problems.append("--enable-controller-warmup needs --leader-elect")
+    if (settings.default_update_policy, settings.default_deletion_policy) == (Update.RECREATE, Deletion.ORPHAN):
+        problems.append(
+            "--default-update-policy=Recreate deletes objects, which --default-deletion-policy=Orphan forbids"
+        )
     return problems
 
 

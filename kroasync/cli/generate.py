@@ -107,7 +107,7 @@ def _definition_schema() -> dict[str, Any]:
         api_version=names.KRO_API_VERSION,
         kinds=kinds,
         name={"type": "string"},
-        spec=jsonschema.convert(schema["properties"]["spec"]),
+        spec=jsonschema.definition_spec(schema["properties"]["spec"]),
         spec_required=True,
     )
 

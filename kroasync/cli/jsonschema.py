@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from kroasync.model.definition import Definition
 from kroasync.model.objects import Obj
+from kroasync.model.policies import FORMS, MAX_PRUNE, PERCENTAGE
 from kroasync.schema import name_rules
 from kroasync.schema.structural import INT_OR_STRING, PRESERVE
 
@@ -39,6 +40,18 @@ def instance_schema(definition: Definition, spec_schema: Obj) -> Obj:
         spec=spec,
         spec_required=bool(spec_schema.get("required")),
     )
+
+
+def definition_spec(spec_schema: Obj) -> Obj:
+    """The schema of the spec of definitions. It refuses the policies that the CRD leaves to the controller."""
+    spec = convert(spec_schema)
+    for owner in (spec, spec["properties"]["resources"]["items"]):
+        policy = owner["properties"]["policy"]
+        policy["additionalProperties"] = False
+        for name, values in FORMS.items():
+            policy["properties"][name]["pattern"] = rf"^({'|'.join(values)})$|^\$\{{"
+        policy["properties"][MAX_PRUNE] |= {"minimum": 0, "pattern": f"^({PERCENTAGE})$"}
+    return spec
 
 
 def document(*, title: str, api_version: str, kinds: list[str], name: Obj, spec: Obj, spec_required: bool) -> Obj:

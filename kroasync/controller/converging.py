@@ -53,8 +53,8 @@ class Converging:
         self.recording.hashes(key, instance)
         self.recording.adoptions(key, instance, outcome, performer)
         self.recording.releases(key, instance, performer)
-        self.recording.yields(key, instance, outcome.yielded)
         self.recording.recreations(instance, outcome)
+        self.recording.yields(key, instance, outcome.yielded)
         self.recording.changes(outcome, before=instance.get("status") or {}, status=status)
         self.recording.nodes(served.graph, outcome)
         if not reported.is_lost:

@@ -34,7 +34,7 @@ from kroasync.engine.actions import (
     WatchExternal,
     Yielding,
 )
-from kroasync.engine.adoption import is_child, joining, managers_of, objection
+from kroasync.engine.adoption import held_text, is_child, joining, managers_of, objection, unshared
 from kroasync.engine.drift import stored
 from kroasync.engine.mending import Mending, disowning_patch, key_patch, may_have_leftovers, mending
 from kroasync.engine.orphans import released, still_goes
@@ -63,10 +63,14 @@ from kroasync.model.names import (
     MANAGER_PARENT,
 )
 from kroasync.model.objects import Key, Obj, labels_of, metadata, uid_of, version_of
-from kroasync.model.policies import Conflicts, Update
+from kroasync.model.policies import Adoption, Conflicts, Update
 
 # The first resourceVersion of etcd is 2. So an apply with this version creates an object, or is a conflict.
 _OF_NO_OBJECT = "1"
+
+
+class _HeldError(ApiError):
+    """Other managers have fields of an object that is adopted only if nobody does."""
 
 
 class _ContestedError(ApiError):
@@ -181,6 +185,8 @@ class Performer:
                 before = version_of(found)
                 if action.policies.update is Update.ONCE:
                     answer, sent = await self._join(action, found)
+                elif action.policies.adoption is Adoption.IF_UNOWNED and not is_child(found, action.obj):
+                    answer, sent = await self._take_unowned(action, found)
                 elif is_guarded(action.policies, action.external_fields):
                     shared = await self._take_part(action, found, conflict)
                     answer = shared.answer
@@ -205,10 +211,9 @@ class Performer:
     def _refused(self, action: Apply, found: Obj) -> Refused | None:
         """Why an existing object is not adopted; None if it belongs to this instance or to nobody."""
         self.existed[action.key] = _identity(found)
-        found_against = objection(action.policies.adoption, found, action.obj)
-        if found_against is None:
-            return None
-        return Refused(action=action, refusal=found_against.refusal, message=found_against.text)
+        declared = unshared(found, action.obj, action.external_fields)
+        against = objection(action.policies.adoption, found, declared, action.secrets)
+        return Refused(action=action, refusal=against.refusal, message=against.text) if against else None
 
     async def _join(self, action: Apply, found: Obj) -> tuple[Obj, Obj]:
         """Adopt an object as it was found without changing what it is; returns the answer and what was sent."""
@@ -217,6 +222,20 @@ class Performer:
             return found, {}
         self.sent += 1
         return await self.client.merge_patch(action.key, patch, manager=MANAGER_CHILDREN), patch
+
+    async def _take_unowned(self, action: Apply, found: Obj) -> tuple[Obj, Obj]:
+        """Adopt an object as it was found, if no other manager has a field of it with another value; returns the
+        answer and what was sent.
+        """
+        sent = unshared(found, action.obj, action.external_fields)
+        try:
+            return await self._send(replace(action, obj=sent), force=False, version=version_of(found)), sent
+        except ConflictError as conflict:
+            if not conflict.managers:
+                raise  # the object changed meanwhile, so its owner must be checked again
+            fields = _unique(quotable_field(field, action.secrets) for field in conflict.fields)
+            text = f"{', '.join(fields)} by {', '.join(conflict.managers)}"
+            raise _HeldError(held_text(text)) from None
 
     async def _take_over(self, action: Apply, found: Obj, managers: tuple[str, ...]) -> tuple[Obj, tuple[str, ...]]:
         """Adopt an object as it was found; returns the answer and the managers that had its fields.
@@ -524,6 +543,7 @@ def _unique(texts: Iterable[str]) -> list[str]:
 
 
 _REFUSALS: tuple[tuple[type[ApiError], Refusal], ...] = (
+    (_HeldError, Refusal.HELD),
     (_ContestedError, Refusal.CONTESTED),
     (AlreadyExistsError, Refusal.CONFLICT),
     (ConflictError, Refusal.CONFLICT),

@@ -185,6 +185,12 @@ class Recording:
                 note = f"declared by {key}, but not changed: {text}"
                 recorder.record(found, reason="AdoptionRefused", note=note, action="Adopt", warning=True)
 
+    def recreations(self, instance: Obj, outcome: Outcome) -> None:
+        """Record children that were deleted to be created anew."""
+        for child, fields in outcome.recreated.items():
+            note = f"deleted {child} to create it anew, as fields of it cannot be changed: {fields}"
+            self.recorder.record(instance, reason="Recreated", note=note, action="Reconcile")
+
     def yields(self, key: Key, instance: Obj, yielded: Mapping[Key, Yielding]) -> None:
         """Record fields that are left to other managers, on the instance and on the objects: once for each object and
         set of fields and managers.
@@ -196,12 +202,6 @@ class Recording:
                 self.recorder.record(instance, reason="Yielded", note=note, action="Apply")
                 note = f"declared by {key}, but left to other managers: {text}"
                 self.recorder.record(_head(child, left.uid), reason="Yielded", note=note, action="Apply")
-
-    def recreations(self, instance: Obj, outcome: Outcome) -> None:
-        """Record children that were deleted to be created anew."""
-        for child, fields in outcome.recreated.items():
-            note = f"deleted {child} to create it anew, as fields of it cannot be changed: {fields}"
-            self.recorder.record(instance, reason="Recreated", note=note, action="Reconcile")
 
     def releases(self, key: Key, instance: Obj, performer: Performer) -> None:
         """Record objects that stay without the instance, on the instance and on the objects."""

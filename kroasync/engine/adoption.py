@@ -6,7 +6,7 @@ the label or annotation with which it tracks its objects. An object of another A
 adopted, whatever the policy.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -14,9 +14,11 @@ from kroasync.engine.actions import Refusal
 from kroasync.engine.drift import fingerprint
 from kroasync.engine.labels import is_value_of
 from kroasync.engine.orphans import is_annotation_of_member, is_label_of_member
+from kroasync.engine.yielding import ExternalFields, agree, foreign_fields, foreign_text
 from kroasync.model import names
 from kroasync.model.objects import Obj, annotations_of, labels_of, metadata, uid_of, version_of
-from kroasync.model.policies import Adoption
+from kroasync.model.paths import Path
+from kroasync.model.policies import Adoption, Conflicts, Policies
 from kroasync.model.seal import seal_of
 
 _TOOLS_BY_LABEL: Final = {
@@ -55,8 +57,10 @@ class Objection:
     text: str
 
 
-def objection(policy: Adoption, live: Obj, declared: Obj) -> Objection | None:
-    """Why an instance that declares an object may not adopt the live one; None if it may, or if it is its child."""
+def objection(policy: Adoption, live: Obj, declared: Obj, secrets: Sequence[Path] = ()) -> Objection | None:
+    """Why an instance that declares an object may not adopt the live one; None if it may, or if it is its child.
+    `secrets` are the places of the declaration with values of Secrets.
+    """
     owner = labels_of(live).get(names.LABEL_APPLYSET_PART_OF, "")
     if owner and owner != labels_of(declared).get(names.LABEL_APPLYSET_PART_OF, ""):
         return Objection(refusal=Refusal.FOREIGN, text=owner)
@@ -67,7 +71,22 @@ def objection(policy: Adoption, live: Obj, declared: Obj) -> Objection | None:
         return Objection(refusal=Refusal.CLAIMED, text=f"belongs to {claim}")
     if policy is Adoption.NEVER:
         return Objection(refusal=Refusal.CLAIMED, text=f"{_had_by(live)}, and its policy is adoption: {policy}")
+    if policy is Adoption.IF_UNOWNED:
+        others = contests(live, stored(declared), names.MANAGER_CHILDREN)
+        hidden = (*secrets, ("data",)) if live.get("kind") == "Secret" else secrets
+        held = foreign_fields((contest for contest in others if contest.differs), hidden)
+        return Objection(refusal=Refusal.HELD, text=held_text(foreign_text(held))) if held else None
     return None
+
+
+def held_text(fields: str) -> str:
+    """Why `IfUnowned` adopts nothing whose fields other managers have with other values."""
+    return f"has fields of other managers, and its policy is adoption: {Adoption.IF_UNOWNED}: {fields}"
+
+
+def unshared(live: Obj, declared: Obj, external: ExternalFields) -> Obj:
+    """What is declared of a live object without the external fields that other managers have."""
+    return agree(live, declared, Policies(conflicts=Conflicts.FORCE), external).obj
 
 
 def is_child(live: Obj, declared: Obj) -> bool:

@@ -22,7 +22,7 @@ from kroasync.engine.actions import (
     Result,
     WatchExternal,
 )
-from kroasync.engine.adoption import joining, objection
+from kroasync.engine.adoption import joining, objection, unshared
 from kroasync.engine.drift import fingerprint, project
 from kroasync.engine.labels import node_of
 from kroasync.engine.orphans import is_orphaned, released
@@ -135,7 +135,8 @@ class OfflineWorld:
         current, adopted = self.get(action.key), False
         sent: Obj | None = action.obj
         if current is not None and not action.force:
-            against = objection(action.policies.adoption, current, action.obj)
+            declared = unshared(current, action.obj, action.external_fields)
+            against = objection(action.policies.adoption, current, declared, action.secrets)
             if against is not None:
                 return Refused(action=action, refusal=against.refusal, message=against.text)
             adopted = True

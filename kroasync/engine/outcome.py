@@ -117,12 +117,12 @@ class Outcome:
     strangers: tuple[Observed, ...] = ()
     # Objects that belong to somebody else, and the message about each.
     not_adopted: Mapping[Key, str] = field(default_factory=dict)
-    # Fields of children that are left to other field managers.
-    yielded: Mapping[Key, Yielding] = field(default_factory=dict)
     # Those of them that may be adopted as soon as nobody else has their fields.
     awaited: frozenset[Key] = frozenset()
     # Children that were deleted to be created anew, and the fields that cannot be changed.
     recreated: Mapping[Key, str] = field(default_factory=dict)
+    # Fields of children that are left to other field managers.
+    yielded: Mapping[Key, Yielding] = field(default_factory=dict)
     # A text about entries dropped from the instance's recorded inventory; empty if there are none.
     repair: str = ""
     # All declared objects are applied and none has drifted, whether they are ready or not.

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from kroasync.cel import CelError
 from kroasync.engine.scope import Compiled, Scope
-from kroasync.model.policies import FORMS, SAFEST, Policies
+from kroasync.model.policies import FORMS, SAFEST, Policies, one_of
 
 
 def resolved(fixed: Policies, computed: Mapping[str, Compiled], scope: Scope) -> tuple[Policies, tuple[str, ...]]:
@@ -29,8 +29,7 @@ def resolved(fixed: Policies, computed: Mapping[str, Compiled], scope: Scope) ->
             faults.append(f"policy.{name}: {expression.failure_text(error)}; {_meaning(name)}")
         except (ValueError, TypeError):
             shown = "a value that is withheld" if expression.secret else _shown(value)
-            expected = f"{', '.join(list(values)[:-1])} or {list(values)[-1]}"
-            faults.append(f"policy.{name}: expected {expected}, got {shown}; {_meaning(name)}")
+            faults.append(f"policy.{name}: expected {one_of(values)}, got {shown}; {_meaning(name)}")
         found.setdefault(name, getattr(SAFEST, name))
     return replace(fixed, **found), tuple(faults)  # type: ignore[arg-type]
 

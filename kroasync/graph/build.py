@@ -13,8 +13,8 @@ from kroasync.graph.budget import Budget, OverBudgetError
 from kroasync.graph.compiling import compiling
 from kroasync.graph.declarations import Declarations
 from kroasync.graph.linking import Linked, linking
-from kroasync.graph.node_policies import compiling_policies
-from kroasync.graph.nodes import Expression, Graph, Kinds, Node
+from kroasync.graph.node_policies import WrittenPolicies, compiling_defaults
+from kroasync.graph.nodes import Graph, Kinds, Node
 from kroasync.graph.problem_report import Report
 from kroasync.graph.references import OMIT_GATE
 from kroasync.graph.resources import Entry, reading_entry
@@ -131,7 +131,7 @@ def _building(
     order = yield from _order(needs, declared)
     yield
     waves = (yield from dag.numbering(needs)) if order else {}
-    defaults = yield from compiling_policies(definition.policy, ("spec", "policy"), declared, label="definition:")
+    defaults = yield from compiling_defaults(definition.policy, declared)
     nodes = yield from _nodes(linked, waves, defaults, declared)
     template = author_status.status_template(definition.status)
     leaves, status_schema = yield from author_status.compiling_status(template, declared)
@@ -210,13 +210,13 @@ def _order(needs: Mapping[str, tuple[str, ...]], declared: Declarations) -> Step
 def _nodes(
     linked: list[Linked],
     waves: Mapping[str, int],
-    policies: Mapping[str, str | Expression],
+    defaults: WrittenPolicies,
     declared: Declarations,
 ) -> Steps[dict[str, Node]]:
     nodes: dict[str, Node] = {}
     for one in linked:
         with declared.report.step(f'failed to validate resource "{one.entry.id}": '):
-            node = yield from compiling(one, declared, policies, apply_order=waves.get(one.entry.id, 1))
+            node = yield from compiling(one, declared, defaults, apply_order=waves.get(one.entry.id, 1))
         if node is not None:
             nodes[node.id] = node
         yield

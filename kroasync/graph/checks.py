@@ -17,6 +17,7 @@ from kroasync.model.objects import GVK, Obj, Resource
 from kroasync.model.paths import Path
 from kroasync.model.problems import Severity
 from kroasync.model.steps import Steps
+from kroasync.model.suggest import did_you_mean
 
 _KRO_WORDS: Final = """
     apiVersion context dependency dependencies each externalRef externalReference externalRefs externalReferences
@@ -106,6 +107,12 @@ def check_combination(spec: ResourceSpec, report: Report) -> None:
             report.add("field-combination", "cannot use externalRef with template", (*path, "externalRef"))
         if spec.external_ref is not None and spec.for_each:
             report.add("field-combination", "cannot use externalRef with forEach", (*path, "forEach"))
+        if spec.external_ref is not None and spec.policy:
+            text = "cannot use externalRef with policy: the object is only read"
+            report.add("field-combination", text, (*path, "policy"))
+        if spec.external_ref is not None and spec.external_fields:
+            text = "cannot use externalRef with externalFields: the object is only read"
+            report.add("field-combination", text, (*path, "externalFields"))
 
 
 def declared_object(spec: ResourceSpec) -> Obj | None:
@@ -239,6 +246,7 @@ def _check_policy(spec: ResourceSpec, policy: Any, report: Report) -> None:
             f'invalid {ANNOTATION_DELETION_POLICY} for resource "{spec.id}": expected {POLICY_DELETE} or '
             f'{POLICY_ORPHANED}, got "{policy}", which means {POLICY_DELETE}',
             resource_path(spec, object_place(spec), "metadata", "annotations", ANNOTATION_DELETION_POLICY),
+            suggestion=did_you_mean(policy, (POLICY_DELETE, POLICY_ORPHANED)) if report.suggests else None,
             severity=Severity.WARNING,
         )
 

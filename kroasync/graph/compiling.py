@@ -8,16 +8,16 @@ from kroasync.graph import checks, fieldtypes
 from kroasync.graph.budget import MAX_RESULT_TYPES, MAX_TYPES
 from kroasync.graph.declarations import Declarations
 from kroasync.graph.expressions import CheckedProgram, Parsed
+from kroasync.graph.external_fields import reading_external_fields
 from kroasync.graph.field_results import compare
 from kroasync.graph.linking import Linked
-from kroasync.graph.node_policies import compiling_policies
+from kroasync.graph.node_policies import WrittenPolicies, check_policies, compiling_policies
 from kroasync.graph.nodes import Dimension, Expression, FieldExpression, Node, NodeType
 from kroasync.graph.references import EACH
 from kroasync.graph.resources import Entry
 from kroasync.graph.templates import FieldSource
 from kroasync.model import paths
 from kroasync.model.paths import Path
-from kroasync.model.policies import MaxPrune
 from kroasync.model.problems import Severity
 from kroasync.model.steps import Steps
 from kroasync.model.suggest import did_you_mean
@@ -27,11 +27,11 @@ _WORK_PER_NAME: Final = 500
 
 
 def compiling(
-    linked: Linked, declared: Declarations, policies: Mapping[str, str | Expression], *, apply_order: int
+    linked: Linked, declared: Declarations, defaults: WrittenPolicies, *, apply_order: int
 ) -> Steps[Node | None]:
     """The node, checked in kro's order; None if its kind is unknown. Other problems are reported even then.
 
-    `policies` are those of the definition, for nodes that do not set their own.
+    `defaults` are the policies of the definition, for nodes that do not set their own.
     """
     entry = linked.entry
     types: dict[str, Type] = {}
@@ -48,9 +48,8 @@ def compiling(
     for path, parsed in linked.include_when:
         include_when.append((yield from _condition(entry, "includeWhen", parsed, path, {}, declared)))
     ready_when, ready_each = yield from _readiness(linked, declared)
-    own_policies = yield from compiling_policies(
-        entry.spec.policy, checks.resource_path(entry.spec, "policy"), declared, label=f'resource "{entry.id}"'
-    )
+    policies = WrittenPolicies() if entry.is_external else (yield from _policies(entry, defaults, declared))
+    external_fields = yield from reading_external_fields(entry, declared.report, declared.budget)
     if entry.resource is None:
         return None
     return Node(
@@ -66,10 +65,18 @@ def compiling(
         for_each=tuple(dimensions),
         dependencies=linked.dependencies,
         apply_order=apply_order,
-        policy={} if entry.is_external else {**policies, **own_policies},
-        max_prune=MaxPrune.of(entry.spec.policy.get("maxPrune")) if entry.type is NodeType.COLLECTION else None,
-        external_fields=tuple(tuple(text.split(".")) for text in entry.spec.external_fields),
+        policy=policies.values,
+        max_prune=policies.max_prune if entry.type is NodeType.COLLECTION else None,
+        external_fields=external_fields,
     )
+
+
+def _policies(entry: Entry, defaults: WrittenPolicies, declared: Declarations) -> Steps[WrittenPolicies]:
+    """The policies of an entry; those of the definition where it sets none."""
+    path = checks.resource_path(entry.spec, "policy")
+    own = yield from compiling_policies(entry.spec.policy, path, declared, label=f'resource "{entry.id}"')
+    check_policies(entry, own, defaults, declared.report)
+    return own.over(defaults)
 
 
 def _dimension(

@@ -61,7 +61,7 @@ class NameScope:
         found = parsed.mentions
         unknown = []
         for name in (*parsed.names, *found.unknown_identifiers):
-            special = None if self._has(name) else self._special(name)
+            special = None if self._has(name) else self._special(name, is_known=name in parsed.names)
             if special:
                 yield special, self._texts(special, name), None
             elif not self._has(name):
@@ -76,8 +76,10 @@ class NameScope:
         if found.uses_omit:
             yield from self._omit_faults()
 
-    def _special(self, name: str) -> str | None:
+    def _special(self, name: str, *, is_known: bool) -> str | None:
         """The code of a name that has its own message."""
+        if self.place is Place.POLICY:
+            return "policy-reference" if is_known else None
         if self.place not in (Place.TEMPLATE, Place.FOR_EACH, Place.INCLUDE_WHEN):
             return None
         if name == self.own_id:
@@ -97,6 +99,8 @@ class NameScope:
                 f"cannot reference other iterators [{name}]"
                 " - forEach iterators are independent (cartesian product)"
             )
+        if code == "policy-reference":
+            return f"a policy holds before any object is read, so it can read {SCHEMA} only, not {name}"
         if code == "each-outside-ready-when":
             return "node each does not exist"
         return "runtime is only available in status.conditions expressions"

@@ -14,6 +14,7 @@ from kroasync.model import legacy, names
 from kroasync.model.name_forms import DNS_LABEL_1035, MAX_SUBDOMAIN, SUBDOMAIN
 from kroasync.model.objects import Obj
 from kroasync.model.paths import Path, counts_more, nests_deeper
+from kroasync.model.policies import FORMS, MAX_PRUNE, MaxPrune, one_of
 from kroasync.model.problems import MAX_SUGGESTED, Problem, Severity, collect, has_errors
 from kroasync.model.steps import Steps, drained
 from kroasync.model.suggest import did_you_mean
@@ -351,8 +352,24 @@ def _resources(spec: "_Fields") -> tuple[ResourceSpec, ...]:
 
 
 def _policy(owner: "_Fields") -> Obj:
+    """The policies as written. An unknown one is an error: a misspelt policy would lose what it is to keep."""
     found = owner.fields("policy")
-    return found.obj if found else {}
+    if found is None:
+        return {}
+    found.refuse_unknown((*FORMS, MAX_PRUNE), "policy-field", "policy")
+    for name, values in FORMS.items():
+        word = found.text(name)
+        # Expressions are checked when the graph is built.
+        if word is not None and word not in list(values) and "${" not in word:
+            message = f"expected {one_of(values)}, found {_show(word)}"
+            found.error(name, "policy-value", message, suggestion=did_you_mean(word, values))
+    limit = found.obj.get(MAX_PRUNE)
+    if limit is not None and MaxPrune.of(limit) is None:
+        message = f"expected a number from 0 on, or a percentage from 0% to 100%, found {_show(limit)}"
+        if _is_expression(limit):
+            message += "; expressions are not allowed here"
+        found.error(MAX_PRUNE, "max-prune-value", message)
+    return {name: value for name, value in found.obj.items() if value is not None}
 
 
 def _for_each(resource: "_Fields") -> tuple[tuple[str, str], ...]:
@@ -438,7 +455,7 @@ class _Fields:
         for key in self.obj:
             if key not in known:
                 near = did_you_mean(key, known) if len(self._problems) < MAX_SUGGESTED else None
-                message = f"unknown field {_show(key)} in {what}: expected {' or '.join(known)}"
+                message = f"unknown field {_show(key)} in {what}: expected {one_of(known)}"
                 self.error(key, code, message, suggestion=near)
 
     def _value(self, key: str, kind: type, *, required: bool = False) -> Any:
@@ -548,7 +565,7 @@ def hashing(definition_spec: Mapping[str, Any]) -> Steps[str]:
         "schema": _present(schema),
         "resources": resources,
         "labelPropagation": told,
-        "policy": definition_spec.get("policy"),
+        "policy": _canonical_policy(definition_spec),
     }
     text = _canonical(_present(whole))
     yield
@@ -557,11 +574,17 @@ def hashing(definition_spec: Mapping[str, Any]) -> Steps[str]:
 
 
 def _canonical_resource(resource: Mapping[str, Any]) -> Obj:
-    kept = _present(resource)
-    for key in ("readyWhen", "includeWhen"):
+    kept = _present({**resource, "policy": _canonical_policy(resource)})
+    for key in ("readyWhen", "includeWhen", "externalFields"):
         if key in kept:
             kept[key] = sorted(kept[key], key=str)
     return kept
+
+
+def _canonical_policy(owner: Mapping[str, Any]) -> Any:
+    """The policies of a resource or of a whole definition; null is the same as absent."""
+    written = owner.get("policy")
+    return _present(written) if isinstance(written, dict) else written
 
 
 def _present(fields: Mapping[str, Any]) -> Obj:

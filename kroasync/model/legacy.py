@@ -45,6 +45,8 @@ def convert(obj: Obj) -> Obj:
     schema = changed.get("schema")
     if symphony and isinstance(schema, dict) and "status" in schema:
         changed["schema"] = {**schema, "status": _rewrite(schema["status"], _INSTANCE, "schema")}
+    if symphony and "policy" in changed:
+        changed["policy"] = _rewrite(changed["policy"], _INSTANCE, "schema")
     return {**obj, "spec": changed}
 
 
@@ -68,7 +70,7 @@ def _resource(resource: Obj, rename: bool, symphony: bool) -> Obj:
             changed = {new if key == old else key: value for key, value in changed.items()}
     if symphony:
         own = changed.get("id")
-        for key in ("template", "includeWhen"):
+        for key in ("template", "includeWhen", "policy"):
             if key in changed:
                 changed[key] = _rewrite(changed[key], _INSTANCE, "schema")
         if "readyWhen" in changed and isinstance(own, str):

@@ -5,6 +5,7 @@ of the process. What no policy says is `Policies()`, the behaviour of a definiti
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -59,6 +60,8 @@ FORMS: Final[dict[str, type[StrEnum]]] = {
     "conflicts": Conflicts,
 }
 """The policies with a word as value, which an expression over `schema` may compute."""
+MAX_PRUNE: Final = "maxPrune"
+"""The policy with a `MaxPrune` as value, which no expression may compute."""
 
 SAFEST: Final = Policies(
     adoption=Adoption.NEVER, deletion=Deletion.ORPHAN, update=Update.ONCE, conflicts=Conflicts.FAIL
@@ -70,7 +73,15 @@ NEVER_RECREATED: Final = frozenset(
 )
 """Kinds (`Kind.group`) that hold data or other objects: to create one anew does not bring these back."""
 
-_PERCENTAGE: Final = re.compile(r"(100|[0-9]{1,2})%", re.ASCII)
+
+def one_of(words: Iterable[str]) -> str:
+    """The words as a choice: `A, B or C`."""
+    *others, last = words
+    return f"{', '.join(others)} or {last}"
+
+
+PERCENTAGE: Final = "(100|[0-9]{1,2})%"
+"""The pattern of a percentage from 0% to 100%."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +96,7 @@ class MaxPrune:
         """The limit as written, `5` or `20%`; None if it is neither."""
         if isinstance(written, int) and not isinstance(written, bool) and written >= 0:
             return MaxPrune(written)
-        if isinstance(written, str) and _PERCENTAGE.fullmatch(written):
+        if isinstance(written, str) and re.fullmatch(PERCENTAGE, written):
             return MaxPrune(int(written[:-1]), is_percentage=True)
         return None
 

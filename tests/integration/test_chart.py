@@ -187,6 +187,10 @@ CONFIG = [
         "label_propagation_exclude",
         ("a.example/", "b"),
     ),
+    ('config.policies.adoption="Never"', "default_adoption_policy", "Never"),
+    ('config.policies.deletion="Orphan"', "default_deletion_policy", "Orphan"),
+    ('config.policies.update="Once"', "default_update_policy", "Once"),
+    ('config.policies.conflicts="Yield"', "default_conflicts_policy", "Yield"),
     ('config.versionLabel="v1"', "version_label", "v1"),
     ("config.events=false", "events", False),
     ('config.logLevel="debug"', "zap_log_level", "debug"),
@@ -211,9 +215,9 @@ def test_a_config_value_arrives_in_the_settings(offline: Chart, value: str, fiel
 def test_every_config_value_has_a_case() -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))["config"]
     flat = {
-        f"config.{key}" if key not in ("rgd", "instance") else f"config.{key}.{inner}"
+        f"config.{key}" if key not in ("rgd", "instance", "policies") else f"config.{key}.{inner}"
         for key, value in values.items()
-        for inner in (value if key in ("rgd", "instance") else [""])
+        for inner in (value if key in ("rgd", "instance", "policies") else [""])
     }
     assert flat == {case[0].partition("=")[0] for case in CONFIG}
 

@@ -136,6 +136,38 @@ def test_a_refused_definition_says_everything_at_once_while_others_go_on(lab: La
     lab.await_gone(lab.cluster.path("ResourceGraphDefinition", "", bad["metadata"]["name"]))
 
 
+def test_a_misspelt_policy_is_refused_although_the_api_server_takes_it(lab: Lab) -> None:
+    """A client without strict validation would lose it silently, if the CRD dropped it."""
+    wrong = {"deletoin": "Orphan", "conflicts": "yield", "maxPrune": "120%"}
+    obj = lab.definition("Misspelt", [config("a", policy=wrong)])
+    obj["spec"]["policy"] = {"udpate": "Once"}
+    lab.submit(obj)
+    found = lab.await_definition(obj["metadata"]["name"], "Inactive", message="deletoin")
+    message = condition(found, "GraphAccepted")["message"]
+    for part in ("deletion", "Yield", "spec.resources[0].policy.maxPrune", "spec.policy.udpate"):
+        assert part in message
+
+
+def test_the_revision_of_a_definition_has_its_policies(lab: Lab) -> None:
+    policy = {"deletion": '${schema.spec.keep ? "Orphan" : "Delete"}', "update": "Once", "maxPrune": 5}
+    each = [{"name": "${schema.spec.names}"}]
+    policies = {"policy": policy, "externalFields": ["data"]}
+    resource = config("a", name="${name}", data={"x": "1"}, forEach=each, **policies)
+    obj = lab.definition("Declared", [resource], spec={"keep": "boolean", "names": "[]string"})
+    obj["spec"]["policy"] = {"conflicts": "Fail", "maxPrune": "20%"}
+    lab.define_object(obj)
+    snapshots = [revision["spec"]["snapshot"] for revision in lab.cluster.list(lab.cluster.path("GraphRevision"))]
+    (kept,) = [snapshot["spec"] for snapshot in snapshots if snapshot["name"] == obj["metadata"]["name"]]
+    assert kept["policy"] == obj["spec"]["policy"]
+    assert kept["resources"] == [resource]
+
+
+def test_kubectl_explains_the_policies(lab: Lab) -> None:
+    for owner in ("spec", "spec.resources"):
+        text = lab.cluster.playground.kubectl("explain", f"resourcegraphdefinition.{owner}.policy.deletion")
+        assert "Orphan" in text
+
+
 def test_a_cycle_is_refused_with_the_cycle(lab: Lab) -> None:
     ring = [
         config("a", data={"x": "${c.metadata.name}"}),

@@ -15,11 +15,13 @@ import kroasync.app
 import kroasync.controller.runtime
 from kroasync.app import DEPOSED, FAILED, STOPPED, Process, api_problem, kinds_problem, runtime_options, watch_lines
 from kroasync.controller.runtime import RuntimeOptions
+from kroasync.engine.plan import Options
 from kroasync.kube.api_errors import UnauthorizedError, UnreachableError
 from kroasync.kube.lease import Elector
 from kroasync.kube.standing import Standing
 from kroasync.model.kinds import CRDS, REVISIONS
 from kroasync.model.objects import Key, Obj, Resource
+from kroasync.model.policies import FORMS, Adoption, Conflicts, Deletion, Policies, Update
 from kroasync.settings import Settings
 from tests.fakes.client import FakeClient
 from tests.fakes.kube import FakeServer
@@ -40,6 +42,8 @@ def other(name: str) -> Any:
             return frozenset({"InstanceConditionEvents"})
         case tuple():
             return ("example.com/",)
+        case str() if name.endswith("_policy"):
+            return list(FORMS[name.split("_")[1]])[-1].value
         case _:
             return "other"
 
@@ -87,6 +91,10 @@ CONTROLLER = [
     "rgd_max_graph_revisions",
     "label_propagation_exclude",
     "kro_namespaces",
+    "default_adoption_policy",
+    "default_deletion_policy",
+    "default_update_policy",
+    "default_conflicts_policy",
     "version_label",
     "events",
     "feature_gates",
@@ -97,6 +105,16 @@ CONTROLLER = [
 def test_what_the_controller_is_told_follows_the_setting(name: str) -> None:
     usual = runtime_options(Settings(), identity="i")
     assert runtime_options(replace(Settings(), **{name: other(name)}), identity="i") != usual
+
+
+def test_the_default_policies_are_those_of_a_definition_without_any() -> None:
+    """The offline commands use `Policies()`, as a controller without flags does."""
+    assert runtime_options(Settings(), identity="i").engine.policies == Options().policies == Policies()
+    names = ("default_adoption_policy", "default_deletion_policy", "default_update_policy", "default_conflicts_policy")
+    changed = replace(Settings(), **{name: other(name) for name in names})
+    assert runtime_options(changed, identity="i").engine.policies == Policies(
+        adoption=Adoption.NEVER, deletion=Deletion.ORPHAN, update=Update.RECREATE, conflicts=Conflicts.FAIL
+    )
 
 
 async def test_how_long_a_watch_is_silent_is_told_by_the_clock_of_the_process() -> None:

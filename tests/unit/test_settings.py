@@ -88,6 +88,10 @@ def test_every_flag_of_kro_is_taken(name: str) -> None:
         (["--kubeconfig="], "kubeconfig", ""),
         (["--context", "c", "--"], "context", "c"),
         (["--label-propagation-exclude", "a/, b/,"], "label_propagation_exclude", ("a/", "b/")),
+        (["--default-adoption-policy=IfUnowned"], "default_adoption_policy", "IfUnowned"),
+        (["--default-deletion-policy", "Orphan"], "default_deletion_policy", "Orphan"),
+        (["--default-update-policy=Recreate"], "default_update_policy", "Recreate"),
+        (["--default-conflicts-policy=Yield"], "default_conflicts_policy", "Yield"),
         (["--feature-gates", ""], "feature_gates", frozenset()),
         (["--feature-gates=CELOmitFunction=true"], "feature_gates", {"CELOmitFunction"}),
         (
@@ -182,6 +186,17 @@ def test_what_is_no_duration(text: str) -> None:
         (["--leader-election-retry-period=9s"], "found 10s and 9s"),
         (["--dynamic-controller-rate-limiter-max-delay=100ms"], "found 0.2s and 0.1s"),
         (["--graceful-shutdown-timeout=-1s"], "must be at least 0"),
+        (
+            ["--default-adoption-policy=never"],
+            'invalid value "never": expected one of IfUnclaimed, Always, IfUnowned, Never (did you mean Never?)',
+        ),
+        (["--default-deletion-policy=Orphaned"], "expected one of Delete, Orphan (did you mean Orphan?)"),
+        (["--default-update-policy="], "expected one of Apply, Once, Recreate"),
+        (["--default-conflicts-policy", "Yeild"], "expected one of Force, Yield, Fail (did you mean Yield?)"),
+        (
+            ["--default-update-policy=Recreate", "--default-deletion-policy=Orphan"],
+            "--default-update-policy=Recreate deletes objects, which --default-deletion-policy=Orphan forbids",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_flag(argv: list[str], message: str) -> None:
@@ -218,6 +233,7 @@ def test_flag_before_own_variable_before_kros_variable() -> None:
         ("KRO_LEADER_ELECTION_RETRY_PERIOD", "1s", "leader_election_retry_period_s", 1.0),
         ("KRO_DYNAMIC_CONTROLLER_DEFAULT_RESYNC_PERIOD", "0", "dynamic_controller_default_resync_period_s", 0.0),
         ("KROASYNC_LEADER_ELECT", "true", "leader_elect", True),
+        ("KROASYNC_DEFAULT_DELETION_POLICY", "Orphan", "default_deletion_policy", "Orphan"),
     ],
 )
 def test_variables(name: str, text: str, field: str, value: Any) -> None:

@@ -121,6 +121,10 @@ run
 --rgd-max-collection-size={{ int .rgd.maxCollectionSize }}
 --rgd-max-collection-dimension-size={{ int .rgd.maxCollectionDimensionSize }}
 --rgd-max-graph-revisions={{ int .rgd.maxGraphRevisions }}
+--default-adoption-policy={{ .policies.adoption }}
+--default-deletion-policy={{ .policies.deletion }}
+--default-update-policy={{ .policies.update }}
+--default-conflicts-policy={{ .policies.conflicts }}
 {{- with .labelPropagationExclude }}
 --label-propagation-exclude={{ join "," . }}
 {{- end }}

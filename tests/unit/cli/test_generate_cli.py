@@ -1,6 +1,7 @@
 """`kroasync generate`: CRD, sample instance and JSON Schema of a definition."""
 
 import json
+import re
 
 import pytest
 from typer.testing import CliRunner
@@ -11,6 +12,7 @@ from kroasync.cli.samples import sample
 from kroasync.graph.build import build
 from kroasync.model.definition import parse_definition
 from kroasync.model.manifests import load
+from kroasync.model.policies import FORMS
 from kroasync.schema.catalog import bundled
 from kroasync.schema.instance_checks import check_instance
 
@@ -148,8 +150,26 @@ def test_json_schema_of_definitions():
     schema = json.loads(run("schema").stdout)
     assert schema["properties"]["kind"]["enum"] == ["ResourceGraphDefinition", "ResourceGroup"]
     resources = schema["properties"]["spec"]["properties"]["resources"]["items"]
-    assert set(resources["properties"]) == {"id", "template", "externalRef", "readyWhen", "includeWhen", "forEach"}
+    assert set(resources["properties"]) == {
+        *("id", "template", "externalRef", "readyWhen", "includeWhen", "forEach"),
+        *("policy", "externalFields"),
+    }
     assert resources["required"] == ["id"]
+
+
+def test_json_schema_of_definitions_refuses_wrong_policies():
+    spec = json.loads(run("schema").stdout)["properties"]["spec"]["properties"]
+    for policy in (spec["policy"], spec["resources"]["items"]["properties"]["policy"]):
+        assert policy["additionalProperties"] is False
+        words = {name: re.compile(policy["properties"][name]["pattern"]) for name in FORMS}
+        for name, values in FORMS.items():
+            right = [*values, '${schema.spec.keep ? "a" : "b"}']
+            wrong = ["", "Orphaned", "x${schema.spec.a}", *(f"{value}d" for value in values)]
+            assert [text for text in right + wrong if words[name].search(text)] == right
+        limit = policy["properties"]["maxPrune"]
+        assert (limit["type"], limit["minimum"]) == (["integer", "string"], 0)
+        texts = ["0%", "5%", "100%", "101%", "5", "5 %", "-5%", "${5}", "15%x"]
+        assert [text for text in texts if re.search(limit["pattern"], text)] == ["0%", "5%", "100%"]
 
 
 @pytest.mark.parametrize(

@@ -467,3 +467,145 @@ def test_another_label_propagation_is_refused(value: Any) -> None:
     definition, problems = parse_definition(changed("spec.labelPropagation", value))
     assert definition is None
     assert problems[0].path == ("spec", "labelPropagation")
+
+
+OWNERS = ["spec", "spec.resources[0]"]
+
+
+@pytest.mark.parametrize("owner", OWNERS)
+@pytest.mark.parametrize(
+    ("policy", "code", "key", "message", "suggestion"),
+    [
+        ({"deletoin": "Orphan"}, "policy-field", "deletoin", 'unknown field "deletoin" in policy', "deletion"),
+        ({"Conflicts": "Yield"}, "policy-field", "Conflicts", "expected adoption, deletion, update,", "conflicts"),
+        ({"maxprune": 1}, "policy-field", "maxprune", "or maxPrune", "maxPrune"),
+        ({"x": None}, "policy-field", "x", 'unknown field "x"', None),
+        ({"deletion": "Orphaned"}, "policy-value", "deletion", 'expected Delete or Orphan, found "Orphaned"', "Orphan"),
+        ({"deletion": "orphan"}, "policy-value", "deletion", 'found "orphan"', "Orphan"),
+        ({"conflicts": "yield"}, "policy-value", "conflicts", "expected Force, Yield or Fail", "Yield"),
+        ({"adoption": "IfNotOwned"}, "policy-value", "adoption", "IfUnclaimed, Always, IfUnowned or", "IfUnowned"),
+        ({"update": "Recreate "}, "policy-value", "update", "expected Apply, Once or Recreate", "Recreate"),
+        ({"update": ""}, "policy-value", "update", 'found ""', None),
+        ({"update": True}, "definition-type", "update", "expected a string, found a boolean", None),
+        ({"deletion": ["Orphan"]}, "definition-type", "deletion", "expected a string, found a list", None),
+        *(
+            ({"maxPrune": value}, "max-prune-value", "maxPrune", f"expected a number from 0 on, {rest}", None)
+            for value, rest in (
+                (-1, "or a percentage from 0% to 100%, found -1"),
+                ("20", 'or a percentage from 0% to 100%, found "20"'),
+                ("120%", "or"),
+                ("5 %", "or"),
+                ("-5%", "or"),
+                ("5.5%", "or"),
+                ("", "or"),
+                (1.0, "or"),
+                (0.2, "or"),
+                (True, "or"),
+                ([1], "or a percentage from 0% to 100%, found a list"),
+                ("${schema.spec.n}", "or"),
+            )
+        ),
+    ],
+)
+def test_a_wrong_policy_is_an_error_at_its_place(
+    owner: str, policy: dict[str, Any], code: str, key: str, message: str, suggestion: str | None
+) -> None:
+    definition, problems = parse_definition(changed(f"{owner}.policy", policy))
+    assert definition is None
+    (problem,) = problems
+    assert (problem.code, problem.where, problem.suggestion) == (code, f"{owner}.policy.{key}", suggestion)
+    assert message in problem.message
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "where", "message"),
+    [
+        ("spec.policy", "Orphan", "spec.policy", "expected an object, found a string"),
+        ("spec.resources[0].policy", [{}], "spec.resources[0].policy", "expected an object, found a list"),
+        ("spec.resources[0].externalFields", "spec.x", "spec.resources[0].externalFields", "expected a list"),
+        ("spec.resources[0].externalFields", ["a", 1], "spec.resources[0].externalFields[1]", "expected a string"),
+    ],
+)
+def test_policies_and_external_fields_have_types(path: str, value: Any, where: str, message: str) -> None:
+    _, (problem,) = parse_definition(changed(path, value))
+    assert (problem.code, problem.where) == ("definition-type", where)
+    assert message in problem.message
+
+
+def test_no_expression_computes_a_limit_of_pruning() -> None:
+    _, (problem,) = parse_definition(changed("spec.resources[0].policy.maxPrune", "${5}"))
+    assert problem.message.endswith('found "${5}"; expressions are not allowed here')
+
+
+def test_all_faults_of_policies_are_reported_at_once() -> None:
+    wrong = {"update": "Onc", "maxPrune": "5", "delete": "Orphan"}
+    obj = manifest(**{"spec.policy": wrong, "spec.resources[0].policy": wrong, "spec.resources[1].policy": 1})
+    _, problems = parse_definition(obj)
+    assert sorted(p.where for p in problems) == sorted(
+        [f"{owner}.policy.{key}" for owner in OWNERS for key in wrong] + ["spec.resources[1].policy"]
+    )
+
+
+def test_policies_are_kept_as_written_without_those_that_are_null() -> None:
+    written = {"deletion": '${schema.spec.on ? "Orphan" : "Delete"}', "update": "Once", "maxPrune": "20%"}
+    obj = manifest(
+        **{
+            "spec.policy": {"conflicts": "Fail", "maxPrune": 0, "adoption": None},
+            "spec.resources[0].policy": written,
+            "spec.resources[0].externalFields": ["spec.x"],
+        }
+    )
+    found = parsed(obj)
+    assert found.policy == {"conflicts": "Fail", "maxPrune": 0}
+    assert (found.resources[0].policy, found.resources[0].external_fields) == (written, ("spec.x",))
+    assert (found.source_spec["policy"], found.source_spec["resources"]) == (
+        obj["spec"]["policy"],
+        obj["spec"]["resources"],
+    )
+
+
+@pytest.mark.parametrize("owner", OWNERS)
+def test_the_hash_sees_policies_but_not_how_they_are_written(owner: str) -> None:
+    def hashed(policy: Any) -> str:
+        return spec_hash(changed(f"{owner}.policy", policy)["spec"])
+
+    without = spec_hash(manifest()["spec"])
+    assert hashed({}) == hashed(None) == hashed({"update": None}) == without
+    one = hashed({"update": "Once", "maxPrune": 5})
+    assert one == hashed({"maxPrune": 5, "update": "Once", "deletion": None})
+    assert len({one, without, hashed({"update": "Once"}), hashed({"update": "Once", "maxPrune": "5%"})}) == 4
+
+
+def test_the_hash_does_not_see_the_order_of_external_fields() -> None:
+    def hashed(*fields: str) -> str:
+        return spec_hash(changed("spec.resources[0].externalFields", list(fields))["spec"])
+
+    assert hashed() == spec_hash(manifest()["spec"])
+    assert hashed("a", "b") == hashed("b", "a") != hashed("a")
+
+
+def test_older_forms_may_have_policies() -> None:
+    old = {
+        "apiVersion": "x.symphony.k8s.aws/v1alpha1",
+        "kind": "ResourceGroup",
+        "metadata": {"name": "app"},
+        "spec": {
+            "kind": "App",
+            "apiVersion": "v1alpha1",
+            "definition": {"spec": {"keep": "boolean"}},
+            "policy": {"update": '${spec.keep ? "Once" : "Apply"}'},
+            "resources": [
+                {
+                    "name": "dep",
+                    "definition": {"kind": "X"},
+                    "policy": {"deletion": '${spec.keep ? "Orphan" : "Delete"}', "maxPrune": 3},
+                    "externalFields": ["kind"],
+                }
+            ],
+        },
+    }
+    found = parsed(old)
+    assert found.policy == {"update": '${schema.spec.keep ? "Once" : "Apply"}'}
+    (resource,) = found.resources
+    assert resource.policy == {"deletion": '${schema.spec.keep ? "Orphan" : "Delete"}', "maxPrune": 3}
+    assert resource.external_fields == ("kind",)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kroasync.model import definition, manifests
+from kroasync.model import definition, manifests, policies
 
 CRDS = Path(__file__).parents[3] / "charts" / "kroasync" / "crds"
 FILES = {
@@ -99,6 +99,22 @@ def test_rules_say_what_the_parser_says() -> None:
         assert schema[name]["x-kubernetes-validations"] == [rule]
     assert (schema["group"]["default"], schema["scope"]["default"]) == ("kro.run", "Namespaced")
     assert schema["plural"]["pattern"] == schema["shortNames"]["items"]["pattern"]
+
+
+@pytest.mark.parametrize("where", ["definition", "resource"])
+def test_a_misspelt_policy_reaches_the_controller(where: str) -> None:
+    """The API server would drop it, and with it what it is to keep. The parser makes it an error."""
+    spec = spec_of("resourcegraphdefinitions.kro.run")["properties"]
+    policy = spec["policy"] if where == "definition" else spec["resources"]["items"]["properties"]["policy"]
+    assert policy["x-kubernetes-preserve-unknown-fields"] is True
+    assert list(policy["properties"]) == [*policies.FORMS, policies.MAX_PRUNE]
+    for name, values in policies.FORMS.items():
+        form = policy["properties"][name]
+        assert (form["type"], "enum" in form, "pattern" in form) == ("string", False, False)
+        # An expression may stand for the word, so only the description lists the words.
+        assert [value for value in values if value not in form["description"]] == []
+        assert f"{getattr(policies.Policies(), name)}, the default" in form["description"]
+    assert policy["properties"]["maxPrune"]["x-kubernetes-int-or-string"] is True
 
 
 def test_a_selector_is_open_and_the_parser_checks_it() -> None:
