@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from kroasync.engine.actions import Refusal
-from kroasync.engine.drift import fingerprint
+from kroasync.engine.contests import contests
+from kroasync.engine.drift import fingerprint, stored
 from kroasync.engine.labels import is_value_of
 from kroasync.engine.orphans import is_annotation_of_member, is_label_of_member
 from kroasync.engine.yielding import ExternalFields, agree, foreign_fields, foreign_text

@@ -82,8 +82,8 @@ class StubClient:
     confidential: list[bool] = field(default_factory=list)
     # For each apply and delete, the resourceVersion that it was bound to.
     bound: list[str | None] = field(default_factory=list)
-    # For each delete, its propagation.
-    propagations: list[str | None] = field(default_factory=list)
+    # The applied objects.
+    applied: list[Obj] = field(default_factory=list)
     metrics: Metrics | None = None
     stumbles: Stumbles = field(default_factory=Stumbles)
     # Called for each request, before the answer.
@@ -100,6 +100,7 @@ class StubClient:
     async def apply(self, key: Key, obj: Obj, *, manager: str, force: bool, confidential: bool = False) -> Obj:
         self.confidential.append(confidential)
         self.bound.append(obj["metadata"].get("resourceVersion"))
+        self.applied.append(obj)
         return self._answer("apply", key, force)
 
     async def get(self, key: Key) -> Obj:
@@ -108,7 +109,7 @@ class StubClient:
     async def delete(
         self, key: Key, *, uid: str | None = None, version: str | None = None, propagation: str | None = None
     ) -> Obj:
-        self.propagations.append(propagation)
+        assert propagation == "Background"
         self.bound.append(version)
         return self._answer("delete", key, uid)
 

@@ -578,3 +578,26 @@ def test_the_deletion_policy_is_kept_whatever_the_graphs_read(bench: Bench) -> N
     (member,) = bench.store.members(OWNER)
     assert not member.orphaned
     assert bench.woken == [OWNER]
+
+
+def test_a_field_that_is_left_to_another_manager_needs_no_apply(bench: Bench) -> None:
+    """Somebody took `v`; the rest is owned by us, and as declared."""
+    entries = [
+        {"manager": MANAGER_CHILDREN, "operation": "Apply", "fieldsV1": {"f:data": {"f:w": {}}}},
+        {"manager": "other", "operation": "Update", "fieldsV1": {"f:data": {"f:v": {}}}},
+    ]
+    bench.applied(config(version=5, data={"v": "1", "w": "1"}))
+    bench.put(config(version=6, data={"v": "2", "w": "1"}, managedFields=entries))
+    assert bench.need({"w": "1"}) is None
+    bench.put(config(version=7, data={"v": "1", "w": "1"}, managedFields=entries))
+    assert bench.need({"w": "1"}) is None
+    # Free again, it is declared again.
+    bench.put(config(version=8, data={"w": "1"}, managedFields=entries[:1]))
+    assert bench.need({"v": "1", "w": "1"}) is Need.UPDATE
+
+
+def test_a_field_that_is_left_to_another_manager_while_others_are_not_in_effect_is_sent(bench: Bench) -> None:
+    entries = [{"manager": MANAGER_CHILDREN, "operation": "Apply", "fieldsV1": {"f:data": {"f:w": {}}}}]
+    bench.applied(config(version=5, data={"v": "1", "w": "1"}))
+    bench.put(config(version=6, data={"v": "2", "w": "3"}, managedFields=entries))
+    assert bench.need({"w": "1"}) is Need.UPDATE

@@ -111,3 +111,12 @@ def test_exactly_the_paths_read_are_kept(obj: dict[str, Any], paths: list[tuple[
     assert {k: v for k, v in found.items() if isinstance(v, int)} == {
         k: v for k, v in read.items() if isinstance(v, int)
     }
+
+
+def test_of_managed_fields_only_named_parts_are_kept_also_of_whole_objects() -> None:
+    obj = {"metadata": {"name": "a", "managedFields": [{"manager": "m", "time": "t", "fieldsV1": {"f:a": {}}}]}, "a": 1}
+    paths = [("metadata", "managedFields", "*", "manager"), ("metadata", "managedFields", "*", "fieldsV1")]
+    owners = [{"manager": "m", "fieldsV1": {"f:a": {}}}]
+    assert Projection(paths).keep(obj)["metadata"]["managedFields"] == owners
+    assert Projection([(), *paths]).keep(obj) == {"metadata": {"name": "a", "managedFields": owners}, "a": 1}
+    assert Projection([(), *paths]).keep({"metadata": {"name": "a"}}) == {"metadata": {"name": "a"}}

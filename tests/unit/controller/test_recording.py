@@ -1,18 +1,14 @@
 """The Events that a pass over an instance records."""
 
-from typing import cast
-
 from kroasync.controller.events import Recorder
 from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.recording import LISTED, Recording, change_notes, failure_note
+from kroasync.engine.actions import ForeignField, Yielding
 from kroasync.engine.outcome import Change, ChangeKind, Failure, Outcome
-from kroasync.engine.prune_guard import HeldPrune
 from kroasync.engine.scope import Scope
-from kroasync.kube.client import Client
 from kroasync.metrics import Metrics
 from kroasync.model.objects import Obj
-from kroasync.model.policies import MaxPrune
-from tests.unit.controller.samples import APPS, NOW, StubClient, app, app_key, config_key
+from tests.unit.controller.samples import NOW, StubClient, app, app_key, config_key
 
 UP = {"state": "ACTIVE", "observedGeneration": 1}
 READY = "all resources are available and configured correctly"
@@ -25,21 +21,6 @@ def outcome(*changes: ChangeKind, failures: tuple[Failure, ...] = (), error: str
 
 def notes(found: Outcome, before: Obj, state: str) -> list[tuple[str, str]]:
     return change_notes(found, before=before, state=state)
-
-
-async def test_a_held_prune_is_reported_and_counted_once() -> None:
-    client, metrics = StubClient({"create": [{}]}), Metrics()
-    recorder = Recorder(cast(Client, client), reporter="test", instance="test", now=lambda: NOW)
-    recording = Recording(recorder, metrics, RuntimeOptions())
-    held = HeldPrune(node="many", limit=MaxPrune(0), existing=1, objects=(config_key("c"),))
-    found = Outcome(instance=app(version=1), scope=Scope({}), held=(held,))
-    for one in (found, found, outcome()):
-        recording.held(app_key(), one)
-    await recorder.flush()
-    [(_, _, event)] = client.asked
-    assert (event["reason"], event["type"]) == ("PruneHeld", "Warning")
-    assert "kroasync.io/allow-prune" in event["note"]
-    assert f'kroasync_prunes_held_total{{gvr="{APPS}"}} 1' in metrics.render().decode()
 
 
 def test_changes_of_one_kind_are_one_event() -> None:
@@ -77,3 +58,26 @@ def test_a_failure_says_what_the_condition_says_or_else_what_the_pass_found() ->
     assert failure_note(told, failed) == "why"
     assert failure_note({}, failed) == "one; two"
     assert failure_note({}, outcome(error="no rights")) == "no rights"
+
+
+async def test_yielded_fields_are_told_once_for_each_set_of_fields_and_managers() -> None:
+    client = StubClient({"create": [{}] * 6})
+    recorder = Recorder(client, reporter="r", instance="i", now=lambda: NOW)  # type: ignore[arg-type]
+    recording = Recording(recorder, Metrics(), RuntimeOptions())
+
+    async def told(*fields: ForeignField) -> list[str]:
+        recording.yields(app_key(), app(version=1), {config_key(): Yielding("u1", fields)})
+        client.asked.clear()
+        await recorder.flush()
+        return [f"{event['regarding']['kind']}: {event['note']}" for _, _, event in client.asked]
+
+    left = ForeignField(".data.v", "hpa", "1", "2")
+    text = '.data.v is 2 by manager "hpa", declared is 1'
+    assert await told(left) == [
+        f"App: left fields of {config_key()} to other managers: {text}",
+        f"ConfigMap: declared by {app_key()}, but left to other managers: {text}",
+    ]
+    assert await told(ForeignField(".data.v", "hpa", "1", "3")) == []
+    assert len(await told(ForeignField(".data.v", "vpa", "1", "3"))) == 2
+    recording.forget(app_key())
+    assert len(await told(left)) == 2

@@ -65,6 +65,18 @@ class FakeGraph:
     crd: Obj = field(default_factory=lambda: CRD)
 
 
+@dataclass
+class FakeNodePlan:
+    node: FakeNode
+    reads: frozenset[tuple[str, ...]]
+
+
+class FakePlan:
+    def __init__(self, graph: FakeGraph) -> None:
+        self.graph = graph
+        self.nodes = [FakeNodePlan(node, graph.reads.get(node.id, frozenset())) for node in graph.nodes.values()]
+
+
 class Bench:
     """Watches and Serving, with watches that the test controls."""
 
@@ -91,7 +103,7 @@ class Bench:
             children=self.children,
             wake=self.woken.append,
             discard=lambda key: None,
-            plan=lambda graph: graph,  # type: ignore[arg-type, return-value]
+            plan=FakePlan,  # type: ignore[arg-type]
             metrics=self.metrics,
         )
 
@@ -157,7 +169,8 @@ def test_a_kind_is_served_with_its_instances_and_the_kinds_it_manages() -> None:
         graph = await bench.serve(CONFIG, SECRET)
         served = bench.kinds.get(APPS)
         assert served is not None
-        assert (served.graph, served.definition, served.plan) == (graph, DEFINITION, graph)
+        assert served.plan is not None
+        assert (served.graph, served.definition, served.plan.graph) == (graph, DEFINITION, graph)
         assert [w.resource for w in bench.made] == [APPS, CONFIG_MAPS, SECRETS]
         assert bench.of(APPS)[0].selectors == {}
         assert "kro.run/owned=true" in bench.of(CONFIG_MAPS)[0].selectors["label_selector"]
