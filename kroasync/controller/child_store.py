@@ -20,7 +20,7 @@ from kroasync.controller.projection import Projection
 from kroasync.controller.room import Held, Room
 from kroasync.engine.actions import Need, Observed
 from kroasync.engine.drift import Applied, fingerprint, is_in_effect, need, stored
-from kroasync.engine.labels import node_of
+from kroasync.engine.labels import collection_size_of, node_of
 from kroasync.engine.observations import CHILDREN, Age, Effect, Origin, Sighting, age, sighting_of
 from kroasync.engine.orphans import is_orphaned
 from kroasync.model.names import (
@@ -66,6 +66,7 @@ class Child:
     part_of: str
     seal: str
     apply_order: int
+    collection_size: int
     deleting: bool
     orphaned: bool
     ours: bool
@@ -96,6 +97,7 @@ class Child:
             part_of=self.part_of,
             seal=self.seal,
             apply_order=self.apply_order,
+            collection_size=self.collection_size,
             orphaned=self.orphaned,
         )
 
@@ -380,6 +382,7 @@ class ChildStore:
             seal=seal_of(obj),
             # Anybody may write it: Python refuses to read very long numbers.
             apply_order=int(order) if order.isdecimal() and len(order) <= _ORDER_DIGITS else 0,
+            collection_size=collection_size_of(obj),
             deleting="deletionTimestamp" in obj["metadata"],
             orphaned=is_orphaned(obj),
             ours=any(entry.get("manager") == MANAGER_CHILDREN for entry in metadata(obj).get("managedFields") or ()),

@@ -202,6 +202,8 @@ class Observed:
     # The annotation that proves that we applied the object, as found; see `engine.membership`.
     seal: str = ""
     apply_order: int = 0
+    # How many objects its collection had when it was applied, as the object itself says; 0 if it does not.
+    collection_size: int = 0
     # Its deletion policy: it is released where other children are deleted.
     orphaned: bool = False
 

@@ -22,6 +22,8 @@ _HASH_DIGITS: Final = 40
 _FORMER_DIGITS: Final = 10
 # Characters of a node's id that are kept of an object: anybody may write that annotation.
 _LONGEST_NODE: Final = 253
+# Digits of a size that are read: anybody may write that label, and Python refuses to read very long numbers.
+_SIZE_DIGITS: Final = 9
 _WORDS: Final = re.compile(r"[-_.]+")
 
 # The labels of Kubernetes that identify objects for people; its other labels grant or configure something.
@@ -106,6 +108,12 @@ def node_of(obj: Obj) -> str:
     """The id of the node that an object was applied for, as it says itself; empty if it does not."""
     path = annotations_of(obj).get(names.ANNOTATION_NODE_PATH)
     return str(path or labels_of(obj).get(names.LABEL_NODE_ID, ""))[:_LONGEST_NODE]
+
+
+def collection_size_of(obj: Obj) -> int:
+    """How many objects a collection had when this one was applied, as it says itself; 0 if it does not."""
+    size = str(labels_of(obj).get(names.LABEL_COLLECTION_SIZE, ""))
+    return int(size) if size.isdecimal() and len(size) <= _SIZE_DIGITS else 0
 
 
 def is_listed(key: str, listed: Iterable[str]) -> bool:

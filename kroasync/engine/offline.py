@@ -24,7 +24,7 @@ from kroasync.engine.actions import (
 )
 from kroasync.engine.adoption import joining, objection, unshared
 from kroasync.engine.drift import fingerprint, project
-from kroasync.engine.labels import node_of
+from kroasync.engine.labels import collection_size_of, node_of
 from kroasync.engine.orphans import is_orphaned, released
 from kroasync.engine.resolve import identity
 from kroasync.engine.selectors import matches
@@ -184,6 +184,7 @@ def observed(key: Key, obj: Obj) -> Observed:
         part_of=labels.get(names.LABEL_APPLYSET_PART_OF, ""),
         seal=annotations_of(obj).get(names.ANNOTATION_SEAL, ""),
         apply_order=int(order) if order.isascii() and order.isdigit() else 0,
+        collection_size=collection_size_of(obj),
         orphaned=is_orphaned(obj),
     )
 

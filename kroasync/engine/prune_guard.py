@@ -2,6 +2,8 @@
 
 An object counts to the collection that it was applied for, as it says itself (`labels.node_of`). The objects that the
 collection declares in this pass count by their identity, so nobody makes a prune pass by relabelling objects that stay.
+Nor do new objects: if a pass replaces all objects by others, they are all deleted, and the collection never had more
+than the old objects say.
 A held prune goes on by itself once the collection declares the objects again, or once, if the annotation `allow-prune`
 of the instance has the instance's generation.
 """
@@ -36,7 +38,7 @@ class HeldPrune:
 
     node: str
     limit: MaxPrune
-    # How many objects the collection has, without those that are being deleted or released.
+    # How many objects the collection had, without those that are being deleted or released.
     existing: int
     objects: tuple[Key, ...]
 
@@ -56,19 +58,28 @@ def held_prunes(
     `collections` has each of them by every name that an object may have for it. `removals` has all undeclared members,
     each with what a pass would do with it.
     """
-    deleted: dict[str, list[Key]] = {}
+    deleted: dict[str, list[Observed]] = {}
     for member, action in removals:
         collection = collections.get(member.node)
         if collection is not None and isinstance(action, Delete):
-            deleted.setdefault(collection.node, []).append(member.key)
-    held = []
-    for collection in {one.node: one for one in collections.values()}.values():
-        keys = deleted.get(collection.node, [])
-        existing = collection.declared + len(keys)
-        if not collection.limit.allows(len(keys), existing):
-            objects = tuple(sorted(keys))
-            held.append(HeldPrune(node=collection.node, limit=collection.limit, existing=existing, objects=objects))
-    return tuple(held)
+            deleted.setdefault(collection.node, []).append(member)
+    found = (_held(one, deleted.get(one.node, [])) for one in {one.node: one for one in collections.values()}.values())
+    return tuple(one for one in found if one is not None)
+
+
+def _held(collection: LimitedCollection, deleted: Sequence[Observed]) -> HeldPrune | None:
+    existing = _existing(collection.declared, deleted)
+    if collection.limit.allows(len(deleted), existing):
+        return None
+    objects = tuple(sorted(member.key for member in deleted))
+    return HeldPrune(node=collection.node, limit=collection.limit, existing=existing, objects=objects)
+
+
+def _existing(declared: int, deleted: Sequence[Observed]) -> int:
+    """How many objects the collection had: some of the declared ones may be new."""
+    had = max((member.collection_size for member in deleted), default=0)
+    whole = declared + len(deleted)
+    return max(min(whole, had), len(deleted)) if had else whole
 
 
 def is_released(instance: Obj) -> bool:

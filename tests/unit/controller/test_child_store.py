@@ -66,6 +66,16 @@ def test_an_apply_order_nobody_can_read_is_none(bench: Bench) -> None:
     assert found.apply_order == 0
 
 
+@pytest.mark.parametrize(("written", "size"), [("12", 12), ("1" * 5000, 0), ("-1", 0), ("many", 0), ("", 0)])
+def test_the_size_of_the_collection_is_kept_as_far_as_it_can_be_read(bench: Bench, written: str, size: int) -> None:
+    obj = config(version=5)
+    obj["metadata"]["labels"]["kro.run/collection-size"] = written
+    bench.put(obj)
+    found = bench.store.find(config_key())
+    assert found is not None
+    assert found.collection_size == size
+
+
 def test_what_is_not_known_has_to_be_created(bench: Bench) -> None:
     assert bench.need(ONE) is Need.CREATE
     assert bench.store.find(config_key()) is None

@@ -22,9 +22,9 @@ def limit_of(written):
     return limit
 
 
-def removal_of(name, node="many", action=Delete):
+def removal_of(name, node="many", action=Delete, size=0):
     key = Key(CONFIG_MAPS, "team", name)
-    member = Observed(key=key, uid="u", obj={}, node=node, part_of="set")
+    member = Observed(key=key, uid="u", obj={}, node=node, part_of="set", collection_size=size)
     if action is None:
         return member, None
     rest = {"part_of": "set"} if action is Release else {}
@@ -68,6 +68,24 @@ def test_an_object_counts_to_its_collection_by_each_name_of_that():
     removals = [removal_of("a", node="m" * 64), removal_of("b", node="h-1")]
     (held,) = held_prunes({"m" * 64: many, "h-1": many}, removals)
     assert [key.name for key in held.objects] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "declared", "existing"),
+    [
+        ([10] * 10, 10, 10),  # all are replaced
+        ([10] * 2, 8, 10),
+        ([10] * 10, 90, 10),  # replaced by more
+        ([10, 7], 8, 10),  # one was applied when there were fewer
+        ([999999] * 2, 8, 10),  # somebody edited the label
+        ([1] * 4, 6, 4),  # the same: never fewer than are deleted
+        ([0] * 4, 6, 10),  # no label
+    ],
+)
+def test_new_objects_do_not_make_the_collection_bigger(sizes, declared, existing):
+    many = LimitedCollection(node="many", limit=MaxPrune(0), declared=declared)
+    (held,) = held_prunes({"many": many}, [removal_of(f"x{i}", size=size) for i, size in enumerate(sizes)])
+    assert held.existing == existing
 
 
 # Whole passes
@@ -140,6 +158,20 @@ def test_a_pass_beyond_the_limit_deletes_nothing_says_so_and_goes_on_by_itself(
     edit(cluster, items=items(10))
     passed = walked(graph, cluster)
     assert (passed.deleted, passed.outcome.held, status_of(passed)[0]) == ([], (), "ACTIVE")
+
+
+def test_a_collection_that_gets_other_names_is_held_in_each_pass(graph_of, cluster_of, instance_of, walked, config):
+    def graph_with(prefix):
+        each = {"policy": {"maxPrune": "50%"}, "forEach": [{"n": "${['x', 'y', 'z']}"}]}
+        return graph_of(config("many", name=f"{prefix}-${{n}}", **each))
+
+    cluster = cluster_of(instance_of())
+    walked(graph_with("old"), cluster)
+    for _ in range(2):
+        passed = walked(graph_with("new"), cluster)
+        assert passed.deleted == []
+        assert [(len(held.objects), held.existing) for held in passed.outcome.held] == [(3, 3)]
+    assert len(cluster.world.objects) == 6
 
 
 def test_the_annotation_releases_once_and_is_gone_before_anything_is_deleted(shrinking, walked):
@@ -263,7 +295,7 @@ def test_a_relabelled_object_only_counts_for_itself(shrinking, walked, key_of, c
     relabelled(cluster, key_of("ConfigMap", "shop-side"), "many")
     edit(cluster, items=items(8), on=False)
     passed = walked(graph, cluster)
-    assert [(len(held.objects), held.existing) for held in passed.outcome.held] == [(3, 11)]
+    assert [(len(held.objects), held.existing) for held in passed.outcome.held] == [(3, 10)]
 
 
 def test_a_partly_refused_prune_goes_on(shrinking, walked):
