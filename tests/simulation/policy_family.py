@@ -308,7 +308,20 @@ def _plan(rng: random.Random) -> Plan:
             fixed = tuple((name, word) for name, word in node.words if name not in computed)
             node = replace(node, computed=tuple(computed), words=fixed)
         nodes.append(node)
-    return Plan(nodes=tuple(nodes), words=_chosen(rng, "", 0.2))
+    return _consistent(Plan(nodes=tuple(nodes), words=_chosen(rng, "", 0.2)))
+
+
+def _consistent(plan: Plan) -> Plan:
+    """The plan without a resource that would be recreated and never deleted, which is a problem of the definition."""
+    contradiction = {"update": "Recreate", "deletion": "Orphan"}
+    default = {name: word for name, word in plan.words if not contradiction.items() <= dict(plan.words).items()}
+    nodes = []
+    for node in plan.nodes:
+        said = default | dict(node.words)
+        if contradiction.items() <= said.items() and not {"update", "deletion"} & set(node.computed):
+            node = replace(node, words=tuple({**dict(node.words), "update": "Apply"}.items()))
+        nodes.append(node)
+    return replace(plan, nodes=tuple(nodes), words=tuple(default.items()))
 
 
 def _chosen(rng: random.Random, kind: str, rate: float) -> tuple[tuple[str, str], ...]:
@@ -368,7 +381,7 @@ def _edited(rng: random.Random, plan: Plan) -> Plan:
         gone = rng.choice(plan.nodes).id
         kept = (node for node in plan.nodes if node.id != gone)
         return replace(plan, nodes=tuple(replace(n, needs="" if n.needs == gone else n.needs) for n in kept))
-    return replace(plan, words=_chosen(rng, "", 0.4))
+    return _consistent(replace(plan, words=_chosen(rng, "", 0.4)))
 
 
 def instance_of(number: int) -> str:

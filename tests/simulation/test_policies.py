@@ -21,10 +21,12 @@ from kroasync.model.names import (
 )
 from kroasync.model.objects import Key, Obj
 from tests.fakes import virtual
-from tests.fakes.client import FakeClient
+from tests.fakes.client import FakeClient, Fault
 from tests.fakes.kube import FakeServer, Write
 from tests.samples import CONFIG_MAPS, crd
-from tests.simulation.family import HOME, definition_key, instance_key
+from tests.simulation.cluster import Cluster
+from tests.simulation.family import HOME, definition_key, instance_key, resource_of
+from tests.simulation.memory import remembered
 from tests.simulation.policy_family import Plan, Policed, PolicyStep, Wish, manifest, policy_story_of
 from tests.simulation.policy_rules import ALLOW_PRUNE, PLAN, Event, violations
 from tests.simulation.policy_world import PolicyWorld
@@ -107,6 +109,30 @@ def test_a_seed_always_tells_the_same_story_about_policies() -> None:
     assert policy_story_of(7) == policy_story_of(7)
     first, second = (play(policy_story_of(7), world=PolicyWorld) for _ in range(2))
     assert (first.requests, first.virtual_s, first.turns) == (second.requests, second.virtual_s, second.turns)
+
+
+def test_an_object_of_others_is_forgotten_although_its_refusal_got_no_answer() -> None:
+    async def main() -> list[str]:
+        cluster = Cluster()
+        await cluster.define(0)
+        meta = {"name": "i0-widget-a", "labels": {"app.kubernetes.io/managed-by": "Helm"}}
+        await cluster.user.create(Key(CONFIG_MAPS, HOME, "i0-widget-a"), {"metadata": meta})
+        now = cluster.loop.time()
+        path = "/configmaps/i0-widget-a"
+        fault = Fault(
+            kind="lost-answer", begin_s=now, end_s=now + 60, rate=1.0, methods=frozenset({"PATCH"}), path=path
+        )
+        cluster.network.faults.append(fault)
+        await cluster.make(0, 0)
+        await asyncio.sleep(20)
+        await cluster.user.delete(instance_key(0, 0))
+        await cluster.until(lambda: not cluster.server.objects(resource_of(0)), 20)
+        await cluster.user.delete(definition_key(0))
+        await cluster.until(lambda: not remembered(cluster.runtime, {}), 20)
+        await cluster.stop()
+        return [obj["metadata"]["name"] for obj in cluster.server.objects(CONFIG_MAPS)]
+
+    assert virtual.run(main()) == ["i0-widget-a"]
 
 
 # The checks themselves: histories without a controller, written on a server by its name
