@@ -84,6 +84,8 @@ class StubClient:
     bound: list[str | None] = field(default_factory=list)
     # The applied objects.
     applied: list[Obj] = field(default_factory=list)
+    # For each delete, its propagation.
+    propagations: list[str | None] = field(default_factory=list)
     metrics: Metrics | None = None
     stumbles: Stumbles = field(default_factory=Stumbles)
     # Called for each request, before the answer.
@@ -109,7 +111,7 @@ class StubClient:
     async def delete(
         self, key: Key, *, uid: str | None = None, version: str | None = None, propagation: str | None = None
     ) -> Obj:
-        assert propagation == "Background"
+        self.propagations.append(propagation)
         self.bound.append(version)
         return self._answer("delete", key, uid)
 

@@ -18,6 +18,7 @@ from kroasync.engine.actions import (
     Need,
     PatchParent,
     Pause,
+    Read,
     Refusal,
     Refused,
     Release,
@@ -48,7 +49,7 @@ from kroasync.model.names import (
     POLICY_ORPHANED,
 )
 from kroasync.model.objects import Key, Obj, uid_of
-from kroasync.model.policies import Conflicts, Policies
+from kroasync.model.policies import Adoption, Conflicts, Policies, Update
 from tests.samples import CONFIG_MAPS
 from tests.unit.controller.samples import APPS, StubClient, app, app_key, config, config_key, desired
 
@@ -178,7 +179,8 @@ async def test_what_is_made_is_bound_to_no_object_being_there() -> None:
 async def test_what_was_there_and_is_somebodys_is_not_touched(first: ConflictError) -> None:
     bench = Bench(apply=[first], get=[labelled(config(version=4), HELM)])
     action = apply()
-    assert await bench.performer.perform(action) == Refused(action=action, refusal=Refusal.CLAIMED, message="Helm")
+    expected = Refused(action=action, refusal=Refusal.CLAIMED, message="belongs to Helm")
+    assert await bench.performer.perform(action) == expected
     assert bench.asked() == ["apply", "get"]
     assert bench.performer.taken_over == {}
     assert uid_of(bench.performer.existed[config_key()]) == "u1"
@@ -203,6 +205,86 @@ async def test_what_was_there_and_is_nobodys_is_taken_over_as_it_was_read() -> N
     assert bench.client.bound == ["1", "4"]
     assert [call[2] for call in bench.client.asked if call[0] == "apply"] == [False, False]
     assert bench.performer.taken_over == {config_key(): ("kubectl",)}
+
+
+def under(adoption: Adoption, *, update: Update = Update.APPLY) -> Apply:
+    return replace(apply(), policies=Policies(adoption=adoption, update=update))
+
+
+def of_others(version: int = 4, **more: Any) -> Obj:
+    """An object that existed before, whose fields `kubectl` manages."""
+    fields = {"f:data": {"f:v": {}}}
+    entry = {"manager": "kubectl", "operation": "Update", "fieldsV1": fields}
+    return labelled(config(version=version, managedFields=[entry], **more), {})
+
+
+@pytest.mark.parametrize("managed", [[], [{"manager": "kubectl"}]])
+async def test_every_adoption_is_told_without_a_conflict_too(managed: list[Obj]) -> None:
+    found = labelled(config(version=4, managedFields=managed), {})
+    bench = Bench(apply=[TAKEN, config(version=6, managedFields=[{"manager": MANAGER_CHILDREN}])], get=[found])
+    result = await bench.performer.perform(apply())
+    assert isinstance(result, Done)
+    assert result.adopted
+    assert bench.performer.taken_over == {config_key(): tuple(entry["manager"] for entry in managed)}
+
+
+async def test_never_adopted_is_read_and_not_written() -> None:
+    bench = Bench(apply=[TAKEN], get=[of_others()])
+    result = await bench.performer.perform(under(Adoption.NEVER))
+    assert isinstance(result, Refused)
+    assert result.refusal is Refusal.CLAIMED
+    assert result.message == "is managed by kubectl, and its policy is adoption: Never"
+    assert bench.asked() == ["apply", "get"]
+
+
+@pytest.mark.parametrize("policy", list(Adoption))
+async def test_a_create_whose_answer_was_lost_is_no_adoption(policy: Adoption) -> None:
+    found = labelled(config(version=4, managedFields=[{"manager": MANAGER_CHILDREN}]), MINE)
+    bench = Bench(apply=[TAKEN, config(version=4)], get=[found])
+    result = await bench.performer.perform(under(policy))
+    assert isinstance(result, Done)
+    assert not result.adopted
+
+
+async def test_always_takes_what_a_tool_marked() -> None:
+    found = labelled(of_others(), HELM)
+    bench = Bench(apply=[TAKEN, config(version=6)], get=[found])
+    result = await bench.performer.perform(under(Adoption.ALWAYS))
+    assert isinstance(result, Done)
+    assert result.adopted
+
+
+async def test_what_is_applied_once_is_adopted_by_its_marks_alone() -> None:
+    answer = config(version=6)
+    bench = Bench(apply=[TAKEN], get=[of_others()], merge_patch=[answer])
+    action = under(Adoption.ALWAYS, update=Update.ONCE)
+    result = await bench.performer.perform(action)
+    assert result == Done(action=action, obj=answer, changed=True, adopted=True)
+    assert bench.asked() == ["apply", "get", "merge_patch"]
+    meta = {"uid": "u1", "resourceVersion": "4", "labels": MINE, "annotations": {}}
+    assert bench.client.asked[-1][2] == {"metadata": meta}
+    # If it is applied again one day, it is sent: what is there is not what is declared.
+    assert bench.children.compare(config_key(), action.obj) is Need.UPDATE
+
+
+async def test_a_child_that_is_applied_once_is_not_written_when_its_create_got_no_answer() -> None:
+    found = labelled(config(version=4, managedFields=[{"manager": MANAGER_CHILDREN}]), MINE)
+    bench = Bench(apply=[TAKEN], get=[found])
+    result = await bench.performer.perform(under(Adoption.NEVER, update=Update.ONCE))
+    assert isinstance(result, Done)
+    assert not result.adopted
+    assert not result.changed
+    assert bench.asked() == ["apply", "get"]
+
+
+async def test_a_child_that_must_not_be_sent_is_read() -> None:
+    live = config(version=5, data={"v": "theirs"})
+    bench = Bench(get=[live])
+    action = Read(node="config", index=None, key=config_key())
+    assert await bench.performer.perform(action) == Done(action=action, obj=live, changed=False)
+    found = bench.children.find(config_key())
+    assert found is not None
+    assert found.uid == "u1"
 
 
 async def test_what_changed_while_it_was_looked_at_is_looked_at_again() -> None:
@@ -734,12 +816,12 @@ def sent(bench: Bench) -> list[tuple[Any, ...]]:
     ]
 
 
-def of_others(version: int = 6) -> Obj:
+def taken(version: int = 6) -> Obj:
     return labelled(config(version=version, data=EDITED, managedFields=OTHERS_ENTRY), MINE)
 
 
 async def test_under_yield_exactly_the_fields_in_conflict_are_left_out() -> None:
-    bench = Bench(apply=[owned_by("other"), of_others(7)], get=[of_others()])
+    bench = Bench(apply=[owned_by("other"), taken(7)], get=[taken()])
     bench.children.put(CONFIG_MAPS, config(version=5, data=DECLARED))
     action = child(Conflicts.YIELD)
     result = await bench.performer.perform(action)
@@ -762,7 +844,7 @@ async def test_without_a_conflict_one_call_is_enough() -> None:
 
 @pytest.mark.parametrize("second", [owned_by("third"), MODIFIED])
 async def test_a_second_conflict_is_tried_again_later(second: ConflictError) -> None:
-    bench = Bench(apply=[owned_by("other"), second], get=[of_others()])
+    bench = Bench(apply=[owned_by("other"), second], get=[taken()])
     result = await bench.performer.perform(child(Conflicts.YIELD))
     assert isinstance(result, Refused)
     assert result.refusal is Refusal.CONFLICT
@@ -776,7 +858,7 @@ async def test_a_conflict_that_managed_fields_do_not_explain_is_tried_again_late
 
 
 async def test_under_fail_nothing_changes_and_both_values_are_told() -> None:
-    bench = Bench(apply=[owned_by("other")], get=[of_others()])
+    bench = Bench(apply=[owned_by("other")], get=[taken()])
     result = await bench.performer.perform(child(Conflicts.FAIL))
     assert isinstance(result, Refused)
     assert result.refusal is Refusal.CONTESTED
@@ -785,7 +867,7 @@ async def test_under_fail_nothing_changes_and_both_values_are_told() -> None:
 
 
 async def test_values_of_secrets_are_not_told() -> None:
-    bench = Bench(apply=[owned_by("other")], get=[of_others()])
+    bench = Bench(apply=[owned_by("other")], get=[taken()])
     result = await bench.performer.perform(replace(child(Conflicts.FAIL), secrets=(("data", "v"),)))
     assert isinstance(result, Refused)
     assert '"1"' not in result.message
@@ -806,7 +888,7 @@ async def test_a_child_that_became_another_sets_is_not_taken_back(conflicts: Con
 
 
 async def test_an_external_field_that_was_taken_meanwhile_is_not_taken_back() -> None:
-    bench = Bench(apply=[MODIFIED, of_others(7)], get=[of_others()])
+    bench = Bench(apply=[MODIFIED, taken(7)], get=[taken()])
     bench.children.put(CONFIG_MAPS, config(version=5, data=DECLARED))
     result = await bench.performer.perform(child(Conflicts.FORCE, external=(("data", "v"),)))
     assert isinstance(result, Done)
@@ -828,7 +910,7 @@ async def test_fields_of_an_adopted_object_are_left_to_their_managers(
     is_asked_twice = first is MODIFIED and conflicts is Conflicts.YIELD
     more: list[Any] = [owned_by("other")] if is_asked_twice else []
     found = labelled(config(version=4, data=EDITED, managedFields=OTHERS_ENTRY), {})
-    bench = Bench(apply=[first, *more, of_others(7)], get=[found])
+    bench = Bench(apply=[first, *more, taken(7)], get=[found])
     result = await bench.performer.perform(child(conflicts, force=False, external=external))
     assert isinstance(result, Done)
     assert result.adopted
