@@ -75,7 +75,7 @@ class Kinds:
     def hold_inventory(self, instance: Key, resources: list[Resource]) -> list[Any]:
         return []
 
-    def await_releases(self, *args: Any) -> None:
+    def await_releases(self, *args: Any, **more: Any) -> None:
         pass
 
     def keep_externals(self, instance: Key, watches: Any) -> None:

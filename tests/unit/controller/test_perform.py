@@ -218,6 +218,12 @@ def of_others(version: int = 4, **more: Any) -> Obj:
     return labelled(config(version=version, managedFields=[entry], **more), {})
 
 
+async def test_a_patch_can_be_bound_to_a_version_of_the_instance() -> None:
+    action = PatchParent(labels={}, annotations={"c": "d"}, version="7")
+    meta = {"uid": "i1", "resourceVersion": "7", "annotations": {"c": "d"}}
+    assert parent_patch(app(version=9), action) == {"metadata": meta}
+
+
 @pytest.mark.parametrize("managed", [[], [{"manager": "kubectl"}]])
 async def test_every_adoption_is_told_without_a_conflict_too(managed: list[Obj]) -> None:
     found = labelled(config(version=4, managedFields=managed), {})
@@ -252,6 +258,100 @@ async def test_always_takes_what_a_tool_marked() -> None:
     result = await bench.performer.perform(under(Adoption.ALWAYS))
     assert isinstance(result, Done)
     assert result.adopted
+
+
+async def test_if_unowned_names_the_fields_of_others_and_their_values() -> None:
+    bench = Bench(apply=[TAKEN], get=[of_others(data={"v": "2"})])
+    result = await bench.performer.perform(under(Adoption.IF_UNOWNED))
+    assert isinstance(result, Refused)
+    assert result.refusal is Refusal.HELD
+    assert result.message.endswith('IfUnowned: .data.v is "2" by manager "kubectl", declared is "1"')
+    assert bench.asked() == ["apply", "get"]
+
+
+async def test_if_unowned_adopts_equal_fields_by_an_apply_that_is_not_forced() -> None:
+    bench = Bench(apply=[TAKEN, config(version=6, data={"v": "1"})], get=[of_others(data={"v": "1"})])
+    result = await bench.performer.perform(under(Adoption.IF_UNOWNED))
+    assert isinstance(result, Done)
+    assert result.adopted
+    assert bench.client.bound == ["1", "4"]
+    assert [call[2] for call in bench.client.asked if call[0] == "apply"] == [False, False]
+
+
+async def test_if_unowned_gives_way_to_a_conflict_that_only_the_api_server_sees() -> None:
+    bench = Bench(apply=[TAKEN, owned_by("other")], get=[of_others(data={"v": "1"})])
+    result = await bench.performer.perform(under(Adoption.IF_UNOWNED))
+    assert isinstance(result, Refused)
+    assert result.refusal is Refusal.HELD
+    assert result.message.endswith("IfUnowned: .data.v by other")
+    assert bench.performer.taken_over == {}
+
+
+async def test_if_unowned_takes_a_child_back_by_force() -> None:
+    found = labelled(of_others(data={"v": "2"}), MINE)
+    found["metadata"]["managedFields"] += [{"manager": MANAGER_CHILDREN}]
+    bench = Bench(apply=[owned_by("kubectl"), config(version=6, data={"v": "1"})], get=[found])
+    assert isinstance(await bench.performer.perform(under(Adoption.IF_UNOWNED)), Done)
+
+
+async def test_an_external_field_of_somebody_else_is_no_conflict() -> None:
+    found = of_others(data={"v": "2"})
+    bench = Bench(apply=[TAKEN, config(version=6, data={"v": "2"})], get=[found])
+    action = replace(under(Adoption.IF_UNOWNED), external_fields=(("data", "v"),))
+    result = await bench.performer.perform(action)
+    assert isinstance(result, Done)
+    assert result.adopted
+
+
+@pytest.mark.parametrize("secrets", [(), (("data",),)])
+async def test_values_of_a_secret_are_withheld_when_it_is_not_adopted(secrets: tuple[tuple[str, ...], ...]) -> None:
+    key = Key(SECRETS, "default", "a")
+    found = {**of_others(data={"v": VALUE}), "kind": "Secret"}
+    declared = {**labelled(desired({}), MINE), "kind": "Secret", "stringData": {"v": "ours"}}
+    bench = Bench(apply=[TAKEN], get=[found])
+    result = await bench.performer.perform(replace(under(Adoption.IF_UNOWNED), key=key, obj=declared, secrets=secrets))
+    assert isinstance(result, Refused)
+    assert result.refusal is Refusal.HELD
+    assert "kubectl" in result.message
+    assert VALUE not in result.message
+    assert "ours" not in result.message
+
+
+IMMUTABLE = {
+    "reason": "FieldValueInvalid",
+    "message": f'Invalid value: "{VALUE}": field is immutable',
+    "field": "data.v",
+}
+
+
+def refused_for(*causes: Obj) -> InvalidError:
+    return InvalidError("no", status=422, reason="Invalid", details={"causes": list(causes)})
+
+
+async def test_a_refusal_names_the_fields_that_cannot_be_changed() -> None:
+    wrong = {**IMMUTABLE, "message": 'Invalid value: "x": must be a number'}
+    for causes, expected in (([IMMUTABLE], ("data.v: field is immutable",)), ([IMMUTABLE, wrong], ())):
+        bench = Bench(apply=[refused_for(*causes)])
+        result = await bench.performer.perform(apply(force=True))
+        assert isinstance(result, Refused)
+        assert result.immutable == expected
+
+
+async def test_of_an_object_with_values_of_secrets_it_names_only_the_places() -> None:
+    bench = Bench(apply=[refused_for({**IMMUTABLE, "message": f'Invalid value: "a": {VALUE} is immutable'})])
+    result = await bench.performer.perform(replace(apply(force=True), secrets=(("data",),)))
+    assert isinstance(result, Refused)
+    assert result.immutable == ("data",)
+
+
+async def test_a_child_that_is_recreated_goes_after_its_dependents() -> None:
+    bench = Bench(delete=[config(version=7, deletionTimestamp="2026-01-01T00:00:00Z")])
+    bench.children.put(CONFIG_MAPS, config(version=5))
+    await bench.performer.perform(Delete(node="config", key=config_key(), uid="u1", propagation="Foreground"))
+    assert bench.client.propagations == ["Foreground"]
+    found = bench.children.find(config_key())
+    assert found is not None
+    assert found.deleting
 
 
 async def test_what_is_applied_once_is_adopted_by_its_marks_alone() -> None:

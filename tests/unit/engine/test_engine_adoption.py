@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kroasync.engine.actions import Refusal
-from kroasync.engine.adoption import claimed_by, joining, objection
+from kroasync.engine.adoption import claimed_by, fields_of, joining, objection, unshared
 from kroasync.engine.labels import label_value
 from kroasync.model.objects import Obj
 from kroasync.model.policies import Adoption
@@ -156,3 +156,56 @@ def test_a_sealed_child_does_not_join_again() -> None:
     assert joining(live(labels={PART_OF: "set-1"}, managedFields=OURS), DECLARED) is not None
     # Released before: it still has all our fields.
     assert joining(live(managedFields=OURS, **seal), DECLARED) is not None
+
+
+# IfUnowned
+
+
+def owned(manager: str, fields: Obj, **more: Any) -> Obj:
+    return {"manager": manager, "operation": "Update", "fieldsV1": fields, **more}
+
+
+SCALED = {"f:spec": {"f:replicas": {}}}
+WEB: Obj = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}}
+
+
+@pytest.mark.parametrize(
+    ("entry", "replicas", "is_held"),
+    [
+        (owned("hpa", SCALED), 2, True),
+        (owned("hpa", SCALED), 5, False),
+        (owned("hpa", SCALED, subresource="scale"), 2, True),
+        (owned("hpa", SCALED, subresource="status"), 2, False),
+        (owned("kro.run/applyset", SCALED), 2, False),
+        (owned("hpa", {"f:spec": {"f:paused": {}}}), 2, False),
+    ],
+)
+def test_if_unowned_refuses_fields_that_others_have_with_other_values(entry: Obj, replicas: int, is_held: bool) -> None:
+    found = {**WEB, "metadata": {"name": "web", "managedFields": [entry]}, "spec": {"replicas": replicas}}
+    declared = {**WEB, "spec": {"replicas": 5}}
+    held = objection(Adoption.IF_UNOWNED, found, declared)
+    assert (held is not None) is is_held
+    if held is not None:
+        assert held.refusal is Refusal.HELD
+        assert '.spec.replicas is 2 by manager "hpa", declared is 5' in held.text
+    assert objection(Adoption.IF_UNCLAIMED, found, declared) is None
+    assert objection(Adoption.IF_UNOWNED, found, unshared(found, declared, (("spec", "replicas"),))) is None
+
+
+def test_what_lets_a_conflict_go_is_seen_and_what_does_not_is_not() -> None:
+    def version(number: int, entry: Obj, replicas: int, **more: Any) -> str:
+        meta = {"name": "web", "resourceVersion": str(number), "generation": number, "managedFields": [entry]}
+        return fields_of({**WEB, "metadata": meta, "spec": {"replicas": replicas}, **more})
+
+    before = version(1, owned("hpa", SCALED, time="then"), 2)
+    assert version(2, owned("hpa", SCALED, time="now"), 2, status={"replicas": 2}) == before
+    assert version(2, owned("hpa", SCALED), 5) != before
+    assert version(2, owned("hpa", {}), 2) != before
+    assert version(2, owned("kubectl", SCALED), 2) != before
+
+
+def test_an_object_that_is_nested_too_deeply_changes_with_every_version() -> None:
+    deep: Any = 1
+    for _ in range(2000):
+        deep = [deep]
+    assert fields_of({**live(resourceVersion="7"), "spec": deep}) == "7"
