@@ -13,6 +13,7 @@ from kroasync.model.names import (
     ANNOTATION_ALLOW_BREAKING,
     ANNOTATION_DELETION_POLICY,
     LABEL_APPLYSET_PART_OF,
+    LABEL_COLLECTION_SIZE,
     LABEL_INSTANCE_ID,
     LABEL_NODE_ID,
     LABEL_OWNED,
@@ -410,9 +411,25 @@ class Account:
             return
         if labels.get(LABEL_NODE_ID) != node.id:
             self._wrong.append(f"{name} is labelled {labels.get(LABEL_NODE_ID)}")
-        if found["update"] != "Once":
-            for path, spec_field in contested_paths(node).items():
-                self._check_field(node, stored, path, spec_field, found)
+        if found["update"] == "Once" or self._is_contested(node, stored, found):
+            return
+        for path, spec_field in contested_paths(node).items():
+            self._check_field(node, stored, path, spec_field, found)
+
+    def _is_contested(self, node: Policed, stored: Stored, found: dict[str, str]) -> bool:
+        """Under Fail, nothing of the object is as declared if somebody else has one field with another value."""
+        if found["conflicts"] != "Fail":
+            return False
+        managers = [
+            manager
+            for path, field in contested_paths(node).items()
+            if path != external_path(node) and live_values(stored.obj)[field] != declared_value(node, field, self._wish)
+            for manager in others(stored, path)[:1]
+        ]
+        if managers:
+            self._blocked.add(node.id)
+            self._told += [str(stored.obj["metadata"]["name"]), *managers]
+        return bool(managers)
 
     def _check_refused(self, node: Policed, stored: Stored, found: dict[str, str]) -> None:
         word, name = found["adoption"], stored.obj["metadata"]["name"]
@@ -441,12 +458,8 @@ class Account:
         others_have = others(stored, path)
         if live == value or (others_have and (external_path(node) == path or found["conflicts"] == "Yield")):
             return
-        if others_have and found["conflicts"] == "Fail":
-            self._blocked.add(node.id)
-            self._told += [name, others_have[0]]
-        elif self._is_fixed(node, stored) and (
-            found["update"] != "Recreate" or annotations_of(stored.obj).get(ANNOTATION_DELETION_POLICY)
-        ):
+        is_kept = found["deletion"] == "Orphan" or ANNOTATION_DELETION_POLICY in annotations_of(stored.obj)
+        if self._is_fixed(node, stored) and (found["update"] != "Recreate" or is_kept):
             self._blocked.add(node.id)
             self._told.append("immutable")
         else:
@@ -475,6 +488,9 @@ class Account:
             objs, existing = extras[node.id]
             going = [o for o in objs if annotations_of(o).get(ANNOTATION_DELETION_POLICY) != POLICY_ORPHANED]
             limit = MaxPrune.of(int(node.max_prune) if node.max_prune.isdecimal() else node.max_prune)
+            # If all objects are replaced by others, these do not count: so many the old ones say there were.
+            sizes = [int(labels_of(o).get(LABEL_COLLECTION_SIZE, 0)) for o in going]
+            existing = max(min(existing, max(sizes, default=0)), len(going))
             if limit is not None and not limit.allows(len(going), existing):
                 self._held = True
                 self._told += ["PruneHeld"]
