@@ -6,7 +6,7 @@ The model knows nothing of the code under test: `words` and `wanted` compute wha
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from kroasync.model.objects import Key, Obj, Resource
 from tests.samples import CONFIG_MAPS, DEPLOYMENTS
@@ -279,6 +279,8 @@ def policy_story_of(seed: int) -> Story:
             steps.append(replace(step, mark=rng.choice(MARKS)))
     kinds = rng.choices(list(_WEIGHTS), list(_WEIGHTS.values()), k=rng.randint(1, 14))
     steps += [_step(rng, kind, plan) for kind in kinds]
+    for _ in range(rng.randint(0, 2)):
+        steps += _scene(rng)
     return Story(
         seed=seed,
         steps=tuple(sorted(steps, key=lambda step: step.at_s)),
@@ -373,6 +375,43 @@ def _step(rng: random.Random, kind: str, plan: Plan) -> PolicyStep:
         case "delay" | "silence" | "crash":
             return replace(step, seconds=rng.choice((0.01, 1.0, 8.0)))
     return step
+
+
+def _scene(rng: random.Random) -> list[PolicyStep]:
+    """A few steps in an order that matters, often with a crash just after the last one."""
+    begin_s, instance = rng.uniform(3, 25), rng.choice((0, 0, 1))
+    wish = replace(_wish(rng), items=tuple(_LETTERS))
+
+    def then(after_s: float, kind: str, **more: Any) -> PolicyStep:
+        # An `allow` of this pick is for the present generation.
+        return PolicyStep(at_s=begin_s + after_s, kind=kind, instance=instance, **{"pick": 1, **more})
+
+    pick = rng.randrange(100)
+    scenes = {
+        "shrinks": [
+            then(0, "change", wish=wish),
+            then(3, "change", wish=replace(wish, items=("u",))),
+            then(rng.choice((3, 5)), "allow"),
+        ],
+        "is emptied": [
+            then(0, "list", letters=tuple(_LETTERS)),
+            then(3, "blink", letters=(), seconds=4.0),
+            then(rng.choice((3, 5)), "allow"),
+        ],
+        "is recreated": [then(0, "change", wish=replace(wish, value="a")), then(3, "change", wish=wish)],
+        "is scaled": [
+            then(0, "scale", pick=pick),
+            then(rng.choice((0.01, 2)), "change", wish=wish),
+            then(4, "take", pick=pick),
+            then(rng.choice((4.02, 6)), "free", pick=pick),
+        ],
+        "is kept": [then(0, "change", wish=wish), then(3, "again", wish=_wish(rng))],
+    }
+    steps = scenes[rng.choice(sorted(scenes))]
+    if rng.random() < 0.5:
+        crash = then(0, "crash", seconds=rng.choice((0.01, 1.0)))
+        steps.append(replace(crash, at_s=steps[-1].at_s + rng.uniform(0, 0.3)))
+    return steps
 
 
 def _edited(rng: random.Random, plan: Plan) -> Plan:
