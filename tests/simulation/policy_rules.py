@@ -245,10 +245,10 @@ def _of_deletion(seen: _History, event: Event, before: Stored, uid: str, id_: st
     recent = [desired for desired in _desired(seen, uid, id_) if desired.end_s >= event.at_s - _STALE_S]
     wanted = [desired.names is not None and name in desired.names for desired in recent]
     if all(wanted):
-        found += _of_recreation(seen, before, uid, id_)
-    elif not any(wanted):
-        found += _of_prune(seen, event.at_s, before, uid, id_, recent)
-    return found
+        return found + _of_recreation(seen, before, uid, id_)
+    pruned = _of_prune(seen, event.at_s, before, uid, id_, recent)
+    # A controller that does not know yet that its instance no longer wants an object may recreate it.
+    return found if any(wanted) and "Recreate" in seen.ever("update", uid, id_) else found + pruned
 
 
 def _of_recreation(seen: _History, before: Stored, uid: str, id_: str) -> list[str]:
@@ -277,6 +277,8 @@ def _of_prune(seen: _History, now_s: float, before: Stored, uid: str, id_: str, 
     told = []
     for desired in recent:
         assert desired.names is not None
+        if before.obj["metadata"]["name"] in desired.names:
+            continue
         gone = {name for at_s, name in seen.deleted.get((uid, id_), ()) if at_s >= desired.begin_s}
         existing = members | gone
         extra = existing - desired.names
