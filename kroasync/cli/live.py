@@ -3,17 +3,19 @@
 The engine makes a pass over what is read and says how every node stands (`engine.views`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from kroasync.controller.cluster_kinds import ClusterKinds
 from kroasync.controller.crds import CrdStore, SeenCrd, is_established, seen
-from kroasync.engine.actions import WatchExternal
+from kroasync.engine.actions import Action, Apply, Refusal, Refused, Result, WatchExternal
 from kroasync.engine.labels import is_value_of
+from kroasync.engine.owners import owners_of
+from kroasync.engine.plan import Options
 from kroasync.engine.views import InstanceView, LiveWorld, nodes_of, stored_nodes, unchanged, view_of
 from kroasync.engine.walk import Walk
 from kroasync.graph.build import build, needed_kinds
 from kroasync.graph.nodes import Graph
-from kroasync.kube.api_errors import NotFoundError
+from kroasync.kube.api_errors import ForbiddenError, NotFoundError
 from kroasync.kube.client import Client
 from kroasync.model import applyset, names
 from kroasync.model.applyset import InventoryError
@@ -23,12 +25,14 @@ from kroasync.model.objects import (
     GVK,
     Key,
     Obj,
+    Resource,
     annotations_of,
     labels_of,
     name_of,
     namespace_of,
     uid_of,
 )
+from kroasync.model.policies import Policies
 
 
 class InspectionError(Exception):
@@ -68,30 +72,54 @@ def _called(crd: Obj) -> set[str]:
     return {word.lower() for word in words if word}
 
 
-async def inspect_instance(client: Client, key: Key, instance: Obj) -> InstanceView:
-    """How every node of the instance stands; nothing is written. Raises ApiError if the cluster cannot be asked."""
+async def inspect_instance(
+    client: Client, key: Key, instance: Obj, *, policies: Policies, with_owners: bool = False
+) -> InstanceView:
+    """How every node of the instance stands; nothing is written. Raises ApiError if the cluster cannot be asked.
+
+    `policies` are the defaults of the controller. With `with_owners`, the view says who else manages declared fields.
+    """
     crds = CrdStore(_ignore)
     listed, _ = await client.list(CRDS, keep=crds.keep)
     crds.replace(listed)
     kinds = ClusterKinds(client, crds)
-    members = await _members(client, kinds, instance)
+    members, unread = await _members(client, kinds, instance)
     graph, note = await _graph(client, kinds, instance)
+    notes = [note, *unread.values()]
     if graph is None:
-        return view_of(key, instance, stored_nodes(members), note)
+        return view_of(key, instance, stored_nodes(members), _joined(notes))
     known = {node.resource.gvk: node.resource for node in graph.nodes.values()}
     known |= {child.resource.gvk: child.resource for child, _ in members}
     world = LiveWorld(instance, (obj for _, obj in members), known.get)
-    walk = Walk(graph, instance, world)
+    world.out_of_sight = frozenset(unread)
+    walk = Walk(graph, instance, world, options=Options(policies=policies))
     while actions := walk.next_actions():
-        for action in actions:
-            if isinstance(action, WatchExternal):
-                await _read(client, world, action)
-        walk.feed([unchanged(action, instance) for action in actions])
-    return view_of(key, instance, nodes_of(graph, walk.outcome, world, instance), note)
+        walk.feed([await _looked_at(client, world, action, instance) for action in actions])
+    owners = owners_of(walk.runs, world.get, world.foreign) if with_owners else {}
+    nodes = nodes_of(graph, walk.outcome, world, instance, foreign=world.foreign, owners=owners)
+    return view_of(key, instance, nodes, _joined(notes))
+
+
+def _joined(notes: Iterable[str]) -> str:
+    return "; ".join(note for note in notes if note)
 
 
 def _ignore(before: SeenCrd | None, after: SeenCrd | None) -> None:
     """The list is looked at once; nobody waits for changes."""
+
+
+async def _looked_at(client: Client, world: LiveWorld, action: Action, instance: Obj) -> Result:
+    """The result of an action in a pass that changes nothing: what it is about is read, as far as the caller may."""
+    try:
+        if isinstance(action, WatchExternal):
+            await _read(client, world, action)
+        elif isinstance(action, Apply) and action.key.resource.group_kind not in world.unseen():
+            world.foreign[action.key] = await client.get(action.key)
+    except NotFoundError:
+        pass
+    except ForbiddenError as error:
+        return Refused(action=action, refusal=Refusal.FORBIDDEN, message=error.message)
+    return unchanged(action, instance, world)
 
 
 async def _read(client: Client, world: LiveWorld, watch: WatchExternal) -> None:
@@ -112,20 +140,40 @@ async def _external(client: Client, action: WatchExternal) -> Sequence[Obj]:
         return []
 
 
-async def _members(client: Client, kinds: ClusterKinds, instance: Obj) -> list[tuple[Key, Obj]]:
-    """The children the instance's inventory leads to."""
+async def _members(client: Client, kinds: ClusterKinds, instance: Obj) -> tuple[list[tuple[Key, Obj]], dict[str, str]]:
+    """The children the instance's inventory leads to, and by kind (`Kind.group`) why its objects cannot be read."""
     try:
         inventory = applyset.parse(annotations_of(instance), namespace_of(instance))
     except InventoryError:
-        return []
+        return [], {}
+    namespaces = {*inventory.namespaces, namespace_of(instance)} - {""}
     found: list[tuple[Key, Obj]] = []
+    unread: dict[str, str] = {}
     for group_kind in sorted(inventory.group_kinds):
         kind, _, group = group_kind.partition(".")
         resource = await kinds.resource_of_group_kind(group, kind)
         if resource is None:
             continue
-        objs, _ = await client.list(resource, label_selector=f"{names.LABEL_INSTANCE_ID}={uid_of(instance)}")
+        try:
+            objs = await _children(client, resource, namespaces, uid_of(instance))
+        except ForbiddenError as error:
+            unread[group_kind] = f"objects of kind {group_kind} are not shown: {error.message}"
+            continue
         found += [(Key(resource, namespace_of(obj) if resource.namespaced else "", name_of(obj)), obj) for obj in objs]
+    return found, unread
+
+
+async def _children(client: Client, resource: Resource, namespaces: Iterable[str], uid: str) -> list[Obj]:
+    """The children of a kind. A caller without rights for all namespaces may have rights for those of the instance."""
+    selector = f"{names.LABEL_INSTANCE_ID}={uid}"
+    try:
+        return (await client.list(resource, label_selector=selector))[0]
+    except ForbiddenError:
+        if not resource.namespaced:
+            raise
+    found: list[Obj] = []
+    for namespace in sorted(namespaces):
+        found += (await client.list(resource, namespace, label_selector=selector))[0]
     return found
 
 
@@ -135,7 +183,11 @@ async def _graph(client: Client, kinds: ClusterKinds, instance: Obj) -> tuple[Gr
     uid = labels_of(instance).get(names.LABEL_DEFINITION_ID, "")
     gvk = GVK.of(instance)
     for resource in (GRAPH_DEFINITIONS, GROUPS):
-        for obj in (await client.list(resource))[0]:
+        try:
+            listed, _ = await client.list(resource)
+        except ForbiddenError as error:
+            return None, f"the definition cannot be read: {error.message}; showing what its objects record"
+        for obj in listed:
             definition, _ = parse_definition(obj)
             if definition is None or (definition.group, definition.kind) != (gvk.group, gvk.kind):
                 continue

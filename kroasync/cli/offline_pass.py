@@ -2,7 +2,7 @@
 
 Nodes really wait: a child has a status only if `observed` contains it, so nodes that need a readyWhen wait and say so.
 What the pass deletes, releases or holds is known if `observed` contains the instance too: its UID and its inventory say
-which of the objects are its children.
+which of the objects are its children. Fields are left to other managers if the objects have `managedFields`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -43,7 +43,8 @@ class Rendered:
     # The instance with updated metadata and the status that it would get.
     instance: Obj
     # Nodes that are left out, wait or failed, each with the reason, in topological order; then the objects that are
-    # deleted, released or held, and those that will be released instead of being deleted.
+    # deleted, released or held, the fields that are left to others, and the objects that will be released instead of
+    # being deleted.
     remarks: tuple[str, ...]
     has_errors: bool
 
@@ -112,7 +113,7 @@ def render(graph: Graph, instance: Obj, observed: Sequence[Obj], others: Iterabl
     return Rendered(
         manifests=tuple(action.obj for action in applies),
         instance={**outcome.instance, "status": _status(plan, outcome)},
-        remarks=(*_remarks(outcome), *_undeclared(outcome), *_kept(applies)),
+        remarks=(*_remarks(outcome), *_undeclared(outcome), *_yielded(outcome), *_kept(applies)),
         has_errors=bool(outcome.failures) or outcome.management_error is not None,
     )
 
@@ -171,6 +172,13 @@ def _undeclared(outcome: Outcome) -> Iterator[str]:
             yield f'released: node "{change.node}": {change.key} stays ({_ORPHANED})'
     if outcome.held:
         yield f"held: {held_text(outcome.held, outcome.instance)}"
+
+
+def _yielded(outcome: Outcome) -> Iterator[str]:
+    """The declared fields that the manifests do not have, because other managers have them."""
+    for key, left in outcome.yielded.items():
+        for one in left.fields:
+            yield f"yielded: {key}: {one}"
 
 
 def _kept(applies: Sequence[Apply]) -> Iterator[str]:

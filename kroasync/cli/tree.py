@@ -1,25 +1,23 @@
 """`kroasync tree INSTANCE`: show the nodes of a live instance, the state of each, and what it waits for.
 
-The command reads the cluster and writes nothing. `kubectl kroasync tree` is the same command.
+With `--owners` it also shows which declared fields other field managers have, and what the policies do about it. The
+command reads the cluster and writes nothing. `kubectl kroasync tree` is the same command.
 """
 
 import asyncio
 import json
-import sys
 from dataclasses import asdict
-from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kroasync.model import timestamps
+from kroasync.cli.inputs import usage_error
+from kroasync.model.policies import Conflicts, Policies, Update
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
     from kroasync.cli.drawing import Drawing
-    from kroasync.engine.views import InstanceView, NodeView, ObjectView
+    from kroasync.engine.views import InstanceView
 
 
 class TreeFormat(StrEnum):
@@ -27,16 +25,6 @@ class TreeFormat(StrEnum):
     JSON = "json"
     MERMAID = "mermaid"
     SVG = "svg"
-
-
-_COLOURS: Final = {
-    "SYNCED": "green",
-    "ACTIVE": "green",
-    "SKIPPED": "bright_black",
-    "ERROR": "red",
-    "DELETING": "magenta",
-    "UNKNOWN": "bright_black",
-}
 
 
 def tree_command(
@@ -49,6 +37,15 @@ def tree_command(
         str, typer.Option("--kubeconfig", help="Path of the kubeconfig; default: the one that kubectl uses.")
     ] = "",
     context: Annotated[str, typer.Option("--context", help="Context of the kubeconfig.")] = "",
+    owners: Annotated[
+        bool, typer.Option("--owners", help="Also show the declared fields that other field managers have.")
+    ] = False,
+    default_update_policy: Annotated[
+        Update, typer.Option("--default-update-policy", help="As the controller has it; for --owners.")
+    ] = Update.APPLY,
+    default_conflicts_policy: Annotated[
+        Conflicts, typer.Option("--default-conflicts-policy", help="As the controller has it; for --owners.")
+    ] = Conflicts.FORCE,
 ) -> None:
     """Show the nodes of a live instance and their states.
 
@@ -58,15 +55,20 @@ def tree_command(
     from kroasync.kube.api_errors import ApiError
     from kroasync.kube.config import ConfigError
 
+    if owners and output not in (TreeFormat.TEXT, TreeFormat.JSON):
+        raise usage_error(f"--owners cannot be drawn as {output}: use -o text or -o json")
+    policies = Policies(update=default_update_policy, conflicts=default_conflicts_policy)
     kind, _, name = instance.rpartition("/")
     try:
-        view = asyncio.run(_inspect(kind, name, namespace, kubeconfig, context))
+        view = asyncio.run(_inspect(kind, name, namespace, kubeconfig, context, policies, owners))
     except (InspectionError, ConfigError, ApiError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
     match output:
         case TreeFormat.TEXT:
-            _print(view)
+            from kroasync.cli.tree_text import print_tree
+
+            print_tree(view, owners=owners)
         case TreeFormat.JSON:
             typer.echo(json.dumps(asdict(view), indent=2))
         case TreeFormat.MERMAID:
@@ -79,7 +81,9 @@ def tree_command(
             typer.echo(as_svg(_drawing(view)), nl=False)
 
 
-async def _inspect(kind: str, name: str, namespace: str, kubeconfig: str, context: str) -> "InstanceView":
+async def _inspect(
+    kind: str, name: str, namespace: str, kubeconfig: str, context: str, policies: Policies, with_owners: bool
+) -> "InstanceView":
     from kroasync import __version__
     from kroasync.cli.live import find_instance, inspect_instance
     from kroasync.kube.client import Client
@@ -94,66 +98,9 @@ async def _inspect(kind: str, name: str, namespace: str, kubeconfig: str, contex
     try:
         client = Client(connection)
         key, found = await find_instance(client, kind=kind, namespace=namespace, name=name)
-        return await inspect_instance(client, key, found)
+        return await inspect_instance(client, key, found, policies=policies, with_owners=with_owners)
     finally:
         await connection.close()
-
-
-def _print(view: "InstanceView") -> None:
-    from rich.console import Console
-    from rich.text import Text
-    from rich.tree import Tree
-
-    place = f"{view.namespace}/{view.name}" if view.namespace else view.name
-    head = Text.assemble(
-        (f"{view.kind} {place}", "bold"), "  ", _state(view.state or "UNKNOWN"), f"  ready {view.ready}"
-    )
-    tree = Tree(head, guide_style="bright_black")
-    for node in view.nodes:
-        branch = tree.add(_node_text(node))
-        for found in node.objects:
-            branch.add(_object_text(found))
-        if node.waits_for and node.state != "SKIPPED":
-            since = f" (for {_age(node.since)})" if node.since else ""
-            branch.add(Text(f"waits: {node.waits_for}{since}", style="yellow"))
-    console = Console(file=sys.stdout, soft_wrap=True, highlight=False)
-    console.print(tree)
-    if view.message and view.ready != "True":
-        console.print(Text(view.message, style="yellow"))
-    if view.note:
-        console.print(Text(view.note, style="yellow"))
-
-
-def _state(state: str) -> tuple[str, str]:
-    return state, _COLOURS.get(state, "yellow")
-
-
-def _node_text(node: "NodeView") -> "Text":
-    from rich.text import Text
-
-    needs = f"  needs {', '.join(node.needs)}" if node.needs else ""
-    return Text.assemble((node.id, "bold"), "  ", _state(node.state), (needs, "bright_black"))
-
-
-def _object_text(found: "ObjectView") -> "Text":
-    from rich.text import Text
-
-    place = f"{found.namespace}/{found.name}" if found.namespace else found.name
-    if not found.exists:
-        return Text.assemble(f"{found.kind} {place}  ", ("missing", "red"))
-    how = ("deleting", "magenta") if found.deleting else ("", "")
-    return Text.assemble(f"{found.kind} {place}  ", (_age(found.since), "bright_black"), "  ", how)
-
-
-def _age(stamp: str) -> str:
-    """Time since an RFC 3339 stamp as kubectl prints ages; empty for no stamp."""
-    if not stamp:
-        return ""
-    seconds = max(0, int((datetime.now(UTC) - timestamps.parse(stamp)).total_seconds()))
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= 2 * size:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
 
 
 def _drawing(view: "InstanceView") -> "Drawing":

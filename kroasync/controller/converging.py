@@ -48,7 +48,7 @@ class Converging:
             self.observing.doubt(key)
             return of_outcome(outcome, summary=Summary(sent=performer.sent), requeue_s=self.options.requeue_s)
         self.watches.keep_externals(key, outcome.watches)
-        self.watches.await_releases(key, outcome.not_adopted, held=outcome.awaited)
+        self.watches.await_releases(key, outcome.not_adopted, held=outcome.awaiting_fields)
         status, reported = await self._reported(key, served, instance, plan, outcome)
         self.recording.hashes(key, instance)
         self.recording.adoptions(key, instance, outcome, performer)

@@ -342,7 +342,7 @@ def _fail_apply(state: PassState, run: NodeRun) -> None:
         if refused.refusal in _CLAIMS and isinstance(refused.action, Apply):
             state.found.not_adopted[refused.action.key] = _claim_text(refused.action.key, refused, own)
             if refused.refusal is Refusal.HELD:
-                state.found.awaited.add(refused.action.key)
+                state.found.awaiting_fields.add(refused.action.key)
     failures = _failures(run.plan.id, errors, own)
     failures += [
         Failure(message=f'node "{run.plan.id}": {text}', retryable=False, node=run.plan.id)

@@ -25,8 +25,8 @@ _OF_PARENTS: Final = frozenset(
         names.ANNOTATION_PATCH_CONTRIBUTIONS,
         names.ANNOTATION_RECONCILE,
         names.ANNOTATION_ALLOW_BREAKING,
-        names.ANNOTATION_RECREATED,
         names.ANNOTATION_ALLOW_PRUNE,
+        names.ANNOTATION_RECREATED,
     }
 )
 

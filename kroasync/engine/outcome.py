@@ -118,7 +118,7 @@ class Outcome:
     # Objects that belong to somebody else, and the message about each.
     not_adopted: Mapping[Key, str] = field(default_factory=dict)
     # Those of them that may be adopted as soon as nobody else has their fields.
-    awaited: frozenset[Key] = frozenset()
+    awaiting_fields: frozenset[Key] = frozenset()
     # Children that were deleted to be created anew, and the fields that cannot be changed.
     recreated: Mapping[Key, str] = field(default_factory=dict)
     # Fields of children that are left to other field managers.

@@ -157,7 +157,7 @@ class Found:
     held: tuple[HeldPrune, ...] = ()
     strangers: list[Observed] = field(default_factory=list)
     not_adopted: dict[Key, str] = field(default_factory=dict)
-    awaited: set[Key] = field(default_factory=set)
+    awaiting_fields: set[Key] = field(default_factory=set)
     recreated: dict[Key, str] = field(default_factory=dict)
     yielded: dict[Key, Yielding] = field(default_factory=dict)
     management_error: str | None = None

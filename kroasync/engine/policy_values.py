@@ -4,11 +4,14 @@ An expression that yields no known value means the safest policy (`model.policie
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import Final
 
 from kroasync.cel import CelError
 from kroasync.engine.scope import Compiled, Scope
 from kroasync.model.policies import FORMS, SAFEST, Policies, one_of
+
+_SAFE: Final = asdict(SAFEST)
 
 
 def resolved(fixed: Policies, computed: Mapping[str, Compiled], scope: Scope) -> tuple[Policies, tuple[str, ...]]:
@@ -30,12 +33,12 @@ def resolved(fixed: Policies, computed: Mapping[str, Compiled], scope: Scope) ->
         except (ValueError, TypeError):
             shown = "a value that is withheld" if expression.secret else _shown(value)
             faults.append(f"policy.{name}: expected {one_of(values)}, got {shown}; {_meaning(name)}")
-        found.setdefault(name, getattr(SAFEST, name))
+        found.setdefault(name, _SAFE[name])
     return replace(fixed, **found), tuple(faults)  # type: ignore[arg-type]
 
 
 def _meaning(name: str) -> str:
-    return f"{getattr(SAFEST, name)} holds until it is known"
+    return f"{_SAFE[name]} holds until it is known"
 
 
 def _shown(value: object) -> str:

@@ -4,8 +4,9 @@ A view shows the cluster and plans no changes, so every existing object counts a
 definition, the view shows the labels of the children.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from kroasync.engine.actions import (
     Action,
@@ -22,20 +23,27 @@ from kroasync.engine.actions import (
     Result,
     WatchExternal,
 )
+from kroasync.engine.adoption import objection
 from kroasync.engine.labels import node_of
 from kroasync.engine.membership import retiring_text
 from kroasync.engine.offline import OfflineWorld
 from kroasync.engine.outcome import NodeState, Outcome
+from kroasync.engine.owners import OwnersView
 from kroasync.engine.prune_guard import held_text
 from kroasync.graph.nodes import Graph
 from kroasync.model import names
 from kroasync.model.conditions import conditions_of, find
 from kroasync.model.objects import GVK, Key, Obj, Resource, annotations_of, is_deleting, labels_of, metadata
 
+_NOTHING: Final[Mapping[Key, Obj]] = {}
+_NOBODY: Final[Mapping[Key, OwnersView]] = {}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectView:
-    """One object of a node. `since` is the time of its creation, or of the start of its deletion."""
+    """One object of a node. `since` is the time of its creation, or of the start of its deletion. `standing` is empty
+    for a child of the instance. `owners` is None unless it was asked for and the object could be read.
+    """
 
     kind: str
     namespace: str
@@ -43,6 +51,8 @@ class ObjectView:
     exists: bool = True
     deleting: bool = False
     since: str = ""
+    standing: str = ""
+    owners: OwnersView | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +91,8 @@ class LiveWorld(OfflineWorld):
     ) -> None:
         super().__init__(instance, objects, resource_of_kind)
         self._watched: set[WatchExternal] = set()
+        # Objects of declared names that are no children of the instance.
+        self.foreign: dict[Key, Obj] = {}
 
     def compare(self, key: Key, desired: Obj) -> Need | None:
         return None if self.get(key) is not None else Need.CREATE
@@ -93,17 +105,32 @@ class LiveWorld(OfflineWorld):
         self._watched.add(watch)
 
 
-def unchanged(action: Action, instance: Obj) -> Result:
-    """The result of an action in a pass that changes nothing; for a watch, after its objects were read."""
+def unchanged(action: Action, instance: Obj, world: LiveWorld) -> Result:
+    """The result of an action in a pass that changes nothing, after the objects that it is about were read."""
     match action:
         case PatchParent():
             return Done(action=action, obj=instance, changed=False)
         case WatchExternal():
             return Done(action=action)
-        case Apply() | Read():
-            return Refused(action=action, refusal=Refusal.MISSING, message="does not exist yet")
+        case Apply():
+            return _not_applied(action, world)
+        case Read():
+            return Done(action=action, obj=world.get(action.key), changed=False)
         case Delete() | Release() | Pause():
             return Done(action=action, changed=False)
+
+
+def _not_applied(action: Apply, world: LiveWorld) -> Refused:
+    """Why the object is not there as a child."""
+    if action.key.resource.group_kind in world.unseen():
+        return Refused(action=action, refusal=Refusal.FORBIDDEN, message="cannot be read")
+    live = world.foreign.get(action.key)
+    if live is None:
+        return Refused(action=action, refusal=Refusal.MISSING, message="does not exist yet")
+    found = objection(action.policies.adoption, live, action.obj, action.secrets)
+    if found is not None:
+        return Refused(action=action, refusal=found.refusal, message=found.text)
+    return Refused(action=action, refusal=Refusal.MISSING, message="exists, and is not a child of the instance")
 
 
 def stored_nodes(members: Sequence[tuple[Key, Obj]]) -> tuple[NodeView, ...]:
@@ -122,8 +149,18 @@ def stored_nodes(members: Sequence[tuple[Key, Obj]]) -> tuple[NodeView, ...]:
     )
 
 
-def nodes_of(graph: Graph, outcome: Outcome, world: LiveWorld, instance: Obj) -> tuple[NodeView, ...]:
-    """The nodes as the pass found them, in order of creation."""
+def nodes_of(
+    graph: Graph,
+    outcome: Outcome,
+    world: OfflineWorld,
+    instance: Obj,
+    *,
+    foreign: Mapping[Key, Obj] = _NOTHING,
+    owners: Mapping[Key, OwnersView] = _NOBODY,
+) -> tuple[NodeView, ...]:
+    """The nodes as the pass found them, in order of creation. `foreign` are objects of declared names that are no
+    children, `owners` those who manage fields of the objects.
+    """
     since = _since(instance)
     retiring = _by_node((member.node, member.key) for member in outcome.retiring)
     found = []
@@ -140,7 +177,9 @@ def nodes_of(graph: Graph, outcome: Outcome, world: LiveWorld, instance: Obj) ->
                 waits_for=report.message,
                 blocked_by=report.blocked_by,
                 since="" if report.state.is_settled else since,
-                objects=tuple(_object(key, world.get(key)) for key in report.objects),
+                objects=tuple(
+                    replace(_declared(key, world, foreign), owners=owners.get(key)) for key in report.objects
+                ),
             )
         )
     # Nothing declares these any more, so their nodes do not show them, or are no longer in the graph.
@@ -166,6 +205,15 @@ def _by_node(members: Iterable[tuple[str, Key]]) -> dict[str, list[Key]]:
     for node, key in members:
         found.setdefault(node, []).append(key)
     return found
+
+
+def _declared(key: Key, world: OfflineWorld, foreign: Mapping[Key, Obj]) -> ObjectView:
+    """A declared object: a child, an object that is none, or nothing."""
+    child = world.get(key)
+    if child is None and key in foreign:
+        return replace(_object(key, foreign[key]), standing="not a child")
+    is_hidden = child is None and key.resource.group_kind in world.unseen()
+    return replace(_object(key, child), standing="not readable" if is_hidden else "")
 
 
 def _object(key: Key, obj: Obj | None) -> ObjectView:

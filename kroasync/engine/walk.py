@@ -25,7 +25,7 @@ from kroasync.engine.allowance import Allowance, Evaluate, never, untimed
 from kroasync.engine.convergence import converge
 from kroasync.engine.management import manage
 from kroasync.engine.outcome import NodeState, Outcome, Retry
-from kroasync.engine.passstate import Batches, PassState
+from kroasync.engine.passstate import Batches, NodeRun, PassState
 from kroasync.engine.plan import Options, Plan
 from kroasync.engine.prune import is_resolved, prune, shrink
 from kroasync.graph.nodes import Graph
@@ -88,6 +88,11 @@ class Walk:
             raise RuntimeError("the pass is not over")
         return self._outcome
 
+    @property
+    def runs(self) -> Iterable[NodeRun]:
+        """The nodes with their policies and the objects that they declare, in topological order, for display."""
+        return self._state.by_position
+
 
 def _phases(state: PassState) -> Batches[None]:
     managed = yield from manage(state)
@@ -124,7 +129,7 @@ def _conclude(state: PassState) -> Outcome:
         strangers=tuple(found.strangers),
         repair=found.repair,
         not_adopted=found.not_adopted,
-        awaited=frozenset(found.awaited),
+        awaiting_fields=frozenset(found.awaiting_fields),
         recreated=found.recreated,
         yielded=found.yielded,
         synced=clean and all(run.state in _APPLIED for run in runs),

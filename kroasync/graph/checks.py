@@ -234,19 +234,30 @@ def check_reserved_keys(spec: ResourceSpec, obj: Obj, exempt: Collection[str], r
                         f'invalid {one} for resource "{spec.id}". {field} with prefix "{prefix}" '
                         "are reserved for internal use"
                     )
+                    if key == ANNOTATION_DELETION_POLICY:
+                        text += f": use policy.deletion, or the feature gate {_POLICY_GATE}"
                     path = resource_path(spec, object_place(spec), "metadata", field, key)
                     report.add("reserved-prefix", text, path)
 
 
 def _check_policy(spec: ResourceSpec, policy: Any, report: Report) -> None:
-    """Warn of a literal policy that is misspelt: it means Delete."""
-    if isinstance(policy, str) and policy not in (POLICY_DELETE, POLICY_ORPHANED) and "${" not in policy:
+    if isinstance(policy, str) and "${" not in policy:
+        path = resource_path(spec, object_place(spec), "metadata", "annotations", ANNOTATION_DELETION_POLICY)
+        check_annotated_policy(spec, policy, path, report)
+
+
+def check_annotated_policy(
+    spec: ResourceSpec, policy: str, path: Path, report: Report, *, offset: int | None = None
+) -> None:
+    """Warn of a literal value of kro's annotation that is misspelt: it means Delete."""
+    if policy not in (POLICY_DELETE, POLICY_ORPHANED):
         report.add(
             "deletion-policy",
             f'invalid {ANNOTATION_DELETION_POLICY} for resource "{spec.id}": expected {POLICY_DELETE} or '
             f'{POLICY_ORPHANED}, got "{policy}", which means {POLICY_DELETE}',
-            resource_path(spec, object_place(spec), "metadata", "annotations", ANNOTATION_DELETION_POLICY),
+            path,
             suggestion=did_you_mean(policy, (POLICY_DELETE, POLICY_ORPHANED)) if report.suggests else None,
+            offset=offset,
             severity=Severity.WARNING,
         )
 

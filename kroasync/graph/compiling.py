@@ -11,7 +11,7 @@ from kroasync.graph.expressions import CheckedProgram, Parsed
 from kroasync.graph.external_fields import reading_external_fields
 from kroasync.graph.field_results import compare
 from kroasync.graph.linking import Linked
-from kroasync.graph.node_policies import WrittenPolicies, check_policies, compiling_policies
+from kroasync.graph.node_policies import WrittenPolicies, check_annotations, check_policies, compiling_policies
 from kroasync.graph.nodes import Dimension, Expression, FieldExpression, Node, NodeType
 from kroasync.graph.references import EACH
 from kroasync.graph.resources import Entry
@@ -49,6 +49,7 @@ def compiling(
         include_when.append((yield from _condition(entry, "includeWhen", parsed, path, {}, declared)))
     ready_when, ready_each = yield from _readiness(linked, declared)
     policies = WrittenPolicies() if entry.is_external else (yield from _policies(entry, defaults, declared))
+    check_annotations(entry, linked.fields, declared.report)
     external_fields = yield from reading_external_fields(entry, declared.report, declared.budget)
     if entry.resource is None:
         return None

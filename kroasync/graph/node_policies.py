@@ -4,19 +4,20 @@ The words were checked when the definition was parsed. Here it is known what an 
 resource has, and which policies it has from the definition.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from kroasync.cel.syntax import CONDITIONAL, Call, Expr, Index, ListLit, Literal, Macro, MapLit
 from kroasync.cel.types import DYN, ERROR, STRING, Type
+from kroasync.graph import checks
 from kroasync.graph.declarations import Declarations
 from kroasync.graph.expressions import Parsed
 from kroasync.graph.nodes import Expression, NodeType
 from kroasync.graph.problem_report import Report
 from kroasync.graph.references import SCHEMA, NameScope, Place
 from kroasync.graph.resources import Entry
-from kroasync.graph.templates import CHARS_PER_VALUE, ExtractionError, UnterminatedError, read_standalone
+from kroasync.graph.templates import CHARS_PER_VALUE, ExtractionError, FieldSource, UnterminatedError, read_standalone
 from kroasync.model import names
 from kroasync.model.objects import Obj
 from kroasync.model.paths import Path
@@ -26,6 +27,7 @@ from kroasync.model.steps import Steps
 from kroasync.model.suggest import did_you_mean
 
 PATH: Final[Path] = ("spec", "policy")
+_ANNOTATION: Final = ("metadata", "annotations", names.ANNOTATION_DELETION_POLICY)
 _FOLLOWED: Final = ("orValue", "or", "of", "ofNonZeroValue")
 
 
@@ -193,6 +195,26 @@ def check_policies(entry: Entry, own: WrittenPolicies, defaults: WrittenPolicies
     _check_unused(entry, own, update, report, label)
 
 
+def check_annotations(entry: Entry, fields: Iterable[tuple[FieldSource, Parsed]], report: Report) -> None:
+    """Check what expressions can yield for kro's annotation, by their literals."""
+    for field_, parsed in fields:
+        for node in _annotated(field_.path, parsed):
+            if isinstance(node, Literal) and isinstance(node.value, str):
+                offset = parsed.source.author_offset(node.span[0])
+                checks.check_annotated_policy(entry.spec, node.value, entry.path(*field_.path), report, offset=offset)
+
+
+def _annotated(path: Path, parsed: Parsed) -> Iterator[Expr]:
+    """The possible values of kro's annotation that an expression at this path of a template contains."""
+    if path == _ANNOTATION:
+        yield from _results(parsed.ast.root)
+    elif path == _ANNOTATION[:-1]:
+        for found in _results(parsed.ast.root):
+            for item in found.entries if isinstance(found, MapLit) else ():
+                if isinstance(item.key, Literal) and item.key.value == _ANNOTATION[-1]:
+                    yield from _results(item.value)
+
+
 def _annotation(entry: Entry) -> WrittenPolicy | None:
     """What kro's annotation in the template says, if it is literal and known."""
     metadata = entry.obj.get("metadata")
@@ -201,8 +223,7 @@ def _annotation(entry: Entry) -> WrittenPolicy | None:
     meant = {names.POLICY_DELETE: Deletion.DELETE, names.POLICY_ORPHANED: Deletion.ORPHAN}
     if not isinstance(word, str) or word not in meant:
         return None
-    path = entry.path("metadata", "annotations", names.ANNOTATION_DELETION_POLICY)
-    return WrittenPolicy(value=word, path=path, words=frozenset({meant[word]}))
+    return WrittenPolicy(value=word, path=entry.path(*_ANNOTATION), words=frozenset({meant[word]}))
 
 
 def _check_recreation(entry: Entry, update: WrittenPolicy, report: Report, label: str) -> None:

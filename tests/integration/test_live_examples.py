@@ -15,7 +15,7 @@ from kroasync.playground import Playground
 pytestmark = pytest.mark.integration
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-FOLDERS = ("scheduled-reports", "shared-settings", "database", "tenant", "migrated-app")
+FOLDERS = ("scheduled-reports", "shared-settings", "database", "tenant", "migrated-app", "policies")
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -43,7 +43,7 @@ def test_becomes_active_and_goes_without_a_trace(
     kubectl("wait", "--for=jsonpath={.status.state}=ACTIVE", name, "--timeout=60s")
     uid = json.loads(kubectl("get", name, "--output=json"))["metadata"]["uid"]
     kubectl("delete", name, "--timeout=60s")
-    kinds = "deployments,services,statefulsets,cronjobs,jobs,configmaps,networkpolicies,resourcequotas"
+    kinds = "deployments,services,statefulsets,cronjobs,jobs,configmaps,secrets,networkpolicies,resourcequotas,pvc,hpa"
     owned = f"--selector=kro.run/instance-id={uid}"
     assert playground.kubectl("get", kinds, "--all-namespaces", owned, "--output=name") == ""
     kubectl("delete", f"--filename={definition}", "--timeout=60s")

@@ -48,7 +48,8 @@ def test_a_crash_while_fifty_instances_come_up_leaves_nothing_undone_or_doubled(
         if f"/namespaces/{lab.namespace}/configmaps/" in event["requestURI"] and event["responseStatus"]["code"] == 201
     ]
     assert len(created) == len(set(created))
-    # A request that the crash cut off may have created its object without an answer to record: those few are older than the restart.
+    # A request that the crash cut off may have created its object without an answer to record: those few are older
+    # than the restart.
     assert found.keys() - set(created) <= survivors.keys()
 
 

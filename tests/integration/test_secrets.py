@@ -321,7 +321,7 @@ def untold(lab: Lab) -> dict[str, list[str]]:
 
 
 def shown_by_tree(lab: Lab, kind: str, name: str) -> str:
-    command = [sys.executable, "-m", "kroasync", "tree", f"{kind}/{name}", "--namespace", lab.namespace]
+    command = [sys.executable, "-m", "kroasync", "tree", f"{kind}/{name}", "--owners", "--namespace", lab.namespace]
     kubeconfig = f"--kubeconfig={lab.cluster.playground.kubeconfig}"
     texts = []
     for output in ("text", "json"):

@@ -16,7 +16,10 @@ import kroasync
 from kroasync import settings
 from kroasync.cli.main import app
 from kroasync.engine import instance_status
+from kroasync.engine.owners import Treatment
 from kroasync.model import names
+from kroasync.model.objects import Obj
+from kroasync.model.policies import FORMS, Policies
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -140,6 +143,39 @@ def test_the_greeting_is_a_valid_definition_and_renders(tmp_path: Path, monkeypa
     assert (done.exit_code, done.stderr) == (0, "")
     (message,) = yaml.safe_load_all(CliRunner().invoke(app, ["render", *FILES_OF_THE_READER]).stdout)
     assert message["data"] == {"text": "hello world", "times": "1"}
+
+
+POLICIES = ROOT / "docs" / "policies.md"
+DEFINITIONS = [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", text_of(POLICIES), re.M | re.S)]
+
+
+@pytest.mark.parametrize("obj", DEFINITIONS, ids=[obj["metadata"]["name"] for obj in DEFINITIONS])
+def test_an_example_of_the_policies_is_valid_and_renders(obj: Obj, tmp_path: Path) -> None:
+    kind = obj["spec"]["schema"]["kind"]
+    instance = {"apiVersion": "kro.run/v1alpha1", "kind": kind, "metadata": {"name": "one"}, "spec": {}}
+    files = [str(tmp_path / name) for name in ("definition.yaml", "instance.yaml")]
+    for file, content in zip(files, (obj, instance), strict=True):
+        Path(file).write_text(yaml.safe_dump(content), encoding="utf-8")
+    done = CliRunner().invoke(app, ["validate", "--strict", *files])
+    assert (done.exit_code, done.stderr) == (0, "")
+    done = CliRunner().invoke(app, ["render", *files])
+    assert "error" not in done.stderr
+    assert done.exit_code == 0
+
+
+def test_every_policy_has_its_words_and_an_example() -> None:
+    text = text_of(POLICIES)
+    rows = {row[0]: row[1] for row in re.findall(r"^\| \[`(\w+)`\]\(#[^|]*\| ([^|]+) \|", text, re.M)}
+    assert set(rows) == {*FORMS, "maxPrune", "externalFields"}
+    for name, words in FORMS.items():
+        assert re.findall(r"`(\w+)`", rows[name]) == sorted(words, key=lambda w: w is not getattr(Policies(), name))
+    used = {name for obj in DEFINITIONS for entry in obj["spec"]["resources"] for name in entry.get("policy", ())}
+    assert used | {"externalFields"} == set(rows)
+
+
+def test_every_result_of_the_owners_is_described() -> None:
+    section = text_of(POLICIES).partition("## Who manages which field")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `([a-z ]+)` \|", section, re.M)) == set(Treatment)
 
 
 def test_the_instance_of_the_readme_is_the_example() -> None:

@@ -25,6 +25,11 @@ ORDER = {
         *("NetworkPolicy same-tenant-only", "NetworkPolicy same-tenant-only"),
     ],
     "migrated-app": ["Job accounts-v2", "Deployment accounts"],
+    "policies": [
+        *("PersistentVolumeClaim bakery-data", "Secret bakery-login", "Deployment bakery"),
+        *("ConfigMap bakery-north", "ConfigMap bakery-south", "StatefulSet bakery-database"),
+        *("HorizontalPodAutoscaler bakery", "Job bakery-migration"),
+    ],
 }
 STATUS: dict[str, dict[str, object]] = {
     "webapplication": {"availableReplicas": 3},
@@ -33,6 +38,7 @@ STATUS: dict[str, dict[str, object]] = {
     "database": {"database": "bakery-db.default"},
     "tenant": {"namespaces": ["blue-dev", "blue-prod"]},
     "migrated-app": {"version": "v2"},
+    "policies": {"replicas": 2},
 }
 
 

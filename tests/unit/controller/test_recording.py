@@ -1,14 +1,18 @@
 """The Events that a pass over an instance records."""
 
+from typing import cast
+
 from kroasync.controller.events import Recorder
 from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.recording import LISTED, Recording, change_notes, failure_note
 from kroasync.engine.actions import ForeignField, Yielding
 from kroasync.engine.outcome import Change, ChangeKind, Failure, Outcome
 from kroasync.engine.scope import Scope
+from kroasync.kube.client import Client
 from kroasync.metrics import Metrics
 from kroasync.model.objects import Obj
-from tests.unit.controller.samples import NOW, StubClient, app, app_key, config_key
+from kroasync.model.policies import MaxPrune
+from tests.unit.controller.samples import APPS, NOW, StubClient, app, app_key, config_key
 
 UP = {"state": "ACTIVE", "observedGeneration": 1}
 READY = "all resources are available and configured correctly"

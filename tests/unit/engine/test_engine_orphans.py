@@ -154,9 +154,10 @@ def test_the_policy_of_a_resource_is_stored_on_its_objects(graph_of, cluster_of,
 @pytest.mark.parametrize("written", ["Delete", "Orphaned"])
 @pytest.mark.parametrize("policy", ["Delete", "Orphan"])
 def test_either_spelling_keeps_the_object(graph_of, cluster_of, instance_of, walked, config, written, policy):
-    entry = config("a", metadata={"annotations": {POLICY: written}}, policy={"deletion": policy})
-    graph = graph_of(entry, features=["DeletionPolicy"])
-    stored = annotations_of(walked(graph, cluster_of(instance_of())), "a")[POLICY]
+    # Two literals that contradict each other are a problem of the definition.
+    entry = config("a", metadata={"annotations": {POLICY: written}}, policy={"deletion": "${schema.spec.policy}"})
+    graph = graph_of(entry, spec={"policy": "string"}, features=["DeletionPolicy"])
+    stored = annotations_of(walked(graph, cluster_of(instance_of({"policy": policy}))), "a")[POLICY]
     assert stored == ("Orphaned" if "Orphan" in policy or written == "Orphaned" else "Delete")
 
 

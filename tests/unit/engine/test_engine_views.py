@@ -31,7 +31,7 @@ def shown(graph: Graph, *objects: Obj) -> dict[str, NodeView]:
     world = LiveWorld(instance(), objects, {GVK("", "v1", "ConfigMap"): CONFIG_MAPS}.get)
     walk = Walk(graph, instance(), world)
     while actions := walk.next_actions():
-        walk.feed([unchanged(action, instance()) for action in actions])
+        walk.feed([unchanged(action, instance(), world) for action in actions])
     return {node.id: node for node in nodes_of(graph, walk.outcome, world, instance())}
 
 

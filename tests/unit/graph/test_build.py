@@ -291,6 +291,7 @@ def test_the_deletion_policy_is_exempt_behind_its_gate(compile, policy):
     (problem,) = compile(resources).problems
     assert problem.code == "reserved-prefix"
     assert 'annotations with prefix "kro.run/" are reserved for internal use' in problem.message
+    assert problem.message.endswith("use policy.deletion, or the feature gate DeletionPolicy")
 
 
 @pytest.mark.parametrize(

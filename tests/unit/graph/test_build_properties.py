@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from kroasync.graph.build import build
 from kroasync.graph.problem_report import condition_message
 from kroasync.model.definition import Definition, ResourceSpec, parse_definition
+from kroasync.model.policies import FORMS
 from kroasync.model.problems import has_errors
 
 IDS = st.sampled_from(["a", "b", "configs", "random", "schema", "each", "Bad", "my-id", "in", "x" * 70, ""])
@@ -51,6 +52,21 @@ OBJECTS = st.fixed_dictionaries(
         "spec": VALUES,
     },
 )  # fmt: skip
+WORDS = st.one_of(
+    EXPRESSIONS.map("${{{}}}".format),
+    st.sampled_from(["${true ? 'Orphan' : 'Recreate'}", "${'Keep'}", "${['Once', 'Apply'][0]}", "${schema.spec.?name.orValue('Yield')}"]),
+)  # fmt: skip
+POLICIES = st.fixed_dictionaries(
+    {},
+    optional={
+        **{name: st.one_of(st.sampled_from(list(words)), WORDS) for name, words in FORMS.items()},
+        "maxPrune": st.sampled_from([0, 3, "20%"]),
+    },
+)
+FIELDS = st.one_of(
+    st.sampled_from(["spec", "data.name", "metadata", "metadata.name", "spec.containers[0]", 'data["a.b"]', "data.a.b", "${a}"]),
+    st.text(alphabet='ab.[]"0${}', max_size=8),
+)  # fmt: skip
 RESOURCES = st.lists(
     st.builds(
         ResourceSpec,
@@ -61,6 +77,8 @@ RESOURCES = st.lists(
         ready_when=st.lists(STRINGS, max_size=2).map(tuple),
         include_when=st.lists(STRINGS, max_size=2).map(tuple),
         for_each=st.lists(st.tuples(st.sampled_from(["n", "m", "a", "item", "X"]), STRINGS), max_size=2).map(tuple),
+        policy=POLICIES,
+        external_fields=st.lists(FIELDS, max_size=2).map(tuple),
     ),
     max_size=4,
 )
@@ -71,13 +89,14 @@ STATUS = st.dictionaries(st.sampled_from(["state", "a", "b", "conditions", "a.b"
 @given(
     resources=RESOURCES,
     status=STATUS,
+    policy=POLICIES,
     scope=st.sampled_from(["Namespaced", "Cluster"]),
-    features=st.sampled_from([frozenset(), frozenset(["CELOmitFunction"])]),
+    features=st.sampled_from([frozenset(), frozenset(["CELOmitFunction", "DeletionPolicy"])]),
     spec=st.sampled_from(
         [{"name": "string", "count": "integer", "names": "[]string"}, {"name": "nope"}, {"any": "object"}]
     ),
 )
-def test_any_definition_gives_a_graph_or_problems(kinds, resources, status, scope, features, spec):
+def test_any_definition_gives_a_graph_or_problems(kinds, resources, status, policy, scope, features, spec):
     resources = tuple(
         ResourceSpec(**{field: getattr(one, field) for field in one.__slots__} | {"index": place})
         for place, one in enumerate(resources)
@@ -91,6 +110,7 @@ def test_any_definition_gives_a_graph_or_problems(kinds, resources, status, scop
         spec=spec,
         status=status,
         resources=resources,
+        policy=policy,
     )
     built = build(definition, kinds, features=features)
     assert (built.graph is None) == has_errors(built.problems)

@@ -248,6 +248,31 @@ def test_an_unknown_value_of_the_annotation_has_a_suggestion(word: str, suggesti
     assert problem.path[-1] == ANNOTATION
 
 
+@pytest.mark.parametrize(
+    ("annotations", "where", "words"),
+    [
+        ({ANNOTATION: '${schema.spec.keep ? "Orphan" : "Delete"}'}, f'["{ANNOTATION}"]', ["Orphan"]),
+        ({ANNOTATION: '${schema.spec.keep ? "keep" : "drop"}'}, f'["{ANNOTATION}"]', ["keep", "drop"]),
+        ({ANNOTATION: '${schema.spec.keep ? "Orphaned" : "Delete"}'}, "", []),
+        ({ANNOTATION: "${schema.spec.word}"}, "", []),
+        (f'${{{{"{ANNOTATION}": schema.spec.keep ? "Orphan" : "Delete", "other": "x"}}}}', "", ["Orphan"]),
+        (f'${{schema.spec.keep ? {{"{ANNOTATION}": "Orphaned"}} : {{}}}}', "", []),
+        ({"other": '${"Orphan"}'}, "", []),
+    ],
+)
+def test_an_expression_yields_known_values_of_the_annotation(annotations: Any, where: str, words: list[str]) -> None:
+    resource = of_kind("ConfigMap")
+    resource["template"]["metadata"]["annotations"] = annotations
+    result = built(resource, features=GATE)
+    place = f"spec.resources[0].template.metadata.annotations{where}"
+    assert found(result) == [("deletion-policy", place)] * len(words)
+    for problem, word in zip(result.problems, words, strict=True):
+        assert problem.severity is Severity.WARNING
+        assert f'got "{word}", which means Delete' in problem.message
+        text = annotations if isinstance(annotations, str) else annotations[ANNOTATION]
+        assert result.offsets[problem] == text.index(f'"{word}"')
+
+
 @pytest.mark.parametrize("more", [{}, {"includeWhen": ["${schema.spec.keep}"]}])
 def test_a_limit_of_pruning_is_for_collections(more: Obj) -> None:
     result = built(config({}), policy={"maxPrune": 1}, **more)
