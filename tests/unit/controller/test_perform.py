@@ -711,8 +711,10 @@ def test_a_patch_that_adds_the_finalizer_is_bound_to_the_version_seen() -> None:
 
 def test_a_patch_of_annotations_alone_is_bound_to_the_object_only() -> None:
     """No field that it sets depends on the version, and a conflict would cost a pass."""
-    action = PatchParent(labels={}, annotations={"c": "d"})
-    assert parent_patch(app(version=7), action) == {"metadata": {"uid": "i1", "annotations": {"c": "d"}}}
+    # None removes one.
+    given: dict[str, str | None] = {"c": "d", "e": None}
+    action = PatchParent(labels={}, annotations=given)
+    assert parent_patch(app(version=7), action) == {"metadata": {"uid": "i1", "annotations": given}}
 
 
 async def test_an_external_reference_is_watched_for_the_instance() -> None:

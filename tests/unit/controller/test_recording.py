@@ -7,6 +7,7 @@ from kroasync.controller.options import RuntimeOptions
 from kroasync.controller.recording import LISTED, Recording, change_notes, failure_note
 from kroasync.engine.actions import ForeignField, Yielding
 from kroasync.engine.outcome import Change, ChangeKind, Failure, Outcome
+from kroasync.engine.prune_guard import HeldPrune
 from kroasync.engine.scope import Scope
 from kroasync.kube.client import Client
 from kroasync.metrics import Metrics
@@ -25,6 +26,21 @@ def outcome(*changes: ChangeKind, failures: tuple[Failure, ...] = (), error: str
 
 def notes(found: Outcome, before: Obj, state: str) -> list[tuple[str, str]]:
     return change_notes(found, before=before, state=state)
+
+
+async def test_a_held_prune_is_reported_and_counted_once() -> None:
+    client, metrics = StubClient({"create": [{}]}), Metrics()
+    recorder = Recorder(cast(Client, client), reporter="test", instance="test", now=lambda: NOW)
+    recording = Recording(recorder, metrics, RuntimeOptions())
+    held = HeldPrune(node="many", limit=MaxPrune(0), existing=1, objects=(config_key("c"),))
+    found = Outcome(instance=app(version=1), scope=Scope({}), held=(held,))
+    for one in (found, found, outcome()):
+        recording.held(app_key(), one)
+    await recorder.flush()
+    [(_, _, event)] = client.asked
+    assert (event["reason"], event["type"]) == ("PruneHeld", "Warning")
+    assert "kroasync.io/allow-prune" in event["note"]
+    assert f'kroasync_prunes_held_total{{gvr="{APPS}"}} 1' in metrics.render().decode()
 
 
 def test_changes_of_one_kind_are_one_event() -> None:
