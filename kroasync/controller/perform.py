@@ -271,12 +271,16 @@ class Performer:
 
     async def _take_part(self, action: Apply, found: Obj, conflict: ConflictError) -> _Shared:
         """Adopt an object as it was found, as far as other managers may keep fields of it."""
+        version = version_of(found)
         try:
-            return await self._share(action, found, conflict.fields, conflict, version=version_of(found))
-        except ConflictError as second:
-            if conflict.managers or not second.managers:
-                raise
-            return await self._share(action, found, second.fields, second, version=version_of(found))
+            try:
+                return await self._share(action, found, conflict.fields, conflict, version=version)
+            except ConflictError as second:
+                if conflict.managers or not second.managers:
+                    raise
+                return await self._share(action, found, second.fields, second, version=version)
+        except _ContestedError as error:
+            raise _HeldError(f"its {error.message}") from None
 
     async def _share(
         self, action: Apply, live: Obj, named: Sequence[str], conflict: ConflictError, *, version: str = ""

@@ -47,7 +47,10 @@ class Contest:
 
 def contests(live: Obj, declared: Obj, manager: str) -> tuple[Contest, ...]:
     """The declared fields that managers other than `manager` own, in the order of the declaration."""
-    return tuple(_below(_Place(live, declared, _owners(live), (), ""), manager))
+    owners = _owners(live)
+    if all(owner.manager == manager for owner in owners):
+        return ()  # as most objects are
+    return tuple(_below(_Place(live, declared, owners, (), ""), manager))
 
 
 def owner_of(live: Obj, path: Sequence[str], manager: str) -> str | None:
@@ -151,10 +154,10 @@ def _contested(at: _Place, manager: str) -> Iterator[Contest]:
 
 
 def _owners(live: Obj) -> list[_Holder]:
-    entries = metadata(live).get("managedFields") or ()
+    entries = metadata(live).get("managedFields")
     return [
         _Holder(str(entry.get("manager") or "unknown"), entry["fieldsV1"])
-        for entry in entries
+        for entry in (entries if isinstance(entries, list) else ())
         if isinstance(entry, dict) and entry.get("subresource") != _STATUS and isinstance(entry.get("fieldsV1"), dict)
     ]
 

@@ -227,6 +227,7 @@ def test_an_object_with_fields_of_others_is_not_adopted_under_fail(lab: Lab) -> 
     taken_over(lab, "Refusing", config("a", data={"x": "ours"}, policy=FAIL))
     version = lab.child("ConfigMap", "one-a")["metadata"]["resourceVersion"]
     lab.await_state("Refusing", state="ERROR", message='.data.x is "theirs" by manager "human"')
+    eventually(lambda: lab.events(reason="AdoptionRefused"), lambda events: len(events) == 1)
     assert lab.child("ConfigMap", "one-a")["metadata"]["resourceVersion"] == version
     theirs(lab, "one-a", y="1")
     lab.await_state("Refusing")

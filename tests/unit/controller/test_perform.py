@@ -1025,5 +1025,6 @@ async def test_an_object_is_not_adopted_under_fail_while_others_have_its_fields(
     bench = Bench(apply=[MODIFIED, owned_by("other")], get=[found])
     result = await bench.performer.perform(child(Conflicts.FAIL, force=False))
     assert isinstance(result, Refused)
-    assert result.refusal is Refusal.CONTESTED
+    assert result.refusal is Refusal.HELD
+    assert result.message.endswith('policy.conflicts is Fail: .data.v is "2" by manager "other", declared is "1"')
     assert bench.performer.taken_over == {}

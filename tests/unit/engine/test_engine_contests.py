@@ -150,6 +150,8 @@ def test_an_object_that_somebody_owns_in_parts_is_not_owned_as_a_whole() -> None
     "entries",
     [
         None,
+        7,
+        "text",
         [None, "text", {}, {"manager": "x"}, {"manager": "x", "fieldsV1": None}, {"manager": "x", "fieldsV1": []}],
         [entry("x", {"f:v": {"k:no json": {}, "k:[1]": {}, 'k:{"name":[1]}': {}, "i:x": {}, "i:99999999999999": {}}})],
         [entry("x", {"f:v": {"i:-1": {}, "i:": {}, "i:²": {}, "z": {}, "": None, "v:x": 3}})],

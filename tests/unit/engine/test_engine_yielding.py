@@ -183,6 +183,12 @@ def test_the_fields_that_decide_are_kept(
     assert {("data", "x"), ("metadata", "managedFields", "*", "fieldsV1")} <= node.reads
 
 
+def test_of_external_objects_nothing_more_is_read(graph_of: Callable[..., Any]) -> None:
+    ref = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "b"}}
+    [node] = plan_of(graph_of({"id": "a", "externalRef": ref}), YIELD).nodes
+    assert node.reads == frozenset()
+
+
 def test_lists_are_read_by_any_index_and_texts_of_secrets_as_data(graph_of: Callable[..., Any]) -> None:
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [{"name": "c"}]}}
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {"a": "1"}}
@@ -272,17 +278,3 @@ def test_what_the_performer_left_to_others_is_part_of_the_outcome(
     cluster.perform = answer
     passed = walked(graph_of(config("a", {"x": "1"}, policy={"conflicts": "Yield"})), cluster)
     assert passed.outcome.yielded == {key_of("ConfigMap", "shop-a"): left}
-
-
-@pytest.mark.parametrize(("is_child", "retryable"), [(False, True), (True, False)])
-def test_only_changes_of_a_child_are_reported_by_an_event(
-    graph_of: Any, cluster_of: Any, instance_of: Any, walked: Any, config: Any, is_child: bool, retryable: bool
-) -> None:
-    cluster = cluster_of(instance_of())
-    graph = graph_of(config("a", {"x": "1"}, policy={"conflicts": "Fail"}))
-    if is_child:
-        walked(graph, cluster)
-        graph = graph_of(config("a", {"x": "2"}, policy={"conflicts": "Fail"}))
-    cluster.refusals["shop-a"] = (Refusal.CONTESTED, "said")
-    [failure] = walked(graph, cluster).outcome.failures
-    assert (failure.retryable, "said" in failure.message) == (retryable, True)
