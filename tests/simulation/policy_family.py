@@ -34,7 +34,7 @@ class Policed:
 
     `kind` is ConfigMap, Sealed (an immutable ConfigMap), Deployment or Job. `each` makes one per item of the spec, or
     per object of the external list. Policies in `computed` are expressions over the instance. `left` lists the field
-    that others change in `externalFields`.
+    that others change in `externalFields`. With `counts`, the object has the length of the external list, too.
     """
 
     id: str
@@ -46,6 +46,7 @@ class Policed:
     computed: tuple[str, ...] = ()
     max_prune: str = ""
     left: bool = False
+    counts: bool = False
 
     def __str__(self) -> str:
         told = [f"{self.id}:{self.kind}", *(f"{name}={word}" for name, word in self.words)]
@@ -171,7 +172,7 @@ def manifest(plan: Plan) -> Obj:
         "schema": {"apiVersion": "v1alpha1", "kind": kind, "spec": fields | dict.fromkeys(WORDS, "string")},
         "resources": [_written(plan, node) for node in plan.nodes],
     }
-    if any(node.each == LISTED for node in plan.nodes):
+    if any(node.each == LISTED or node.counts for node in plan.nodes):
         selector = {"selector": {"matchLabels": {"list": "yes"}}, "namespace": HOME}
         reference = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": selector}
         spec["resources"].insert(0, {"id": LISTED, "externalRef": reference})
@@ -208,6 +209,8 @@ def _template(plan: Plan, node: Policed, name: str) -> Obj:
     if node.resource == CONFIG_MAPS:
         template: Obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta}
         template["data"] = {"value": "${schema.spec.value}", "fixed": "yes"}
+        if node.counts:
+            template["data"]["count"] = f"${{string(size({LISTED}))}}"
         return template | ({"immutable": True} if node.kind == "Sealed" else {})
     pod: Obj = {"spec": {"containers": [{"name": "main", "image": "app:${schema.spec.value}"}]}}
     if node.kind == "Job":
@@ -304,6 +307,7 @@ def _plan(rng: random.Random) -> Plan:
             words=_chosen(rng, kind, 0.5),
             max_prune=rng.choice(("", "0", "1", "2", "20%", "50%", "50%")) if each else "",
             left=kind in ("ConfigMap", "Deployment") and rng.random() < 0.25,
+            counts=kind == "Sealed" and rng.random() < 0.4,
         )
         if rng.random() < 0.3:
             computed = rng.sample(list(WORDS), rng.randint(1, 2))
@@ -397,6 +401,11 @@ def _scene(rng: random.Random) -> list[PolicyStep]:
             then(0, "list", letters=tuple(_LETTERS)),
             then(3, "blink", letters=(), seconds=4.0),
             then(rng.choice((3, 5)), "allow"),
+        ],
+        "is overtaken": [
+            then(0, "hush", seconds=4.0),
+            then(1, rng.choice(("scale", "take", "edit", "kill")), pick=pick),
+            then(rng.choice((1.02, 2)), "change", wish=wish),
         ],
         "is recreated": [then(0, "change", wish=replace(wish, value="a")), then(3, "change", wish=wish)],
         "is scaled": [

@@ -96,6 +96,11 @@ class PolicyWorld(World):
                 await self._allow(step)
             case "exist":
                 await self._exist(step)
+            case "hush":
+                # The controller learns later what happened to children.
+                for stream in self.server.streams():
+                    if stream.resource in CHILDREN:
+                        stream.hold(step.seconds)
             case "edit" | "take" | "free" | "scale" | "kill":
                 await self._touch(step)
             case _:
@@ -415,6 +420,10 @@ class Account:
             return
         for path, spec_field in contested_paths(node).items():
             self._check_field(node, stored, path, spec_field, found)
+        if node.counts and stored.obj["data"].get("count") != str(len(self._world.letters)):
+            # It changed more than once in a generation, and was recreated once.
+            self._blocked.add(node.id)
+            self._told.append("immutable")
 
     def _is_contested(self, node: Policed, stored: Stored, found: dict[str, str]) -> bool:
         """Under Fail, nothing of the object is as declared if somebody else has one field with another value."""
