@@ -455,9 +455,10 @@ class Account:
 
     def _is_fixed(self, node: Policed, stored: Stored) -> bool:
         """The server does not let the object become what is declared."""
-        is_fixed = bool(stored.obj.get("immutable")) or node.kind == "Job"
-        value = declared_value(node, "value", self._wish)
-        return is_fixed and live_values(stored.obj)["value"] != value
+        if stored.obj.get("immutable"):
+            counted = {"count": str(len(self._world.letters))} if node.counts else {}
+            return bool(stored.obj["data"] != {"value": self._wish.value, "fixed": "yes"} | counted)
+        return node.kind == "Job" and live_values(stored.obj)["value"] != declared_value(node, "value", self._wish)
 
     def _check_field(
         self, node: Policed, stored: Stored, path: tuple[str, ...], spec_field: str, found: dict[str, str]

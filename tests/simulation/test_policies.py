@@ -105,6 +105,47 @@ def test_a_crash_at_any_turn_keeps_the_policies(name: str) -> None:
     assert failed == {}
 
 
+@pytest.mark.parametrize(
+    "resource",
+    [
+        Policed(id="a", kind="Deployment", words=(("conflicts", "Yield"),)),
+        Policed(id="a", kind="Deployment", words=(("conflicts", "Fail"),)),
+        Policed(id="a", kind="Deployment", left=True),
+    ],
+    ids=str,
+)
+def test_what_no_watch_has_reported_yet_is_not_overwritten(resource: Policed) -> None:
+    steps = (
+        step(0.1, "plan", plan=Plan(nodes=(resource,))),
+        step(0.2, "change", wish=Wish(value="a")),
+        step(5.0, "hush", seconds=4.0),
+        step(6.0, "scale", pick=1),
+        step(6.5, "change", wish=Wish(value="b", replicas=3)),
+    )
+    assert play(Story(seed=1, steps=steps), quiet_s=100.0, world=PolicyWorld).violations == []
+
+
+def test_what_changes_again_in_one_generation_is_recreated_once() -> None:
+    resource = Policed(id="a", kind="Sealed", counts=True, words=(("update", "Recreate"),))
+    steps = (
+        step(0.1, "plan", plan=Plan(nodes=(resource,))),
+        step(0.2, "change", wish=Wish(value="a")),
+        step(5.0, "list", letters=("u",)),
+        step(9.0, "list", letters=("u", "v")),
+        step(12.0, "crash", seconds=1.0),
+        step(20.0, "list", letters=("u", "v", "w")),
+    )
+    told: list[str] = []
+
+    class Counting(PolicyWorld):
+        async def _quiet(self) -> None:
+            told.extend(f"{e.at_s:.0f}" for e in self.history if e.by_controller and e.write.verb == "delete")
+            await super()._quiet()
+
+    assert play(Story(seed=1, steps=steps), quiet_s=100.0, world=Counting).violations == []
+    assert told == ["5"]
+
+
 def test_a_seed_always_tells_the_same_story_about_policies() -> None:
     assert policy_story_of(7) == policy_story_of(7)
     first, second = (play(policy_story_of(7), world=PolicyWorld) for _ in range(2))
