@@ -177,7 +177,8 @@ class Recording:
             note = f"adopted by {key}, and deleted with it; {had}"
             recorder.record(performer.existed[child], reason="Adopted", note=note, action="Adopt")
         for child, text in outcome.not_adopted.items():
-            if not self.told.is_new(key, text):
+            # The values of the fields may change often.
+            if not self.told.is_new(key, f"{child} is held" if child in outcome.held else text):
                 continue
             recorder.record(instance, reason="AdoptionRefused", note=text, action="Adopt", warning=True)
             found = performer.existed.get(child)

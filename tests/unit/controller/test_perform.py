@@ -387,6 +387,16 @@ async def test_a_child_that_must_not_be_sent_is_read() -> None:
     assert found.uid == "u1"
 
 
+async def test_a_child_that_is_gone_when_it_is_read_is_to_be_created() -> None:
+    bench = Bench(get=[NotFoundError("gone", status=404, reason="NotFound", details={"name": "a"})])
+    bench.children.put(CONFIG_MAPS, config(version=5))
+    result = await bench.performer.perform(Read(node="config", index=None, key=config_key()))
+    assert isinstance(result, Refused)
+    assert result.refusal is Refusal.MISSING
+    assert bench.children.find(config_key()) is None
+    assert bench.woken
+
+
 async def test_what_changed_while_it_was_looked_at_is_looked_at_again() -> None:
     bench = Bench(apply=[TAKEN, TAKEN], get=[labelled(config(version=4), {})])
     result = await bench.performer.perform(apply())

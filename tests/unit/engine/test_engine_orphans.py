@@ -64,6 +64,7 @@ def test_a_child_that_is_an_instance_itself_stays_one():
     kept = {
         names.ANNOTATION_INVENTORY_HASH: "sha256:x",
         names.ANNOTATION_RECONCILE: "suspended",
+        names.ANNOTATION_RECREATED: "1-abc a=b",
         names.ANNOTATION_APPLYSET_GROUP_KINDS: "ConfigMap",
         names.ANNOTATION_PATCH_CONTRIBUTIONS: "{}",
     }
