@@ -17,6 +17,7 @@ from kroasync.controller.served_kinds import NOT_AVAILABLE, Unresolved
 from kroasync.controller.told import Told
 from kroasync.engine.actions import Observed, Yielding
 from kroasync.engine.allowance import Evaluable
+from kroasync.engine.drift import fingerprint
 from kroasync.engine.labels import hash_text
 from kroasync.engine.membership import stranger_text
 from kroasync.engine.outcome import ChangeKind, NodeState, Outcome
@@ -197,7 +198,7 @@ class Recording:
         set of fields and managers.
         """
         for child, left in yielded.items():
-            if self.told.is_new(key, f"yielded {child}: {left.what}"):
+            if self.told.is_new(key, f"yielded {child}: {fingerprint(left.what)}"):
                 text = foreign_text(left.fields)
                 note = f"left fields of {child} to other managers: {text}"
                 self.recorder.record(instance, reason="Yielded", note=note, action="Apply")

@@ -39,10 +39,8 @@ class Contest:
     live: Any
     is_ours: bool
     """Whether we own the field, too."""
-
-    @property
-    def differs(self) -> bool:
-        return bool(self.live != self.declared)
+    differs: bool
+    """Whether the two values differ; compared once for all managers of the field."""
 
 
 def contests(live: Obj, declared: Obj, manager: str) -> tuple[Contest, ...]:
@@ -148,9 +146,10 @@ def _below(at: _Place, manager: str) -> Iterator[Contest]:
 
 def _contested(at: _Place, manager: str) -> Iterator[Contest]:
     managers = dict.fromkeys(holder.manager for holder in at.holders if holder.owns_all)
-    for other in managers:
-        if other != manager:
-            yield Contest(at.path, at.text, other, at.declared, at.live, manager in managers)
+    others = [other for other in managers if other != manager]
+    differs = bool(others) and at.live != at.declared
+    for other in others:
+        yield Contest(at.path, at.text, other, at.declared, at.live, manager in managers, differs)
 
 
 def _owners(live: Obj) -> list[_Holder]:

@@ -16,7 +16,7 @@ them, the apply must be forced.
 
 import json
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 from kroasync.engine.actions import ForeignField, Yielding
@@ -91,7 +91,14 @@ def yielding(live: Obj, terms: Terms, secrets: Sequence[Path]) -> Yielding | Non
 
 def foreign_fields(found: Iterable[Contest], secrets: Sequence[Path]) -> tuple[ForeignField, ...]:
     """The contests as messages show them. `secrets` are the places of the declaration with values of Secrets."""
-    return tuple(_foreign(contest, secrets) for contest in found)
+    shown: dict[Path, ForeignField] = {}
+    fields: list[ForeignField] = []
+    for contest in found:
+        # Many managers may have the same long value.
+        field = shown.get(contest.path) or _foreign(contest, secrets)
+        shown[contest.path] = field
+        fields.append(replace(field, manager=contest.manager))
+    return tuple(fields)
 
 
 def foreign_text(found: Sequence[ForeignField]) -> str:
@@ -122,7 +129,7 @@ def _external(live: Obj, declared: Obj, external: ExternalFields) -> Iterable[Co
         found, there = _value(declared, path), _value(live, path)
         manager = owner_of(live, path, names.MANAGER_CHILDREN)
         if manager is not None and found is not None and not _is_fixed(path):
-            yield Contest(path, "." + ".".join(path), manager, found, there, False)
+            yield Contest(path, "." + ".".join(path), manager, found, there, False, found != there)
 
 
 def _value(obj: Any, path: Iterable[str]) -> Any:
@@ -177,7 +184,12 @@ def _place(path: Path) -> str:
 
 
 def _shown(value: Any) -> str:
-    return "nothing" if value is None else _cut(json.dumps(value, ensure_ascii=False, default=str), _VALUE)
+    if value is None:
+        return "nothing"
+    try:
+        return _cut(json.dumps(value, ensure_ascii=False, default=str), _VALUE)
+    except RecursionError:
+        return "a deeply nested value"
 
 
 def _cut(text: str, limit: int) -> str:

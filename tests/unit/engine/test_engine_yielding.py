@@ -1,5 +1,6 @@
 """The policy `conflicts` and external fields: what is left to other managers, and what a message says of it."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -114,6 +115,20 @@ def test_a_message_has_object_field_both_values_and_manager_and_is_bounded() -> 
     assert text.startswith('.spec.f0 is 0 by manager "hpa", declared is "ddd')
     assert text.endswith("; and 15 more")
     assert len(text) < 1000
+
+
+def test_a_long_value_of_many_managers_and_a_deep_one_are_shown_in_little_time() -> None:
+    deep: Any = 1
+    for _ in range(100_000):
+        deep = [deep]
+    entries = [entry(f"m{n}", {"f:long": {}, "f:deep": {}}) for n in range(1000)]
+    obj = {"metadata": {"managedFields": entries}, "long": ["x" * 1_000_000], "deep": deep}
+    began = time.process_time()
+    refused = agree(obj, {"long": ["x" * 1_000_000 + "y"], "deep": [1]}, FAIL, ()).refused
+    text = foreign_text(foreign_fields(refused, ()))
+    assert time.process_time() - began < 1
+    assert len(text) < 1000
+    assert foreign_fields([refused[-1]], ())[0].live == "a deeply nested value"
 
 
 @pytest.mark.parametrize(
