@@ -179,7 +179,7 @@ class Recording:
             recorder.record(performer.existed[child], reason="Adopted", note=note, action="Adopt")
         for child, text in outcome.not_adopted.items():
             # The values of the fields may change often.
-            if not self.told.is_new(key, f"{child} is held" if child in outcome.held else text):
+            if not self.told.is_new(key, f"{child} is held" if child in outcome.awaiting_fields else text):
                 continue
             recorder.record(instance, reason="AdoptionRefused", note=text, action="Adopt", warning=True)
             found = performer.existed.get(child)

@@ -43,7 +43,7 @@ async def test_what_is_held_is_told_once_whatever_its_values_are_and_other_refus
 
     async def told(text: str, *, held: bool) -> list[str]:
         keys = frozenset({config_key()} if held else ())
-        found = replace(NOTHING, not_adopted={config_key(): text}, held=keys)
+        found = replace(NOTHING, not_adopted={config_key(): text}, awaiting_fields=keys)
         desk.recording.adoptions(app_key(), app(version=1), found, desk.performer)
         return await desk.events()
 
