@@ -34,7 +34,7 @@ from tests.simulation.story import Step, Story
 from tests.simulation.world import play
 
 ROOT = Path(__file__).resolve().parents[2]
-SCHEDULES = 150
+SCHEDULES = 100
 
 
 @pytest.mark.slow
