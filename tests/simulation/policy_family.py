@@ -14,6 +14,7 @@ from tests.simulation.family import HOME, definition_key, kind_of
 from tests.simulation.story import FAULTS, Step, Story
 
 JOBS = Resource("batch", "v1", "Job", "jobs")
+PODS = Resource("", "v1", "Pod", "pods")
 CHILDREN: Final = (CONFIG_MAPS, DEPLOYMENTS, JOBS)
 LISTED: Final = "outside"
 WORDS: Final[Mapping[str, tuple[str, ...]]] = {

@@ -25,6 +25,7 @@ from tests.samples import CONFIG_MAPS
 from tests.simulation.family import resource_of
 from tests.simulation.policy_family import (
     CHILDREN,
+    PODS,
     Plan,
     Policed,
     Wish,
@@ -86,6 +87,9 @@ class _History:
     ours: dict[str, Stored] = field(default_factory=dict)
     deleted: dict[tuple[str, str], list[tuple[float, str]]] = field(default_factory=dict)
     recreated: dict[tuple[str, str], int] = field(default_factory=dict)
+    # The names of Jobs that were deleted to be recreated, and the Pods with the names of their Jobs.
+    recreating: set[str] = field(default_factory=set)
+    pods: dict[str, str] = field(default_factory=dict)
 
     def nodes(self, id_: str) -> list[Policed]:
         return [node for _, plan in self.planned if (node := plan.node(id_)) is not None]
@@ -112,8 +116,10 @@ def violations(history: Iterable[Event], plans: Sequence[Plan]) -> list[str]:
 
 def _checked(seen: _History, event: Event) -> list[str]:
     write = event.write
-    if not event.by_controller or write.before is None or write.resource not in CHILDREN:
+    if not event.by_controller or write.resource not in CHILDREN:
         return []
+    if write.before is None:
+        return _of_creation(seen, write.after)
     before, after = write.before, write.after
     known = before.uid in seen.ours
     if not known:
@@ -127,6 +133,15 @@ def _checked(seen: _History, event: Event) -> list[str]:
     if after is not None and LABEL_APPLYSET_PART_OF not in labels_of(after.obj):
         return _of_release(before, after, seen.ever("deletion", uid, id_))
     return [] if after is None else _of_change(seen, write, before, after, uid, id_)
+
+
+def _of_creation(seen: _History, after: Stored | None) -> list[str]:
+    """A Job that is recreated starts when the Pods of the old one are gone."""
+    if after is None or after.obj["metadata"]["name"] not in seen.recreating:
+        return []
+    seen.recreating.discard(after.obj["metadata"]["name"])
+    running = [pod for pod, job in seen.pods.items() if job == after.obj["metadata"]["name"]]
+    return [f"{_name(after)} was recreated beside {', '.join(running)} of the old one"] if running else []
 
 
 # Objects that are not ours
@@ -255,6 +270,8 @@ def _of_recreation(seen: _History, before: Stored, uid: str, id_: str) -> list[s
     name = _name(before)
     if "Recreate" not in seen.ever("update", uid, id_):
         return [f"{name} was deleted, which its instance wants"]
+    if before.obj["kind"] == "Job":
+        seen.recreating.add(str(before.obj["metadata"]["name"]))
     times = seen.recreated[uid, name] = seen.recreated.get((uid, name), 0) + 1
     tokens = len(seen.instances[uid].generations) * len({plan for _, plan in seen.planned})
     return [f"{name} was recreated {times} times in {tokens} generations"] if times > tokens else []
@@ -322,6 +339,8 @@ def _note(seen: _History, event: Event) -> None:
         _note_definition(seen, event)
     elif write.resource == resource_of(0):
         _note_instance(seen, event)
+    elif write.resource == PODS:
+        _note_pod(seen, write)
     elif write.resource in CHILDREN:
         _note_child(seen, event)
         if write.resource == CONFIG_MAPS:
@@ -367,6 +386,16 @@ def _note_child(seen: _History, event: Event) -> None:
         labels = labels_of(before.obj)
         at = labels.get(LABEL_INSTANCE_ID, ""), labels.get(LABEL_NODE_ID, "")
         seen.deleted.setdefault(at, []).append((event.at_s, before.obj["metadata"]["name"]))
+
+
+def _note_pod(seen: _History, write: Write) -> None:
+    stored = write.after or write.before
+    assert stored is not None
+    meta = stored.obj["metadata"]
+    if write.after is None:
+        seen.pods.pop(meta["name"], None)
+    else:
+        seen.pods[meta["name"]] = meta["ownerReferences"][0]["name"]
 
 
 def _note_list(seen: _History, event: Event) -> None:

@@ -7,7 +7,10 @@ the end: the declared values, the fields and objects of others, and a status tha
 import asyncio
 from typing import Any
 
+import orjson
+
 from kroasync.kube.api_errors import ApiError
+from kroasync.kube.client import path_of
 from kroasync.model.kinds import CRDS, GRAPH_DEFINITIONS, GROUPS, REVISIONS
 from kroasync.model.names import (
     ANNOTATION_ALLOW_BREAKING,
@@ -21,11 +24,14 @@ from kroasync.model.names import (
 )
 from kroasync.model.objects import Key, Obj, annotations_of, labels_of
 from kroasync.model.policies import MaxPrune
+from tests.fakes import virtual
 from tests.fakes.kube import Stored, Write
 from tests.samples import CONFIG_MAPS
 from tests.simulation.family import HOME, Shape, definition_key, instance_key, resource_of
 from tests.simulation.policy_family import (
     CHILDREN,
+    JOBS,
+    PODS,
     WORDS,
     Plan,
     Policed,
@@ -254,7 +260,31 @@ class PolicyWorld(World):
             stored = write.after or write.before
             assert stored is not None
             self._writes.append(f"{write.verb} {stored.obj['kind']} {stored.obj['metadata']['name']}")
-        self.history.append(Event(self.loop.time() - 1000.0, by_controller, write))
+        self.history.append(Event(self.loop.time() - virtual.START_S, by_controller, write))
+        if write.resource == JOBS and write.before is None and write.after is not None:
+            self.loop.call_later(0.05, self._run_pod, write.after)
+        if write.resource == PODS and write.after is not None and write.after.deleting:
+            self.loop.call_later(1.0, self._end_pod, write.after.obj["metadata"]["name"])
+
+    def _run_pod(self, job: Stored) -> None:
+        """The Job controller: a Pod, which takes a second to end."""
+        meta = job.obj["metadata"]
+        found = self.server.stored(JOBS, HOME, meta["name"])
+        if found is None or found.uid != job.uid or found.deleting:
+            return
+        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": meta["name"], "uid": meta["uid"]}
+        pod = {
+            "name": f"{meta['name']}-{meta['uid'][-4:]}",
+            "finalizers": ["example.com/runs"],
+            "ownerReferences": [{**owner, "controller": True, "blockOwnerDeletion": True}],
+        }
+        path = path_of(Key(PODS, HOME, ""))
+        self.server.handle("POST", path, orjson.dumps({"metadata": pod}), "application/json", actor="job-controller")
+
+    def _end_pod(self, name: str) -> None:
+        patch = orjson.dumps({"metadata": {"finalizers": None}})
+        path = path_of(Key(PODS, HOME, name))
+        self.server.handle("PATCH", path, patch, "application/merge-patch+json", actor="kubelet")
 
     # Phases after the steps
 
@@ -457,7 +487,7 @@ class Account:
         """The server does not let the object become what is declared."""
         if stored.obj.get("immutable"):
             counted = {"count": str(len(self._world.letters))} if node.counts else {}
-            return bool(stored.obj["data"] != {"value": self._wish.value, "fixed": "yes"} | counted)
+            return bool(stored.obj.get("data") != {"value": self._wish.value, "fixed": "yes"} | counted)
         return node.kind == "Job" and live_values(stored.obj)["value"] != declared_value(node, "value", self._wish)
 
     def _check_field(

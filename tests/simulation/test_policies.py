@@ -27,7 +27,7 @@ from tests.samples import CONFIG_MAPS, crd
 from tests.simulation.cluster import Cluster
 from tests.simulation.family import HOME, definition_key, instance_key, resource_of
 from tests.simulation.memory import remembered
-from tests.simulation.policy_family import Plan, Policed, PolicyStep, Wish, manifest, policy_story_of
+from tests.simulation.policy_family import JOBS, PODS, Plan, Policed, PolicyStep, Wish, manifest, policy_story_of
 from tests.simulation.policy_rules import ALLOW_PRUNE, PLAN, Event, violations
 from tests.simulation.policy_world import PolicyWorld
 from tests.simulation.story import Step, Story
@@ -64,6 +64,11 @@ FEW = Wish(items=("u",))
 STORIES = {
     "a recreation": (
         step(0.1, "plan", plan=SEALED),
+        step(0.2, "change", wish=Wish(value="a")),
+        step(8.0, "change", wish=Wish(value="b")),
+    ),
+    "a recreation of a Job": (
+        step(0.1, "plan", plan=Plan(nodes=(Policed(id="a", kind="Job", words=(("update", "Recreate"),)),))),
         step(0.2, "change", wish=Wish(value="a")),
         step(8.0, "change", wish=Wish(value="b")),
     ),
@@ -308,6 +313,19 @@ async def recreates_once(stage: Stage) -> None:
     await stage.apply("b")
 
 
+async def recreates_beside_a_pod(stage: Stage) -> None:
+    """In the background, the Job is gone before its Pod."""
+    key = Key(JOBS, HOME, "i0-widget-a")
+    member = {LABEL_OWNED: "true", LABEL_INSTANCE_ID: stage.uid, LABEL_NODE_ID: "a", LABEL_APPLYSET_PART_OF: "ours"}
+    body = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": key.name, "labels": member}, "spec": {}}
+    made = await stage.controller.apply(key, body, manager=MANAGER_CHILDREN, force=True)
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": key.name, "uid": made["metadata"]["uid"]}
+    pod = {"name": "i0-widget-a-pod", "ownerReferences": [{**owner, "blockOwnerDeletion": True}]}
+    await stage.user.create(Key(PODS, HOME, "i0-widget-a-pod"), {"metadata": pod})
+    await stage.controller.delete(key, propagation="Background")
+    await stage.controller.apply(key, body, manager=MANAGER_CHILDREN, force=True)
+
+
 async def changes_a_child(stage: Stage) -> None:
     await stage.apply("a")
     await stage.apply("b")
@@ -389,6 +407,7 @@ async def prunes_twice_what_was_allowed_once(stage: Stage) -> None:
         (Policed(id="a", toggled=True), deletes_what_is_left_out, ""),
         (node(update="Recreate"), recreates_twice, "was recreated 2 times in 1 generations"),
         (node(update="Recreate"), recreates_once, ""),
+        (node(update="Recreate"), recreates_beside_a_pod, "was recreated beside i0-widget-a-pod of the old one"),
         (node(update="Once"), changes_a_child, "was changed under Once: data.value"),
         (node(), changes_a_child, ""),
         (node(conflicts="Yield"), takes_a_field_back, "data.value of ConfigMap i0-widget-a was changed"),
