@@ -252,7 +252,10 @@ _WEIGHTS = {
     "take": 4,
     "free": 3,
     "scale": 4,
+    "share": 3,
     "kill": 2,
+    "hold": 1,
+    "suspend": 1,
     "list": 2,
     "blink": 3,
     "allow": 4,
@@ -377,7 +380,7 @@ def _step(rng: random.Random, kind: str, plan: Plan) -> PolicyStep:
             path = "limit=" if kind == "stale" else ""
             seconds, rate = rng.choice((0.5, 5.0, 20.0)), rng.choice((0.1, 0.3, 1.0))
             return replace(step, fault=fault, seconds=seconds, rate=rate, methods=methods, path=path)
-        case "delay" | "silence" | "crash":
+        case "delay" | "silence" | "crash" | "hold" | "suspend":
             return replace(step, seconds=rng.choice((0.01, 1.0, 8.0)))
     return step
 
@@ -405,7 +408,7 @@ def _scene(rng: random.Random) -> list[PolicyStep]:
         ],
         "is overtaken": [
             then(0, "hush", seconds=4.0),
-            then(1, rng.choice(("scale", "take", "edit", "kill")), pick=pick),
+            then(1, rng.choice(("scale", "take", "share", "edit", "kill")), pick=pick),
             then(rng.choice((1.02, 2)), "change", wish=wish),
         ],
         "is recreated": [then(0, "change", wish=replace(wish, value="a")), then(3, "change", wish=wish)],

@@ -107,7 +107,7 @@ class PolicyWorld(World):
                 for stream in self.server.streams():
                     if stream.resource in CHILDREN:
                         stream.hold(step.seconds)
-            case "edit" | "take" | "free" | "scale" | "kill":
+            case "edit" | "take" | "share" | "free" | "scale" | "kill":
                 await self._touch(step)
             case _:
                 await super()._do(step)
@@ -212,7 +212,7 @@ class PolicyWorld(World):
         await self._try(self.user.create(key, body, manager="somebody"))
 
     async def _touch(self, step: PolicyStep) -> None:
-        """Somebody changes, takes, frees, scales or deletes a child."""
+        """Somebody changes, takes, shares, frees, scales or deletes a child."""
         children = self.children()
         if not children:
             return
@@ -224,8 +224,11 @@ class PolicyWorld(World):
                 patch = _content(obj, replicas, text)
                 if obj["kind"] != "Job":
                     await self._try(self.user.merge_patch(key, patch, manager="kubectl-edit"))
-            case "take" | "free":
+            case "take" | "share" | "free":
                 body: Obj = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": {"name": key.name}}
+                if step.kind == "share":
+                    live = live_values(obj)
+                    body |= _content(obj, live.get("replicas"), live["value"])
                 if step.kind == "take":
                     body |= (
                         {"spec": {"replicas": replicas}} if obj["kind"] == "Deployment" else {"data": {"value": text}}
@@ -559,8 +562,8 @@ class Account:
             self._wrong.append(f"observed {status.get('observedGeneration')}")
 
 
-def _content(obj: Obj, replicas: int, text: str) -> Obj:
-    """The field that somebody else changes."""
+def _content(obj: Obj, replicas: object, text: object) -> Obj:
+    """The field that somebody else changes or has."""
     return {"spec": {"replicas": replicas}} if obj["kind"] == "Deployment" else {"data": {"value": text}}
 
 
