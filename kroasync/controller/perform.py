@@ -34,7 +34,7 @@ from kroasync.engine.actions import (
     WatchExternal,
     Yielding,
 )
-from kroasync.engine.adoption import managed_text, is_child, joining, managers_of, objection, unshared
+from kroasync.engine.adoption import is_child, joining, managed_text, managers_of, objection, unshared
 from kroasync.engine.drift import stored
 from kroasync.engine.mending import Mending, disowning_patch, key_patch, may_have_leftovers, mending
 from kroasync.engine.orphans import released, still_goes
