@@ -175,7 +175,7 @@ class Recording:
             had = f"its fields were managed by {', '.join(managers)}" if managers else "nobody managed its fields"
             note = f"adopted {child}, which existed before; {had}"
             recorder.record(instance, reason="Adopted", note=note, action="Adopt")
-            note = f"adopted by {key}, and deleted with it; {had}"
+            note = f"adopted by {key}, and deleted with it unless its deletion policy is {POLICY_ORPHANED}; {had}"
             recorder.record(performer.existed[child], reason="Adopted", note=note, action="Adopt")
         for child, text in outcome.not_adopted.items():
             # The values of the fields may change often.

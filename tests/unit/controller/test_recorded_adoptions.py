@@ -60,4 +60,5 @@ async def test_an_object_that_nobody_managed_is_told_as_adopted() -> None:
     desk.recording.adoptions(app_key(), app(version=1), NOTHING, desk.performer)
     first, second = await desk.events()
     assert first == f"App: adopted {config_key()}, which existed before; nobody managed its fields"
-    assert second == f"App: adopted by {app_key()}, and deleted with it; nobody managed its fields"
+    kept = "and deleted with it unless its deletion policy is Orphaned"
+    assert second == f"App: adopted by {app_key()}, {kept}; nobody managed its fields"
