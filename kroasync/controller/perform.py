@@ -34,7 +34,7 @@ from kroasync.engine.actions import (
     WatchExternal,
     Yielding,
 )
-from kroasync.engine.adoption import held_text, is_child, joining, managers_of, objection, unshared
+from kroasync.engine.adoption import is_child, joining, managed_text, managers_of, objection, unshared
 from kroasync.engine.drift import stored
 from kroasync.engine.mending import Mending, disowning_patch, key_patch, may_have_leftovers, mending
 from kroasync.engine.orphans import released, still_goes
@@ -69,7 +69,7 @@ from kroasync.model.policies import Adoption, Conflicts, Update
 _OF_NO_OBJECT = "1"
 
 
-class _HeldError(ApiError):
+class _ManagedError(ApiError):
     """Other managers have fields of an object that is adopted only if nobody does."""
 
 
@@ -239,7 +239,7 @@ class Performer:
                 raise  # the object changed meanwhile, so its owner must be checked again
             fields = _unique(quotable_field(field, action.secrets) for field in conflict.fields)
             text = f"{', '.join(fields)} by {', '.join(conflict.managers)}"
-            raise _HeldError(held_text(text)) from None
+            raise _ManagedError(managed_text(text)) from None
 
     async def _take_over(self, action: Apply, found: Obj, managers: tuple[str, ...]) -> tuple[Obj, tuple[str, ...]]:
         """Adopt an object as it was found; returns the answer and the managers that had its fields.
@@ -284,7 +284,7 @@ class Performer:
                     raise
                 return await self._share(action, found, second.fields, second, version=version)
         except _ContestedError as error:
-            raise _HeldError(f"its {error.message}") from None
+            raise _ManagedError(f"its {error.message}") from None
 
     async def _share(
         self, action: Apply, live: Obj, named: Sequence[str], conflict: ConflictError, *, version: str = ""
@@ -557,7 +557,7 @@ def _unique(texts: Iterable[str]) -> list[str]:
 
 
 _REFUSALS: tuple[tuple[type[ApiError], Refusal], ...] = (
-    (_HeldError, Refusal.HELD),
+    (_ManagedError, Refusal.MANAGED),
     (_ContestedError, Refusal.CONTESTED),
     (AlreadyExistsError, Refusal.CONFLICT),
     (ConflictError, Refusal.CONFLICT),

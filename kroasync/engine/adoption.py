@@ -76,11 +76,11 @@ def objection(policy: Adoption, live: Obj, declared: Obj, secrets: Sequence[Path
         others = contests(live, stored(declared), names.MANAGER_CHILDREN)
         hidden = (*secrets, ("data",)) if live.get("kind") == "Secret" else secrets
         held = foreign_fields((contest for contest in others if contest.differs), hidden)
-        return Objection(refusal=Refusal.HELD, text=held_text(foreign_text(held))) if held else None
+        return Objection(refusal=Refusal.MANAGED, text=managed_text(foreign_text(held))) if held else None
     return None
 
 
-def held_text(fields: str) -> str:
+def managed_text(fields: str) -> str:
     """Why `IfUnowned` adopts nothing whose fields other managers have with other values."""
     return f"has fields of other managers, and its policy is adoption: {Adoption.IF_UNOWNED}: {fields}"
 

@@ -50,7 +50,7 @@ _CHANGES: Final = {
     Need.HEAL: ChangeKind.HEALED,
 }
 # The object is not a child, and is not adopted.
-_CLAIMS: Final = (Refusal.FOREIGN, Refusal.CLAIMED, Refusal.HELD)
+_CLAIMS: Final = (Refusal.FOREIGN, Refusal.CLAIMED, Refusal.MANAGED)
 # The API server will not have the object as it is.
 _REJECTIONS: Final = (Refusal.INVALID, Refusal.FORBIDDEN, Refusal.TOO_BIG)
 # Only a change of the instance, the definition or the child can help.
@@ -343,7 +343,7 @@ def _fail_apply(state: PassState, run: NodeRun) -> None:
     for _, refused in errors:
         if refused.refusal in _CLAIMS and isinstance(refused.action, Apply):
             state.found.not_adopted[refused.action.key] = _claim_text(refused.action.key, refused, own)
-            if refused.refusal is Refusal.HELD:
+            if refused.refusal is Refusal.MANAGED:
                 state.found.awaiting_fields.add(refused.action.key)
     failures = _failures(run.plan.id, errors, own)
     failures += [

@@ -186,7 +186,7 @@ def test_if_unowned_refuses_fields_that_others_have_with_other_values(entry: Obj
     held = objection(Adoption.IF_UNOWNED, found, declared)
     assert (held is not None) is is_held
     if held is not None:
-        assert held.refusal is Refusal.HELD
+        assert held.refusal is Refusal.MANAGED
         assert '.spec.replicas is 2 by manager "hpa", declared is 5' in held.text
     assert objection(Adoption.IF_UNCLAIMED, found, declared) is None
     assert objection(Adoption.IF_UNOWNED, found, unshared(found, declared, (("spec", "replicas"),))) is None
