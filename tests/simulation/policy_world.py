@@ -219,27 +219,26 @@ class PolicyWorld(World):
         key, obj = children[step.pick % len(children)]
         self._words += 1
         text, replicas = f"of-others-{self._words}", 4 + self._words
+        live = live_values(obj)
         match step.kind:
-            case "edit":
-                patch = _content(obj, replicas, text)
-                if obj["kind"] != "Job":
-                    await self._try(self.user.merge_patch(key, patch, manager="kubectl-edit"))
-            case "take" | "share" | "free":
-                body: Obj = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": {"name": key.name}}
-                if step.kind == "share":
-                    live = live_values(obj)
-                    body |= _content(obj, live.get("replicas"), live["value"])
-                if step.kind == "take":
-                    body |= (
-                        {"spec": {"replicas": replicas}} if obj["kind"] == "Deployment" else {"data": {"value": text}}
-                    )
-                if obj["kind"] != "Job":
-                    await self._try(self.user.apply(key, body, manager="other-tool", force=True))
-            case "scale":
-                if obj["kind"] == "Deployment":
-                    await self._scale_to(key, replicas if step.pick % 3 else 1 + step.pick % 2)
+            case "edit" if obj["kind"] != "Job":
+                await self._try(self.user.merge_patch(key, _content(obj, replicas, text), manager="kubectl-edit"))
+            case "take":
+                await self._apply(key, obj, _content(obj, replicas, text))
+            case "share":
+                await self._apply(key, obj, _content(obj, live.get("replicas"), live["value"]))
+            case "free":
+                await self._apply(key, obj, {})
+            case "scale" if obj["kind"] == "Deployment":
+                await self._scale_to(key, replicas if step.pick % 3 else 1 + step.pick % 2)
             case "kill":
                 await self._try(self.user.delete(key))
+
+    async def _apply(self, key: Key, obj: Obj, content: Obj) -> None:
+        """Another tool applies this content; nobody can change the Pods of a Job."""
+        if obj["kind"] != "Job":
+            body = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": {"name": key.name}, **content}
+            await self._try(self.user.apply(key, body, manager="other-tool", force=True))
 
     async def _scale_to(self, key: Key, replicas: int) -> None:
         await self._try(
