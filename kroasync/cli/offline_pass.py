@@ -192,10 +192,11 @@ def _left(applies: Sequence[Apply], outcome: Outcome) -> Iterator[str]:
     """The objects that exist and are never changed, so the manifests do not have them."""
     sent = {action.key for action in applies}
     for report in outcome.nodes.values():
-        if report.state in (NodeState.SYNCED, NodeState.WAITING_FOR_READINESS):
-            for key in report.objects:
-                if key not in sent:
-                    yield f'left as it is: node "{report.id}": {key} exists, and is never changed (update: {Update.ONCE})'
+        is_applied = report.state in (NodeState.SYNCED, NodeState.WAITING_FOR_READINESS)
+        for key in report.objects if is_applied else ():
+            if key not in sent:
+                text = f"{key} exists, and is never changed (update: {Update.ONCE})"
+                yield f'left as it is: node "{report.id}": {text}'
 
 
 def _kept(applies: Sequence[Apply]) -> Iterator[str]:
