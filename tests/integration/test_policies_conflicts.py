@@ -67,10 +67,10 @@ def image(obj: Obj) -> Any:
     return obj["spec"]["template"]["spec"]["containers"][0]["image"]
 
 
-def looked_at(lab: Lab, kind: str) -> None:
+def looked_at(lab: Lab, kind: str, *, by: str = "two") -> None:
     """The pass over another instance shows that the queue has handled the first one, too."""
-    lab.instance(kind, "two", spec={"image": "a:1"})
-    lab.await_state(kind, "two")
+    lab.instance(kind, by, spec={"image": "a:1"})
+    lab.await_state(kind, by)
 
 
 def disown(lab: Lab, kind: str, name: str, manager: str) -> None:
@@ -114,6 +114,26 @@ def test_a_scaler_keeps_the_replicas_while_images_roll_out(lab: Lab) -> None:
 
     disown(lab, "Deployment", "one", "scaler")
     lab.await_child("Deployment", "one", lambda obj: obj["spec"]["replicas"] == 2)
+
+
+def test_a_scaler_may_scale_to_zero_and_starts_from_the_declared_number(lab: Lab) -> None:
+    """The API server records no manager of a zero, nor of the next number."""
+    lab.define("Sleeping", [node("d", deployment(2), policy=YIELD)], spec={"image": "string"})
+    lab.instance("Sleeping", spec={"image": "a:1"})
+    lab.await_state("Sleeping")
+    since = offset(lab)
+    scale(lab, 3)
+    scale(lab, 0)
+    looked_at(lab, "Sleeping")
+    assert [line for line in written(lab, since) if "/one" in line] == []
+    assert lab.child("Deployment", "one")["spec"]["replicas"] == 0
+    scale(lab, 4)
+    lab.await_child("Deployment", "one", lambda obj: obj["spec"]["replicas"] == 2)
+    since = offset(lab)
+    scale(lab, 4)
+    looked_at(lab, "Sleeping", by="three")
+    assert [line for line in written(lab, since) if "/one" in line] == []
+    assert lab.child("Deployment", "one")["spec"]["replicas"] == 4
 
 
 def test_an_autoscaler_of_the_same_definition_scales(lab: Lab) -> None:

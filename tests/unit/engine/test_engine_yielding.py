@@ -51,11 +51,22 @@ SAME = live(entry("hpa", REPLICAS), replicas=3)
         # A field that nobody else has is declared.
         (live(), YIELD, None, DECLARED, 0, False),
         (live(entry("kcm", REPLICAS, subresource="status")), YIELD, None, DECLARED, 0, False),
+        # The API server records nobody for a zero of the subresource `scale`.
+        (live(replicas=0), YIELD, None, LEFT, 0, False),
+        (live(replicas=0), FAIL, None, DECLARED, 1, False),
+        (live(replicas=0), FORCE, None, DECLARED, 0, True),
+        (live(entry(MANAGER_CHILDREN, REPLICAS), replicas=0), YIELD, None, DECLARED, 0, False),
     ],
 )
 def test_terms(obj: Obj, policies: Policies, named: list[str] | None, sent: Obj, refused: int, forced: bool) -> None:
     terms = agree(obj, DECLARED, policies, (), named)
     assert (terms.obj, len(terms.refused), terms.force) == (sent, refused, forced)
+
+
+def test_a_zero_of_a_scaler_is_left_out_where_the_field_is_external() -> None:
+    terms = agree(live(replicas=0), DECLARED, FORCE, (("spec", "replicas"),))
+    assert (terms.obj, [contest.field for contest in terms.yielded]) == (LEFT, [".spec.replicas"])
+    assert agree(live(replicas=0), LEFT, YIELD, ()).yielded == ()
 
 
 @pytest.mark.parametrize("policies", [FORCE, YIELD, FAIL])
