@@ -26,6 +26,7 @@ from kroasync.graph.nodes import Graph
 from kroasync.model import names, timestamps
 from kroasync.model.manifests import Document, Text, dump_all, load_objects
 from kroasync.model.objects import GVK, Obj, Resource, metadata, name_of, namespace_of
+from kroasync.model.policies import Update
 from kroasync.model.problems import Problem, has_errors
 from kroasync.schema.catalog import bundled
 from kroasync.schema.crd import CRD_KIND
@@ -113,7 +114,13 @@ def render(graph: Graph, instance: Obj, observed: Sequence[Obj], others: Iterabl
     return Rendered(
         manifests=tuple(action.obj for action in applies),
         instance={**outcome.instance, "status": _status(plan, outcome)},
-        remarks=(*_remarks(outcome), *_undeclared(outcome), *_yielded(outcome), *_kept(applies)),
+        remarks=(
+            *_remarks(outcome),
+            *_undeclared(outcome),
+            *_yielded(outcome),
+            *_left(applies, outcome),
+            *_kept(applies),
+        ),
         has_errors=bool(outcome.failures) or outcome.management_error is not None,
     )
 
@@ -179,6 +186,17 @@ def _yielded(outcome: Outcome) -> Iterator[str]:
     for key, left in outcome.yielded.items():
         for one in left.fields:
             yield f"yielded: {key}: {one}"
+
+
+def _left(applies: Sequence[Apply], outcome: Outcome) -> Iterator[str]:
+    """The objects that exist and are never changed, so the manifests do not have them."""
+    sent = {action.key for action in applies}
+    for report in outcome.nodes.values():
+        is_applied = report.state in (NodeState.SYNCED, NodeState.WAITING_FOR_READINESS)
+        for key in report.objects if is_applied else ():
+            if key not in sent:
+                text = f"{key} exists, and is never changed (update: {Update.ONCE})"
+                yield f'left as it is: node "{report.id}": {text}'
 
 
 def _kept(applies: Sequence[Apply]) -> Iterator[str]:

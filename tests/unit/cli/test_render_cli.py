@@ -320,3 +320,15 @@ def test_fields_that_are_left_to_others_are_named_and_not_rendered(run):
     ]
     rendered = {one["metadata"]["name"]: one for one in yaml.safe_load_all(result.stdout)}
     assert rendered["claim"]["data"] == {"other": "x"}
+
+
+def test_what_is_applied_once_is_named_where_it_exists(run):
+    definition = POLICIES.replace("policy: {deletion: Orphan}", "policy: {update: Once}")
+    texts = {"definition": definition, "instance": instance("[]", "true")}
+    first = run("--status", **texts)
+    assert first.stderr == ""
+    result = run("--observed", "@observed", observed=first.stdout, **texts)
+    assert result.stderr.splitlines() == [
+        'left as it is: node "claim": ConfigMap default/claim exists, and is never changed (update: Once)'
+    ]
+    assert "name: claim" not in result.stdout
