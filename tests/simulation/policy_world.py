@@ -461,16 +461,17 @@ class Account:
         """Under Fail, nothing of the object is as declared if somebody else has one field with another value."""
         if found["conflicts"] != "Fail":
             return False
-        managers = [
-            manager
+        contested = [
+            (is_ours(stored, path), manager)
             for path, field in contested_paths(node).items()
             if path != external_path(node) and live_values(stored.obj)[field] != declared_value(node, field, self._wish)
             for manager in others(stored, path)[:1]
         ]
-        if managers:
+        if contested:
             self._blocked.add(node.id)
-            self._told += [str(stored.obj["metadata"]["name"]), *managers]
-        return bool(managers)
+            # Whether a field that both own is in the way shows only when the others are not.
+            self._told += [str(stored.obj["metadata"]["name"]), min(contested)[1]]
+        return bool(contested)
 
     def _check_refused(self, node: Policed, stored: Stored, found: dict[str, str]) -> None:
         word, name = found["adoption"], stored.obj["metadata"]["name"]
