@@ -2,7 +2,7 @@
 
 Nodes really wait: a child has a status only if `observed` contains it, so nodes that need a readyWhen wait and say so.
 What the pass deletes, releases or holds is known if `observed` contains the instance too: its UID and its inventory say
-which of the objects are its children.
+which of the objects are its children. Fields are left to other managers if the objects have `managedFields`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,6 +26,7 @@ from kroasync.graph.nodes import Graph
 from kroasync.model import names, timestamps
 from kroasync.model.manifests import Document, Text, dump_all, load_objects
 from kroasync.model.objects import GVK, Obj, Resource, metadata, name_of, namespace_of
+from kroasync.model.policies import Update
 from kroasync.model.problems import Problem, has_errors
 from kroasync.schema.catalog import bundled
 from kroasync.schema.crd import CRD_KIND
@@ -43,7 +44,8 @@ class Rendered:
     # The instance with updated metadata and the status that it would get.
     instance: Obj
     # Nodes that are left out, wait or failed, each with the reason, in topological order; then the objects that are
-    # deleted, released or held, and those that will be released instead of being deleted.
+    # deleted, released or held, the fields that are left to others, and the objects that will be released instead of
+    # being deleted.
     remarks: tuple[str, ...]
     has_errors: bool
 
@@ -112,7 +114,13 @@ def render(graph: Graph, instance: Obj, observed: Sequence[Obj], others: Iterabl
     return Rendered(
         manifests=tuple(action.obj for action in applies),
         instance={**outcome.instance, "status": _status(plan, outcome)},
-        remarks=(*_remarks(outcome), *_undeclared(outcome), *_kept(applies)),
+        remarks=(
+            *_remarks(outcome),
+            *_undeclared(outcome),
+            *_yielded(outcome),
+            *_left(applies, outcome),
+            *_kept(applies),
+        ),
         has_errors=bool(outcome.failures) or outcome.management_error is not None,
     )
 
@@ -171,6 +179,24 @@ def _undeclared(outcome: Outcome) -> Iterator[str]:
             yield f'released: node "{change.node}": {change.key} stays ({_ORPHANED})'
     if outcome.held:
         yield f"held: {held_text(outcome.held, outcome.instance)}"
+
+
+def _yielded(outcome: Outcome) -> Iterator[str]:
+    """The declared fields that the manifests do not have, because other managers have them."""
+    for key, left in outcome.yielded.items():
+        for one in left.fields:
+            yield f"yielded: {key}: {one}"
+
+
+def _left(applies: Sequence[Apply], outcome: Outcome) -> Iterator[str]:
+    """The objects that exist and are never changed, so the manifests do not have them."""
+    sent = {action.key for action in applies}
+    for report in outcome.nodes.values():
+        is_applied = report.state in (NodeState.SYNCED, NodeState.WAITING_FOR_READINESS)
+        for key in report.objects if is_applied else ():
+            if key not in sent:
+                text = f"{key} exists, and is never changed (update: {Update.ONCE})"
+                yield f'left as it is: node "{report.id}": {text}'
 
 
 def _kept(applies: Sequence[Apply]) -> Iterator[str]:

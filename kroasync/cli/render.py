@@ -31,7 +31,7 @@ def render_command(
         typer.Option(
             metavar="FILE",
             help="Objects that exist in the cluster: external references, children with a status; with the instance "
-            "itself among them, also what is deleted, released or held.",
+            "itself among them, also what is deleted, released or held; with managedFields, what is yielded.",
         ),
     ] = None,
     crds: CrdsOption = None,

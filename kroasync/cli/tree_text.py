@@ -28,6 +28,8 @@ _TREATED: Final[dict[str, str]] = {
 }
 # A tree is cut at the width of its console, even if lines may be longer than those of the terminal.
 _WIDTH: Final = 100_000
+# A line names this many objects or nodes, and counts the rest.
+_NAMED: Final = 5
 _HEADINGS: Final = ("FIELD", "DECLARED", "LIVE", "MANAGER", "RESULT")
 
 
@@ -87,12 +89,21 @@ def _owner_lines(found: ObjectView, widths: Sequence[int]) -> Iterator[Text]:
 
 def _summary(view: InstanceView) -> Iterator[str]:
     """What the tables do not say."""
-    objects = [found for node in view.nodes for found in node.objects]
-    if not any(found.owners is not None and found.owners.fields for found in objects):
+    objects = [found for node in view.nodes for found in node.objects if found.exists or found.standing]
+    judged = [found.owners for found in objects if found.owners is not None]
+    if judged and not any(owners.fields for owners in judged):
         yield "No other field manager has a declared field."
+    others = [f"{found.kind} {found.name}" for found in objects if found.owners is None]
+    if others:
+        yield f"Nothing is known about {_few(others)}: it cannot be read, or nothing known declares it."
     unknown = [node.id for node in view.nodes if not node.objects and node.blocked_by]
     if unknown:
-        yield f"Not known yet what these declare: {', '.join(unknown)}"
+        yield f"Not known yet what these declare: {_few(unknown)}"
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def _state(state: str) -> tuple[str, str]:
@@ -108,8 +119,8 @@ def _object_text(found: ObjectView) -> Text:
     place = f"{found.namespace}/{found.name}" if found.namespace else found.name
     if not found.exists:
         return Text.assemble(f"{found.kind} {place}  ", (found.standing or "missing", "red"))
-    how = ("deleting", "magenta") if found.deleting else (found.standing, "red")
-    return Text.assemble(f"{found.kind} {place}  ", (_age(found.since), "bright_black"), "  ", how)
+    how = ("  deleting", "magenta") if found.deleting else (f"  {found.standing}" if found.standing else "", "red")
+    return Text.assemble(f"{found.kind} {place}  ", (_age(found.since), "bright_black"), how)
 
 
 def _age(stamp: str) -> str:

@@ -377,7 +377,8 @@ class ChildStore:
             uid=uid_of(obj),
             version=version_of(obj),
             instance=labels.get(LABEL_INSTANCE_ID, ""),
-            node=node_of(obj) if claimed else "",
+            # Also of a stranger: once its instance is known, the prune guard counts it to its collection.
+            node=node_of(obj),
             part_of=labels.get(LABEL_APPLYSET_PART_OF, ""),
             seal=seal_of(obj),
             # Anybody may write it: Python refuses to read very long numbers.

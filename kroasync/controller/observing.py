@@ -17,7 +17,8 @@ from kroasync.engine.teardown import parent_of
 from kroasync.kube.api_errors import ApiError, NotFoundError
 from kroasync.kube.client import Client
 from kroasync.model import applyset
-from kroasync.model.objects import Key, Obj, annotations_of, uid_of
+from kroasync.model.names import LABEL_INSTANCE_ID
+from kroasync.model.objects import Key, Obj, annotations_of, labels_of, uid_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +96,13 @@ class Observing:
         return unseen
 
     async def ask_for_unanswered(self, uid: str) -> None:
-        """Read children whose creation got no answer: a deletion must not orphan them."""
+        """Read children whose creation got no answer: a deletion must not orphan them.
+
+        An object of somebody else was not created. No watch of children would tell that it is gone.
+        """
         for child in self.children.unanswered(uid):
             found = await self.fresh(child)
-            if found is not None:
+            if found is not None and labels_of(found).get(LABEL_INSTANCE_ID) == uid:
                 self.children.put(child.resource, found)
         self.children.settle(uid)
 

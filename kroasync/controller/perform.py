@@ -36,7 +36,7 @@ from kroasync.engine.actions import (
     WatchExternal,
     Yielding,
 )
-from kroasync.engine.adoption import held_text, is_child, joining, managers_of, objection, unshared
+from kroasync.engine.adoption import is_child, joining, managed_text, managers_of, objection, unshared
 from kroasync.engine.difference import difference
 from kroasync.engine.drift import stored
 from kroasync.engine.mending import Mending, disowning_patch, key_patch, may_have_leftovers, mending
@@ -75,7 +75,7 @@ log = logging.getLogger("kroasync.children")
 _OF_NO_OBJECT = "1"
 
 
-class _HeldError(ApiError):
+class _ManagedError(ApiError):
     """Other managers have fields of an object that is adopted only if nobody does."""
 
 
@@ -187,17 +187,14 @@ class Performer:
             self.deferred[action.key] = wait_s
             return Refused(action=action, refusal=Refusal.CONFLICT, message=others)
         before, lists = self.children.version(action.key), self.children.lists(action.key.resource)
-        taken_from: tuple[str, ...] = ()
-        is_adopted, sent = False, action.obj
-        shared: _Shared | None = None
+        had: tuple[str, ...] | None = None
         if action.force and is_guarded(action.policies, action.external_fields):
             shared = await self._guarded(action)
-            answer = shared.answer
         elif action.force:
-            answer = await self._forced(action)
+            shared = _Shared(await self._forced(action), action.obj)
         else:
             try:
-                answer = await self._send(action, force=False, version=_OF_NO_OBJECT)
+                shared = _Shared(await self._send(action, force=False, version=_OF_NO_OBJECT), action.obj)
             except ConflictError as conflict:
                 self.sent += 1
                 found = await self.client.get(action.key)
@@ -205,30 +202,19 @@ class Performer:
                 if refused is not None:
                     return refused
                 before = version_of(found)
-                if action.policies.update is Update.ONCE:
-                    answer, sent = await self._join(action, found)
-                elif action.policies.adoption is Adoption.IF_UNOWNED and not is_child(found, action.obj):
-                    answer, sent = await self._take_unowned(action, found)
-                elif is_guarded(action.policies, action.external_fields):
-                    shared = await self._take_part(action, found, conflict)
-                    answer = shared.answer
-                else:
-                    answer, taken_from = await self._take_over(action, found, conflict.managers)
-                is_adopted = bool(taken_from) or not is_child(found, action.obj)
-                taken_from = taken_from or managers_of(found)
+                shared, had = await self._adopt(action, found, conflict)
             else:
                 # An API server that knows no versions: the apply did not create it.
-                taken_from = tuple(m for m in managers_of(answer) if m != MANAGER_CHILDREN)
-                is_adopted = bool(taken_from)
-        self.children.applied(action.key, shared.obj if shared else sent, answer, lists=lists)
+                had = tuple(m for m in managers_of(shared.answer) if m != MANAGER_CHILDREN) or None
+        answer = shared.answer
+        self.children.applied(action.key, shared.obj, answer, lists=lists)
         if subject is not None and version_of(answer) != before and self.fights.healed(subject):
             self.contested[action.key] = others
-        if is_adopted:
-            self.taken_over[action.key] = taken_from
+        if had is not None:
+            self.taken_over[action.key] = had
             self.existed[action.key] = _identity(answer)
         changed = version_of(answer) != before
-        left = shared.left if shared else None
-        return Done(action=action, obj=answer, changed=changed, adopted=is_adopted, yielded=left)
+        return Done(action=action, obj=answer, changed=changed, adopted=had is not None, yielded=shared.left)
 
     def _refused(self, action: Apply, found: Obj) -> Refused | None:
         """Why an existing object is not adopted; None if it belongs to this instance or to nobody."""
@@ -237,27 +223,45 @@ class Performer:
         against = objection(action.policies.adoption, found, declared, action.secrets)
         return Refused(action=action, refusal=against.refusal, message=against.text) if against else None
 
-    async def _join(self, action: Apply, found: Obj) -> tuple[Obj, Obj]:
-        """Adopt an object as it was found without changing what it is; returns the answer and what was sent."""
+    async def _adopt(
+        self, action: Apply, found: Obj, conflict: ConflictError
+    ) -> tuple[_Shared, tuple[str, ...] | None]:
+        """Make an object a child, as it was found; returns also the managers of its fields, or None if it was a child
+        before.
+        """
+        taken_from: tuple[str, ...] = ()
+        if action.policies.update is Update.ONCE:
+            shared = await self._join(action, found)
+        elif action.policies.adoption is Adoption.IF_UNOWNED and not is_child(found, action.obj):
+            shared = await self._take_unowned(action, found)
+        elif is_guarded(action.policies, action.external_fields):
+            shared = await self._take_part(action, found, conflict)
+        else:
+            answer, taken_from = await self._take_over(action, found, conflict.managers)
+            shared = _Shared(answer, action.obj)
+        is_adopted = bool(taken_from) or not is_child(found, action.obj)
+        return shared, (taken_from or managers_of(found)) if is_adopted else None
+
+    async def _join(self, action: Apply, found: Obj) -> _Shared:
+        """Adopt an object as it was found without changing what it is."""
         patch = joining(found, action.obj)
         if patch is None:
-            return found, {}
+            return _Shared(found, {})
         self.sent += 1
-        return await self.client.merge_patch(action.key, patch, manager=MANAGER_CHILDREN), patch
+        return _Shared(await self.client.merge_patch(action.key, patch, manager=MANAGER_CHILDREN), patch)
 
-    async def _take_unowned(self, action: Apply, found: Obj) -> tuple[Obj, Obj]:
-        """Adopt an object as it was found, if no other manager has a field of it with another value; returns the
-        answer and what was sent.
-        """
+    async def _take_unowned(self, action: Apply, found: Obj) -> _Shared:
+        """Adopt an object as it was found, if no other manager has a field of it with another value."""
         sent = unshared(found, action.obj, action.external_fields)
         try:
-            return await self._send(replace(action, obj=sent), force=False, version=version_of(found)), sent
+            answer = await self._send(replace(action, obj=sent), force=False, version=version_of(found))
+            return _Shared(answer, sent)
         except ConflictError as conflict:
             if not conflict.managers:
                 raise  # the object changed meanwhile, so its owner must be checked again
             fields = _unique(quotable_field(field, action.secrets) for field in conflict.fields)
             text = f"{', '.join(fields)} by {', '.join(conflict.managers)}"
-            raise _HeldError(held_text(text)) from None
+            raise _ManagedError(managed_text(text)) from None
 
     async def _take_over(self, action: Apply, found: Obj, managers: tuple[str, ...]) -> tuple[Obj, tuple[str, ...]]:
         """Adopt an object as it was found; returns the answer and the managers that had its fields.
@@ -293,12 +297,16 @@ class Performer:
 
     async def _take_part(self, action: Apply, found: Obj, conflict: ConflictError) -> _Shared:
         """Adopt an object as it was found, as far as other managers may keep fields of it."""
+        version = version_of(found)
         try:
-            return await self._share(action, found, conflict.fields, conflict, version=version_of(found))
-        except ConflictError as second:
-            if conflict.managers or not second.managers:
-                raise
-            return await self._share(action, found, second.fields, second, version=version_of(found))
+            try:
+                return await self._share(action, found, conflict.fields, conflict, version=version)
+            except ConflictError as second:
+                if conflict.managers or not second.managers:
+                    raise
+                return await self._share(action, found, second.fields, second, version=version)
+        except _ContestedError as error:
+            raise _ManagedError(f"its {error.message}") from None
 
     async def _share(
         self, action: Apply, live: Obj, named: Sequence[str], conflict: ConflictError, *, version: str = ""
@@ -387,7 +395,13 @@ class Performer:
 
     async def _read(self, action: Read) -> Result:
         self.sent += 1
-        live = await self.client.get(action.key)
+        known = self.children.find(action.key)
+        try:
+            live = await self.client.get(action.key)
+        except NotFoundError as error:
+            if known is not None and error.is_of_object:
+                self.children.gone(action.key, known.uid)
+            raise
         self.children.put(action.key.resource, live)
         return Done(action=action, obj=live, changed=False)
 
@@ -565,7 +579,7 @@ def _unique(texts: Iterable[str]) -> list[str]:
 
 
 _REFUSALS: tuple[tuple[type[ApiError], Refusal], ...] = (
-    (_HeldError, Refusal.HELD),
+    (_ManagedError, Refusal.MANAGED),
     (_ContestedError, Refusal.CONTESTED),
     (AlreadyExistsError, Refusal.CONFLICT),
     (ConflictError, Refusal.CONFLICT),

@@ -17,6 +17,7 @@ from kroasync.controller.served_kinds import NOT_AVAILABLE, Unresolved
 from kroasync.controller.told import Told
 from kroasync.engine.actions import Observed, Yielding
 from kroasync.engine.allowance import Evaluable
+from kroasync.engine.drift import fingerprint
 from kroasync.engine.labels import hash_text
 from kroasync.engine.membership import stranger_text
 from kroasync.engine.outcome import ChangeKind, NodeState, Outcome
@@ -174,10 +175,11 @@ class Recording:
             had = f"its fields were managed by {', '.join(managers)}" if managers else "nobody managed its fields"
             note = f"adopted {child}, which existed before; {had}"
             recorder.record(instance, reason="Adopted", note=note, action="Adopt")
-            note = f"adopted by {key}, and deleted with it; {had}"
+            note = f"adopted by {key}, and deleted with it unless its deletion policy is {POLICY_ORPHANED}; {had}"
             recorder.record(performer.existed[child], reason="Adopted", note=note, action="Adopt")
         for child, text in outcome.not_adopted.items():
-            if not self.told.is_new(key, text):
+            # The values of the fields may change often.
+            if not self.told.is_new(key, f"{child} is held" if child in outcome.awaiting_fields else text):
                 continue
             recorder.record(instance, reason="AdoptionRefused", note=text, action="Adopt", warning=True)
             found = performer.existed.get(child)
@@ -196,7 +198,7 @@ class Recording:
         set of fields and managers.
         """
         for child, left in yielded.items():
-            if self.told.is_new(key, f"yielded {child}: {left.what}"):
+            if self.told.is_new(key, f"yielded {child}: {fingerprint(left.what)}"):
                 text = foreign_text(left.fields)
                 note = f"left fields of {child} to other managers: {text}"
                 self.recorder.record(instance, reason="Yielded", note=note, action="Apply")

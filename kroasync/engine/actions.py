@@ -159,7 +159,7 @@ class Refusal(Enum):
     FOREIGN = "foreign"  # the object belongs to a different ApplySet
     CONTESTED = "contested"  # other managers have fields of it, and its policy is to fail (engine.yielding)
     CLAIMED = "claimed"  # the object existed before and may not be adopted (engine.adoption)
-    HELD = "held"  # the object existed before, and somebody else manages fields that we declare differently
+    MANAGED = "managed"  # the object existed before, and somebody else manages fields that we declare differently
     INVALID = "invalid"  # the API server rejects the object
     FORBIDDEN = "forbidden"
     TOO_BIG = "too big"  # for the API server or its store
@@ -170,7 +170,7 @@ class Refusal(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """The action was not performed. `message` is the server's message; for FOREIGN, CLAIMED and HELD, the text of
+    """The action was not performed. `message` is the server's message; for FOREIGN, CLAIMED and MANAGED, the text of
     `engine.adoption.Objection`.
     """
 

@@ -76,11 +76,11 @@ def objection(policy: Adoption, live: Obj, declared: Obj, secrets: Sequence[Path
         others = contests(live, stored(declared), names.MANAGER_CHILDREN)
         hidden = (*secrets, ("data",)) if live.get("kind") == "Secret" else secrets
         held = foreign_fields((contest for contest in others if contest.differs), hidden)
-        return Objection(refusal=Refusal.HELD, text=held_text(foreign_text(held))) if held else None
+        return Objection(refusal=Refusal.MANAGED, text=managed_text(foreign_text(held))) if held else None
     return None
 
 
-def held_text(fields: str) -> str:
+def managed_text(fields: str) -> str:
     """Why `IfUnowned` adopts nothing whose fields other managers have with other values."""
     return f"has fields of other managers, and its policy is adoption: {Adoption.IF_UNOWNED}: {fields}"
 
@@ -99,8 +99,14 @@ def is_child(live: Obj, declared: Obj) -> bool:
 
 def managers_of(live: Obj) -> tuple[str, ...]:
     """The field managers of an object, without those that only write a subresource, sorted."""
-    entries = metadata(live).get("managedFields") or ()
+    entries = _entries(live, "managedFields")
     return tuple(sorted({str(e.get("manager") or "unknown") for e in entries if not e.get("subresource")}))
+
+
+def _entries(live: Obj, field: str) -> list[Obj]:
+    """The objects in a list of the metadata, which a file may have in any form."""
+    found = metadata(live).get(field)
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
 
 
 def joining(live: Obj, declared: Obj) -> Obj | None:
@@ -137,7 +143,7 @@ def marks_of(live: Obj) -> Marks:
     labels, annotations = labels_of(live), annotations_of(live)
     owners = tuple(
         (str(owner.get("kind")), str(owner.get("uid")))
-        for owner in metadata(live).get("ownerReferences") or ()
+        for owner in _entries(live, "ownerReferences")
         if owner.get("controller")
     )
     claiming = (names.LABEL_APPLYSET_PART_OF, names.LABEL_MANAGED_BY, names.LABEL_INSTANCE_ID, *_TOOLS_BY_LABEL)
@@ -158,7 +164,7 @@ def fields_of(live: Obj) -> str:
     body = {key: value for key, value in live.items() if key not in ("metadata", "status")}
     entries = [
         [entry.get("manager"), entry.get("fieldsV1")]
-        for entry in metadata(live).get("managedFields") or ()
+        for entry in _entries(live, "managedFields")
         if entry.get("subresource") != "status"
     ]
     try:
@@ -168,7 +174,7 @@ def fields_of(live: Obj) -> str:
 
 
 def _controller_of(live: Obj, instance_uid: str) -> str | None:
-    for owner in metadata(live).get("ownerReferences") or ():
+    for owner in _entries(live, "ownerReferences"):
         if owner.get("controller") and owner.get("uid") != instance_uid:
             return f'{owner.get("kind", "")} "{owner.get("name", "")}", its controller'
     return None

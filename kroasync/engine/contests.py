@@ -39,15 +39,16 @@ class Contest:
     live: Any
     is_ours: bool
     """Whether we own the field, too."""
-
-    @property
-    def differs(self) -> bool:
-        return bool(self.live != self.declared)
+    differs: bool
+    """Whether the two values differ; compared once for all managers of the field."""
 
 
 def contests(live: Obj, declared: Obj, manager: str) -> tuple[Contest, ...]:
     """The declared fields that managers other than `manager` own, in the order of the declaration."""
-    return tuple(_below(_Place(live, declared, _owners(live), (), ""), manager))
+    owners = _owners(live)
+    if all(owner.manager == manager for owner in owners):
+        return ()  # as most objects are
+    return tuple(_below(_Place(live, declared, owners, (), ""), manager))
 
 
 def owner_of(live: Obj, path: Sequence[str], manager: str) -> str | None:
@@ -145,16 +146,17 @@ def _below(at: _Place, manager: str) -> Iterator[Contest]:
 
 def _contested(at: _Place, manager: str) -> Iterator[Contest]:
     managers = dict.fromkeys(holder.manager for holder in at.holders if holder.owns_all)
-    for other in managers:
-        if other != manager:
-            yield Contest(at.path, at.text, other, at.declared, at.live, manager in managers)
+    others = [other for other in managers if other != manager]
+    differs = bool(others) and at.live != at.declared
+    for other in others:
+        yield Contest(at.path, at.text, other, at.declared, at.live, manager in managers, differs)
 
 
 def _owners(live: Obj) -> list[_Holder]:
-    entries = metadata(live).get("managedFields") or ()
+    entries = metadata(live).get("managedFields")
     return [
         _Holder(str(entry.get("manager") or "unknown"), entry["fieldsV1"])
-        for entry in entries
+        for entry in (entries if isinstance(entries, list) else ())
         if isinstance(entry, dict) and entry.get("subresource") != _STATUS and isinstance(entry.get("fieldsV1"), dict)
     ]
 

@@ -50,9 +50,11 @@ _CHANGES: Final = {
     Need.HEAL: ChangeKind.HEALED,
 }
 # The object is not a child, and is not adopted.
-_CLAIMS: Final = (Refusal.FOREIGN, Refusal.CLAIMED, Refusal.HELD)
+_CLAIMS: Final = (Refusal.FOREIGN, Refusal.CLAIMED, Refusal.MANAGED)
 # The API server will not have the object as it is.
 _REJECTIONS: Final = (Refusal.INVALID, Refusal.FORBIDDEN, Refusal.TOO_BIG)
+# Only a change of the instance, the definition or the child can help.
+_FINAL: Final = (Refusal.TOO_BIG, Refusal.CONTESTED)
 # Refusals that are failures of their own beside all others.
 _SORTS: Final = {Refusal.TOO_BIG: 1, Refusal.UNAVAILABLE: 2, Refusal.CONTESTED: 3}
 
@@ -341,7 +343,7 @@ def _fail_apply(state: PassState, run: NodeRun) -> None:
     for _, refused in errors:
         if refused.refusal in _CLAIMS and isinstance(refused.action, Apply):
             state.found.not_adopted[refused.action.key] = _claim_text(refused.action.key, refused, own)
-            if refused.refusal is Refusal.HELD:
+            if refused.refusal is Refusal.MANAGED:
                 state.found.awaiting_fields.add(refused.action.key)
     failures = _failures(run.plan.id, errors, own)
     failures += [
@@ -365,21 +367,12 @@ def _failures(node: str, errors: Sequence[tuple[int | None, Refused]], own: str)
     return [
         Failure(
             message=f'node "{node}": ' + "; ".join(_refusal_text(refused, own) for refused in alike),
-            retryable=not all(map(_is_final, alike)),
+            retryable=alike[0].refusal not in _FINAL,
             node=node,
             refusal=alike[0].refusal,
         )
         for _, alike in sorted(sorts.items())
     ]
-
-
-def _is_final(refused: Refused) -> bool:
-    """Whether only a change of the instance, the definition or a child can help. Nothing reports changes of an object
-    that is no child yet.
-    """
-    if refused.refusal is Refusal.CONTESTED:
-        return isinstance(refused.action, Apply) and refused.action.force
-    return refused.refusal is Refusal.TOO_BIG
 
 
 def _show_what_is_there(state: PassState, run: NodeRun) -> None:

@@ -86,8 +86,13 @@ def is_value_of(found: str | None, text: str) -> bool:
     """Whether `found` is the label value of the text, or was it in a former version of this controller."""
     if not is_hashed(text):
         return found == text
+    return found in (label_value(text), _former_value(text))
+
+
+def _former_value(text: str) -> str:
+    """The label value of a text that is too long, as a former version of this controller wrote it."""
     beginning = text[: MAX_LABEL - _FORMER_DIGITS - 1].rstrip("-_.")
-    return found in (label_value(text), f"{beginning}-{_digest(text)[:_FORMER_DIGITS]}")
+    return f"{beginning}-{_digest(text)[:_FORMER_DIGITS]}"
 
 
 def hash_text(text: str, label: str, annotation: str) -> str:
@@ -108,6 +113,11 @@ def node_of(obj: Obj) -> str:
     """The id of the node that an object was applied for, as it says itself; empty if it does not."""
     path = annotations_of(obj).get(names.ANNOTATION_NODE_PATH)
     return str(path or labels_of(obj).get(names.LABEL_NODE_ID, ""))[:_LONGEST_NODE]
+
+
+def names_of_node(id_: str) -> tuple[str, ...]:
+    """What `node_of` may be for an object of the node with this id."""
+    return (id_[:_LONGEST_NODE], label_value(id_), _former_value(id_)) if is_hashed(id_) else (id_,)
 
 
 def collection_size_of(obj: Obj) -> int:

@@ -164,6 +164,7 @@ def _plan_node(
 
     policies = _fixed_policies(node, defaults)
     computed = {name: value for name, value in node.policy.items() if isinstance(value, Expression)}
+    decisive = reads(node.template, policies, computed, node.external_fields)
     # An expression that fills a Secret must not be quoted in other places either.
     filling = {i.expression.program.source for i in node.fields if taint.fills_secret(node, tuple(i.path))}
 
@@ -209,7 +210,7 @@ def _plan_node(
         secrets=taint.fields(node),
         policies=policies,
         computed_policies={name: compiled(value, f"policy.{name}") for name, value in computed.items()},
-        reads=graph.reads.get(node.id, frozenset()) | reads(node.template, policies, computed, node.external_fields),
+        reads=graph.reads.get(node.id, frozenset()) | (frozenset() if node.is_external else decisive),
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from math import inf
 
 from kroasync.engine.actions import Action, Delete, Done, Observed, PatchParent, Refusal, Release, Result
-from kroasync.engine.labels import label_value
+from kroasync.engine.labels import names_of_node
 from kroasync.engine.orphans import removal
 from kroasync.engine.outcome import Change, ChangeKind, Failure, NodeState
 from kroasync.engine.parent import patch, place
@@ -67,7 +67,7 @@ def _decided(
     """How each undeclared member leaves the instance, and which of them are more than their collection may lose."""
     if not members:
         return {}, ()
-    runs = {name: run for run in state.by_position for name in (run.plan.id, label_value(run.plan.id))}
+    runs = {name: run for run in state.by_position for name in names_of_node(run.plan.id)}
     keeps = {node: node in runs and _is_kept(state, runs[node]) for node in {member.node for member in members}}
     removals = [(member, removal(member, keeps=keeps[member.node])) for member in members]
     collections = {name: one for name, run in runs.items() if (one := _limited(run)) is not None}

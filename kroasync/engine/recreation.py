@@ -28,6 +28,7 @@ _REASONS: Final = ("FieldValueForbidden", "FieldValueInvalid")
 _HEADS: Final = ("Forbidden: ", "Invalid value: ")
 _IMMUTABLE: Final = re.compile(
     r"\b(?:is|are) immutable\b|\bimmutable field"
+    r"|\bcannot be (?:set once created|cleared once set|modified once set)\b"
     r"|\bmay not be changed\b|\bcannot be changed\b|\bmay not change once set\b|\bcannot change roleRef\b"
     r"|^updates to .+ are forbidden\b|^pod updates may not (?:change fields other than|add or remove)\b",
     re.IGNORECASE,

@@ -7,7 +7,7 @@ then waits for the deletion like for any other, and a later pass creates the chi
 
 from collections.abc import Sequence
 
-from kroasync.engine.actions import Action, Apply, Delete, Done, Observed, PatchParent, Refused, Result
+from kroasync.engine.actions import Action, Apply, Delete, Observed, PatchParent, Refusal, Refused, Result
 from kroasync.engine.orphans import is_orphaned
 from kroasync.engine.outcome import Change, ChangeKind
 from kroasync.engine.passstate import Batches, NodeRun, PassState
@@ -33,7 +33,7 @@ def renew(state: PassState, runs: Sequence[NodeRun]) -> Batches[None]:
         for refused in [refused for _, refused in run.errors if _is_renewable(run, refused)]:
             found, why = _checked(state, run, refused, wanted)
             if found is None or why is not None:
-                _keep(run, refused, because=f"{why}: {refused.message}")
+                _keep(run, refused, why=f"{why}: {refused.message}")
                 continue
             wanted = wanted.adding(found.key, found.uid)
             due.append((run, refused, found))
@@ -41,7 +41,8 @@ def renew(state: PassState, runs: Sequence[NodeRun]) -> Batches[None]:
         (result,) = yield [_remembering(state, wanted)]
         if isinstance(result, Refused):
             for run, refused, _ in due:
-                _keep(run, refused, because=f"it is not recreated, as the instance cannot note it: {result.message}")
+                why = f"it is not recreated, as the instance cannot note it: {result.message}"
+                _keep(run, refused, why=why, refusal=result.refusal)
             return
         if result.obj is not None:
             state.instance = result.obj
@@ -77,8 +78,9 @@ def _delete(run: NodeRun, found: Observed) -> Delete:
 
 
 def _deleted(state: PassState, run: NodeRun, refused: Refused, found: Observed, result: Result) -> None:
-    if not isinstance(result, Done):
-        _keep(run, refused, because=f"it cannot be deleted to be recreated: {result.message}: {refused.message}")
+    if isinstance(result, Refused):
+        why = f"it cannot be deleted to be recreated: {result.message}: {refused.message}"
+        _keep(run, refused, why=why, refusal=result.refusal)
         return
     run.errors = [error for error in run.errors if error[1] is not refused]
     run.deleting = run.deleting or found.key
@@ -87,7 +89,7 @@ def _deleted(state: PassState, run: NodeRun, refused: Refused, found: Observed, 
     state.found.changes.append(Change(kind=ChangeKind.RECREATED, node=run.plan.id, key=found.key))
 
 
-def _keep(run: NodeRun, refused: Refused, *, because: str) -> None:
-    """Let the refusal stand, with the reason why the child is not recreated."""
-    kept = Refused(action=refused.action, refusal=refused.refusal, message=because)
+def _keep(run: NodeRun, refused: Refused, *, why: str, refusal: Refusal = Refusal.INVALID) -> None:
+    """Let the child be an error, and say why it is not recreated. `refusal` decides when that is tried again."""
+    kept = Refused(action=refused.action, refusal=refusal, message=why)
     run.errors = [(index, kept if error is refused else error) for index, error in run.errors]

@@ -25,10 +25,10 @@ from kroasync.model.steps import Steps
 _MAX_NAME: Final = 253
 _SHOWN: Final = 80
 # A template must not set these labels and annotations, from whatever source: they would forge ownership, or what the
-# controller of a nested instance remembers.
+# controller of a nested instance remembers and takes back.
 _RESERVED: Final = (
     *(*names.RESERVED_PREFIXES, names.APPLYSET_PREFIX),
-    *(names.ANNOTATION_SEAL, names.ANNOTATION_RECREATED),
+    *(names.ANNOTATION_SEAL, names.ANNOTATION_RECREATED, names.ANNOTATION_ALLOW_PRUNE),
 )
 
 

@@ -6,6 +6,8 @@ Under `Force` a child is applied as it is declared. Otherwise `managedFields` de
 - `Yield` leaves a field out if another manager owns it and we do not, whatever its value. A scaler that passes through
   the declared number thus costs no write. A field that we own, too, is sent, and the API server may report a conflict.
 - `Fail` sends nothing of an object if another manager alone owns a field with another value.
+- `spec.replicas` that are 0 and belong to nobody were scaled to zero through the subresource `scale`, for which the API
+  server records no manager. They are left to the scaler.
 
 A field that nobody else owns any more is declared again. If the API server reports conflicts, `agree` decides by the
 object as it was read after that, about exactly the fields that the API server named.
@@ -16,7 +18,7 @@ them, the apply must be forced.
 
 import json
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 from kroasync.engine.actions import ForeignField, Yielding
@@ -45,6 +47,8 @@ _IDENTITY: Final = (
     *_MARKED,
 )
 _WITHHELD: Final = "a value that is withheld"
+_REPLICAS: Final = ("spec", "replicas")
+_A_SCALER: Final = "unknown (scaled to zero)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +76,8 @@ def agree(
     """
     declared, conflicts = stored(declared), policies.conflicts
     given = tuple(_external(live, declared, external))
-    others = [contest for contest in contests(live, declared, names.MANAGER_CHILDREN) if not _is_in(contest, given)]
+    found = (*contests(live, declared, names.MANAGER_CHILDREN), *_scaled_to_zero(live, declared))
+    others = [contest for contest in found if not _is_in(contest, given)]
     contested = tuple(c for c in others if not _is_fixed(c.path) and _counts(c, conflicts, named))
     must_take = named is not None and any(_is_fixed(c.path) and c.field in named for c in others)
     yielded = (*given, *contested) if conflicts is Conflicts.YIELD else given
@@ -91,7 +96,14 @@ def yielding(live: Obj, terms: Terms, secrets: Sequence[Path]) -> Yielding | Non
 
 def foreign_fields(found: Iterable[Contest], secrets: Sequence[Path]) -> tuple[ForeignField, ...]:
     """The contests as messages show them. `secrets` are the places of the declaration with values of Secrets."""
-    return tuple(_foreign(contest, secrets) for contest in found)
+    shown: dict[Path, ForeignField] = {}
+    fields: list[ForeignField] = []
+    for contest in found:
+        # Many managers may have the same long value.
+        field = shown.get(contest.path) or _foreign(contest, secrets)
+        shown[contest.path] = field
+        fields.append(replace(field, manager=contest.manager))
+    return tuple(fields)
 
 
 def foreign_text(found: Sequence[ForeignField]) -> str:
@@ -121,8 +133,16 @@ def _external(live: Obj, declared: Obj, external: ExternalFields) -> Iterable[Co
     for path in external:
         found, there = _value(declared, path), _value(live, path)
         manager = owner_of(live, path, names.MANAGER_CHILDREN)
+        if manager is None and path == _REPLICAS:
+            yield from _scaled_to_zero(live, declared)
         if manager is not None and found is not None and not _is_fixed(path):
-            yield Contest(path, "." + ".".join(path), manager, found, there, False)
+            yield Contest(path, "." + ".".join(path), manager, found, there, False, found != there)
+
+
+def _scaled_to_zero(live: Obj, declared: Obj) -> Iterable[Contest]:
+    wanted, there = _value(declared, _REPLICAS), _value(live, _REPLICAS)
+    if type(wanted) is int and wanted and there == 0 and owner_of(live, _REPLICAS, "") is None:
+        yield Contest(_REPLICAS, ".spec.replicas", _A_SCALER, wanted, there, False, True)
 
 
 def _value(obj: Any, path: Iterable[str]) -> Any:
@@ -177,7 +197,12 @@ def _place(path: Path) -> str:
 
 
 def _shown(value: Any) -> str:
-    return "nothing" if value is None else _cut(json.dumps(value, ensure_ascii=False, default=str), _VALUE)
+    if value is None:
+        return "nothing"
+    try:
+        return _cut(json.dumps(value, ensure_ascii=False, default=str), _VALUE)
+    except RecursionError:
+        return "a deeply nested value"
 
 
 def _cut(text: str, limit: int) -> str:

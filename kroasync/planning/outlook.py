@@ -16,6 +16,7 @@ from kroasync.engine.actions import Apply, Delete, Done, Observed, Refusal, Refu
 from kroasync.engine.contests import contests
 from kroasync.engine.difference import difference, plain, without
 from kroasync.engine.drift import stored
+from kroasync.engine.labels import names_of_node
 from kroasync.engine.orphans import removal
 from kroasync.engine.outcome import NodeReport, NodeState
 from kroasync.engine.prune_guard import LimitedCollection, held_prunes, is_released
@@ -31,7 +32,7 @@ _FAILED: Final = (NodeState.ERROR, NodeState.DELETING)
 _UNSETTLED: Final = (NodeState.IN_PROGRESS, NodeState.DELETING)
 _DECLARED: Final = (NodeState.SYNCED, NodeState.WAITING_FOR_READINESS)
 # Other managers hold fields of the object, so nothing of it changes.
-_CONTESTED: Final = (Refusal.CONTESTED, Refusal.HELD)
+_CONTESTED: Final = (Refusal.CONTESTED, Refusal.MANAGED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,11 @@ class _Secrets:
     """Where objects have values of Secrets: what either graph put there is withheld."""
 
     def __init__(self, *sides: Side | None) -> None:
-        self._known = [side.passed.secrets for side in sides if side is not None]
+        self._known = [
+            {name: paths for id_, paths in side.passed.secrets.items() for name in names_of_node(id_)}
+            for side in sides
+            if side is not None
+        ]
 
     def of(self, node: str) -> tuple[Path, ...]:
         return tuple(path for known in self._known for path in known.get(node, ()))
@@ -97,6 +102,8 @@ class _States:
         self.secrets = secrets
         self.ignored = ignored
         self.touches: dict[Key, Touch] = {}
+        # The ids of the nodes by what their objects say of themselves.
+        self.ids = {name: id_ for id_ in (self.graph.nodes if self.graph else ()) for name in names_of_node(id_)}
 
     @staticmethod
     def of(side: Side | None, secrets: _Secrets, ignored: Sequence[str]) -> "_States":
@@ -224,7 +231,7 @@ def _edited(key: Key, old: _States, new: _States) -> PlannedStep | None:
 def _refusal_text(refused: Refused) -> str:
     if refused.refusal is Refusal.FOREIGN:
         return f'it belongs to ApplySet "{refused.message}"'
-    if refused.refusal in (Refusal.CLAIMED, Refusal.HELD):
+    if refused.refusal in (Refusal.CLAIMED, Refusal.MANAGED):
         return f"it existed before and {refused.message}: it is not adopted"
     return refused.message
 
@@ -233,14 +240,15 @@ def _departure(node: str, states: _States) -> str:
     """Why an object leaves its instance."""
     if states.graph is None:
         return ""
-    if node not in states.graph.nodes:
+    id_ = states.ids.get(node)
+    if id_ is None:
         return f'dropped: the definition has no resource "{node}" any more'
-    report = states.reports.get(node)
+    report = states.reports.get(id_)
     if report is not None and report.state is NodeState.SKIPPED:
         return f"excluded: {report.message}" if report.message else "excluded"
-    if states.graph.nodes[node].is_collection:
-        return f'shrunk: the collection "{node}" does not have it any more'
-    return f'replaced: the resource "{node}" has another name, namespace or kind'
+    if states.graph.nodes[id_].is_collection:
+        return f'shrunk: the collection "{id_}" does not have it any more'
+    return f'replaced: the resource "{id_}" has another name, namespace or kind'
 
 
 def _held(states: _States, other: _States | None) -> Iterator[PlannedStep]:
@@ -318,7 +326,8 @@ def _waiting(states: _States) -> Iterator[PlannedStep]:
     declared = {key for report in reports for key in report.objects}
     removals: list[tuple[Observed, Delete | Release]] = []
     for member in passed.members:
-        is_open = member.node in graph.nodes and (member.node in open_nodes or member.node not in states.reports)
+        id_ = states.ids.get(member.node)
+        is_open = id_ is not None and (id_ in open_nodes or id_ not in states.reports)
         action = None if is_open or member.key in declared or member.key in states.touches else removal(member)
         if action is not None:
             removals.append((member, action))
@@ -340,7 +349,7 @@ def _limits(
     removals: Sequence[tuple[Observed, Delete | Release]], graph: Graph, reports: Mapping[str, NodeReport]
 ) -> Iterator[tuple[Key, str]]:
     """The objects that are more than their collections may lose, and the text about each."""
-    collections = {
+    limited = {
         node.id: LimitedCollection(
             node=node.id,
             limit=node.max_prune,
@@ -349,6 +358,7 @@ def _limits(
         for node in graph.nodes.values()
         if node.max_prune is not None
     }
+    collections = {name: one for id_, one in limited.items() for name in names_of_node(id_)}
     for one in held_prunes(collections, removals):
         yield from ((key, str(one)) for key in one.objects)
 

@@ -31,6 +31,8 @@ from tests.samples import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, config_map, crd
 from tests.waiting import until_answered
 
 SERVICES = Resource("", "v1", "Service", "services")
+JOBS = Resource("batch", "v1", "Job", "jobs")
+CLAIMS = Resource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 GROUP = "both.example.com"
 WIDGETS = Resource(GROUP, "v1", "Widget", "widgets")
 
@@ -231,6 +233,151 @@ async def test_a_conflict_names_manager_and_field_and_force_takes_both(server: C
     assert taken["data"] == {"a": "2"}
     assert "f:data" not in managers(taken).get("first", {})
     assert "f:a" in managers(taken)["second"]["f:data"]
+
+
+async def test_a_conflict_tells_how_the_other_manager_got_the_field(server: Client) -> None:
+    key, obj = deployment({"name": "main", "image": "main:1"}, replicas=2)
+    await server.apply(key, obj, manager="kro", force=False)
+    edit = {
+        "metadata": {"labels": {"a": "1"}},
+        "spec": {"template": {"spec": {"containers": [{"name": "main", "image": "x"}]}}},
+    }
+    await server.merge_patch(key, edit, manager='ed"itor')
+    await server.merge_patch(key, {"spec": {"replicas": 5}}, manager="hpa", subresource="scale")
+    await server.apply(key, {**obj, "spec": {"minReadySeconds": 7}}, manager="tool", force=False)
+    wanted = {
+        **obj,
+        "metadata": {**obj["metadata"], "labels": {"a": "2"}},
+        "spec": {**obj["spec"], "minReadySeconds": 8},
+    }
+    with pytest.raises(ConflictError) as caught:
+        await server.apply(key, wanted, manager="kro", force=False)
+    assert {(cause["message"], cause["field"]) for cause in caught.value.causes} == {
+        ('conflict with "hpa" with subresource "scale" using apps/v1', ".spec.replicas"),
+        ('conflict with "tool"', ".spec.minReadySeconds"),
+        ('conflict with "ed\\"itor" using apps/v1', ".metadata.labels.a"),
+        ('conflict with "ed\\"itor" using apps/v1', '.spec.template.spec.containers[name="main"].image'),
+    }
+    assert {cause["reason"] for cause in caught.value.causes} == {"FieldManagerConflict"}
+    assert caught.value.message.splitlines() == [
+        'Apply failed with 4 conflicts: conflicts with "ed\\"itor" using apps/v1:',
+        "- .metadata.labels.a",
+        '- .spec.template.spec.containers[name="main"].image',
+        'conflicts with "hpa" with subresource "scale" using apps/v1:',
+        "- .spec.replicas",
+        'conflicts with "tool":',
+        "- .spec.minReadySeconds",
+    ]
+    with pytest.raises(ConflictError) as single:
+        await server.apply(key, {**obj, "spec": {"replicas": 3}}, manager="other", force=False)
+    assert single.value.message == (
+        'Apply failed with 1 conflict: conflict with "hpa" with subresource "scale" using apps/v1: .spec.replicas'
+    )
+
+
+async def test_a_scaler_owns_the_replicas_that_it_changed_until_somebody_takes_them(server: Client) -> None:
+    key, obj = deployment({"name": "main", "image": "main:1"}, replicas=2)
+    created = await server.apply(key, obj, manager="kro", force=False)
+    scale = await server.request("GET", path_of(key, "scale"))
+    assert (scale["kind"], scale["apiVersion"], scale["spec"]) == ("Scale", "autoscaling/v1", {"replicas": 2})
+    assert scale["metadata"]["uid"] == created["metadata"]["uid"]
+    scaled = await server.merge_patch(key, {"spec": {"replicas": 5}}, manager="hpa", subresource="scale")
+    assert scaled["spec"] == {"replicas": 5}
+    after = await server.get(key)
+    assert after["spec"]["replicas"] == 5
+    assert after["metadata"]["generation"] == 2
+    owned = {
+        (entry["manager"], entry["operation"], entry.get("subresource", ""))
+        for entry in after["metadata"]["managedFields"]
+        if "f:replicas" in entry["fieldsV1"].get("f:spec", {})
+    }
+    assert owned == {("hpa", "Update", "scale")}
+    bound = {"metadata": {"resourceVersion": "1"}, "spec": {"replicas": 9}}
+    with pytest.raises(ConflictError):
+        await server.merge_patch(key, bound, manager="hpa", subresource="scale")
+    body = {**scale, "metadata": {"name": key.name, "namespace": "default"}, "spec": {"replicas": 2}}
+    await server.request("PUT", path_of(key, "scale"), query={"fieldManager": "hpa"}, body=body)
+    # The value is the declared one again: both own it, until the scaler changes it.
+    shared = managers(await server.apply(key, obj, manager="kro", force=False))
+    assert "f:replicas" in shared["kro"]["f:spec"]
+    assert "f:replicas" in shared["hpa"]["f:spec"]
+    await server.merge_patch(key, {"spec": {"replicas": 6}}, manager="hpa", subresource="scale")
+    assert "f:replicas" not in managers(await server.get(key))["kro"]["f:spec"]
+    taken = await server.apply(key, obj, manager="kro", force=True)
+    assert taken["spec"]["replicas"] == 2
+    assert "hpa" not in managers(taken)
+
+
+async def test_a_field_is_free_again_when_its_manager_applies_without_it(server: Client) -> None:
+    key, obj = configmap(a="1", b="1")
+    await server.apply(key, obj, manager="kro", force=False)
+    await server.apply(key, {**obj, "data": {"a": "2"}}, manager="tool", force=True)
+    without = await server.apply(key, {**obj, "data": {"b": "1"}}, manager="kro", force=False)
+    assert without["data"] == {"a": "2", "b": "1"}
+    freed = await server.apply(key, {**obj, "data": {"c": "3"}}, manager="tool", force=False)
+    assert freed["data"] == {"b": "1", "c": "3"}
+    assert (await server.apply(key, obj, manager="kro", force=False))["data"] == {"a": "1", "b": "1", "c": "3"}
+
+
+async def causes_of(server: Client, key: Key, obj: Obj) -> list[tuple[str, str, str]]:
+    """Why a forced apply is refused: reason, field and the first and last words of each cause."""
+    with pytest.raises(InvalidError) as caught:
+        await server.apply(key, obj, manager="kro", force=True)
+    assert caught.value.status == 422
+    assert caught.value.details["name"] == key.name
+    assert caught.value.details["kind"] == key.resource.kind
+    assert caught.value.details.get("group", "") == key.resource.group
+    return [(str(cause["reason"]), str(cause["field"]), str(cause["message"])) for cause in caught.value.causes]
+
+
+async def test_what_is_immutable_is_refused_with_causes(server: Client) -> None:
+    key, obj = configmap(a="1")
+    obj["immutable"] = True
+    made = await server.apply(key, obj, manager="kro", force=False)
+    text = "Forbidden: field is immutable when `immutable` is set"
+    refused = await causes_of(server, key, {**obj, "immutable": False, "data": {"a": "2"}})
+    assert refused == [("FieldValueForbidden", "immutable", text), ("FieldValueForbidden", "data", text)]
+    assert await causes_of(server, key, {**obj, "data": {"a": "2"}}) == refused[1:]
+    with pytest.raises(InvalidError) as caught:
+        await server.merge_patch(key, {"data": {"a": "3"}}, manager="m")
+    assert caught.value.message == f'ConfigMap "{key.name}" is invalid: data: {text}'
+    assert version_of(await server.get(key)) == version_of(made)
+    await server.merge_patch(key, {"metadata": {"labels": {"a": "b"}}}, manager="m")
+
+
+async def test_template_of_a_job_and_selector_of_a_deployment_are_immutable(server: Client) -> None:
+    name = next(_names)
+    key = Key(JOBS, "default", name)
+    pod = {"restartPolicy": "Never", "containers": [{"name": "main", "image": "main:1"}]}
+    spec: Obj = {"completions": 1, "template": {"spec": pod}}
+    obj = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "namespace": "default"}, "spec": spec}
+    await server.apply(key, obj, manager="kro", force=False)
+    changed = {"completions": 1, "template": {"spec": {**pod, "containers": [{"name": "main", "image": "main:2"}]}}}
+    ((reason, field, text),) = await causes_of(server, key, {**obj, "spec": changed})
+    assert (reason, field) == ("FieldValueInvalid", "spec.template")
+    assert text.startswith("Invalid value: {")
+    assert text.endswith(": field is immutable")
+    expected = [("FieldValueInvalid", "spec.completions", "Invalid value: 3: field is immutable")]
+    assert await causes_of(server, key, {**obj, "spec": {**spec, "completions": 3}}) == expected
+    await server.apply(key, {**obj, "spec": {**spec, "parallelism": 2}}, manager="kro", force=False)
+    key, app = deployment({"name": "main", "image": "main:1"})
+    await server.apply(key, app, manager="kro", force=False)
+    labels = {"app": "other"}
+    app["spec"]["selector"] = {"matchLabels": labels}
+    app["spec"]["template"]["metadata"] = {"labels": labels}
+    selector = 'Invalid value: {"matchLabels":{"app":"other"}}: field is immutable'
+    assert await causes_of(server, key, app) == [("FieldValueInvalid", "spec.selector", selector)]
+
+
+async def test_the_spec_of_a_claim_is_immutable(server: Client) -> None:
+    name = next(_names)
+    key = Key(CLAIMS, "default", name)
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    obj = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec}
+    await server.apply(key, obj, manager="kro", force=False)
+    ((reason, field, text),) = await causes_of(server, key, {**obj, "spec": {**spec, "accessModes": ["ReadOnlyMany"]}})
+    assert (reason, field) == ("FieldValueForbidden", "spec")
+    assert text.startswith("Forbidden: spec is immutable after creation except resources.requests and ")
 
 
 async def test_the_same_value_is_shared_without_conflict(server: Client) -> None:
@@ -525,6 +672,63 @@ async def test_owned_objects_go_with_their_owner(server: Client) -> None:
     await server.create(key, obj)
     await server.delete(owner_key)
     await gone(server, key)
+
+
+async def dependent(server: Client, owner: Obj, *, blocks: bool, finalizers: tuple[str, ...]) -> Key:
+    key, obj = configmap()
+    meta = owner["metadata"]
+    reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": meta["name"], "uid": meta["uid"]}
+    obj["metadata"]["ownerReferences"] = [{**reference, "blockOwnerDeletion": blocks}]
+    obj["metadata"]["finalizers"] = list(finalizers)
+    await server.create(key, obj)
+    return key
+
+
+async def test_a_foreground_deletion_waits_for_the_dependents_that_block_it(server: Client) -> None:
+    key, obj = configmap(a="1")
+    owner = await server.create(key, obj)
+    held = await dependent(server, owner, blocks=True, finalizers=("example.com/hold",))
+    loose = await dependent(server, owner, blocks=True, finalizers=())
+    waiting = await server.delete(key, uid=owner["metadata"]["uid"], propagation="Foreground")
+    assert waiting is not None
+    assert waiting["metadata"]["finalizers"] == ["foregroundDeletion"]
+    assert waiting["metadata"]["deletionTimestamp"]
+    again = await server.delete(key, propagation="Foreground")
+    assert again is not None
+    assert version_of(again) == version_of(waiting)
+    await gone(server, loose)
+    await until_answered(lambda: is_deleting(server, held))
+    # It still takes updates.
+    assert (await server.apply(key, {**obj, "data": {"a": "2"}}, manager="kro", force=True))["data"] == {"a": "2"}
+    await server.merge_patch(held, {"metadata": {"finalizers": None}}, manager="m")
+    await gone(server, key)
+    alone, obj = configmap()
+    await server.create(alone, obj)
+    assert await server.delete(alone, propagation="Foreground") is not None
+    await gone(server, alone)
+
+
+async def test_a_later_deletion_changes_how_dependents_are_treated(server: Client) -> None:
+    key, obj = configmap()
+    obj["metadata"]["finalizers"] = ["example.com/hold"]
+    await server.create(key, obj)
+    finalizers = []
+    for propagation in ("Background", "Foreground", "Background"):
+        waiting = await server.delete(key, propagation=propagation)
+        assert waiting is not None
+        finalizers.append(sorted(waiting["metadata"]["finalizers"]))
+    hold = "example.com/hold"
+    assert finalizers == [[hold], [hold, "foregroundDeletion"], [hold]]
+    await server.merge_patch(key, {"metadata": {"finalizers": None}}, manager="m")
+    await gone(server, key)
+
+
+async def test_a_deletion_without_finalizers_is_answered_with_a_status(server: Client) -> None:
+    key, obj = configmap()
+    created = await server.create(key, obj)
+    answer = await server.request("DELETE", path_of(key), body={"propagationPolicy": "Background"})
+    told = {"name": key.name, "kind": "configmaps", "uid": created["metadata"]["uid"]}
+    assert (answer["kind"], answer["status"], answer["details"]) == ("Status", "Success", told)
 
 
 async def test_schemas_are_published(server: Client) -> None:

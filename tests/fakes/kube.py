@@ -13,7 +13,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from importlib import resources as package_data
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -23,13 +23,15 @@ import orjson
 from kroasync.model.kinds import CRDS, REVISIONS
 from kroasync.model.objects import GVK, Obj, Resource
 from kroasync.schema.catalog import Catalog, bundled, crd_kinds, document_path, file_of
-from tests.fakes import fields
+from tests.fakes import fields, immutables
 from tests.fakes.fields import Path
 from tests.samples import DEPLOYMENTS, NAMESPACES
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _LOOSE_NAMES = frozenset({"clusterroles", "clusterrolebindings", "roles", "rolebindings", "flowschemas"})
 _CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
+_FOREGROUND = "foregroundDeletion"
+_SCALED = frozenset({"deployments", "statefulsets", "replicasets"})
 _SYSTEM_META = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
 _COUNTED_GROUPS = frozenset({"apps", "batch", "apiextensions.k8s.io", "networking.k8s.io", "policy", "kro.run"})
 _WITH_STATUS = frozenset({"apps", "batch", "apiextensions.k8s.io", "autoscaling", "kro.run", "internal.kro.run"})
@@ -258,9 +260,12 @@ class FakeServer:
             if static is not None:
                 return 200, static
         kind, namespace, name, subresource = self._target(path)
-        if subresource and not (subresource == "status" and kind.status):
+        is_scale = subresource == "scale" and kind.resource.group == "apps" and kind.resource.plural in _SCALED
+        if subresource and not is_scale and not (subresource == "status" and kind.status):
             raise StatusError(404, "NotFound", "the server could not find the requested resource")
         manager = query.get("fieldManager") or "kroasync"
+        if is_scale:
+            return self._scale(method, kind, namespace, name, _parsed(body), manager, content_type)
         if method == "GET":
             return (200, self._find(kind, namespace, name).content()) if name else self._list(kind, namespace, query)
         data = _parsed(body)
@@ -396,6 +401,24 @@ class FakeServer:
             raise _invalid(kind, name, "metadata.uid", "field is immutable")
         return 200, self._update(kind, before, obj, subresource, (manager, "Update", subresource)).content()
 
+    def _scale(
+        self, method: str, kind: Kind, namespace: str, name: str, body: Any, manager: str, content_type: str
+    ) -> tuple[int, bytes]:
+        """The replicas of an object as a Scale; an update of it owns only them."""
+        found = self._find(kind, namespace, name)
+        if method == "GET":
+            return 200, orjson.dumps(_scale_of(found))
+        if method == "PATCH" and content_type.startswith("application/merge-patch"):
+            scale = merge_patched(_scale_of(found), body)
+        elif method == "PUT":
+            scale = body
+        else:
+            raise StatusError(405, "MethodNotAllowed", f"the scale of this server does not allow {method}")
+        meta = scale.get("metadata") or {}
+        self._check_preconditions(kind, found, meta.get("uid"), meta.get("resourceVersion"))
+        obj = {**found.obj, "spec": {**found.obj["spec"], "replicas": scale["spec"]["replicas"]}}
+        return 200, orjson.dumps(_scale_of(self._replace(kind, found, obj, (manager, "Update", "scale"))))
+
     def _update(self, kind: Kind, before: Stored, obj: Obj, subresource: str, by: tuple[str, str, str]) -> Stored:
         meta = obj["metadata"]
         name = before.meta["name"]
@@ -439,6 +462,7 @@ class FakeServer:
     def _replace(self, kind: Kind, before: Stored, obj: Obj, by: tuple[str, str, str]) -> Stored:
         """Store an update, and the fields that its manager now owns."""
         obj = self._completed(kind, obj)
+        _check_immutable(kind, before, obj)
         was = before.leaves()
         now = fields.of_object(obj, kind.schema)
         changed = frozenset(path for path, value in now.items() if path not in was or was[path] != value)
@@ -501,7 +525,10 @@ class FakeServer:
         was = before.leaves()
         taken = frozenset(p for p, value in declared.items() if p in was and was[p] != value)
         conflicts = [
-            (key[0], path) for key, (paths, _) in before.managers.items() if key != by for path in sorted(paths & taken)
+            (_written(kind, key), path)
+            for key, (paths, _) in before.managers.items()
+            if key != by
+            for path in sorted(paths & taken)
         ]
         if conflicts and not force:
             raise _conflict(conflicts)
@@ -514,6 +541,7 @@ class FakeServer:
                 dropped -= paths
         merged = self._framed(kind, before, fields.remove(merged, dropped), subresource)
         obj = self._completed(kind, merged)
+        _check_immutable(kind, before, obj)
         managers: Managers = {}
         leaves = fields.of_object(obj, kind.schema)
         present = leaves.keys()
@@ -534,8 +562,11 @@ class FakeServer:
         wanted = options.get("preconditions") or {}
         self._check_preconditions(kind, before, wanted.get("uid"), wanted.get("resourceVersion"))
         finalizers = list(before.obj["metadata"].get("finalizers", ()))
-        if options.get("propagationPolicy") == "Foreground" and "foregroundDeletion" not in finalizers:
-            finalizers.append("foregroundDeletion")
+        policy = options.get("propagationPolicy")
+        if policy == "Foreground" and _FOREGROUND not in finalizers:
+            finalizers.append(_FOREGROUND)
+        if policy == "Background" and _FOREGROUND in finalizers:
+            finalizers.remove(_FOREGROUND)
         if kind.resource == CRDS and _CLEANUP not in finalizers and not before.deleting:
             finalizers.append(_CLEANUP)
         if kind.resource == NAMESPACES and not before.deleting:
@@ -551,8 +582,13 @@ class FakeServer:
                     "details": {"name": name, "kind": kind.resource.plural, "uid": before.uid},
                 }
             )
+        if _FOREGROUND in finalizers:
+            self._later(0.02, lambda: self._end_foreground(before.uid))
         if before.deleting:
-            return 200, before.content()
+            if finalizers == list(before.obj["metadata"].get("finalizers", ())):
+                return 200, before.content()
+            meta = {**before.obj["metadata"], "finalizers": finalizers}
+            return 200, self._save(kind, "delete", before, {**before.obj, "metadata": meta}, before.managers).content()
         meta = {**before.obj["metadata"], "deletionTimestamp": self._stamp(), "deletionGracePeriodSeconds": 0}
         meta["finalizers"] = finalizers
         if "generation" in meta:
@@ -623,6 +659,9 @@ class FakeServer:
         if last.kind.resource == CRDS:
             self._withdraw(str(meta["name"]))
         self._later(0.02, lambda: self._collect(last.uid))
+        for owner in meta.get("ownerReferences") or ():
+            if owner.get("blockOwnerDeletion"):
+                self._later(0.02, partial(self._end_foreground, str(owner["uid"])))
         if meta.get("namespace"):
             home = self._table(NAMESPACES).objects.get(("", meta["namespace"]))
             if home is not None and home.deleting:
@@ -837,6 +876,23 @@ class FakeServer:
                     if not others:
                         self._as("garbage-collector")
                         self._delete(stored.kind, at[0], at[1], {})
+
+    def _end_foreground(self, uid: str) -> None:
+        """The garbage collector: delete the dependents of an owner, and the owner once none of them blocks it."""
+        found = next((s for t in self._tables.values() for s in t.objects.values() if s.uid == uid), None)
+        if found is None or not found.deleting or _FOREGROUND not in found.obj["metadata"].get("finalizers", ()):
+            return
+        self._as("garbage-collector")
+        dependents = [s for t in self._tables.values() for s in t.objects.values() if _owner_entry(s, uid) is not None]
+        for dependent in dependents:
+            meta = dependent.obj["metadata"]
+            if not dependent.deleting:
+                self._delete(
+                    dependent.kind, meta.get("namespace", ""), meta["name"], {"propagationPolicy": "Background"}
+                )
+        blocking = (d for d in dependents if (_owner_entry(d, uid) or {}).get("blockOwnerDeletion"))
+        if not any(self._exists(d.uid) for d in blocking):
+            self._without_finalizer(found, _FOREGROUND)
 
     def _exists(self, uid: str) -> bool:
         return any(s.uid == uid for t in self._tables.values() for s in t.objects.values())
@@ -1165,30 +1221,65 @@ def _parsed(body: bytes | None) -> Any:
 
 
 def _invalid(kind: Kind, name: str, at: str, text: str) -> StatusError:
+    return _refused(kind, name, [("FieldValueInvalid", at, f"Invalid value: {text}")])
+
+
+def _refused(kind: Kind, name: str, found: list[immutables.Cause]) -> StatusError:
+    resource = kind.resource
+    whole = resource.kind + (f".{resource.group}" if resource.group else "")
+    told = ", ".join(f"{at}: {text}" for _, at, text in found)
     return StatusError(
         422,
         "Invalid",
-        f'{kind.resource.kind} "{name}" is invalid: {at}: Invalid value: {text}',
+        f'{whole} "{name}" is invalid: {told if len(found) == 1 else f"[{told}]"}',
         name=name,
-        causes=[{"reason": "FieldValueInvalid", "message": text, "field": at}],
+        kind=resource.kind,
+        **({"group": resource.group} if resource.group else {}),
+        causes=[{"reason": reason, "message": text, "field": at} for reason, at, text in found],
     )
+
+
+def _check_immutable(kind: Kind, before: Stored, obj: Obj) -> None:
+    found = immutables.causes(before.obj, obj)
+    if found:
+        raise _refused(kind, before.meta["name"], found)
+
+
+def _written(kind: Kind, by: tuple[str, str, str]) -> str:
+    """A field manager as conflicts write it."""
+    manager, operation, subresource = by
+    text = orjson.dumps(manager).decode() + (f' with subresource "{subresource}"' if subresource else "")
+    return f"{text} using {kind.resource.api_version}" if operation == "Update" else text
 
 
 def _conflict(conflicts: list[tuple[str, Path]]) -> StatusError:
     causes = [
-        {
-            "reason": "FieldManagerConflict",
-            "message": f'conflict with "{manager}"',
-            "field": fields.text(path),
-        }
+        {"reason": "FieldManagerConflict", "message": f"conflict with {manager}", "field": fields.text(path)}
         for manager, path in conflicts
     ]
-    texts = "\n".join(f"- {cause['field']}" for cause in causes)
     if len(causes) == 1:
-        message = f"Apply failed with 1 conflict: {causes[0]['message']}: {causes[0]['field']}"
+        told = f"1 conflict: {causes[0]['message']}: {causes[0]['field']}"
     else:
-        message = f"Apply failed with {len(causes)} conflicts: conflicts with {conflicts[0][0]!r}:\n{texts}"
-    return StatusError(409, "Conflict", message, causes=causes)
+        by_manager = {
+            manager: [f"- {fields.text(path)}" for other, path in conflicts if other == manager]
+            for manager, _ in sorted(conflicts)
+        }
+        parts = ["\n".join((f"conflicts with {manager}:", *told)) for manager, told in by_manager.items()]
+        told = f"{len(causes)} conflicts: " + "\n".join(parts)
+    return StatusError(409, "Conflict", f"Apply failed with {told}", causes=causes)
+
+
+def _scale_of(stored: Stored) -> Obj:
+    copied = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    meta = {name: stored.obj["metadata"][name] for name in copied if name in stored.obj["metadata"]}
+    status = {"replicas": (stored.obj.get("status") or {}).get("replicas", 0)}
+    spec = {"replicas": stored.obj["spec"]["replicas"]}
+    return {"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": meta, "spec": spec, "status": status}
+
+
+def _owner_entry(stored: Stored, uid: str) -> Obj | None:
+    owners = stored.obj["metadata"].get("ownerReferences") or ()
+    return next((owner for owner in owners if owner.get("uid") == uid), None)
 
 
 _SCALARS: dict[str, tuple[type, ...]] = {

@@ -26,6 +26,7 @@ from kroasync.engine.instance_status import compose
 from kroasync.engine.offline import OfflineWorld
 from kroasync.engine.teardown import plan_teardown
 from kroasync.engine.walk import Walk
+from kroasync.engine.yielding import agree, foreign_fields, foreign_text
 from kroasync.graph.build import build
 from kroasync.kube.api_errors import ApiError, error_of
 from kroasync.kube.decoding import decoded, tidy
@@ -33,6 +34,7 @@ from kroasync.kube.watch import BadEventError, LineSplitter
 from kroasync.model import names
 from kroasync.model.definition import parse_definition
 from kroasync.model.manifests import dump, load
+from kroasync.model.policies import Conflicts, Policies
 from kroasync.schema import simple
 from kroasync.schema.catalog import bundled
 from kroasync.schema.instance_checks import check_instance
@@ -237,7 +239,17 @@ class Targets:
                 sink.replace([sink.keep(json.loads(json.dumps(obj)))], str(number))
             number_of(obj)
             plan_teardown(obj, children.members(_TOLD_INSTANCE))
-            contenders(obj, {"data": {"a": []}}, "us")
+            self.shared(obj)
+
+    def shared(self, live: Any) -> None:
+        """What is left to other managers of an object, whoever wrote its managedFields."""
+        data = {"a": [{"name": "b", "c": 1}], "d": {"e": 1}}
+        declared: dict[str, Any] = {"metadata": {"name": "x", "labels": {"a": "b"}}, "data": data}
+        contenders(live, declared, "us")
+        for conflicts in Conflicts:
+            terms = agree(live, declared, Policies(conflicts=conflicts), (("data", "d"),))
+            assert terms.obj["metadata"]["name"] == "x"
+            foreign_text(foreign_fields((*terms.yielded, *terms.refused), ()))
 
     def stored(self, rng: random.Random) -> None:
         """An object with our labels, as a user may write it: only the required strings are strings."""
@@ -258,13 +270,17 @@ class Targets:
         children.put(CONFIG_MAPS, obj)
         children.put(CONFIG_MAPS, {**obj, "metadata": {**obj["metadata"], "resourceVersion": "10"}})
         plan_teardown(obj, children.members(labels.get(names.LABEL_INSTANCE_ID, "")))
-        contenders(obj, {"data": {"a": []}}, "us")
+        self.shared(obj)
         instances = InstanceStore(CONFIG_MAPS, lambda key: None, lambda key, gone: None)
         instances.put(obj)
         instances.wrote({**obj, "metadata": {**obj["metadata"], "resourceVersion": "10", "annotations": {}}})
 
 
 _TOLD_INSTANCE = "i"
+_OTHERS: dict[str, Any] = {
+    "f:data": {".": {}, "f:a": {'k:{"name":"b"}': {".": {}, "f:name": {}, "f:c": {}}, "i:0": {}}, "f:d": {"f:e": {}}},
+    "f:metadata": {"f:name": {}, "f:labels": {"f:a": {}}},
+}
 _TOLD: dict[str, Any] = {
     "apiVersion": "v1",
     "kind": "ConfigMap",
@@ -279,7 +295,10 @@ _TOLD: dict[str, Any] = {
         "annotations": {names.ANNOTATION_APPLY_ORDER: "1"},
         "finalizers": [names.FINALIZER],
         "ownerReferences": [{"kind": "x", "uid": "u", "controller": True}],
-        "managedFields": [{"manager": names.MANAGER_CHILDREN, "operation": "Apply", "fieldsV1": {"f:data": {}}}],
+        "managedFields": [
+            {"manager": names.MANAGER_CHILDREN, "operation": "Apply", "fieldsV1": {"f:data": {}}},
+            {"manager": "other", "operation": "Update", "fieldsV1": _OTHERS},
+        ],
     },
     "spec": {"revision": 1, "snapshot": {"name": "x", "spec": {}}},
     "status": {"conditions": [{"type": "Ready", "status": "True"}]},

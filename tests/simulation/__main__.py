@@ -8,18 +8,26 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Mapping
 
+from tests.simulation.policy_family import policy_story_of
+from tests.simulation.policy_world import PolicyWorld
 from tests.simulation.story import Story, shrunk, story_of
-from tests.simulation.world import play
+from tests.simulation.world import Report, World, play
 
 # Python's own garbage collection takes a seventh of the time; this many objects between collections take about 10 MB.
 _COLLECTED_AFTER = 20
 _TOLD_EVERY_S = 60.0
+_FAMILIES: Mapping[str, tuple[Callable[[int], Story], type[World]]] = {
+    "resources": (story_of, World),
+    "policies": (policy_story_of, PolicyWorld),
+}
 
 
 def main() -> int:
     """0 if every schedule was played and every invariant held."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--family", choices=sorted(_FAMILIES), default="resources", help="of the stories")
     parser.add_argument("--schedules", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0, help="of the first schedule; the others follow")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
@@ -47,6 +55,7 @@ def _spread(arguments: argparse.Namespace) -> int:
         if count > 0:
             command = [sys.executable, "-m", "tests.simulation", f"--schedules={count}", "--jobs=1"]
             command += [f"--seed={arguments.seed + job * share}", f"--stop-after={arguments.stop_after}"]
+            command += [f"--family={arguments.family}"]
             command += ["--no-shrink"] * arguments.no_shrink
             parts.append(subprocess.Popen(command, env=_environment()))
     return max(part.wait() for part in parts)
@@ -60,13 +69,18 @@ def _run(arguments: argparse.Namespace) -> int:
     injected: Counter[str] = Counter()
     steps: Counter[str] = Counter()
     requests, virtual_s, failed, played = 0, 0.0, 0, 0
+    telling, world = _FAMILIES[arguments.family]
+
+    def played_as(story: Story) -> Report:
+        return play(story, world=world)
+
     gc.disable()
     for seed in range(arguments.seed, arguments.seed + arguments.schedules):
         if stopped:
             print(f"stopped before seed {seed}", flush=True)
             break
-        story = story_of(seed)
-        report = play(story)
+        story = telling(seed)
+        report = played_as(story)
         played += 1
         if time.perf_counter() - told_at > _TOLD_EVERY_S:
             told_at = time.perf_counter()
@@ -83,8 +97,8 @@ def _run(arguments: argparse.Namespace) -> int:
         if not report.ok:
             failed += 1
             if not arguments.no_shrink:
-                story = shrunk(story, _fails)
-                report = play(story)
+                story = shrunk(story, lambda tried: not played_as(tried).ok)
+                report = played_as(story)
             print(f"FAILED {story}\n" + "\n".join(f"  => {text}" for text in report.violations), flush=True)
             if failed >= arguments.stop_after:
                 break
@@ -97,10 +111,6 @@ def _run(arguments: argparse.Namespace) -> int:
         flush=True,
     )
     return 1 if failed or played < arguments.schedules else 0
-
-
-def _fails(story: Story) -> bool:
-    return not play(story).ok
 
 
 if __name__ == "__main__":

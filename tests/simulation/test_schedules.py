@@ -164,7 +164,8 @@ class Rogue(World):
     async def sets_what_is_not_declared(self, rogue: FakeClient) -> None:
         child, obj = self.child("c")
         body = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": {"name": child.name}}
-        await rogue.apply(child, {**body, "spec": {"replicas": 7}}, manager="kro.run/applyset", force=True)
+        spec = {**obj["spec"], "replicas": 7}
+        await rogue.apply(child, {**body, "spec": spec}, manager="kro.run/applyset", force=True)
 
     async def says_nothing(self, rogue: FakeClient) -> None:
         await self.crash()

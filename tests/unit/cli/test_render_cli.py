@@ -298,3 +298,37 @@ def test_objects_of_another_instance_are_not_named(run, observed):
     later = {"definition": POLICIES, "instance": instance("[]", "true")}
     result = run("--observed", "@observed", observed=yaml.safe_dump_all([*children, mine]), **later)
     assert [line.split(":")[0] for line in result.stderr.splitlines()] == ["kept"]
+
+
+def test_fields_that_are_left_to_others_are_named_and_not_rendered(run):
+    definition = POLICIES.replace("policy: {deletion: Orphan}", "policy: {conflicts: Yield}").replace(
+        "metadata: {name: claim}}", "metadata: {name: claim}, data: {size: ours, other: x}}"
+    )
+    first = run("--status", definition=definition, instance=instance("[]", "true"))
+    objects = list(yaml.safe_load_all(first.stdout))
+    claim = next(one for one in objects if one["metadata"]["name"] == "claim")
+    claim["data"]["size"] = "theirs"
+    owned = {"f:data": {"f:size": {}}}
+    claim["metadata"]["managedFields"] = [
+        {"manager": "scaler", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": owned}
+    ]
+    later = {"definition": definition, "instance": instance("[]", "true"), "observed": yaml.safe_dump_all(objects)}
+    result = run("--observed", "@observed", **later)
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.splitlines() == [
+        'yielded: ConfigMap default/claim: .data.size is "theirs" by manager "scaler", declared is "ours"'
+    ]
+    rendered = {one["metadata"]["name"]: one for one in yaml.safe_load_all(result.stdout)}
+    assert rendered["claim"]["data"] == {"other": "x"}
+
+
+def test_what_is_applied_once_is_named_where_it_exists(run):
+    definition = POLICIES.replace("policy: {deletion: Orphan}", "policy: {update: Once}")
+    texts = {"definition": definition, "instance": instance("[]", "true")}
+    first = run("--status", **texts)
+    assert first.stderr == ""
+    result = run("--observed", "@observed", observed=first.stdout, **texts)
+    assert result.stderr.splitlines() == [
+        'left as it is: node "claim": ConfigMap default/claim exists, and is never changed (update: Once)'
+    ]
+    assert "name: claim" not in result.stdout

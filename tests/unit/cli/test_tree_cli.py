@@ -160,6 +160,8 @@ def test_a_kind_that_may_not_be_read_is_said(capsys: pytest.CaptureFixture[str])
     assert "ConfigMap default/one  not readable" in text
     assert "does not exist" not in text
     assert "missing" not in text
+    assert "No other field manager" not in text
+    assert "Nothing is known about ConfigMap one" in text
 
 
 def test_rights_in_the_namespace_suffice(capsys: pytest.CaptureFixture[str]) -> None:
@@ -169,9 +171,12 @@ def test_rights_in_the_namespace_suffice(capsys: pytest.CaptureFixture[str]) -> 
     assert '"y"   kubectl-edit (Update)  taken back' in text
 
 
-def test_a_definition_that_may_not_be_read_is_said() -> None:
-    view = viewed(nothing, refused="/resourcegraphdefinitions")
+def test_a_definition_that_may_not_be_read_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    view = viewed(edited, refused="/resourcegraphdefinitions")
     assert "the definition cannot be read" in view.note
+    print_tree(view, owners=True)
+    last = "Nothing is known about ConfigMap one: it cannot be read, or nothing known declares it."
+    assert capsys.readouterr().out.splitlines()[-1] == last
     assert [obj.name for node in view.nodes for obj in node.objects] == ["one"]
 
 

@@ -11,7 +11,7 @@ from kroasync.controller.child_store import ChildStore
 from kroasync.controller.room import Room
 from kroasync.engine.actions import Need
 from kroasync.model.kinds import SECRETS
-from kroasync.model.names import LABEL_INSTANCE_ID, MANAGER_CHILDREN
+from kroasync.model.names import LABEL_INSTANCE_ID, LABEL_NODE_ID, MANAGER_CHILDREN
 from kroasync.model.objects import Key, Obj
 from tests.samples import CONFIG_MAPS
 from tests.unit.controller.samples import OWNER, config, config_key, desired
@@ -492,6 +492,17 @@ def test_of_a_stranger_only_identity_and_hash_are_kept(data: dict[str, str]) -> 
     assert bench.store.unread(config_key()) is None
     assert bench.held() == 0
     assert bench.store.compare(config_key(), desired(data)) is Need.UPDATE
+
+
+def test_a_stranger_tells_for_which_node_it_was_applied() -> None:
+    """Its instance may be known later than it: the prune guard counts it to its collection then."""
+    bench = Strangers()
+    obj = config(version=1, instance="unknown")
+    obj["metadata"]["labels"] = {**obj["metadata"]["labels"], LABEL_NODE_ID: "many"}
+    bench.store.put(CONFIG_MAPS, obj)
+    found = bench.store.find(config_key())
+    assert found is not None
+    assert found.node == "many"
 
 
 def test_strangers_are_counted_and_told_in_one_line_until_they_are_twice_as_many(

@@ -264,7 +264,7 @@ async def test_if_unowned_names_the_fields_of_others_and_their_values() -> None:
     bench = Bench(apply=[TAKEN], get=[of_others(data={"v": "2"})])
     result = await bench.performer.perform(under(Adoption.IF_UNOWNED))
     assert isinstance(result, Refused)
-    assert result.refusal is Refusal.HELD
+    assert result.refusal is Refusal.MANAGED
     assert result.message.endswith('IfUnowned: .data.v is "2" by manager "kubectl", declared is "1"')
     assert bench.asked() == ["apply", "get"]
 
@@ -282,7 +282,7 @@ async def test_if_unowned_gives_way_to_a_conflict_that_only_the_api_server_sees(
     bench = Bench(apply=[TAKEN, owned_by("other")], get=[of_others(data={"v": "1"})])
     result = await bench.performer.perform(under(Adoption.IF_UNOWNED))
     assert isinstance(result, Refused)
-    assert result.refusal is Refusal.HELD
+    assert result.refusal is Refusal.MANAGED
     assert result.message.endswith("IfUnowned: .data.v by other")
     assert bench.performer.taken_over == {}
 
@@ -311,7 +311,7 @@ async def test_values_of_a_secret_are_withheld_when_it_is_not_adopted(secrets: t
     bench = Bench(apply=[TAKEN], get=[found])
     result = await bench.performer.perform(replace(under(Adoption.IF_UNOWNED), key=key, obj=declared, secrets=secrets))
     assert isinstance(result, Refused)
-    assert result.refusal is Refusal.HELD
+    assert result.refusal is Refusal.MANAGED
     assert "kubectl" in result.message
     assert VALUE not in result.message
     assert "ours" not in result.message
@@ -385,6 +385,16 @@ async def test_a_child_that_must_not_be_sent_is_read() -> None:
     found = bench.children.find(config_key())
     assert found is not None
     assert found.uid == "u1"
+
+
+async def test_a_child_that_is_gone_when_it_is_read_is_to_be_created() -> None:
+    bench = Bench(get=[NotFoundError("gone", status=404, reason="NotFound", details={"name": "a"})])
+    bench.children.put(CONFIG_MAPS, config(version=5))
+    result = await bench.performer.perform(Read(node="config", index=None, key=config_key()))
+    assert isinstance(result, Refused)
+    assert result.refusal is Refusal.MISSING
+    assert bench.children.find(config_key()) is None
+    assert bench.woken
 
 
 async def test_what_changed_while_it_was_looked_at_is_looked_at_again() -> None:
@@ -1025,7 +1035,8 @@ async def test_an_object_is_not_adopted_under_fail_while_others_have_its_fields(
     bench = Bench(apply=[MODIFIED, owned_by("other")], get=[found])
     result = await bench.performer.perform(child(Conflicts.FAIL, force=False))
     assert isinstance(result, Refused)
-    assert result.refusal is Refusal.CONTESTED
+    assert result.refusal is Refusal.MANAGED
+    assert result.message.endswith('policy.conflicts is Fail: .data.v is "2" by manager "other", declared is "1"')
     assert bench.performer.taken_over == {}
 
 

@@ -186,7 +186,7 @@ def test_if_unowned_refuses_fields_that_others_have_with_other_values(entry: Obj
     held = objection(Adoption.IF_UNOWNED, found, declared)
     assert (held is not None) is is_held
     if held is not None:
-        assert held.refusal is Refusal.HELD
+        assert held.refusal is Refusal.MANAGED
         assert '.spec.replicas is 2 by manager "hpa", declared is 5' in held.text
     assert objection(Adoption.IF_UNCLAIMED, found, declared) is None
     assert objection(Adoption.IF_UNOWNED, found, unshared(found, declared, (("spec", "replicas"),))) is None
@@ -209,3 +209,11 @@ def test_an_object_that_is_nested_too_deeply_changes_with_every_version() -> Non
     for _ in range(2000):
         deep = [deep]
     assert fields_of({**live(resourceVersion="7"), "spec": deep}) == "7"
+
+
+@pytest.mark.parametrize("policy", list(Adoption))
+@pytest.mark.parametrize("odd", [None, "text", {"a": 1}, ["text", 1, None], [{"manager": None, "fieldsV1": 3}]])
+def test_odd_metadata_of_a_file_is_no_owner(policy: Adoption, odd: Any) -> None:
+    found = live(managedFields=odd, ownerReferences=odd)
+    assert (objection(policy, found, DECLARED) is None) is (policy is not Adoption.NEVER)
+    assert fields_of(found)

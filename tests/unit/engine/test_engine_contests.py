@@ -43,8 +43,7 @@ def named(found: tuple[Contest, ...]) -> list[tuple[str, str]]:
 def test_a_field_of_another_manager_is_contested_with_both_values() -> None:
     obj = live(entry("hpa", {"f:spec": {"f:replicas": {}}}), spec={"replicas": 5})
     found = contests(obj, {"spec": {"replicas": 3, "paused": True}}, OURS)
-    assert found == (Contest(("spec", "replicas"), ".spec.replicas", "hpa", 3, 5, False),)
-    assert found[0].differs
+    assert found == (Contest(("spec", "replicas"), ".spec.replicas", "hpa", 3, 5, False, True),)
 
 
 def test_a_field_of_both_says_so() -> None:
@@ -150,6 +149,8 @@ def test_an_object_that_somebody_owns_in_parts_is_not_owned_as_a_whole() -> None
     "entries",
     [
         None,
+        7,
+        "text",
         [None, "text", {}, {"manager": "x"}, {"manager": "x", "fieldsV1": None}, {"manager": "x", "fieldsV1": []}],
         [entry("x", {"f:v": {"k:no json": {}, "k:[1]": {}, 'k:{"name":[1]}': {}, "i:x": {}, "i:99999999999999": {}}})],
         [entry("x", {"f:v": {"i:-1": {}, "i:": {}, "i:²": {}, "z": {}, "": None, "v:x": 3}})],

@@ -1,5 +1,6 @@
 """Release: which objects stay, what they lose, and when a decision to release no longer holds."""
 
+import hashlib
 from dataclasses import replace
 
 import pytest
@@ -64,6 +65,7 @@ def test_a_child_that_is_an_instance_itself_stays_one():
     kept = {
         names.ANNOTATION_INVENTORY_HASH: "sha256:x",
         names.ANNOTATION_RECONCILE: "suspended",
+        names.ANNOTATION_RECREATED: "1-abc a=b",
         names.ANNOTATION_APPLYSET_GROUP_KINDS: "ConfigMap",
         names.ANNOTATION_PATCH_CONTRIBUTIONS: "{}",
     }
@@ -154,9 +156,10 @@ def test_the_policy_of_a_resource_is_stored_on_its_objects(graph_of, cluster_of,
 @pytest.mark.parametrize("written", ["Delete", "Orphaned"])
 @pytest.mark.parametrize("policy", ["Delete", "Orphan"])
 def test_either_spelling_keeps_the_object(graph_of, cluster_of, instance_of, walked, config, written, policy):
-    entry = config("a", metadata={"annotations": {POLICY: written}}, policy={"deletion": policy})
-    graph = graph_of(entry, features=["DeletionPolicy"])
-    stored = annotations_of(walked(graph, cluster_of(instance_of())), "a")[POLICY]
+    # Two literals that contradict each other are a problem of the definition.
+    entry = config("a", metadata={"annotations": {POLICY: written}}, policy={"deletion": "${schema.spec.policy}"})
+    graph = graph_of(entry, spec={"policy": "string"}, features=["DeletionPolicy"])
+    stored = annotations_of(walked(graph, cluster_of(instance_of({"policy": policy}))), "a")[POLICY]
     assert stored == ("Orphaned" if "Orphan" in policy or written == "Orphaned" else "Delete")
 
 
@@ -215,17 +218,30 @@ def test_a_policy_that_changes_to_delete_with_the_exclusion_does_not_delete(
     assert len(cluster.world.objects) == 1
 
 
-@pytest.mark.parametrize("name", ["a", "a" * 70])
-def test_a_resource_with_a_long_id_keeps_its_objects_too(graph_of, cluster_of, instance_of, walked, config, name):
+@pytest.mark.parametrize("name", ["a", "a" * 70, "a" * 300])
+@pytest.mark.parametrize("label", [None, "now", "before"])
+def test_an_object_is_of_its_resource_by_each_name_of_that(
+    graph_of, cluster_of, instance_of, walked, config, name, label
+):
+    """An object of an earlier version has only the label."""
+
     def graph_with(deletion):
         on = {"includeWhen": ["${schema.spec.on}"], "policy": {"deletion": deletion}}
         return graph_of(config(name, name="shop-a", **on), spec={"on": "boolean"})
 
     cluster = cluster_of(instance_of({"on": True}))
     walked(graph_with("Delete"), cluster)
-    # An object of an earlier version has only the label.
-    (place, (key, obj)) = next(iter(cluster.world.objects.items()))
-    annotations = {k: v for k, v in obj["metadata"]["annotations"].items() if k != names.ANNOTATION_NODE_PATH}
-    cluster.world.objects[place] = (key, {**obj, "metadata": {**obj["metadata"], "annotations": annotations}})
+    if label:
+        (place, (key, obj)) = next(iter(cluster.world.objects.items()))
+        meta = obj["metadata"]
+        annotations = {k: v for k, v in meta["annotations"].items() if k != names.ANNOTATION_NODE_PATH}
+        labels = meta["labels"]
+        if label == "before" and len(name) > 63:
+            former = f"{name[:52]}-{hashlib.sha256(name.encode()).hexdigest()[:10]}"
+            labels = {**labels, names.LABEL_NODE_ID: former}
+        cluster.world.objects[place] = (
+            key,
+            {**obj, "metadata": {**meta, "annotations": annotations, "labels": labels}},
+        )
     cluster.world.instance = {**cluster.world.instance, "spec": {"on": False}}
     assert walked(graph_with("Orphan"), cluster).deleted == []

@@ -35,6 +35,10 @@ POD_SPEC = '\n  core.PodSpec{\n  \tContainers: []core.Container{{Image: "a"}}}'
         (cause('Invalid value: "x": field is immutable'), "field is immutable"),
         (cause('Invalid value: ["10.0.0.1"]: may not change once set'), "may not change once set"),
         (cause("Invalid value: 3: field is immutable"), "field is immutable"),
+        (cause("Invalid value: field is immutable"), "field is immutable"),
+        (cause("Invalid value: null: field cannot be cleared once set"), "field cannot be cleared once set"),
+        (cause("Invalid value: null: field cannot be set once created"), "field cannot be set once created"),
+        (cause("Invalid value: null: field cannot be modified once set"), "field cannot be modified once set"),
         (cause('Invalid value: {"kind":"Role"}: cannot change roleRef'), "cannot change roleRef"),
         (cause('Invalid value: "object": failed rule: self == oldSelf'), "failed rule: self == oldSelf"),
         (
@@ -72,6 +76,8 @@ def test_a_field_that_cannot_be_changed_is_found(found: Obj, said: str | None) -
         cause('Invalid value: core.Spec{Name:"a: field is immutable"}'),
         cause('Invalid value: core.Spec{Name:"a: field is immutable"}: must be empty'),
         cause("Invalid value: 3"),
+        cause("Invalid value: &LabelSelector{MatchLabels:map[string]string{app: a: field is immutable,},}"),
+        cause("Invalid value: null: can only be modified in tandem with spec.parallelism"),
         forbidden(f"may not be used{POD_SPEC}: field is immutable"),
         cause('Unsupported value: "a": supported values: "field is immutable"', reason="FieldValueNotSupported"),
         cause('Duplicate value: "field is immutable"', reason="FieldValueDuplicate"),
@@ -245,6 +251,8 @@ def test_after_a_crash_before_the_delete_it_is_deleted_without_another_note(stag
     passed = stage.walk("2")
     assert passed.state("a") == "ERROR"
     assert "it cannot be deleted to be recreated: cut off" in passed.message("a")
+    # So it is tried again as soon as the API server is there.
+    assert [failure.refusal for failure in passed.outcome.failures] == [Refusal.UNAVAILABLE]
     stage.cluster.perform = perform
     passed = stage.walk("2")
     assert recreations(passed) == [[Delete]]

@@ -102,6 +102,18 @@ def test_reserved_labels_that_an_expression_brings_along_are_dropped(graph_of, i
     assert "applyset.kubernetes.io/id" not in labels
 
 
+def test_what_an_instance_remembers_of_its_children_does_not_go_to_them(
+    graph_of, instance_of, cluster_of, walked, config
+):
+    """A child may be an instance itself, which remembers its own, and which people release themselves."""
+    noted = {"kroasync.io/recreated": "1-abc a=b", "kroasync.io/allow-prune": "1", "note": "x"}
+    graph = graph_of(config("a", metadata={"annotations": "${schema.metadata.annotations}"}))
+    passed = walked(graph, cluster_of(instance_of(annotations=noted)))
+    annotations = passed.desired("a")["metadata"]["annotations"]
+    assert annotations["note"] == "x"
+    assert annotations.keys().isdisjoint({"kroasync.io/recreated", "kroasync.io/allow-prune"})
+
+
 @pytest.mark.parametrize(
     ("policy", "config_map", "pod"),
     [

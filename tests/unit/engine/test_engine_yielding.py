@@ -1,5 +1,6 @@
 """The policy `conflicts` and external fields: what is left to other managers, and what a message says of it."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -50,11 +51,22 @@ SAME = live(entry("hpa", REPLICAS), replicas=3)
         # A field that nobody else has is declared.
         (live(), YIELD, None, DECLARED, 0, False),
         (live(entry("kcm", REPLICAS, subresource="status")), YIELD, None, DECLARED, 0, False),
+        # The API server records nobody for a zero of the subresource `scale`.
+        (live(replicas=0), YIELD, None, LEFT, 0, False),
+        (live(replicas=0), FAIL, None, DECLARED, 1, False),
+        (live(replicas=0), FORCE, None, DECLARED, 0, True),
+        (live(entry(MANAGER_CHILDREN, REPLICAS), replicas=0), YIELD, None, DECLARED, 0, False),
     ],
 )
 def test_terms(obj: Obj, policies: Policies, named: list[str] | None, sent: Obj, refused: int, forced: bool) -> None:
     terms = agree(obj, DECLARED, policies, (), named)
     assert (terms.obj, len(terms.refused), terms.force) == (sent, refused, forced)
+
+
+def test_a_zero_of_a_scaler_is_left_out_where_the_field_is_external() -> None:
+    terms = agree(live(replicas=0), DECLARED, FORCE, (("spec", "replicas"),))
+    assert (terms.obj, [contest.field for contest in terms.yielded]) == (LEFT, [".spec.replicas"])
+    assert agree(live(replicas=0), LEFT, YIELD, ()).yielded == ()
 
 
 @pytest.mark.parametrize("policies", [FORCE, YIELD, FAIL])
@@ -114,6 +126,20 @@ def test_a_message_has_object_field_both_values_and_manager_and_is_bounded() -> 
     assert text.startswith('.spec.f0 is 0 by manager "hpa", declared is "ddd')
     assert text.endswith("; and 15 more")
     assert len(text) < 1000
+
+
+def test_a_long_value_of_many_managers_and_a_deep_one_are_shown_in_little_time() -> None:
+    deep: Any = 1
+    for _ in range(100_000):
+        deep = [deep]
+    entries = [entry(f"m{n}", {"f:long": {}, "f:deep": {}}) for n in range(1000)]
+    obj = {"metadata": {"managedFields": entries}, "long": ["x" * 1_000_000], "deep": deep}
+    began = time.process_time()
+    refused = agree(obj, {"long": ["x" * 1_000_000 + "y"], "deep": [1]}, FAIL, ()).refused
+    text = foreign_text(foreign_fields(refused, ()))
+    assert time.process_time() - began < 1
+    assert len(text) < 1000
+    assert foreign_fields([refused[-1]], ())[0].live == "a deeply nested value"
 
 
 @pytest.mark.parametrize(
@@ -181,6 +207,12 @@ def test_the_fields_that_decide_are_kept(
 ) -> None:
     [node] = plan_of(graph_of(config("a", {"x": "${schema.metadata.name}"}, **fields)), defaults).nodes
     assert {("data", "x"), ("metadata", "managedFields", "*", "fieldsV1")} <= node.reads
+
+
+def test_of_external_objects_nothing_more_is_read(graph_of: Callable[..., Any]) -> None:
+    ref = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "b"}}
+    [node] = plan_of(graph_of({"id": "a", "externalRef": ref}), YIELD).nodes
+    assert node.reads == frozenset()
 
 
 def test_lists_are_read_by_any_index_and_texts_of_secrets_as_data(graph_of: Callable[..., Any]) -> None:
@@ -272,17 +304,3 @@ def test_what_the_performer_left_to_others_is_part_of_the_outcome(
     cluster.perform = answer
     passed = walked(graph_of(config("a", {"x": "1"}, policy={"conflicts": "Yield"})), cluster)
     assert passed.outcome.yielded == {key_of("ConfigMap", "shop-a"): left}
-
-
-@pytest.mark.parametrize(("is_child", "retryable"), [(False, True), (True, False)])
-def test_only_changes_of_a_child_are_reported_by_an_event(
-    graph_of: Any, cluster_of: Any, instance_of: Any, walked: Any, config: Any, is_child: bool, retryable: bool
-) -> None:
-    cluster = cluster_of(instance_of())
-    graph = graph_of(config("a", {"x": "1"}, policy={"conflicts": "Fail"}))
-    if is_child:
-        walked(graph, cluster)
-        graph = graph_of(config("a", {"x": "2"}, policy={"conflicts": "Fail"}))
-    cluster.refusals["shop-a"] = (Refusal.CONTESTED, "said")
-    [failure] = walked(graph, cluster).outcome.failures
-    assert (failure.retryable, "said" in failure.message) == (retryable, True)

@@ -144,7 +144,7 @@ def test_a_child_that_is_missing_is_created_as_drift_or_by_the_edit() -> None:
         (Refusal.INVALID, Verb.REFUSED, "no"),
         (Refusal.FORBIDDEN, Verb.REFUSED, "no"),
         (Refusal.CONTESTED, Verb.CONFLICT, "no"),
-        (Refusal.HELD, Verb.CONFLICT, "it existed before and no: it is not adopted"),
+        (Refusal.MANAGED, Verb.CONFLICT, "it existed before and no: it is not adopted"),
         (Refusal.CLAIMED, Verb.REFUSED, "it existed before and no: it is not adopted"),
         (Refusal.FOREIGN, Verb.REFUSED, 'it belongs to ApplySet "no"'),
     ],
