@@ -27,6 +27,12 @@ from tests.waiting import POLL_S
 # The controller is at rest if it wrote nothing for so long.
 _CALM_S: Final = 1.0
 _WITHIN_S: Final = 120.0
+_BUSY: Final = (
+    "workqueue_depth",
+    "controller_runtime_active_workers",
+    'kroasync_workqueue_depth{state="ready"',
+    'kroasync_workqueue_depth{state="in-work"',
+)
 
 
 @dataclass(slots=True)
@@ -127,12 +133,19 @@ class Rounds:
             timeout_s=_WITHIN_S,
             what="every instance is looked at",
         )
+        eventually(self._is_idle, bool, timeout_s=_WITHIN_S, what="the controller has nothing to do")
         deadline, last = time.monotonic() + _WITHIN_S, (self._written(mark), time.monotonic())
         while time.monotonic() - last[1] < _CALM_S:
             assert time.monotonic() < deadline, "the controller goes on writing"
             threading.Event().wait(POLL_S * 5)
             now = self._written(mark)
-            last = last if now == last[0] else (now, time.monotonic())
+            last = last if now == last[0] and self._is_idle() else (now, time.monotonic())
+
+    def _is_idle(self) -> bool:
+        """Whether no key is in a queue of the controller, and none is processed."""
+        status, text = self.lab.controller.get("/metrics")
+        lines = [line for line in text.splitlines() if line.startswith(_BUSY)]
+        return status == 200 and bool(lines) and all(float(line.rpartition(" ")[2]) == 0 for line in lines)
 
     def _written(self, mark: int) -> int:
         """How many successful writes of the controller there were, without its Lease and its Events."""
