@@ -28,16 +28,14 @@ from tests.planning.rounds import Rounds
 pytestmark = pytest.mark.integration
 
 ROUNDS = (
-    "change a value",
+    "rename",
     "freeze",
     "grow",
-    "a rival",
     "change a default",
-    "rename",
+    "a rival",
+    "names are taken",
     "empty a collection",
     "be refused",
-    "names are taken",
-    "allow prunes",
 )
 TOKEN = "correct-horse-battery-staple"
 SPEC = {"value": "string | default=one", "items": '[]string | default=["a","b"]', "extra": "boolean | default=true"}

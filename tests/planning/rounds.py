@@ -25,7 +25,7 @@ from tests.planning.edits import EDITS, KIND, STIRS, Wanted, guard, share, ungua
 from tests.waiting import POLL_S
 
 # The controller is at rest if it wrote nothing for so long.
-_CALM_S: Final = 1.0
+_CALM_S: Final = 0.5
 _WITHIN_S: Final = 120.0
 _BUSY: Final = (
     "workqueue_depth",
