@@ -190,9 +190,29 @@ class _Planning:
         live = self._definitions_of(documents)
         others = [*request.kinds, *live, *(await self._crds_for([*documents, *live]))]
         analysis = analyse(request.texts, others, features=request.features)
+        self._note_unknown(documents)
         if has_errors(analysis.problems):
             raise PlanningError("; ".join(["the files have errors", *self.reading.unread.values()]), analysis.problems)
         return analysis
+
+    def _note_unknown(self, documents: Iterable[Document]) -> None:
+        """Note the objects of kinds that nobody knows: they may be instances of a definition that is missing."""
+        catalog = bundled()
+        parsed = [parse_definition(one.obj)[0] for one in documents if is_definition(one.obj)]
+        generated = {(definition.group, definition.kind) for definition in parsed if definition is not None}
+        for one in documents:
+            obj = one.obj
+            api_version, kind = obj.get("apiVersion"), obj.get("kind")
+            if not isinstance(api_version, str) or not isinstance(kind, str) or is_definition(obj):
+                continue
+            gvk = GVK.parse(api_version, kind)
+            if (gvk.group, kind) in generated or catalog.resource(gvk) or self.reading.generating(gvk.group, kind):
+                continue
+            if self.reading.crds.of_kind(gvk.group, kind) is None:
+                what = f"{kind} ({api_version})"
+                self.reading.unread[what] = (
+                    f"{one.source}: no definition generates the kind {what}, so its objects are not planned"
+                )
 
     def _definitions_of(self, documents: Iterable[Document]) -> list[Document]:
         """The live definitions that generate the kinds of the files' objects. Those of the files go before them."""

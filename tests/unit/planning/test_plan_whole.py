@@ -206,3 +206,10 @@ async def test_without_a_cluster_there_is_no_plan() -> None:
     with pytest.raises(ApiError):
         await forecast(Client(connection), Request(texts=[Text("f", json.dumps(shops()))]), lambda *_: None)
     await connection.close()
+
+
+def test_an_object_of_a_kind_that_nobody_knows_is_said() -> None:
+    found = planned(shop("b", kind="Stall"), config_map("c", "default"))
+    assert found.unread == (
+        "file.yaml: no definition generates the kind Stall (kro.run/v1alpha1), so its objects are not planned",
+    )
