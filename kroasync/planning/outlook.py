@@ -120,10 +120,6 @@ class _States:
     def reports(self) -> Mapping[str, NodeReport]:
         return self.passed.outcome.nodes if self.passed is not None else {}
 
-    @property
-    def members(self) -> tuple[Observed, ...]:
-        return self.passed.members if self.passed is not None else ()
-
     def after(self, key: Key, read: Obj | None) -> Obj | None:
         """The object after the pass; as it was read if the pass does not touch it."""
         touch = self.touches.get(key)
