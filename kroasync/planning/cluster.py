@@ -20,6 +20,7 @@ from kroasync.model.applyset import Inventory, InventoryError
 from kroasync.model.definition import Definition, parse_definition
 from kroasync.model.kinds import CRDS, GRAPH_DEFINITIONS, GROUPS, REVISIONS
 from kroasync.model.objects import Key, Obj, Resource, annotations_of, labels_of, name_of, namespace_of, uid_of
+from kroasync.planning.together import together
 
 # For so many instances or fewer, the children of each are listed by its UID; for more, those of all instances.
 _FEW: Final = 3
@@ -44,10 +45,10 @@ class ClusterReading:
 
     async def begin(self) -> None:
         """Read the CRDs and the definitions; raises ApiError if the definitions cannot be read."""
-        _, *lists = await asyncio.gather(
-            self._list_crds(), *(self.client.list(resource) for resource in (GRAPH_DEFINITIONS, GROUPS))
-        )
-        for obj in (obj for found, _ in lists for obj in found):
+        await together([self._list_crds(), self._list_definitions(GRAPH_DEFINITIONS), self._list_definitions(GROUPS)])
+
+    async def _list_definitions(self, resource: Resource) -> None:
+        for obj in (await self.client.list(resource))[0]:
             definition, _ = parse_definition(obj)
             if definition is not None:
                 self.definitions[definition.api_kind, definition.namespace, definition.name] = (obj, definition)
@@ -166,12 +167,10 @@ class ClusterReading:
         )
         found: dict[str, list[tuple[Resource, Obj]]] = {}
         places = sorted({place for one in instances for place in _namespaces(one)})
-        await asyncio.gather(
-            *(
-                self._list_into(found, uids, resource, selector, places)
-                for resource in wanted.values()
-                for selector in selectors
-            )
+        await together(
+            self._list_into(found, uids, resource, selector, places)
+            for resource in wanted.values()
+            for selector in selectors
         )
         return found
 

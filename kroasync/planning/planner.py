@@ -43,6 +43,7 @@ from kroasync.planning.forecast import (
 from kroasync.planning.outlook import Side, outlook
 from kroasync.planning.prediction import after_file
 from kroasync.planning.rehearsal import DryRun, Pass
+from kroasync.planning.together import together
 from kroasync.schema import compat
 from kroasync.schema.catalog import bundled
 from kroasync.schema.crd import (
@@ -240,7 +241,7 @@ class _Planning:
                 seen = self.reading.crds.of_kind(gvk.group, gvk.kind)
                 if seen is not None and catalog.resource(gvk) is None:
                     needed[seen.name] = None
-        crds = await asyncio.gather(*(self.reading.crd(name) for name in needed))
+        crds = await together(self.reading.crd(name) for name in needed)
         return [Document(obj=crd, positions=Positions(), source="<cluster>") for crd in crds if crd is not None]
 
     async def _definition(self, checked: CheckedDefinition) -> DefinitionForecast:
@@ -397,8 +398,8 @@ class _Planning:
             planned.update(subject.key for subject in batch)
             children = await self._children(batch)
             limit = asyncio.Semaphore(_AT_ONCE)
-            found += await asyncio.gather(
-                *(self._planned(one, children.get(uid_of(one.live or {}), []), limit) for one in batch)
+            found += await together(
+                self._planned(one, children.get(uid_of(one.live or {}), []), limit) for one in batch
             )
 
     def _first(self, waiting: Sequence[_Subject]) -> list[_Subject]:

@@ -9,7 +9,6 @@ An object of a dry run has no UID, version or time of its own. So an expression 
 for everything that is known only after the apply.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -50,6 +49,7 @@ from kroasync.model.objects import Key, Obj, Resource, annotations_of, labels_of
 from kroasync.model.paths import Path
 from kroasync.model.policies import Update
 from kroasync.planning.prediction import patched_by, predicted
+from kroasync.planning.together import together
 
 # Everything, and who manages it.
 _WHOLE: Final = ((), ("metadata", "managedFields"))
@@ -171,7 +171,7 @@ class _OnePass:
     async def walked(self, plan: Plan, instance: Obj) -> Outcome:
         walk = Walk(plan, instance, self)
         while actions := walk.next_actions():
-            walk.feed(await asyncio.gather(*(self.perform(action) for action in actions)))
+            walk.feed(await together(self.perform(action) for action in actions))
         return walk.outcome
 
     # The engine's World
