@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from kroasync.kube.client import Client
     from kroasync.planning.forecast import Forecast
-    from kroasync.planning.planner import PlanningError, Progress, Request
+    from kroasync.planning.request import PlanningError, Progress, Request
 
     Asking: TypeAlias = Callable[[Client], Awaitable[Request]]
 
@@ -145,7 +145,7 @@ def plan_command(
     kinds = known + read_kinds(crds)
 
     async def request(_client: "Client") -> "Request":
-        from kroasync.planning.planner import Request
+        from kroasync.planning.request import Request
 
         return Request(
             texts=texts,
@@ -187,7 +187,7 @@ def diff_command(
 
     async def request(client: "Client") -> "Request":
         from kroasync.cli.live import find_instance
-        from kroasync.planning.planner import Request
+        from kroasync.planning.request import Request
 
         kind, _, name = instance.rpartition("/")
         key, _ = await find_instance(client, kind=kind, namespace=namespace, name=name)
@@ -253,7 +253,7 @@ def _forecast(access: _Caller, request: "Asking", output: PlanFormat) -> "Foreca
     from kroasync.cli.live import InspectionError
     from kroasync.kube.api_errors import ApiError
     from kroasync.kube.config import ConfigError
-    from kroasync.planning.planner import PlanningError
+    from kroasync.planning.request import PlanningError
 
     try:
         return asyncio.run(_planned(access, request))

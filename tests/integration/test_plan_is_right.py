@@ -18,7 +18,8 @@ from kroasync.kube.client import Client
 from kroasync.kube.config import connect
 from kroasync.model.manifests import Text
 from kroasync.planning.forecast import Forecast, InstanceForecast, Verb
-from kroasync.planning.planner import Request, forecast
+from kroasync.planning.planner import forecast
+from kroasync.planning.request import Request
 from kroasync.playground import Playground
 from tests.conftest import Release
 from tests.integration.cluster import Lab, Obj, audited, config, eventually, node

@@ -17,7 +17,8 @@ from kroasync.kube.config import connect
 from kroasync.model.manifests import Text
 from kroasync.model.objects import Obj
 from kroasync.planning.forecast import Forecast, Verb
-from kroasync.planning.planner import Request, forecast
+from kroasync.planning.planner import forecast
+from kroasync.planning.request import Request
 from tests.faults.site import persistently
 from tests.integration.cluster import Lab, RefusedError, audited, eventually
 from tests.planning.comparing import State, broken, writes_of

@@ -13,7 +13,8 @@ from kroasync.model.kinds import CRDS, GRAPH_DEFINITIONS
 from kroasync.model.manifests import Text
 from kroasync.model.objects import Key, Obj, Resource
 from kroasync.planning.forecast import Forecast, Verb
-from kroasync.planning.planner import PlanningError, Request, forecast
+from kroasync.planning.planner import forecast
+from kroasync.planning.request import PlanningError, Request
 from kroasync.schema.catalog import bundled
 from tests.fakes import virtual
 from tests.fakes.client import FakeClient
