@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from kroasync.model.manifests import Text
+from kroasync.model.policies import FORMS, Policies, one_of
 from kroasync.model.problems import Severity
 
 if TYPE_CHECKING:
@@ -46,6 +47,12 @@ FeaturesOption = Annotated[
 MissingKindsOption = Annotated[
     MissingKinds,
     typer.Option("--missing-kinds", help="How to report kinds that are not known. Their fields are not checked."),
+]
+DefaultPoliciesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--default-policy", metavar="NAME=WORD", help="A default policy of the controller, such as conflicts=Yield."
+    ),
 ]
 NameOption = Annotated[str | None, typer.Option("--name", help="Name of the definition, if the input has several.")]
 
@@ -177,6 +184,19 @@ def one_definition(found: "Analysis", name: str | None) -> "CheckedDefinition":
     if definitions:
         raise usage_error("several definitions in the input: choose one with --name")
     raise usage_error(f"no definition {f'named {name} ' if name else ''}in the input")
+
+
+def default_policies(written: Sequence[str] | None) -> Policies:
+    """The default policies of a controller with these flags; the program exits with status 2 if one is wrong."""
+    found: dict[str, StrEnum] = {}
+    for text in written or ():
+        name, _, word = text.partition("=")
+        if name not in FORMS:
+            raise usage_error(f'--default-policy: expected NAME=WORD with the name {" or ".join(FORMS)}, got "{text}"')
+        if word not in list(FORMS[name]):
+            raise usage_error(f'--default-policy {name}: expected {one_of(FORMS[name])}, got "{word}"')
+        found[name] = FORMS[name](word)
+    return Policies(**found)  # type: ignore[arg-type]
 
 
 def usage_error(message: str) -> typer.Exit:

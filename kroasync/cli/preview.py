@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
-from kroasync.cli.inputs import CrdsOption, FeaturesOption, read_kinds, read_texts, usage_error, without_crds
+from kroasync.cli.inputs import (
+    CrdsOption,
+    DefaultPoliciesOption,
+    FeaturesOption,
+    default_policies,
+    read_kinds,
+    read_texts,
+    usage_error,
+    without_crds,
+)
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -120,6 +129,7 @@ def plan_command(
     detailed_exitcode: _DetailedOption = False,
     crds: CrdsOption = None,
     features: FeaturesOption = None,
+    defaults: DefaultPoliciesOption = None,
     kubeconfig: _KubeconfigOption = "",
     context: _ContextOption = "",
     as_user: _AsOption = "",
@@ -141,6 +151,7 @@ def plan_command(
         raise usage_error("-n and -A exclude each other")
     if wrong := next((one for one in instances or () if not _names_instance(one)), None):
         raise usage_error(f'--instance: "{wrong}" names no instance: expected KIND/NAMESPACE/NAME or KIND/NAME')
+    policies = default_policies(defaults)
     texts, known = without_crds(read_texts(files or (), folders or ()))
     kinds = known + read_kinds(crds)
 
@@ -158,6 +169,7 @@ def plan_command(
             ignore=tuple(ignore or ()),
             delete=tuple(delete or ()),
             features=frozenset(features or ()),
+            policies=policies,
         )
 
     access = _Caller(kubeconfig=kubeconfig, context=context, user=as_user, groups=as_groups)
@@ -175,6 +187,7 @@ def diff_command(
     ignore: _IgnoreOption = None,
     dry_run: _DryRunOption = DryRunOption.ALL,
     detailed_exitcode: _DetailedOption = False,
+    defaults: DefaultPoliciesOption = None,
     kubeconfig: _KubeconfigOption = "",
     context: _ContextOption = "",
     as_user: _AsOption = "",
@@ -184,6 +197,8 @@ def diff_command(
 
     The command reads the cluster with your rights and writes nothing.
     """
+
+    policies = default_policies(defaults)
 
     async def request(client: "Client") -> "Request":
         from kroasync.cli.live import find_instance
@@ -196,6 +211,7 @@ def diff_command(
             instances=("/".join(part for part in parts if part),),
             dry_run=dry_run.value,
             ignore=tuple(ignore or ()),
+            policies=policies,
         )
 
     access = _Caller(kubeconfig=kubeconfig, context=context, user=as_user, groups=as_groups)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kroasync.cli.inputs import usage_error
-from kroasync.model.policies import Conflicts, Policies, Update
+from kroasync.cli.inputs import DefaultPoliciesOption, default_policies, usage_error
 
 if TYPE_CHECKING:
     from kroasync.cli.drawing import Drawing
     from kroasync.engine.views import InstanceView
+    from kroasync.model.policies import Policies
 
 
 class TreeFormat(StrEnum):
@@ -40,12 +40,7 @@ def tree_command(
     owners: Annotated[
         bool, typer.Option("--owners", help="Also show the declared fields that other field managers have.")
     ] = False,
-    default_update_policy: Annotated[
-        Update, typer.Option("--default-update-policy", help="As the controller has it; for --owners.")
-    ] = Update.APPLY,
-    default_conflicts_policy: Annotated[
-        Conflicts, typer.Option("--default-conflicts-policy", help="As the controller has it; for --owners.")
-    ] = Conflicts.FORCE,
+    defaults: DefaultPoliciesOption = None,
 ) -> None:
     """Show the nodes of a live instance and their states.
 
@@ -57,7 +52,7 @@ def tree_command(
 
     if owners and output not in (TreeFormat.TEXT, TreeFormat.JSON):
         raise usage_error(f"--owners cannot be drawn as {output}: use -o text or -o json")
-    policies = Policies(update=default_update_policy, conflicts=default_conflicts_policy)
+    policies = default_policies(defaults)
     kind, _, name = instance.rpartition("/")
     try:
         view = asyncio.run(_inspect(kind, name, namespace, kubeconfig, context, policies, owners))
@@ -82,7 +77,7 @@ def tree_command(
 
 
 async def _inspect(
-    kind: str, name: str, namespace: str, kubeconfig: str, context: str, policies: Policies, with_owners: bool
+    kind: str, name: str, namespace: str, kubeconfig: str, context: str, policies: "Policies", with_owners: bool
 ) -> "InstanceView":
     from kroasync import __version__
     from kroasync.cli.live import find_instance, inspect_instance

@@ -2,8 +2,6 @@
 
 Each live instance gets two passes (`rehearsal`): by the definition as it is, and by the one of the files. Instances
 whose kinds are resources of other definitions come after the instances that declare them, so an edit shows through.
-
-The defaults of the controller's policies are unknown here: the passes follow those of the program.
 """
 
 import asyncio
@@ -278,7 +276,7 @@ class _Planning:
         return None
 
     def _plan(self, graph: Graph) -> Plan:
-        plan = Plan.of(graph, Options())
+        plan = Plan.of(graph, Options(policies=self.request.policies))
         if not self.request.eventual:
             return plan
         return replace(plan, nodes=tuple(replace(node, ready_when=()) for node in plan.nodes))

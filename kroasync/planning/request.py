@@ -1,9 +1,10 @@
 """What a forecast is asked for, and why there may be none."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kroasync.model.manifests import Document, Text
+from kroasync.model.policies import Policies
 from kroasync.model.problems import Problem
 
 Progress = Callable[[int, int, str], None]
@@ -36,3 +37,5 @@ class Request:
     # Names of definitions that are deleted.
     delete: tuple[str, ...] = ()
     features: frozenset[str] = frozenset()
+    # The default policies of the controller.
+    policies: Policies = field(default_factory=Policies)

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from kroasync.cli.inputs import default_policies
 from kroasync.cli.main import app
 from kroasync.cli.preview import classes_of, exit_code
+from kroasync.model.policies import Conflicts, Policies, Update
 from kroasync.planning.forecast import Forecast, InstanceForecast, SchemaStep, Verb
 from tests.unit.planning.samples import definition, delete, instance, misfit, step, update, web
 
@@ -36,6 +38,14 @@ def manifest(tmp_path: Path) -> str:
         (["-f", "FILE", "--fail-on", "delete,destroy"], 'there is no class "destroy"; known: create, update, delete,'),
         (["-f", "FILE", "--dry-run", "client"], "--dry-run"),
         (["-f", "FILE", "-o", "yaml"], "-o"),
+        (
+            ["-f", "FILE", "--default-policy", "update"],
+            '--default-policy update: expected Apply, Once or Recreate, got ""',
+        ),
+        (
+            ["-f", "FILE", "--default-policy", "size=5"],
+            "--default-policy: expected NAME=WORD with the name adoption or",
+        ),
     ],
 )
 @pytest.mark.parametrize("command", ["plan", "preview"])
@@ -43,6 +53,12 @@ def test_a_wrong_call(command: str, arguments: list[str], message: str, manifest
     done = RUNNER.invoke(app, [command, *(manifest if word == "FILE" else word for word in arguments)])
     assert (done.exit_code, done.stdout) == (2, "")
     assert message in done.stderr
+
+
+def test_default_policies_are_those_of_the_flags() -> None:
+    assert default_policies(None) == Policies()
+    given = default_policies(["update=Once", "conflicts=Yield"])
+    assert given == Policies(update=Update.ONCE, conflicts=Conflicts.YIELD)
 
 
 @pytest.mark.parametrize("call", [["plan", "-f", "FILE"], ["plan", "--delete", "web"], ["diff", "Web/a"]])

@@ -16,6 +16,7 @@ from kroasync.model.definition import parse_definition
 from kroasync.model.kinds import CRDS, GRAPH_DEFINITIONS
 from kroasync.model.manifests import Text
 from kroasync.model.objects import Key, Obj, Resource
+from kroasync.model.policies import Adoption, Policies
 from kroasync.planning.forecast import Forecast, InstanceForecast, Verb
 from kroasync.planning.planner import forecast
 from kroasync.planning.request import PlanningError, Request
@@ -214,3 +215,11 @@ def test_an_object_of_a_kind_that_nobody_knows_is_said() -> None:
     assert found.unread == (
         "file.yaml: no definition generates the kind Stall (kro.run/v1alpha1), so its objects are not planned",
     )
+
+
+def test_the_default_policies_of_the_controller_count() -> None:
+    there = [config_map("a", data={"size": "0"})]
+    edit = shops(more="x")
+    assert Verb.UPDATE in {step.verb for step in of(planned(edit, there=there)).drift}
+    never = of(planned(edit, there=there, policies=Policies(adoption=Adoption.NEVER)))
+    assert {step.verb for step in (*never.steps, *never.drift)} == {Verb.REFUSED}
