@@ -12,14 +12,24 @@ What is applied only once is adopted by a patch of its labels and annotations.
 
 import asyncio
 import logging
-import re
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from kroasync.controller.child_store import ChildStore
 from kroasync.controller.fights import Fights, contenders
 from kroasync.controller.instance_store import InstanceStore
+from kroasync.controller.refusals import (
+    ContestedError,
+    ManagedError,
+    explained,
+    immutable_fields,
+    message_of,
+    quotable_field,
+    refusal_of,
+    unique,
+    unserved,
+)
 from kroasync.engine.actions import (
     Action,
     Apply,
@@ -41,24 +51,18 @@ from kroasync.engine.difference import difference
 from kroasync.engine.drift import stored
 from kroasync.engine.mending import Mending, disowning_patch, key_patch, may_have_leftovers, mending
 from kroasync.engine.orphans import released, still_goes
-from kroasync.engine.recreation import unchangeable
 from kroasync.engine.withholding import places, withheld
 from kroasync.engine.yielding import agree, foreign_fields, is_guarded, refusal_text, yielding
 from kroasync.kube.api_errors import (
-    AlreadyExistsError,
     ApiError,
     ConflictError,
-    ForbiddenError,
     InvalidError,
     NotFoundError,
     ServerError,
-    TooBigError,
-    UnauthorizedError,
     UnreachableError,
 )
 from kroasync.kube.client import Client
 from kroasync.kube.outage import Stumbles
-from kroasync.model.kinds import SECRETS
 from kroasync.model.names import (
     FINALIZER,
     LABEL_APPLYSET_PART_OF,
@@ -73,14 +77,6 @@ log = logging.getLogger("kroasync.children")
 
 # The first resourceVersion of etcd is 2. So an apply with this version creates an object, or is a conflict.
 _OF_NO_OBJECT = "1"
-
-
-class _ManagedError(ApiError):
-    """Other managers have fields of an object that is adopted only if nobody does."""
-
-
-class _ContestedError(ApiError):
-    """Other managers have fields of the object, and its policy is to change nothing then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +149,7 @@ class Performer:
 
     def _failed(self, action: Action, error: ApiError) -> Refused:
         """The result of an action that the API server did not perform."""
-        refusal, message = refusal_of(error), _told(action, error)
+        refusal, message = refusal_of(error), message_of(action, error)
         child = action.key if isinstance(action, Apply | Read | Delete | Release) else None
         if isinstance(error, NotFoundError) and not error.is_of_object and child is not None:
             message = unserved(child)
@@ -163,7 +159,7 @@ class Performer:
         elif self.stumbles.failed(subject, error):
             refusal = Refusal.FAULT
             message += " (the API server fails at this object again and again, and takes other writes)"
-        return Refused(action=action, refusal=refusal, message=message, immutable=_immutable(action, error))
+        return Refused(action=action, refusal=refusal, message=message, immutable=immutable_fields(action, error))
 
     async def _logged(self, action: Apply) -> Result:
         """The result of an apply. At debug level, and only there, the log says which fields changed; never a value."""
@@ -177,7 +173,7 @@ class Performer:
         result = await self._apply(action)
         if before is not None and isinstance(result, Done) and result.obj is not None and result.changed:
             hidden = places(action.key, action.secrets)
-            fields = _unique(withheld(change, hidden).path for change in difference(before, result.obj))
+            fields = unique(withheld(change, hidden).path for change in difference(before, result.obj))
             log.debug("child updated", extra={"child": str(action.key), "need": action.need.value, "fields": fields})
         return result
 
@@ -259,9 +255,9 @@ class Performer:
         except ConflictError as conflict:
             if not conflict.managers:
                 raise  # the object changed meanwhile, so its owner must be checked again
-            fields = _unique(quotable_field(field, action.secrets) for field in conflict.fields)
+            fields = unique(quotable_field(field, action.secrets) for field in conflict.fields)
             text = f"{', '.join(fields)} by {', '.join(conflict.managers)}"
-            raise _ManagedError(managed_text(text)) from None
+            raise ManagedError(managed_text(text)) from None
 
     async def _take_over(self, action: Apply, found: Obj, managers: tuple[str, ...]) -> tuple[Obj, tuple[str, ...]]:
         """Adopt an object as it was found; returns the answer and the managers that had its fields.
@@ -305,8 +301,8 @@ class Performer:
                 if conflict.managers or not second.managers:
                     raise
                 return await self._share(action, found, second.fields, second, version=version)
-        except _ContestedError as error:
-            raise _ManagedError(f"its {error.message}") from None
+        except ContestedError as error:
+            raise ManagedError(f"its {error.message}") from None
 
     async def _share(
         self, action: Apply, live: Obj, named: Sequence[str], conflict: ConflictError, *, version: str = ""
@@ -318,7 +314,7 @@ class Performer:
         """
         terms = agree(live, action.obj, action.policies, action.external_fields, named)
         if terms.refused:
-            raise _ContestedError(refusal_text(foreign_fields(terms.refused, action.secrets)))
+            raise ContestedError(refusal_text(foreign_fields(terms.refused, action.secrets)))
         if named and not terms.yielded and not terms.force:
             raise conflict  # managedFields do not say what is contested
         shared = replace(action, obj=terms.obj)
@@ -340,7 +336,7 @@ class Performer:
             live = await self.client.get(action.key)
             found = mending(live, stored(action.obj), MANAGER_CHILDREN, twice=error.fields_twice)
             if not found.edits:
-                raise _explained(error, found.obstacle) from None
+                raise explained(error, found.obstacle) from None
             await self._mend(action, live, found)
             return await self._send(action, force=True)
         if not may_have_leftovers(answer, MANAGER_CHILDREN):
@@ -385,7 +381,7 @@ class Performer:
             return None, ""
         held = contenders(live, stored(action.obj), MANAGER_CHILDREN)
         quotable = (lambda path: quotable_field(path, action.secrets)) if action.secrets else str
-        shown = {name: _unique(map(quotable, paths)) for name, paths in held.items()}
+        shown = {name: unique(map(quotable, paths)) for name, paths in held.items()}
         named = "; ".join(f'manager "{name}" keeps changing {", ".join(paths)}' for name, paths in shown.items())
         return child.uid, f"{named or 'somebody keeps changing it'}; it is restored with growing delays"
 
@@ -521,79 +517,7 @@ def parent_patch(instance: Obj, action: PatchParent) -> Obj:
     return {"metadata": meta}
 
 
-def unserved(key: Key) -> str:
-    """The message about a kind that the API server does not serve: its own answer is "404 page not found"."""
-    return f"kind {key.resource.kind} ({key.resource.api_version}) is not served: its CRD or aggregated API is gone"
-
-
 def _identity(obj: Obj) -> Obj:
     """The part of an object that an Event about it needs."""
     meta = {name: metadata(obj).get(name, "") for name in ("name", "namespace", "uid", "resourceVersion")}
     return {"apiVersion": obj.get("apiVersion", ""), "kind": obj.get("kind", ""), "metadata": meta}
-
-
-def _told(action: Action, error: ApiError) -> str:
-    """The server's message; for an object with values of Secrets, only the parts that cannot quote them."""
-    if isinstance(action, Release) and action.key.resource == SECRETS and error.quotes_body:
-        return f"{error.known_reason} (details withheld: the object is a Secret)"
-    if not isinstance(action, Apply) or not action.secrets or not error.quotes_body:
-        return error.message
-    fields = _unique(sorted(quotable_field(field, action.secrets) for field in error.fields))
-    where = f" in {', '.join(fields)}" if any(fields) else ""
-    return f"{error.known_reason}{where} (details withheld: the object holds values of a Secret)"
-
-
-def _immutable(action: Action, error: ApiError) -> tuple[str, ...]:
-    """The fields that cannot be changed, if that is all that is wrong with an apply, and what the server says of them;
-    of an object with values of Secrets, only where they are.
-    """
-    if not isinstance(action, Apply) or not isinstance(error, InvalidError):
-        return ()
-    found = unchangeable(error.causes)
-    if action.secrets or action.key.resource == SECRETS:
-        return tuple(_unique(quotable_field(field, action.secrets) or "a field" for field, _ in found))
-    return tuple(_unique(f"{field}: {said}" if field else said for field, said in found))
-
-
-def quotable_field(field: str, secrets: Sequence[tuple[str | int, ...]]) -> str:
-    """A field path of the server, cut so that it quotes no value: it ends where a value of a Secret begins, or before
-    a key in brackets.
-    """
-    dot = "." if field.startswith(".") else ""
-    shown = re.split(r"\[(?![0-9]*\])", field.removeprefix(dot))[0]
-    for path in secrets:
-        begin = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
-        if shown.startswith((f"{begin}.", f"{begin}[")):
-            shown = begin
-    return dot + shown
-
-
-def _explained(error: InvalidError, obstacle: str) -> InvalidError:
-    """The error with a text about who must act."""
-    text = f"{error.message}; {obstacle}" if obstacle else error.message
-    return type(error)(text, status=error.status, reason=error.reason, details=error.details)
-
-
-def _unique(texts: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(text for text in texts if text))
-
-
-_REFUSALS: tuple[tuple[type[ApiError], Refusal], ...] = (
-    (_ManagedError, Refusal.MANAGED),
-    (_ContestedError, Refusal.CONTESTED),
-    (AlreadyExistsError, Refusal.CONFLICT),
-    (ConflictError, Refusal.CONFLICT),
-    (NotFoundError, Refusal.MISSING),
-    (TooBigError, Refusal.TOO_BIG),
-    (InvalidError, Refusal.INVALID),
-    (ForbiddenError, Refusal.FORBIDDEN),
-    (UnauthorizedError, Refusal.FORBIDDEN),
-)
-
-
-def refusal_of(error: ApiError) -> Refusal:
-    """The kind of refusal that an API error means for the engine."""
-    for kind, refusal in _REFUSALS:
-        if isinstance(error, kind):
-            return refusal
-    return Refusal.UNAVAILABLE

@@ -13,8 +13,8 @@ from typing import Final
 
 from kroasync.controller.fights import Fights
 from kroasync.controller.observing import Observing
-from kroasync.controller.perform import refusal_of
 from kroasync.controller.recording import Recording
+from kroasync.controller.refusals import refusal_of
 from kroasync.controller.served_kinds import Served
 from kroasync.controller.status_writes import report, wait_s
 from kroasync.engine.instance_status import compose_unresolved

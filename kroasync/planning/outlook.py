@@ -11,7 +11,7 @@ from functools import lru_cache
 from math import inf
 from typing import Any, Final
 
-from kroasync.controller.perform import quotable_field
+from kroasync.controller.refusals import quotable_field
 from kroasync.engine.actions import Apply, Delete, Done, Observed, Refusal, Refused, Release
 from kroasync.engine.contests import contests
 from kroasync.engine.difference import difference, plain, without

@@ -8,7 +8,8 @@ import pytest
 from kroasync.controller.child_store import ChildStore
 from kroasync.controller.fights import Fights
 from kroasync.controller.instance_store import InstanceStore
-from kroasync.controller.perform import Performer, parent_patch, refusal_of
+from kroasync.controller.perform import Performer, parent_patch
+from kroasync.controller.refusals import refusal_of
 from kroasync.engine.actions import (
     Action,
     Apply,
