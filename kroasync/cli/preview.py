@@ -174,6 +174,8 @@ def plan_command(
 
     access = _Caller(kubeconfig=kubeconfig, context=context, user=as_user, groups=as_groups)
     found = _forecast(access, request, output)
+    for warning in found.warnings:
+        typer.echo(str(warning), err=True)
     _print(found, output)
     raise typer.Exit(exit_code(found, watched, detailed=detailed_exitcode, changed=found.has_changes))
 

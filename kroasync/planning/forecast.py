@@ -14,6 +14,7 @@ from typing import Any
 from kroasync.engine.difference import FieldChange
 from kroasync.model.names import APPLYSET_PREFIX, RESERVED_PREFIXES
 from kroasync.model.objects import Key, Obj, labels_of
+from kroasync.model.problems import Problem
 
 
 class Verb(StrEnum):
@@ -119,6 +120,8 @@ class Forecast:
     definitions: tuple[DefinitionForecast, ...] = ()
     instances: tuple[InstanceForecast, ...] = ()
     unread: tuple[str, ...] = ()
+    # Warnings about the files, with their places.
+    warnings: tuple[Problem, ...] = ()
     # Whether the API server answered dry runs: `all`, `existing` or `none`.
     dry_run: str = "all"
 

@@ -239,7 +239,23 @@ def _schema_steps(existing: Obj | None, desired: Obj) -> tuple[SchemaStep, ...]:
         found = compat.compare_crds(existing, desired)
     except compat.CompatibilityError:
         return ()
-    return tuple(SchemaStep(path=c.path, text=c.description, breaking=c.breaking) for c in found.changes)
+    return tuple(SchemaStep(path=field_of(c.path), text=c.description, breaking=c.breaking) for c in found.changes)
+
+
+def field_of(schema_path: str) -> str:
+    """The field that a place in a schema is about: `spec.ports[].name` for
+    `.properties.spec.properties.ports.items.properties.name`.
+    """
+    before, _, places = schema_path.partition(".")
+    text, is_name = before, False
+    for part in places.split(".") if places else ():
+        if is_name:
+            text, is_name = f"{text}.{part}" if text else part, False
+        elif part == "properties":
+            is_name = True
+        else:
+            text += {"items": "[]", "additionalProperties": "[*]"}.get(part, f".{part}" if text else part)
+    return text
 
 
 def misfits(analysis: Analysis, stored: Iterable[tuple[Key, Obj]]) -> dict[str, list[UnfitInstance]]:
@@ -259,7 +275,7 @@ def misfits(analysis: Analysis, stored: Iterable[tuple[Key, Obj]]) -> dict[str, 
         problems = check_instance(instance, definition, spec)
         invalid = [p.path for p in problems if p.severity is Severity.ERROR]
         problems = [*problems, *rules.broken(instance, invalid)]
-        told = tuple(str(p) for p in problems if p.severity is Severity.ERROR)
+        told = tuple(f"{p.where}: {p.message}" for p in problems if p.severity is Severity.ERROR)
         if told:
             found.setdefault(crd_name(definition), []).append(UnfitInstance(key=key, problems=told))
     return found

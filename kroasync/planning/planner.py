@@ -98,6 +98,7 @@ class _Planning:
             ),
             instances=tuple(instances),
             unread=tuple(self.reading.unread.values()),
+            warnings=tuple(analysis.problems),
             dry_run=self.request.dry_run,
         )
 

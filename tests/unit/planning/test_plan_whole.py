@@ -17,7 +17,9 @@ from kroasync.model.kinds import CRDS, GRAPH_DEFINITIONS
 from kroasync.model.manifests import Text
 from kroasync.model.objects import Key, Obj, Resource
 from kroasync.model.policies import Adoption, Policies
+from kroasync.model.problems import Severity
 from kroasync.planning.forecast import Forecast, InstanceForecast, Verb
+from kroasync.planning.planned_kinds import field_of
 from kroasync.planning.planner import forecast
 from kroasync.planning.request import PlanningError, Request
 from kroasync.schema.catalog import bundled
@@ -161,7 +163,11 @@ def test_an_instance_that_the_new_schema_refuses_is_named() -> None:
     edited = shops()
     edited["spec"]["schema"]["spec"] = {"size": "string | minLength=3"}
     (one,) = planned(edited).definitions
-    assert [(unfit.key.name, len(unfit.problems)) for unfit in one.misfits] == [("a", 1)]
+    assert {step.path for step in one.schema} == {"spec.size"}
+    (unfit,) = one.misfits
+    assert (unfit.key.name, len(unfit.problems)) == ("a", 1)
+    assert unfit.problems[0].startswith("spec.size: ")
+    assert not unfit.problems[0].endswith("]")
 
 
 def test_an_error_of_an_expression_is_a_refused_step() -> None:
@@ -223,3 +229,23 @@ def test_the_default_policies_of_the_controller_count() -> None:
     assert Verb.UPDATE in {step.verb for step in of(planned(edit, there=there)).drift}
     never = of(planned(edit, there=there, policies=Policies(adoption=Adoption.NEVER)))
     assert {step.verb for step in (*never.steps, *never.drift)} == {Verb.REFUSED}
+
+
+def test_warnings_about_the_files_are_told() -> None:
+    edit = shops()
+    edit["spec"]["resources"][0]["comment"] = "x"
+    assert [(one.code, one.severity) for one in planned(edit).warnings] == [("unknown-field", Severity.WARNING)]
+
+
+@pytest.mark.parametrize(
+    ("place", "field"),
+    [
+        (".properties.spec.properties.ports.items.properties.name", "spec.ports[].name"),
+        (".properties.spec.properties.properties.additionalProperties", "spec.properties[*]"),
+        (".properties.metadata.properties.name", "metadata.name"),
+        ("version", "version"),
+        ("", ""),
+    ],
+)
+def test_the_field_of_a_place_in_a_schema(place: str, field: str) -> None:
+    assert field_of(place) == field
