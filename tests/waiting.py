@@ -60,3 +60,14 @@ async def until_answered(ask: Callable[[], Awaitable[T]], *, timeout_s: float = 
             if found:
                 return found
             await asyncio.sleep(POLL_S)
+
+
+async def until_missing(ask: Callable[[], Awaitable[object]], *, timeout_s: float = 30.0) -> None:
+    """Ask until the answer is a NotFoundError."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            try:
+                await ask()
+            except NotFoundError:
+                return
+            await asyncio.sleep(POLL_S)
