@@ -89,7 +89,7 @@ class Cluster:
             try:
                 connection.request(method, path, sent, headers)
                 answer = connection.getresponse()
-                found = json.loads(answer.read() or b"null")
+                content = answer.read()
                 break
             except (OSError, http.client.HTTPException):
                 # The server may have closed the kept connection meanwhile.
@@ -97,6 +97,9 @@ class Cluster:
                 self._local.connection = None
                 if attempt == 2:
                     raise
+        # Of a path that it does not serve, for instance after a CRD is gone, the API server says so in plain text.
+        is_json = "json" in answer.getheader("Content-Type", "")
+        found = json.loads(content or b"null") if is_json else content.decode(errors="replace")
         if answer.status >= 400:
             raise RefusedError(answer.status, found)
         return found
