@@ -27,6 +27,7 @@ from kroasync.model.objects import (
     Obj,
     Resource,
     annotations_of,
+    key_of,
     labels_of,
     name_of,
     namespace_of,
@@ -125,8 +126,7 @@ async def _looked_at(client: Client, world: LiveWorld, action: Action, instance:
 async def _read(client: Client, world: LiveWorld, watch: WatchExternal) -> None:
     """Read what an external reference covers."""
     for obj in await _external(client, watch):
-        found = Key(watch.resource, namespace_of(obj) if watch.resource.namespaced else "", name_of(obj))
-        world.put(found, obj)
+        world.put(key_of(watch.resource, obj), obj)
     world.watched(watch)
 
 
@@ -159,7 +159,7 @@ async def _members(client: Client, kinds: ClusterKinds, instance: Obj) -> tuple[
         except ForbiddenError as error:
             unread[group_kind] = f"objects of kind {group_kind} are not shown: {error.message}"
             continue
-        found += [(Key(resource, namespace_of(obj) if resource.namespaced else "", name_of(obj)), obj) for obj in objs]
+        found += [(key_of(resource, obj), obj) for obj in objs]
     return found, unread
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from kroasync.engine.difference import difference, plain, without
 from kroasync.engine.offline import defaulted
 from kroasync.graph.nodes import Graph
-from kroasync.model.objects import Key, Obj, Resource, metadata, name_of, namespace_of
+from kroasync.model.objects import Key, Obj, metadata
 from kroasync.planning.forecast import (
     PlannedStep,
     Verb,
@@ -28,10 +28,6 @@ class PlannedInstance:
     wanted: Obj | None
     # Whether the files themselves have it, or another instance's step.
     by_file: bool = False
-
-
-def key_of_instance(resource: Resource, obj: Obj) -> Key:
-    return Key(resource, namespace_of(obj) if resource.namespaced else "", name_of(obj))
 
 
 def applied(live: Obj | None, obj: Obj, namespace: str) -> Obj:

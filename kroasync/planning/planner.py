@@ -18,7 +18,7 @@ from kroasync.graph.analysis import Analysis
 from kroasync.graph.nodes import Graph
 from kroasync.kube.api_errors import ApiError, ForbiddenError
 from kroasync.kube.client import Client
-from kroasync.model.objects import GVK, Key, Obj, Resource, is_deleting, metadata, name_of, namespace_of, uid_of
+from kroasync.model.objects import GVK, Key, Obj, Resource, is_deleting, key_of, metadata, name_of, namespace_of, uid_of
 from kroasync.model.paths import nests_deeper
 from kroasync.planning.cluster import ClusterReading, inventory_of
 from kroasync.planning.dry_run import DryRunClient
@@ -34,7 +34,6 @@ from kroasync.planning.instance_edits import (
     applied,
     edit_of,
     filled,
-    key_of_instance,
     patch_to,
     without_uid,
 )
@@ -119,7 +118,7 @@ class _Planning:
                 self.reading.unread[kind.resource.group_kind] = f"cannot list {kind.resource}: {error.message}"
                 continue
             for obj in found:
-                key = key_of_instance(kind.resource, obj)
+                key = key_of(kind.resource, obj)
                 self.subjects[key] = PlannedInstance(key=key, live=obj, wanted=obj)
         for document in analysis.instances:
             await self._of_file(document.obj)
@@ -292,7 +291,7 @@ class _Planning:
     ) -> None:
         """Plan the children that are instances themselves, as this instance's steps make them."""
         changed = {step.key for step in steps}
-        read = {key_of_instance(resource, obj): obj for resource, obj in members}
+        read = {key_of(resource, obj): obj for resource, obj in members}
         for touch in after.passed.touches if after is not None else ():
             key, resource = touch.action.key, touch.action.key.resource
             if key not in changed or not isinstance(touch.result, Done):
@@ -321,7 +320,7 @@ def _is_named(key: Key, wanted: tuple[str, str, str]) -> bool:
 
 def _torn_down(instance: Obj, members: Sequence[tuple[Resource, Obj]]) -> Iterable[PlannedStep]:
     """The steps of an instance that is deleted by another one's step."""
-    labelled_members = [observed(key_of_instance(resource, obj), obj) for resource, obj in members]
+    labelled_members = [observed(key_of(resource, obj), obj) for resource, obj in members]
     for member in membership_of(instance, labelled_members, seal_key=b"").members(labelled_members):
         action = removal(member)
         if action is not None:

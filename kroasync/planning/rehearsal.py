@@ -45,7 +45,7 @@ from kroasync.engine.plan import Plan
 from kroasync.engine.walk import Walk
 from kroasync.kube.client import Client
 from kroasync.model.names import ANNOTATION_SEAL, LABEL_KRO_VERSION
-from kroasync.model.objects import Key, Obj, Resource, annotations_of, labels_of, metadata, version_of
+from kroasync.model.objects import Key, Obj, Resource, annotations_of, key_of, labels_of, metadata, version_of
 from kroasync.model.paths import Path
 from kroasync.model.policies import Update
 from kroasync.planning.prediction import patched_by, predicted
@@ -158,13 +158,13 @@ class _OnePass:
         by_resource: dict[Resource, list[Obj]] = {}
         for kind, obj in members:
             by_resource.setdefault(kind, []).append(obj)
-            read[_key(kind, obj)] = obj
+            read[key_of(kind, obj)] = obj
         for kind, objects in by_resource.items():
             children.widen(kind, _WHOLE)
             children.replace(kind, [children.see(kind, obj) for obj in objects])
         instances = InstanceStore(resource, _ignore, _ignore_both, room=EndlessRoom())
         instances.put({**instance, "metadata": dict(metadata(instance))})
-        key = _key(resource, instance)
+        key = key_of(resource, instance)
         performer = Performer(shared.client, children, instances, key, _read_nothing, _no_pause, Fights(lambda: 0.0))
         return _OnePass(shared, children, performer, instance, str(metadata(instance).get("uid") or ""), read)
 
@@ -357,11 +357,6 @@ async def _same(result: Result) -> Result:
 def _without(answer: Obj, names: frozenset[str]) -> Obj:
     meta = {k: v for k, v in metadata(answer).items() if k not in names}
     return {**answer, "metadata": meta}
-
-
-def _key(resource: Resource, obj: Obj) -> Key:
-    meta = metadata(obj)
-    return Key(resource, str(meta.get("namespace") or "") if resource.namespaced else "", str(meta.get("name") or ""))
 
 
 def _ignore(_subject: Any) -> None:
