@@ -70,7 +70,7 @@ def _decided(
     runs = {name: run for run in state.by_position for name in names_of_node(run.plan.id)}
     keeps = {node: node in runs and _is_kept(state, runs[node]) for node in {member.node for member in members}}
     removals = [(member, removal(member, keeps=keeps[member.node])) for member in members]
-    collections = {name: one for name, run in runs.items() if (one := _limited(run)) is not None}
+    collections = [one for run in state.by_position if (one := _limited(run)) is not None]
     return {member.key: action for member, action in removals}, held_prunes(collections, removals)
 
 

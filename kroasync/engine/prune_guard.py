@@ -8,11 +8,12 @@ A held prune goes on by itself once the collection declares the objects again, o
 of the instance has the instance's generation.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from kroasync.engine.actions import Delete, Observed, Release
+from kroasync.engine.labels import names_of_node
 from kroasync.model import names
 from kroasync.model.objects import Key, Obj, annotations_of, metadata
 from kroasync.model.policies import MaxPrune
@@ -51,19 +52,20 @@ class HeldPrune:
 
 
 def held_prunes(
-    collections: Mapping[str, LimitedCollection], removals: Iterable[tuple[Observed, Delete | Release | None]]
+    collections: Sequence[LimitedCollection], removals: Iterable[tuple[Observed, Delete | Release | None]]
 ) -> tuple[HeldPrune, ...]:
     """The prunes that go beyond the limit of their collection, in the order of `collections`.
 
-    `collections` has each of them by every name that an object may have for it. `removals` has all undeclared members,
-    each with what a pass would do with it.
+    `removals` has all undeclared members, each with what a pass would do with it.
     """
+    # An object may name its collection in several ways.
+    ids = {name: one.node for one in collections for name in names_of_node(one.node)}
     deleted: dict[str, list[Observed]] = {}
     for member, action in removals:
-        collection = collections.get(member.node)
-        if collection is not None and isinstance(action, Delete):
-            deleted.setdefault(collection.node, []).append(member)
-    found = (_held(one, deleted.get(one.node, [])) for one in {one.node: one for one in collections.values()}.values())
+        id_ = ids.get(member.node)
+        if id_ is not None and isinstance(action, Delete):
+            deleted.setdefault(id_, []).append(member)
+    found = (_held(one, deleted.get(one.node, [])) for one in collections)
     return tuple(one for one in found if one is not None)
 
 

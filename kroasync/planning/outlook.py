@@ -345,17 +345,16 @@ def _limits(
     removals: Sequence[tuple[Observed, Delete | Release]], graph: Graph, reports: Mapping[str, NodeReport]
 ) -> Iterator[tuple[Key, str]]:
     """The objects that are more than their collections may lose, and the text about each."""
-    limited = {
-        node.id: LimitedCollection(
+    limited = [
+        LimitedCollection(
             node=node.id,
             limit=node.max_prune,
             declared=len(reports[node.id].objects) if node.id in reports else 0,
         )
         for node in graph.nodes.values()
         if node.max_prune is not None
-    }
-    collections = {name: one for id_, one in limited.items() for name in names_of_node(id_)}
-    for one in held_prunes(collections, removals):
+    ]
+    for one in held_prunes(limited, removals):
         yield from ((key, str(one)) for key in one.objects)
 
 

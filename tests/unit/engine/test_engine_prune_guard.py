@@ -4,6 +4,7 @@ import pytest
 
 from kroasync.engine.actions import Delete, Observed, PatchParent, Refusal, Release
 from kroasync.engine.instance_status import compose
+from kroasync.engine.labels import label_value
 from kroasync.engine.outcome import Retry
 from kroasync.engine.prune_guard import LimitedCollection, held_prunes
 from kroasync.engine.views import nodes_of
@@ -51,7 +52,7 @@ def removal_of(name, node="many", action=Delete, size=0):
 def test_the_limit_counts_against_all_objects_of_the_collection(limit, declared, deleted, is_held):
     many = LimitedCollection(node="many", limit=limit_of(limit), declared=declared)
     removals = [removal_of(f"x{i}") for i in range(deleted)]
-    held = held_prunes({"many": many}, removals)
+    held = held_prunes([many], removals)
     assert bool(held) is is_held
     if held:
         assert (held[0].existing, len(held[0].objects)) == (declared + deleted, deleted)
@@ -60,13 +61,13 @@ def test_the_limit_counts_against_all_objects_of_the_collection(limit, declared,
 def test_what_stays_or_goes_already_does_not_count_nor_does_what_belongs_elsewhere():
     many = LimitedCollection(node="many", limit=MaxPrune(0), declared=0)
     spared = [removal_of("a", action=Release), removal_of("b", action=None), removal_of("c", node="dropped")]
-    assert held_prunes({"many": many}, spared) == ()
+    assert held_prunes([many], spared) == ()
 
 
 def test_an_object_counts_to_its_collection_by_each_name_of_that():
     many = LimitedCollection(node="m" * 64, limit=MaxPrune(1), declared=0)
-    removals = [removal_of("a", node="m" * 64), removal_of("b", node="h-1")]
-    (held,) = held_prunes({"m" * 64: many, "h-1": many}, removals)
+    removals = [removal_of("a", node="m" * 64), removal_of("b", node=label_value("m" * 64))]
+    (held,) = held_prunes([many], removals)
     assert [key.name for key in held.objects] == ["a", "b"]
 
 
@@ -84,7 +85,7 @@ def test_an_object_counts_to_its_collection_by_each_name_of_that():
 )
 def test_new_objects_do_not_make_the_collection_bigger(sizes, declared, existing):
     many = LimitedCollection(node="many", limit=MaxPrune(0), declared=declared)
-    (held,) = held_prunes({"many": many}, [removal_of(f"x{i}", size=size) for i, size in enumerate(sizes)])
+    (held,) = held_prunes([many], [removal_of(f"x{i}", size=size) for i, size in enumerate(sizes)])
     assert held.existing == existing
 
 
