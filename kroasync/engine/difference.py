@@ -4,11 +4,11 @@ Lists of objects are compared by the field that names their elements, as in serv
 What only the API server keeps (versions, times, managed fields, the status) is no difference.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from kroasync.engine.drift import MERGE_KEYS
+from kroasync.engine.drift import MERGE_KEYS, by_key
 from kroasync.model.names import ANNOTATION_SEAL, LABEL_KRO_VERSION
 from kroasync.model.objects import Obj
 
@@ -107,30 +107,25 @@ def _differing(before: Any, after: Any, route: Route) -> Iterator[FieldChange]:
             yield from _differing(before.get(key, ABSENT), after.get(key, ABSENT), (*route, key))
         return
     if type(before) is list and type(after) is list:
-        field = _naming(before, after)
-        if field is not None:
-            yield from _elements(before, after, field, route)
+        by_name = _by_name(before, after)
+        if by_name is not None:
+            field, old, new = by_name
+            for name in dict.fromkeys((*old, *new)):
+                yield from _differing(old.get(name, ABSENT), new.get(name, ABSENT), (*route, (field, name)))
             return
     if not _is_same(before, after):
         yield FieldChange(route, before, after)
 
 
-def _elements(before: Sequence[Obj], after: Sequence[Obj], field: str, route: Route) -> Iterator[FieldChange]:
-    old, new = ({item[field]: item for item in items} for items in (before, after))
-    for name in dict.fromkeys((*old, *new)):
-        yield from _differing(old.get(name, ABSENT), new.get(name, ABSENT), (*route, (field, name)))
-
-
-def _naming(*lists: Sequence[Any]) -> str | None:
-    """The field whose values name the elements of all the lists; None if there is none."""
-    if not all(type(item) is dict for items in lists for item in items):
+def _by_name(before: Sequence[Any], after: Sequence[Any]) -> tuple[str, dict[Any, Any], dict[Any, Any]] | None:
+    """The field that names the elements of both lists, and the elements by their names; None if there is none."""
+    if not all(type(item) is dict for item in (*before, *after)):
         return None
-    return next((key for key in MERGE_KEYS if all(_names(items, key) for items in lists)), None)
-
-
-def _names(items: Sequence[Mapping[str, Any]], key: str) -> bool:
-    values = [item.get(key) for item in items]
-    return all(type(value) in (str, int) for value in values) and len(set(values)) == len(values)
+    for key in MERGE_KEYS:
+        old, new = by_key(before, key), by_key(after, key)
+        if old is not None and new is not None:
+            return key, old, new
+    return None
 
 
 def _is_same(before: Any, after: Any) -> bool:

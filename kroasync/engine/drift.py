@@ -223,7 +223,7 @@ def _project_list(live: list[Any], desired: list[Any]) -> list[Any]:
     if not (_all_objects(desired) and _all_objects(live)):
         return live
     for key in MERGE_KEYS:
-        wanted, found = _by(desired, key), _by(live, key)
+        wanted, found = by_key(desired, key), by_key(live, key)
         if wanted is not None and found is not None:
             return [_paired(item, wanted[value]) if value in wanted else {key: value} for value, item in found.items()]
     if len(live) == len(desired):
@@ -244,8 +244,8 @@ def _all_objects(items: list[Any]) -> bool:
     return all(type(item) is dict for item in items)
 
 
-def _by(items: list[Any], key: str) -> dict[Any, Any] | None:
-    """The items by the value of a key; None unless every item has a scalar value for it and all values differ."""
+def by_key(items: Sequence[Any], key: str) -> dict[Any, Any] | None:
+    """The objects of a list by the value of a key; None unless each has a scalar value for it and all values differ."""
     found: dict[Any, Any] = {}
     for item in items:
         value = item.get(key)

@@ -164,10 +164,7 @@ class OfflineWorld:
         patch = released(obj, action)
         if patch is None:
             return Refused(action=action, refusal=Refusal.CONFLICT, message="the object changed")
-        meta = dict(metadata(obj))
-        for field, gone in (("labels", patch["metadata"]["labels"]), ("annotations", patch["metadata"]["annotations"])):
-            meta[field] = {key: value for key, value in meta.get(field, {}).items() if key not in gone}
-        self.put(action.key, {**obj, "metadata": meta})
+        self.put(action.key, patched_by(obj, patch))
         return Done(action=action)
 
 
@@ -191,14 +188,20 @@ def observed(key: Key, obj: Obj) -> Observed:
 
 def patched(instance: Obj, action: PatchParent) -> Obj:
     """The instance with its metadata patched."""
-    meta = dict(metadata(instance))
-    meta["labels"] = {**labels_of(instance), **action.labels}
-    annotations = {**annotations_of(instance), **action.annotations}
-    meta["annotations"] = {key: text for key, text in annotations.items() if text is not None}
-    finalizers = list(meta.get("finalizers") or ())
-    if action.add_finalizer and names.FINALIZER not in finalizers:
-        meta["finalizers"] = [*finalizers, names.FINALIZER]
-    return {**instance, "metadata": meta}
+    found = patched_by(instance, {"metadata": {"labels": action.labels, "annotations": action.annotations}})
+    finalizers = list(metadata(instance).get("finalizers") or ())
+    if not action.add_finalizer or names.FINALIZER in finalizers:
+        return found
+    return {**found, "metadata": {**found["metadata"], "finalizers": [*finalizers, names.FINALIZER]}}
+
+
+def patched_by(live: Obj, patch: Obj) -> Obj:
+    """The object after a merge patch of its labels and annotations."""
+    meta = dict(metadata(live))
+    for field in ("labels", "annotations"):
+        merged = {**(meta.get(field) or {}), **patch["metadata"].get(field, {})}
+        meta[field] = {key: value for key, value in merged.items() if value is not None}
+    return {**live, "metadata": meta}
 
 
 def overlaid(live: Any, desired: Any) -> Any:

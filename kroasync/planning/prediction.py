@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 
 from kroasync.engine.difference import LAST_APPLIED
-from kroasync.engine.drift import MERGE_KEYS
+from kroasync.engine.drift import MERGE_KEYS, by_key
 from kroasync.model.names import MANAGER_CHILDREN
 from kroasync.model.objects import Obj, annotations_of, metadata
 
@@ -37,15 +37,6 @@ def predicted(live: Obj | None, declared: Obj, *, manager: str = MANAGER_CHILDRE
     kept: Obj = _without_ours(live, declared, ours, others)
     merged: Obj = _merged(kept, declared)
     return merged
-
-
-def patched_by(live: Obj, patch: Obj) -> Obj:
-    """The object after a merge patch of its labels and annotations."""
-    meta = dict(metadata(live))
-    for field in ("labels", "annotations"):
-        merged = {**(meta.get(field) or {}), **patch["metadata"].get(field, {})}
-        meta[field] = {key: value for key, value in merged.items() if value is not None}
-    return {**live, "metadata": meta}
 
 
 def after_file(live: Obj, file: Obj) -> Obj:
@@ -188,9 +179,8 @@ def _merged_lists(live: Sequence[Any], declared: Sequence[Any]) -> Sequence[Any]
     if not all(isinstance(item, dict) for item in (*live, *declared)):
         return declared
     for key in MERGE_KEYS:
-        names = [item.get(key) for item in declared]
-        if all(type(name) in (str, int) for name in names) and len(set(names)) == len(names):
-            wanted = dict(zip(names, declared, strict=True))
+        wanted = by_key(declared, key)
+        if wanted is not None:
             merged = [_merged(item, wanted.pop(item.get(key), {})) for item in live]
             return [*merged, *wanted.values()]
     return declared

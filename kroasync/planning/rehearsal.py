@@ -38,7 +38,7 @@ from kroasync.engine.actions import (
 from kroasync.engine.adoption import is_child, joining, objection, unshared
 from kroasync.engine.difference import difference
 from kroasync.engine.drift import stored
-from kroasync.engine.offline import patched
+from kroasync.engine.offline import patched, patched_by
 from kroasync.engine.orphans import released
 from kroasync.engine.outcome import Outcome
 from kroasync.engine.plan import Plan
@@ -48,7 +48,7 @@ from kroasync.model.names import ANNOTATION_SEAL, LABEL_KRO_VERSION
 from kroasync.model.objects import Key, Obj, Resource, annotations_of, key_of, labels_of, metadata, version_of
 from kroasync.model.paths import Path
 from kroasync.model.policies import Update
-from kroasync.planning.prediction import patched_by, predicted
+from kroasync.planning.prediction import predicted
 from kroasync.planning.together import together
 
 # Everything, and who manages it.

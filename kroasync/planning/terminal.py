@@ -4,12 +4,13 @@ Nothing is left out without its count. `diffs` prints whole diffs and nothing el
 redirected to a file.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
 from rich.text import Text
 
-from kroasync.planning.forecast import DefinitionForecast, Forecast, Group, PlannedStep, Verb
+from kroasync.planning.forecast import DefinitionForecast, Forecast, Group, PlannedStep, Verb, counted
 from kroasync.planning.unified import diff_lines, headers, is_worth_reading
 from kroasync.planning.wording import (
     SIGNS,
@@ -163,27 +164,20 @@ def _table(forecast: Forecast, groups: tuple[Group, ...]) -> Iterator[Text]:
     if not verbs:
         return
     shown = concerned[:_GROUPS]
-    rows = [(f"{len(g.keys):,} × {cut(named(g.keys, 1), 60)}", _steps_of(g)) for g in shown]
+    rows = [(f"{len(g.keys):,} × {cut(named(g.keys, 1), 60)}", counted(g.sample.whole)) for g in shown]
     if left := concerned[_GROUPS:]:
-        rows.append((f"and {count(sum(len(group.keys) for group in left), 'instance')} with other changes", {}))
-    rows.append(("total", {verb: counts[verb] for verb in verbs}))
+        rows.append((f"and {count(sum(len(group.keys) for group in left), 'instance')} with other changes", Counter()))
+    rows.append(("total", counts))
     width = max(len(name) for name, _ in rows)
     columns = {verb: max(len(verb), len(f"{counts[verb]:,}")) + 2 for verb in verbs}
     yield Text(" " * (width + 2) + "".join(f"{verb:>{columns[verb]}}" for verb in verbs), style="bold")
     for name, numbers in rows:
-        cells = ((_cell(numbers.get(verb, 0), columns[verb]), _COLOURS[verb]) for verb in verbs)
+        cells = ((_cell(numbers[verb], columns[verb]), _COLOURS[verb]) for verb in verbs)
         yield Text.assemble(f"  {name:<{width}}", *cells)
 
 
 def _cell(number: int, width: int) -> str:
     return f"{number:>{width},}" if number else " " * width
-
-
-def _steps_of(group: Group) -> dict[Verb, int]:
-    found: dict[Verb, int] = {}
-    for step in group.sample.whole:
-        found[step.verb] = found.get(step.verb, 0) + 1
-    return found
 
 
 def _block(group: Group) -> Iterator[Text]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import unified_diff
 from typing import Any, Final
 
-from kroasync.engine.difference import Absent, FieldChange, Route
+from kroasync.engine.difference import Absent, Route
 from kroasync.model.manifests import dump
 from kroasync.model.names import APPLYSET_PREFIX, INTERNAL_GROUP, RESERVED_PREFIXES
 from kroasync.model.objects import Obj, metadata
@@ -128,12 +128,3 @@ def _in_order(value: Any) -> Any:
 
 def _rank(key: str) -> tuple[int, str]:
     return (_FIRST.index(key) if key in _FIRST else len(_FIRST)), key
-
-
-def inline(change: FieldChange) -> str:
-    """One field on one line: `spec.replicas: 1 -> 2`."""
-    return f"{change.path}: {_short(change.before)} -> {_short(change.after)}"
-
-
-def _short(value: Any) -> str:
-    return repr(value) if isinstance(value, Absent) else dump(value).removesuffix("\n...\n").strip()

@@ -5,9 +5,10 @@ from typing import Any
 import orjson
 import pytest
 
+from kroasync.engine.offline import patched_by
 from kroasync.model.names import MANAGER_CHILDREN
 from kroasync.model.objects import Obj
-from kroasync.planning.prediction import after_file, is_same_quantity, patched_by, predicted
+from kroasync.planning.prediction import after_file, is_same_quantity, predicted
 
 
 def live(spec: Any, ours: Any = None, others: Any = None, **meta: Any) -> Obj:
