@@ -19,6 +19,7 @@ from kroasync.kube.watch import Watch
 from kroasync.metrics import Metrics
 from kroasync.model.names import ANNOTATION_APPLYSET_GROUP_KINDS
 from kroasync.model.objects import Key, Obj, Resource, annotations_of, is_deleting, metadata, uid_of
+from kroasync.schema.crd import instance_schema
 
 _SYNC_S = 30.0
 # How long the first list of children waits for the first lists of instances.
@@ -83,8 +84,7 @@ class Serving:
         self._release_children(graph, served)
         if changed:
             served.plan = plan
-            root = graph.crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
-            served.spec_schema = root.get("spec", {})
+            served.spec_schema = instance_schema(graph.crd)["properties"].get("spec", {})
             # After a restart most instances are up to date, so those that need work come first.
             for key in sorted(served.instances, key=lambda key: not is_behind(served.instances.head(key))):
                 self._wake(key)

@@ -20,7 +20,7 @@ from kroasync.model.problems import Problem, Severity, collect, has_errors
 from kroasync.schema import name_rules
 from kroasync.schema.catalog import Catalog, bundled, crd_kinds
 from kroasync.schema.celtypes import readable
-from kroasync.schema.crd import CRD_KIND, build_crd, crd_name, instance_resource
+from kroasync.schema.crd import CRD_KIND, build_crd, crd_name, instance_resource, instance_schema
 from kroasync.schema.instance_checks import check_instance
 from kroasync.schema.instance_metadata import check_metadata
 from kroasync.schema.instance_rules import InstanceRules, unusable_rules
@@ -293,16 +293,10 @@ def _check_others(
             found += check_instance(obj, definition, built.known_spec)
         if built.crd is not None:
             if gvk not in rules:
-                rules[gvk] = InstanceRules(_schema_of(built.crd))
+                rules[gvk] = InstanceRules(instance_schema(built.crd))
             invalid = [problem.path for problem in found if problem.severity is Severity.ERROR]
             found += rules[gvk].broken(obj, invalid)
         kept: list[Problem] = []
         for problem in found:
             collect(kept, problem)
         analysis.problems += [_located(document, problem) for problem in kept]
-
-
-def _schema_of(crd: Obj) -> Obj:
-    """The schema of a generated CRD, which has one version."""
-    schema: Obj = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    return schema

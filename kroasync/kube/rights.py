@@ -15,7 +15,7 @@ from kroasync.kube.client import Client
 from kroasync.model.names import INTERNAL_GROUP, KRO_GROUP
 from kroasync.model.objects import Obj
 
-_REVIEWS: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+REVIEWS: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 # The verb, the group, and the resource with its subresource, if any.
 NEEDED: Final = (
     ("list", KRO_GROUP, "resourcegroups"),
@@ -56,14 +56,14 @@ class Rights:
         self.problem = problem(missing)
 
     async def _has(self, verb: str, group: str, resource: str) -> bool:
-        answer = await self.client.request("POST", _REVIEWS, body=review(verb, group, resource))
+        answer = await self.client.request("POST", REVIEWS, body=review(verb, group, resource))
         return (answer.get("status") or {}).get("allowed") is True
 
 
-def review(verb: str, group: str, resource: str) -> Obj:
-    """The review that asks whether this account may do something in every namespace."""
+def review(verb: str, group: str, resource: str, namespace: str = "") -> Obj:
+    """The review that asks whether this account may do something in a namespace, or else in every one."""
     name, _, subresource = resource.partition("/")
-    asked = {"verb": verb, "group": group, "resource": name, "subresource": subresource}
+    asked = {"verb": verb, "group": group, "resource": name, "subresource": subresource, "namespace": namespace}
     return {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",

@@ -15,6 +15,7 @@ from kroasync.engine.actions import WatchExternal
 from kroasync.engine.labels import label_value
 from kroasync.kube.api_errors import ApiError, ForbiddenError, NotFoundError
 from kroasync.kube.client import Client
+from kroasync.kube.rights import REVIEWS, review
 from kroasync.model import applyset, names
 from kroasync.model.applyset import Inventory, InventoryError
 from kroasync.model.definition import Definition, parse_definition
@@ -24,7 +25,6 @@ from kroasync.planning.together import together
 
 # For so many instances or fewer, the children of each are listed by its UID; for more, those of all instances.
 _FEW: Final = 3
-_REVIEWS: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
 class ClusterReading:
@@ -98,20 +98,9 @@ class ClusterReading:
         """Whether the caller may do this to objects of a kind in a namespace."""
         place = (verb, key.resource, key.namespace)
         if place not in self._allowed:
-            resource = key.resource
-            attributes = {
-                "verb": verb,
-                "group": resource.group,
-                "resource": resource.plural,
-                "namespace": key.namespace,
-            }
-            review = {
-                "apiVersion": "authorization.k8s.io/v1",
-                "kind": "SelfSubjectAccessReview",
-                "spec": {"resourceAttributes": {name: value for name, value in attributes.items() if value}},
-            }
+            asked = review(verb, key.resource.group, key.resource.plural, key.namespace)
             # A review stores nothing. That it is a dry run, too, lets no request of a forecast look like a write.
-            answer = await self.client.request("POST", _REVIEWS, query={"dryRun": "All"}, body=review)
+            answer = await self.client.request("POST", REVIEWS, query={"dryRun": "All"}, body=asked)
             self._allowed[place] = (answer.get("status") or {}).get("allowed") is True
         return self._allowed[place]
 

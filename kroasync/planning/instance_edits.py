@@ -13,6 +13,7 @@ from kroasync.planning.forecast import (
     Verb,
 )
 from kroasync.planning.prediction import after_file
+from kroasync.schema.crd import instance_schema
 
 # Stands for the UID of what does not exist yet.
 NO_UID: Final = "7c0ffee0-0000-4000-8000-000000000000"
@@ -75,7 +76,7 @@ def _later(value: Any) -> Any:
 
 def filled(instance: Obj, graph: Graph) -> Obj:
     """The instance with the defaults of the graph's schema, as the API server reads it."""
-    schema = graph.crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"].get("spec", {})
+    schema = instance_schema(graph.crd)["properties"].get("spec", {})
     return {**instance, "spec": defaulted(instance.get("spec") or {}, schema)}
 
 

@@ -37,6 +37,7 @@ from kroasync.schema.crd import (
     crd_name,
     ensure_crd_patch,
     instance_resource,
+    instance_schema,
 )
 from kroasync.schema.instance_checks import check_instance
 from kroasync.schema.instance_rules import InstanceRules
@@ -264,8 +265,8 @@ def misfits(analysis: Analysis, stored: Iterable[tuple[Key, Obj]]) -> dict[str, 
     for checked in analysis.definitions:
         definition, built = checked.definition, checked.built
         if definition is not None and built is not None and built.graph is not None and built.known_spec is not None:
-            schema = built.graph.crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-            by_kind[definition.group, definition.kind] = (definition, built.known_spec, InstanceRules(schema))
+            rules = InstanceRules(instance_schema(built.graph.crd))
+            by_kind[definition.group, definition.kind] = (definition, built.known_spec, rules)
     found: dict[str, list[UnfitInstance]] = {}
     for key, instance in stored:
         known = by_kind.get((key.resource.group, key.resource.kind))

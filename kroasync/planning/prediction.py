@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import orjson
 
+from kroasync.engine.contests import element_keys
 from kroasync.engine.difference import LAST_APPLIED
 from kroasync.engine.drift import MERGE_KEYS, by_key
 from kroasync.model.names import MANAGER_CHILDREN
@@ -131,11 +132,11 @@ def _elements_without_ours(
     wanted = [item for item in declared if isinstance(item, dict)] if isinstance(declared, list) else []
     kept = []
     for item in live:
-        step = next((s for s in ours if s.startswith("k:") and _names(orjson.loads(s[2:]), item)), None)
+        step = next((s for s in ours if _names(element_keys(s), item)), None)
         if step is None:
             kept.append(item)
             continue
-        keys = orjson.loads(step[2:])
+        keys = element_keys(step)
         match = next((one for one in wanted if _names({k: v for k, v in keys.items() if k in one}, one)), None)
         theirs = [o[step] for o in others if step in o]
         if match is not None or theirs:

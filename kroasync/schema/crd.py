@@ -82,6 +82,12 @@ def crd_name(definition: Definition) -> str:
     return f"{definition.plural or plural.resource_name(definition.kind)}.{definition.group}"
 
 
+def instance_schema(crd: Obj) -> Obj:
+    """The schema of the instances, of a generated CRD, which has one version."""
+    schema: Obj = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return schema
+
+
 def status_schema(author: Obj) -> Obj:
     """The schema of `status`: the author's fields and the built-in ones."""
     properties = {**_DEFAULT_STATUS, **(author.get("properties") or {}), **_FIXED_STATUS}
